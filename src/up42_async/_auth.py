@@ -1,0 +1,214 @@
+"""Keep one token for all tasks of a client: one login however many wait, renewed early, remembered when refused."""
+
+import copy
+import math
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import anyio
+import attrs
+
+from up42_async import _clock
+from up42_async._config import Endpoints, RetryPolicy
+from up42_async._credentials import Credentials, CredentialsFile
+from up42_async._errors import RequestFailed, StatusError, UnexpectedResponse, WrongCredentials
+from up42_async._flight import SingleFlight
+from up42_async._retry import Attempts, RetryBudget
+from up42_async._transport import Lane, Message
+from up42_async._wire import Request, decode
+
+# UP42's Keycloak: tokens of 300 s for this public client id
+CLIENT_ID: Final = "up42-sdk"
+USUAL_LIFETIME: Final = 300.0
+SHORTEST_LIFETIME: Final = 10.0
+LONGEST_LIFETIME: Final = 86_400.0
+EARLY: Final = 30.0
+"""Seconds before its expiry a token is renewed, half its lifetime for a shorter one."""
+RENEWAL_PAUSE: Final = 5.0
+"""Seconds until an early renewal that failed is tried again, the token still being good."""
+
+LOGIN: Final = Request(method="POST", path="/token", host="auth")
+_BAD_REQUEST, _UNAUTHORIZED = 400, 401
+
+
+@attrs.frozen(kw_only=True)
+class Token:
+    """A bearer token and how long it can be used, by two clocks: either may stand still or jump."""
+
+    value: str = attrs.field(repr=False)
+    lifetime: float
+    fetched: float
+    fetched_wall: float
+
+    def left(self) -> float:
+        """Return the seconds until it expires, by whichever clock has gone further."""
+        age = max(_clock.now() - self.fetched, _clock.wall() - self.fetched_wall)
+        return self.lifetime - age
+
+    def is_due(self) -> bool:
+        """Return whether it is time to renew it."""
+        return self.left() < min(EARLY, self.lifetime / 2)
+
+
+class Auth:
+    """The token of one client."""
+
+    def __init__(
+        self,
+        credentials: Credentials | CredentialsFile,
+        endpoints: Endpoints,
+        lane: Lane,
+        policy: RetryPolicy,
+        closing: anyio.Event,
+    ) -> None:
+        """Ask for nothing yet.
+
+        Args:
+            credentials: What to log in with.
+            endpoints: Where.
+            lane: What to send with, not shared with requests that wait for a token.
+            policy: How often a login that failed is tried again.
+            closing: Happens when the client is closed; nobody logs in after that.
+        """
+        self.logins = 0
+        self._credentials = credentials
+        self._url = f"{endpoints.auth}/token"
+        self._lane = lane
+        self._policy = policy
+        self._budget = RetryBudget(policy)
+        self._closing = closing
+        self._token: Token | None = None
+        self._renew_again = float("-inf")
+        self._refused: WrongCredentials | None = None
+        self._flight = SingleFlight[Token]()
+
+    async def token(self) -> str:
+        """Return a token that can be used now.
+
+        At most one login runs at a time. While a token is still valid only the first task to notice that it is about to
+        expire waits for the new one.
+
+        Raises:
+            WrongCredentials: UP42 refused them, now or before.
+            RequestFailed: No token could be had.
+        """
+        token = self._token
+        if token is None or token.left() <= 0:
+            return (await self._flight.run(self._login)).value
+        if token.is_due() and not self._flight.busy and _clock.now() >= self._renew_again:
+            return (await self._renew(token)).value
+        return token.value
+
+    async def _renew(self, token: Token) -> Token:
+        """Return a new token; the old one as long as it is good, if none can be had."""
+        try:
+            return await self._flight.run(self._login)
+        except WrongCredentials:
+            raise
+        except RequestFailed:
+            if token.left() <= 0:
+                raise
+            self._renew_again = _clock.now() + RENEWAL_PAUSE
+            return token
+
+    def reject(self, value: str) -> None:
+        """Throw away the token that was not accepted, unless it has been replaced meanwhile."""
+        if self._token is not None and self._token.value == value:
+            self._token = None
+
+    async def read_credentials(self) -> None:
+        """Read the credentials file, if there is one, so that a bad one shows at once.
+
+        Raises:
+            SettingsUnusable: It cannot be used.
+        """
+        self._known_credentials()
+
+    def _known_credentials(self) -> Credentials:
+        if isinstance(self._credentials, CredentialsFile):
+            self._credentials = self._credentials.read()
+        return self._credentials
+
+    async def _login(self) -> Token:
+        """Log in, with tries of our own, since those who wait for the token must not each try again."""
+        if self._refused is not None:
+            raise copy.copy(self._refused)
+        credentials = self._known_credentials()
+        attempts = Attempts(self._policy, self._budget, started=_clock.now())
+        while True:
+            attempts.tries += 1
+            try:
+                self._token = await self._post(credentials)
+            except RequestFailed as error:
+                pause = attempts.pause_after(error, repeatable=True, now=_clock.now())
+                if pause is None:
+                    raise
+                await _clock.wait_for(self._closing, pause)
+            else:
+                self._budget.earn()
+                return self._token
+
+    async def _post(self, credentials: Credentials) -> Token:
+        if self._closing.is_set():
+            message = "this client is closed, so it does not log in; make a new one"
+            raise RuntimeError(message)
+        fetched, fetched_wall = _clock.now(), _clock.wall()
+        self.logins += 1
+        reply = await self._lane.send(self._message(credentials))
+        try:
+            answer = decode(reply, LOGIN, secret=credentials.password)
+        except StatusError as error:
+            raise self._refusal(error) from None
+        lifetime = _lifetime(answer)
+        return Token(value=_token_in(answer), lifetime=lifetime, fetched=fetched, fetched_wall=fetched_wall)
+
+    def _message(self, credentials: Credentials) -> Message:
+        form = {
+            "grant_type": "password",
+            "username": credentials.username,
+            "password": credentials.password,
+            "client_id": CLIENT_ID,
+            "scope": "openid",
+        }
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+        }
+        return Message(label=str(LOGIN), method="POST", url=self._url, headers=headers, body=urlencode(form).encode())
+
+    def _refusal(self, error: StatusError) -> StatusError:
+        if error.status != _UNAUTHORIZED and not (error.status == _BAD_REQUEST and error.code == "invalid_grant"):
+            return error
+        message = (
+            f"status {error.status}: UP42 refused the username or password ({error.detail or 'no reason given'})."
+            " They are not sent again, since more tries could lock the account; make a new Client with the right ones"
+        )
+        self._refused = WrongCredentials(
+            message,
+            request=str(LOGIN),
+            status=error.status,
+            code=error.code,
+            detail=error.detail,
+            payload=error.payload,
+        )
+        return copy.copy(self._refused)  # what is raised gathers the frames of whoever it passes
+
+
+def _token_in(answer: Any) -> str:
+    value = answer.get("access_token") if isinstance(answer, dict) else None
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
+        message = "an answer without a token that can be used"
+        raise UnexpectedResponse(message, request=str(LOGIN))
+    return value
+
+
+def _lifetime(answer: Any) -> float:
+    """Read how long a token lives, within bounds that never let us log in again and again."""
+    try:
+        lifetime = float(answer["expires_in"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return USUAL_LIFETIME
+    if not math.isfinite(lifetime) or lifetime <= 0:
+        return USUAL_LIFETIME
+    return min(max(lifetime, SHORTEST_LIFETIME), LONGEST_LIFETIME)

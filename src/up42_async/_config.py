@@ -1,0 +1,162 @@
+"""Hold the settings of a client: small frozen values, checked when they are made."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+import attrs
+
+VERSION: Final = "0.1.0"
+
+# one API host and one Keycloak realm a region.
+REGIONS: Mapping[str, tuple[str, str]] = {
+    "eu": ("https://api.up42.com", "https://auth.up42.com/realms/public/protocol/openid-connect"),
+    "sa": ("https://api.sa.up42.com", "https://auth.sa.up42.com/realms/public/protocol/openid-connect"),
+}
+
+
+_NOT_IN_BASE_URLS = frozenset(" \\@?#")
+
+
+def _positive(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        message = f"{attribute.name} must be a number above 0, not {value!r}"
+        raise ValueError(message)
+
+
+def _count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        message = f"{attribute.name} must be a whole number of at least 1, not {value!r}"
+        raise ValueError(message)
+
+
+def _not_negative(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        message = f"{attribute.name} must be a number of at least 0, not {value!r}"
+        raise ValueError(message)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _base_url(value: str) -> str:
+    return str(value).rstrip("/")
+
+
+def _parts_of(value: str) -> SplitResult | None:
+    """Return scheme, host, port and path of a URL, None if it has anything else or cannot be read."""
+    if not value.isascii() or not value.isprintable() or set(value) & _NOT_IN_BASE_URLS:
+        return None
+    try:
+        parts = urlsplit(value)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
+def _is_base_url(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    parts = _parts_of(value)
+    if parts is None:
+        message = f"{attribute.name} must be a URL such as {REGIONS['eu'][0]!r}, without user, query or fragment"
+        raise ValueError(message)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        message = f"{attribute.name} must begin with https:// (http:// only for this machine), not {parts.scheme}://"
+        raise ValueError(message)
+
+
+class EndpointsLike(Protocol):
+    """Anything that names two hosts, such as `Endpoints` or the sandbox's own."""
+
+    @property
+    def api(self) -> str:
+        """Base URL of the API."""
+        ...
+
+    @property
+    def auth(self) -> str:
+        """Base URL of the OpenID Connect endpoints."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Endpoints:
+    """Where UP42 is: needed only for a host that is not one of the regions."""
+
+    api: str = attrs.field(converter=_base_url, validator=_is_base_url)
+    """Base URL of the API, such as `https://api.up42.com`."""
+    auth: str = attrs.field(converter=_base_url, validator=_is_base_url)
+    """Base URL of the OpenID Connect endpoints; `/token` and `/userinfo` are below it."""
+
+    @classmethod
+    def of_region(cls, region: str) -> "Endpoints":
+        """Return the endpoints of a region.
+
+        Raises:
+            ValueError: No such region.
+        """
+        if region not in REGIONS:
+            message = f"region {region!r} is not one of {', '.join(map(repr, REGIONS))}"
+            raise ValueError(message)
+        api, auth = REGIONS[region]
+        return cls(api=api, auth=auth)
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long one attempt at a request may take; the caller's own deadlines (`anyio.fail_after`) go around calls."""
+
+    connect: float = attrs.field(default=10.0, validator=_positive)
+    """Seconds to open a connection."""
+    read: float = attrs.field(default=30.0, validator=_positive)
+    """Seconds of silence from the server."""
+    write: float = attrs.field(default=30.0, validator=_positive)
+    """Seconds until the server takes a piece of the request."""
+    pool: float = attrs.field(default=5.0, validator=_positive)
+    """Seconds until a connection is free; one always is, so this only says how soon a broken pool is noticed."""
+    attempt: float = attrs.field(default=60.0, validator=_positive)
+    """Seconds for one attempt in all, however slowly the answer trickles in (downloads of files are exempt)."""
+    answer: float = attrs.field(default=5.0, validator=_positive)
+    """Seconds the answer to an execution is still waited for after its caller was cancelled."""
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """When a failed request is sent again; an execution only if it never arrived or was refused unprocessed."""
+
+    tries: int = attrs.field(default=5, validator=_count)
+    """How often a request is sent at the most, the first time included."""
+    total: float = attrs.field(default=120.0, validator=_positive)
+    """Seconds after the first try in which another may begin. A `Retry-After` beyond it is not waited for."""
+    first_wait: float = attrs.field(default=0.5, validator=_positive)
+    """Seconds before the second try at the most; doubled for each further one, and drawn at random below that."""
+    max_wait: float = attrs.field(default=30.0, validator=_positive)
+    """Seconds between two tries at the most, unless the server asks for more."""
+    max_retry_after: float = attrs.field(default=60.0, validator=_positive)
+    """Seconds for which one `Retry-After` of the server can pause the whole client at the most."""
+    budget: int = attrs.field(default=20, validator=_not_negative)
+    """Retries the client may always make, on top of its share ..."""
+    budget_share: float = attrs.field(default=0.1, validator=_not_negative)
+    """... of retries per request, so that an outage does not multiply the load."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much a client does at once."""
+
+    in_flight: int = attrs.field(default=20, validator=_count)
+    """Requests under way at once, and connections to the API. More than 20 costs several times the CPU a request."""
+    rate: float = attrs.field(default=50.0, validator=_positive)
+    """Requests a second in the long run."""
+    burst: int = attrs.field(default=100, validator=_count)
+    """Requests that may be sent at once after a quiet time."""
+    downloads: int = attrs.field(default=4, validator=_count)
+    """Files fetched at once, beside `in_flight`."""
+    body: int = attrs.field(default=50 * 2**20, validator=_count)
+    """Bytes of one answer at the most, decompressed (files are exempt)."""

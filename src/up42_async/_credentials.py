@@ -1,0 +1,108 @@
+"""Find the username and password: given as they are, in a file, or in the environment."""
+
+import codecs
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from up42_async._errors import SettingsUnusable
+from up42_async._wire import parse_json
+
+logger = logging.getLogger("up42_async")
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """A username and its password."""
+
+    username: str
+    password: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class CredentialsFile:
+    """A JSON file with `username` and `password`, read when it is first needed."""
+
+    path: Path
+
+    def read(self) -> Credentials:
+        """Read the file.
+
+        Raises:
+            SettingsUnusable: There is no such file, or it does not hold exactly a username and a password.
+        """
+        try:
+            self._warn_if_open_to_others()
+            body = self.path.read_bytes()
+        except OSError as error:
+            raise self._unusable(f"cannot be read ({error.strerror})") from None
+        try:
+            content = parse_json(body.removeprefix(codecs.BOM_UTF8))
+        except ValueError:
+            raise self._unusable("is not JSON") from None
+        if not isinstance(content, dict):
+            raise self._unusable("does not hold a JSON object")
+        return Credentials(**self._checked(content))
+
+    def _checked(self, content: dict[str, Any]) -> Mapping[str, str]:
+        names = {"username", "password"}
+        if missing := names - content.keys():
+            raise self._unusable(f"has no {' and no '.join(sorted(missing))}")
+        if unknown := len(content.keys() - names):
+            raise self._unusable(f"has {unknown} more than username and password")
+        for name in sorted(names):
+            if not _can_be_sent(content[name]):
+                raise self._unusable(f"has a {name} that is empty or no text")
+        return content
+
+    def _unusable(self, what: str) -> SettingsUnusable:
+        return SettingsUnusable(
+            f'the credentials file {self.path} {what}; expected {{"username": "...", "password": "..."}}'
+        )
+
+    def _warn_if_open_to_others(self) -> None:
+        mode = self.path.stat().st_mode & 0o777
+        if os.name == "posix" and mode & 0o077:
+            logger.warning("the credentials file %s can be read by others (mode %04o); chmod 600 it", self.path, mode)
+
+
+def find_credentials(
+    username: object, password: object, cfg_file: str | os.PathLike[str] | None, environ: Mapping[str, str]
+) -> Credentials | CredentialsFile:
+    """Choose the one source of credentials; the environment counts when nothing else is given.
+
+    Raises:
+        TypeError: A username or password that is no string.
+        ValueError: No source, two sources, or half a source; or text that cannot be sent.
+    """
+    if cfg_file is not None:
+        if username is not None or password is not None:
+            message = "give either username and password or cfg_file, not both"
+            raise ValueError(message)
+        return CredentialsFile(path=Path(cfg_file))
+    source = "username and password"
+    if username is None and password is None:
+        source = "UP42_USERNAME and UP42_PASSWORD"
+        username, password = environ.get("UP42_USERNAME"), environ.get("UP42_PASSWORD")
+    if username is None and password is None:
+        message = "no credentials: give username and password, or cfg_file, or set UP42_USERNAME and UP42_PASSWORD"
+        raise ValueError(message)
+    if not isinstance(username, str | None) or not isinstance(password, str | None):
+        message = f"{source} must be strings"
+        raise TypeError(message)
+    if not username or not password:
+        message = f"{source} must both be given and not empty"
+        raise ValueError(message)
+    if not _can_be_sent(username) or not _can_be_sent(password):
+        message = f"{source} must be text that can be encoded as UTF-8"
+        raise ValueError(message)
+    return Credentials(username=username, password=password)
+
+
+def _can_be_sent(value: object) -> bool:
+    """Return whether a value is text; encoding half a surrogate pair would raise an error that holds the password."""
+    return isinstance(value, str) and value != "" and not any("\ud800" <= character <= "\udfff" for character in value)

@@ -1,0 +1,180 @@
+"""Name everything that can go wrong, in one tree.
+
+    Up42Error                    everything the world does wrong; catch this to catch all of it
+    ├── SettingsUnusable         credentials file, proxy or certificate settings that cannot be used
+    ├── RequestFailed            one request did not bring what it was sent for: `.request`, `.tries`, `.elapsed`
+    │   ├── TransportError       no answer came
+    │   │   ├── ConnectionFailed     ... and the request certainly never reached the server
+    │   │   ├── ConnectionLost       ... it may have been received
+    │   │   └── RequestTimedOut      ... it may have been received, or is being worked on
+    │   ├── StatusError          the server refused: `.status`, `.code`, `.detail`, `.payload`
+    │   │   ├── AuthError            401 that stays after a new login
+    │   │   │   └── WrongCredentials     the login itself was refused
+    │   │   ├── Forbidden            403: plan or role
+    │   │   ├── NotFound             404
+    │   │   ├── RateLimited          429: `.retry_after`
+    │   │   └── ServerError          any 5xx: `.retry_after`
+    │   └── UnexpectedResponse   an answer that does not fit what UP42 documents
+    │       ├── ForeignLink          a link that leads away from UP42
+    │       └── PaginationError      pages that never end
+    ├── JobFailed                `job.raise_for_status()`: `.job`                             (`_jobs`)
+    ├── UnfinishedJob            tracking ended first: `.finished`, `.unfinished`, `.reasons` (`_jobs`)
+    ├── InvalidTemplate          what UP42 has against it: `.errors`                          (`_execution`)
+    ├── CostLimitExceeded        `.cost`, `.max_credits`                                      (`_execution`)
+    ├── ExecutionUncertain       a job may have been made: `.candidates`                      (`_execution`)
+    └── DownloadFailed           a file did not come whole                                    (`_downloads`)
+
+The caller's mistakes are `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or a signed
+URL, and all of them can be copied and pickled.
+"""
+
+from typing import Any
+
+
+class Up42Error(Exception):
+    """Everything that can go wrong outside the caller's own code."""
+
+
+class SettingsUnusable(Up42Error):
+    """Settings outside the program (a credentials file, proxy or certificate variables) cannot be used."""
+
+
+class RequestFailed(Up42Error):
+    """One request did not bring what it was sent for.
+
+    Attributes:
+        request: Method and path, without query.
+        tries: How often the request was sent.
+        elapsed: Seconds from the first try to the last.
+    """
+
+    def __init__(self, message: str, *, request: str = "", tries: int = 1, elapsed: float = 0.0) -> None:
+        """Say what happened to which request."""
+        super().__init__(message)
+        self.request = request
+        self.tries = tries
+        self.elapsed = elapsed
+
+    def __str__(self) -> str:
+        """Return what happened, to which request, after how many tries."""
+        text = super().__str__()
+        if self.request:
+            text = f"{self.request}: {text}"
+        if self.tries > 1:
+            text = f"{text} ({self.tries} tries in {self.elapsed:.1f} s)"
+        return text
+
+
+class TransportError(RequestFailed):
+    """No answer came.
+
+    Attributes:
+        may_have_arrived: False only when the request certainly never reached the server.
+    """
+
+    may_have_arrived: bool = True
+
+
+class ConnectionFailed(TransportError):
+    """No connection could be had, so the request certainly never reached the server.
+
+    Attributes:
+        permanent: True when trying again cannot help, as with a certificate that is not trusted.
+    """
+
+    may_have_arrived = False
+
+    def __init__(
+        self, message: str, *, request: str = "", tries: int = 1, elapsed: float = 0.0, permanent: bool = False
+    ) -> None:
+        """Say why no connection could be had."""
+        super().__init__(message, request=request, tries=tries, elapsed=elapsed)
+        self.permanent = permanent
+
+
+class ConnectionLost(TransportError):
+    """The connection broke before the answer was complete; the request may have been received."""
+
+
+class RequestTimedOut(TransportError):
+    """The answer did not come in time; the request may have been received, or is being worked on."""
+
+
+class StatusError(RequestFailed):
+    """The server refused the request.
+
+    Attributes:
+        status: HTTP status code.
+        code: The server's own word for the error, if it gave one.
+        detail: The server's own sentence, if it gave one.
+        payload: The decoded JSON body, None for a body that is not JSON.
+        retry_after: Seconds the server asks to wait, None if it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        request: str = "",
+        tries: int = 1,
+        elapsed: float = 0.0,
+        status: int = 0,
+        code: str | None = None,
+        detail: str | None = None,
+        payload: Any = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """Say what the server answered."""
+        super().__init__(message, request=request, tries=tries, elapsed=elapsed)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.payload = payload
+        self.retry_after = retry_after
+
+
+class AuthError(StatusError):
+    """UP42 does not accept the token (401), even one that was just fetched."""
+
+
+class WrongCredentials(AuthError):
+    """UP42 refused the username or password; they are not sent again."""
+
+
+class Forbidden(StatusError):
+    """The account's plan or the user's role does not allow this (403)."""
+
+
+class NotFound(StatusError):
+    """There is no such thing, or it is not visible to this account (404)."""
+
+
+class RateLimited(StatusError):
+    """Too many requests (429); the request was not processed."""
+
+
+class ServerError(StatusError):
+    """The server failed (any 5xx)."""
+
+
+class UnexpectedResponse(RequestFailed):
+    """An answer that does not fit what UP42 documents.
+
+    Attributes:
+        transient: True when the same request may well be answered properly the next time, as with a proxy's HTML page.
+    """
+
+    def __init__(
+        self, message: str, *, request: str = "", tries: int = 1, elapsed: float = 0.0, transient: bool = False
+    ) -> None:
+        """Say what does not fit."""
+        super().__init__(message, request=request, tries=tries, elapsed=elapsed)
+        self.transient = transient
+
+
+class ForeignLink(UnexpectedResponse):
+    """A link in an answer leads away from UP42; it was not followed, and the token was not sent there."""
+
+
+class PaginationError(UnexpectedResponse):
+    """A list whose pages never end: a page that was seen before, or page after page without an item."""

@@ -1,0 +1,95 @@
+"""Ask once for all who want to know: a single flight in the task of whoever comes first."""
+
+import copy
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import anyio
+import attrs
+
+from up42_async._errors import Up42Error
+
+T = TypeVar("T")
+
+
+@attrs.define
+class _Turn(Generic[T]):
+    """One run of the work."""
+
+    over: anyio.Event = attrs.field(factory=anyio.Event)
+    result: list[T] = attrs.field(factory=list)
+    error: Up42Error | None = None
+
+
+class SingleFlight(Generic[T]):
+    """Share one run of some work among all tasks that want its result while it runs.
+
+    The first task does the work itself, so nothing runs in the background. If it is cancelled, the next one in line
+    begins anew; if the work fails, everybody gets an error of their own.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing under way."""
+        self._turn: _Turn[T] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether some task is doing the work."""
+        return self._turn is not None
+
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the work that is under way, or do it.
+
+        Args:
+            work: What to do when nobody is doing it.
+
+        Raises:
+            Up42Error: Whatever the work raised.
+        """
+        while (turn := self._turn) is not None:
+            await turn.over.wait()
+            if turn.result:
+                return turn.result[0]
+            if turn.error is not None:
+                raise copy.copy(turn.error) from turn.error
+        return await self._lead(work)
+
+    async def _lead(self, work: Callable[[], Awaitable[T]]) -> T:
+        turn = self._turn = _Turn[T]()
+        try:
+            result = await work()
+        except Up42Error as error:
+            turn.error = error
+            raise
+        else:
+            turn.result.append(result)
+            return result
+        finally:
+            self._turn = None
+            turn.over.set()
+
+
+class Once(Generic[T]):
+    """A fact that is asked for once and remembered."""
+
+    def __init__(self) -> None:
+        """Begin without knowing it."""
+        self._flight = SingleFlight[T]()
+        self._known: list[T] = []
+
+    async def get(self, work: Callable[[], Awaitable[T]], *, keep: Callable[[T], bool] = lambda _: True) -> T:
+        """Return the fact, asking for it if it is not known yet.
+
+        Args:
+            work: How to ask.
+            keep: Whether an answer will still be true the next time.
+
+        Raises:
+            Up42Error: Whatever asking raised; the next call asks again.
+        """
+        if self._known:
+            return self._known[0]
+        result = await self._flight.run(work)
+        if keep(result):
+            self._known[:] = [result]
+        return result

@@ -1,0 +1,47 @@
+"""Pace the requests of one client: a token bucket, and one pause for all when the server asks for it."""
+
+import anyio
+
+from up42_async import _clock
+from up42_async._config import Limits
+
+
+class RateGate:
+    """Let requests through at a bounded rate.
+
+    The bucket is kept as one number, the moment at which it will be full again, so a request costs a comparison and no
+    timer runs.
+    """
+
+    def __init__(self, limits: Limits, closing: anyio.Event) -> None:
+        """Start with a full bucket."""
+        self._interval = 1 / limits.rate
+        self._depth = limits.burst / limits.rate
+        self._closing = closing
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._full_at = float("-inf")
+        self._paused_until = float("-inf")
+
+    async def enter(self) -> None:
+        """Wait until one more request may be sent; returns at once when the client is closing.
+
+        Only the first in line waits for the bucket, and takes from it when it goes: whoever is cancelled in line has
+        taken nothing.
+        """
+        async with self._turn:
+            while (seconds := self._opens_at() - _clock.now()) > 0 and not self._closing.is_set():
+                await _clock.wait_for(self._closing, seconds)
+            self._full_at = max(self._full_at, _clock.now()) + self._interval
+
+    def _opens_at(self) -> float:
+        """Return when the bucket has enough in it for one request, and nobody is held back."""
+        return max(self._full_at + self._interval - self._depth, self._paused_until)
+
+    def pause(self, seconds: float) -> None:
+        """Hold everybody back, and let nobody make up for it by a burst.
+
+        Args:
+            seconds: How long, in seconds from now.
+        """
+        self._paused_until = max(self._paused_until, _clock.now() + seconds)
+        self._full_at = max(self._full_at, self._paused_until + self._depth)

@@ -1,0 +1,102 @@
+"""Decide whether a failed request is sent again, and when: pure, with the numbers of `backoff`."""
+
+from collections.abc import Generator
+
+import attrs
+import backoff
+
+from up42_async._config import RetryPolicy
+from up42_async._errors import (
+    ConnectionFailed,
+    RateLimited,
+    RequestFailed,
+    ServerError,
+    StatusError,
+    TransportError,
+    UnexpectedResponse,
+)
+
+REQUEST_TIMEOUT = 408
+
+
+def may_repeat(error: RequestFailed, *, repeatable: bool) -> bool:
+    """Return whether a failed request may be sent again, and whether that can help.
+
+    Args:
+        error: How it failed.
+        repeatable: Whether sending it twice changes nothing.
+    """
+    match error:
+        case ConnectionFailed():
+            return not error.permanent
+        case RateLimited():
+            return True  # refused unprocessed
+        case TransportError() | ServerError():
+            return repeatable
+        case UnexpectedResponse():
+            return repeatable and error.transient
+        case StatusError():
+            return repeatable and error.status == REQUEST_TIMEOUT
+        case _:
+            return False
+
+
+class RetryBudget:
+    """Keep an outage from multiplying the load: a fixed number of retries, and a share of all requests.
+
+    Being told to slow down (429) is no outage: those retries are paced by the server and cost nothing here.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        """Start with the whole fixed number."""
+        self._share = policy.budget_share
+        self._left = float(policy.budget)
+        self._most = max(1.0, self._left)
+
+    def earn(self) -> None:
+        """Note a request that was answered."""
+        self._left = min(self._most, self._left + self._share)
+
+    def spend(self) -> bool:
+        """Take one retry, if one is left."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def waits(policy: RetryPolicy) -> Generator[float, None, None]:
+    """Yield how many seconds to wait before each further try: exponential with full jitter."""
+    numbers = backoff.expo(base=2, factor=policy.first_wait, max_value=policy.max_wait)
+    next(numbers)  # backoff's generators say nothing the first time
+    yield from map(backoff.full_jitter, numbers)
+
+
+@attrs.define
+class Attempts:
+    """The tries at one call: how many there were, since when, and how long to wait before the next."""
+
+    policy: RetryPolicy
+    budget: RetryBudget
+    started: float
+    tries: int = 0
+    _waits: Generator[float, None, None] = attrs.field(
+        init=False, repr=False, default=attrs.Factory(lambda self: waits(self.policy), takes_self=True)
+    )
+
+    def pause_after(self, error: RequestFailed, *, repeatable: bool, now: float) -> float | None:
+        """Return how long to wait before the next try, None when there is to be none.
+
+        Args:
+            error: How the last try failed.
+            repeatable: Whether sending the request twice changes nothing.
+            now: Monotonic time in seconds, on the clock of `started`.
+        """
+        error.tries, error.elapsed = self.tries, now - self.started
+        if self.tries >= self.policy.tries or not may_repeat(error, repeatable=repeatable):
+            return None
+        # the jitter comes on top of what the server asks for: those it sent away together shall not return together
+        pause = next(self._waits) + ((error.retry_after or 0.0) if isinstance(error, StatusError) else 0.0)
+        if error.elapsed + pause > self.policy.total:
+            return None
+        return pause if isinstance(error, RateLimited) or self.budget.spend() else None
