@@ -1,0 +1,137 @@
+"""Check the filters of a list of jobs, and write them the way UP42 reads them."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import attrs
+
+from up42_async import _wire
+from up42_async._vocabulary import JobStatus, SortingField
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Filters:
+    """Which jobs, and in which order."""
+
+    process_id: list[str] | None = None
+    workspace_id: str | None = None
+    status: list[str] | None = None
+    min_duration: int | None = None
+    max_duration: int | None = None
+    sort_by: SortingField | None = None
+    ids: list[str] | None = None
+
+    @property
+    def match_nothing(self) -> bool:
+        """Whether one of the lists is empty, which no job matches."""
+        return any(values is not None and not values for values in (self.process_id, self.status, self.ids))
+
+    def query(self, *, limit: int | None) -> str:
+        """Return the query; the parameters stand in the order in which the official SDK sends them.
+
+        Args:
+            limit: Jobs a page, None to leave it to the server.
+        """
+        return _wire.query(
+            {
+                "workspaceId": self.workspace_id,
+                "processId": self.process_id,
+                "status": self.status,
+                "minDuration": self.min_duration,
+                "maxDuration": self.max_duration,
+                "limit": limit,
+                "sort": None if self.sort_by is None else str(self.sort_by),
+                "ids": self.ids,
+            }
+        )
+
+
+def checked(
+    *,
+    process_id: Iterable[str] | None,
+    workspace_id: str | None,
+    status: Iterable[JobStatus] | None,
+    min_duration: int | None,
+    max_duration: int | None,
+    sort_by: SortingField | None,
+    ids: Iterable[str] | None,
+) -> Filters:
+    """Check what a user asks for.
+
+    Raises:
+        TypeError: A filter of the wrong type, such as one string where a list of them is expected.
+        ValueError: A filter that cannot be right.
+    """
+    if sort_by is not None and not isinstance(sort_by, SortingField):
+        message = f"sort_by must be one of JobSorting, such as JobSorting.created.desc, not {sort_by!r}"
+        raise TypeError(message)
+    if workspace_id is not None:
+        _wire.segment(workspace_id, "workspace_id")
+    return Filters(
+        process_id=_texts(process_id, "process_id"),
+        workspace_id=workspace_id,
+        status=_words(status),
+        min_duration=_seconds(min_duration, "min_duration"),
+        max_duration=_seconds(max_duration, "max_duration"),
+        sort_by=sort_by,
+        ids=_texts(ids, "ids"),
+    )
+
+
+def checked_page_size(value: int) -> int:
+    """Check a page size.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is less than 1.
+    """
+    return _whole(value, "page_size", "jobs", least=1)
+
+
+def _texts(values: Iterable[str] | None, name: str) -> list[str] | None:
+    """Check a filter that is a list of strings, which UP42 takes comma-joined."""
+    if values is None:
+        return None
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        hint = f"; write [{values!r}]" if isinstance(values, str) else f", not {values!r}"
+        message = f"{name} must be a list of strings{hint}"
+        raise TypeError(message)
+    texts = list(values)
+    for text in texts:
+        _wire.segment(text, name)
+        if "," in text:
+            message = f"{name} must not hold a comma: {text!r}; give a list of several"
+            raise ValueError(message)
+    return texts
+
+
+def _words(status: Iterable[JobStatus] | None) -> list[str] | None:
+    statuses = list(status) if isinstance(status, Iterable) else status
+    if statuses is None:
+        return None
+    if not isinstance(statuses, list) or not all(isinstance(entry, JobStatus) for entry in statuses):
+        message = f"status must be a list of JobStatus, such as [JobStatus.RUNNING], not {status!r}"
+        raise TypeError(message)
+    return _texts([entry.value for entry in statuses], "status")
+
+
+def _seconds(value: int | None, name: str) -> int | None:
+    return None if value is None else _whole(value, name, "seconds", least=0)
+
+
+def _whole(value: int, name: str, unit: str, *, least: int) -> int:
+    message = f"{name} must be a whole number of {unit} of at least {least}, not {value!r}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(message)
+    if value < least:
+        raise ValueError(message)
+    return value
+
+
+def arranged(jobs: list[T], *, value: Callable[[T], Any], ascending: bool) -> list[T]:
+    """Sort jobs as the server would, where they came in several lists; those without a value come last."""
+    known = [job for job in jobs if value(job) is not None]
+    unknown = [job for job in jobs if value(job) is None]
+    return sorted(known, key=value, reverse=not ascending) + unknown

@@ -1,0 +1,135 @@
+"""Walk through pages: an iterator class that asks inside `__anext__`, with nothing under way between two items."""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, Generic, Self, TypeVar
+
+import anyio
+import attrs
+
+from up42_async._client import Client
+from up42_async._errors import PaginationError, StatusError
+from up42_async._wire import Request
+
+T = TypeVar("T")
+
+MOST_PAGES: Final = 10_000
+MOST_EMPTY_PAGES: Final = 100
+
+_BAD_REQUEST, _UNPROCESSABLE = 400, 422
+
+
+@attrs.frozen(kw_only=True)
+class Page(Generic[T]):
+    """One answer of a paged list."""
+
+    items: Sequence[T]
+    next: Request | None
+    """How to ask for the next page, None on the last."""
+
+
+class Pager(Generic[T]):
+    """Iterate over the items of a paged list, each once, asking for a page when the one before is used up.
+
+    Leaving the loop early, by `break`, an exception or cancellation, leaves nothing behind; going on later is fine, and
+    so is sharing one iterator among tasks: each item goes to one of them.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        first: Request,
+        read: Callable[[Any, Request], Page[T]],
+        *,
+        key: Callable[[T], Hashable],
+        without_limit: Request | None = None,
+    ) -> None:
+        """Ask for nothing yet.
+
+        Args:
+            client: Whom to ask with.
+            first: The request for the first page.
+            read: Turns an answer into a page.
+            key: What makes an item the same as another: lists that change while they are read repeat items.
+            without_limit: What to ask when the server refuses the first request, which may be for its page size.
+        """
+        self._client = client
+        self._next: Request | None = first
+        self._read = read
+        self._key = key
+        self._without_limit = without_limit
+        self._turning = anyio.Lock()
+        self._items: deque[T] = deque()
+        self._seen_items: set[int] = set()
+        self._seen_pages: set[int] = set()
+        self._empty_pages = 0
+        self.refused_limit = False
+        """Whether the server refused the first request; the list went on without a page size."""
+
+    def __aiter__(self) -> Self:
+        """Return the iterator itself."""
+        return self
+
+    async def __anext__(self) -> T:
+        """Return the next item; one request for each page.
+
+        Raises:
+            RequestFailed: A page could not be had; the next call asks for it again.
+            StopAsyncIteration: There are no more.
+        """
+        while not self._items:
+            async with self._turning:
+                if not self._items:  # another task may have turned the page meanwhile
+                    await self._turn()
+        return self._items.popleft()
+
+    async def _turn(self) -> None:
+        if self._next is None:
+            raise StopAsyncIteration
+        self._check_progress(self._next)
+        answer = await self._ask(self._next)
+        page = self._read(answer, self._next)
+        self._without_limit = None
+        self._seen_pages.add(_mark(self._next))
+        self._empty_pages = 0 if page.items else self._empty_pages + 1
+        self._items.extend(item for item in page.items if self._is_new(item))
+        self._next = page.next
+
+    async def _ask(self, request: Request) -> Any:
+        """Ask for a page, the first one without a page size if it is refused with one."""
+        try:
+            return await self._client.call(request)
+        except StatusError as error:
+            if self._without_limit is None or error.status not in {_BAD_REQUEST, _UNPROCESSABLE}:
+                raise
+        self._next, self._without_limit = self._without_limit, None
+        self.refused_limit = True
+        return await self._client.call(self._next)
+
+    def _is_new(self, item: T) -> bool:
+        """Return whether an item comes for the first time; 64-bit hashes keep the memory of a long list small."""
+        mark = hash(self._key(item))
+        if mark in self._seen_items:
+            return False
+        self._seen_items.add(mark)
+        return True
+
+    def _check_progress(self, request: Request) -> None:
+        """Refuse to go on in a list that has no end.
+
+        Raises:
+            PaginationError: The page was there before, or there were too many, or too many without an item.
+        """
+        if _mark(request) in self._seen_pages:
+            problem = "the next page is one that was there before; ask again later"
+        elif self._empty_pages >= MOST_EMPTY_PAGES:
+            problem = f"{MOST_EMPTY_PAGES} pages in a row without an item; ask again later"
+        elif len(self._seen_pages) >= MOST_PAGES:
+            problem = f"more than {MOST_PAGES} pages; narrow it down by filters"
+        else:
+            return
+        raise PaginationError(f"a list without an end: {problem}", request=str(request))
+
+
+def _mark(request: Request) -> int:
+    return hash((request.path, request.query, request.body))

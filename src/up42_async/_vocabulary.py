@@ -1,0 +1,150 @@
+"""Know the words of jobs: statuses, sorting fields and the shape of their metadata."""
+
+import enum
+import logging
+from typing import Any, Final, TypedDict
+
+import attrs
+
+logger = logging.getLogger("up42_async")
+
+_LONGEST_WORD: Final = 100
+
+
+class JobStatus(enum.Enum):
+    """How far a job has come.
+
+    created -> licensed | unlicensed -> valid | invalid -> accepted | rejected -> running -> successful -> captured, or
+    failed -> released. A word that UP42 adds one day is kept as it is: `JobStatus("paused").value == "paused"`; its
+    `is_known` is False.
+    """
+
+    CREATED = "created"
+    """Created, not yet accepted."""
+    LICENSED = "licensed"
+    """The EULA of the process has been accepted; validation comes next."""
+    UNLICENSED = "unlicensed"
+    """The EULA has not been accepted, so the job fails. Accept it in the console or through the API, and try again."""
+    VALID = "valid"
+    """Validated."""
+    INVALID = "invalid"
+    """Validation failed. Correct the inputs, and try again."""
+    ACCEPTED = "accepted"
+    """Accepted; the credits are withheld until the job is completed."""
+    REJECTED = "rejected"
+    """The account's balance is too low. Top it up, and try again."""
+    RUNNING = "running"
+    """In progress."""
+    SUCCESSFUL = "successful"
+    """Completed, and the results are in storage."""
+    FAILED = "failed"
+    """Failed."""
+    CAPTURED = "captured"
+    """Completed, the results are in storage, and the withheld credits have been deducted."""
+    RELEASED = "released"
+    """Failed, and the withheld credits have been released."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "JobStatus | None":
+        if not isinstance(value, str) or len(value) > _LONGEST_WORD:
+            return None
+        logger.warning("UP42 used an unknown job status: %r; a job that has it counts as unfinished", value)
+        status = object.__new__(cls)
+        status._name_ = value.upper()
+        status._value_ = value
+        cls._value2member_map_[value] = status  # the same word is the same object from now on
+        return status
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version of the library knows the word."""
+        return type(self).__members__.get(self.name) is self
+
+
+TERMINAL_STATUSES: Final = (
+    JobStatus.CAPTURED,
+    JobStatus.RELEASED,
+    JobStatus.INVALID,
+    JobStatus.REJECTED,
+    JobStatus.UNLICENSED,
+)
+"""Statuses after which nothing more happens to a job."""
+
+SETTLING_STATUSES: Final = (JobStatus.SUCCESSFUL, JobStatus.FAILED)
+"""Statuses that are one step before the end on one generation of the platform, and the end on another."""
+
+SUCCESSFUL_STATUSES: Final = (JobStatus.SUCCESSFUL, JobStatus.CAPTURED)
+"""Statuses of a job whose results are in storage."""
+
+
+class JobResults(TypedDict, total=False):
+    """Results of a job, as UP42 sends them."""
+
+    collection: str | None
+    """URL of the resulting STAC collection."""
+    errors: list[dict[str, Any]] | None
+    """Errors, each with `name` and `message`."""
+
+
+class JobMetadata(TypedDict):
+    """A job, as UP42 sends it."""
+
+    processID: str
+    jobID: str
+    accountID: str
+    workspaceID: str | None
+    definition: dict[str, Any]
+    results: JobResults | None
+    creditConsumption: dict[str, Any] | None
+    status: str
+    created: str
+    started: str | None
+    finished: str | None
+    updated: str
+
+
+@attrs.frozen
+class ValidationError:
+    """What UP42 has against a job or its inputs."""
+
+    message: str
+    """The message of the error."""
+    name: str
+    """The name of the error."""
+
+
+@attrs.frozen
+class SortingField:
+    """A field to sort jobs by, and the direction."""
+
+    name: str
+    """The field as UP42 calls it."""
+    ascending: bool = True
+    """The direction."""
+
+    @property
+    def asc(self) -> "SortingField":
+        """The same field, ascending."""
+        return SortingField(self.name, ascending=True)
+
+    @property
+    def desc(self) -> "SortingField":
+        """The same field, descending."""
+        return SortingField(self.name, ascending=False)
+
+    def __str__(self) -> str:
+        """Return the field as it goes into a query."""
+        return f"{self.name},{'asc' if self.ascending else 'desc'}"
+
+
+class JobSorting:
+    """The fields that jobs can be sorted by, each in its default direction; `.asc` and `.desc` choose another."""
+
+    process_id: Final = SortingField("processID")
+    """By process ID, ascending."""
+    status: Final = SortingField("status", ascending=False)
+    """By status, descending."""
+    created: Final = SortingField("created", ascending=False)
+    """By creation date, descending."""
+    credits: Final = SortingField("creditConsumption.credits", ascending=False)
+    """By credit consumption, descending."""
