@@ -1,0 +1,46 @@
+"""An UP42 of your own: the whole platform in memory, behind a real HTTP server on 127.0.0.1.
+
+    async with Sandbox(speed=60) as sandbox:  # an hour of processing takes a minute
+        async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints) as client: ...
+
+`python -m up42_async.sandbox` runs one alone. It shares no code with the client, so that neither can hide the other's
+mistakes. What is where:
+
+    _sandbox                  Sandbox: its settings, its life, how to reach it
+    _controls, _views         what one does to it and reads off it; the values one gets
+    _app                      what every request passes: counting, faults, token, routes
+    _routes_auth              tokens and userinfo
+    _routes_processing        processes, EULAs, validation, cost, execution, jobs
+    _listing                  the job list: filters, order, pages, links
+    _faults, faults           which fault hits which request; the kinds there are
+    _fault_kinds_*            what each of them does
+    _exchange, _answers       one request and its answer as values; bodies of answers
+    _server, _wire            the thread, its listeners, and connections one can break
+    _traffic                  what was asked
+    _world                    account, processes, jobs and credits, behind one lock
+    _jobs, _lifecycle         a job, and its way through the statuses
+    _account                  tokens and credits
+    _processes, _validation, _pricing   what can be run, on what, for how much
+    _settings, _scaled_clock  how it behaves, and what time it is
+"""
+
+try:
+    import starlette as _starlette
+    import uvicorn as _uvicorn
+except ImportError as error:
+    raise ImportError(
+        f"The sandbox needs {error.name}, which is not installed: pip install 'up42-async[sandbox]'", name=error.name
+    ) from error
+
+from up42_async.sandbox import faults as faults
+from up42_async.sandbox._account import Balance as Balance
+from up42_async.sandbox._faults import Fault as Fault
+from up42_async.sandbox._faults import Faults as Faults
+from up42_async.sandbox._sandbox import Sandbox as Sandbox
+from up42_async.sandbox._traffic import Connections as Connections
+from up42_async.sandbox._traffic import RequestRecord as RequestRecord
+from up42_async.sandbox._views import Execution as Execution
+from up42_async.sandbox._views import SandboxEndpoints as SandboxEndpoints
+from up42_async.sandbox._views import SandboxJob as SandboxJob
+
+del _starlette, _uvicorn

@@ -1,0 +1,129 @@
+"""The account: who may come in, for how long, and what its credits are doing."""
+
+from collections.abc import Mapping
+from random import Random
+from uuid import UUID
+
+import attrs
+
+from up42_async.sandbox import _lifecycle
+from up42_async.sandbox._jobs import Job
+from up42_async.sandbox._scaled_clock import ScaledClock
+
+REFRESH_LIFETIME = 1800
+_UNDECIDED = frozenset({_lifecycle.CREATED, _lifecycle.LICENSED, _lifecycle.VALID})
+_FREED = _lifecycle.REFUSED | {_lifecycle.RELEASED}
+
+
+def draw_id(random: Random) -> str:
+    """Draw a UUID from a seeded generator."""
+    return str(UUID(int=random.getrandbits(128), version=4))
+
+
+class Tokens:
+    """Issue access tokens and know which are still good.
+
+    Args:
+        clock: Tells the real seconds; tokens live by these, whatever the speed of the sandbox.
+        random: Draws the tokens.
+        lifetime: Seconds a token is good for.
+    """
+
+    def __init__(self, clock: ScaledClock, random: Random, lifetime: float) -> None:
+        self.lifetime = lifetime
+        self._clock = clock
+        self._random = random
+        self._expiry: dict[str, float] = {}
+
+    def issue(self) -> str:
+        """Return a new token."""
+        now = self._clock.elapsed()
+        self._expiry = {token: expiry for token, expiry in self._expiry.items() if expiry > now}
+        token = f"sandbox.{self._random.getrandbits(256):064x}.{self._random.getrandbits(128):032x}"
+        self._expiry[token] = now + self.lifetime
+        return token
+
+    def is_good(self, authorization: str) -> bool:
+        """Tell whether the value of an Authorization header opens the door now."""
+        scheme, _, token = authorization.partition(" ")
+        return scheme.lower() == "bearer" and self._expiry.get(token, 0.0) > self._clock.elapsed()
+
+    def revoke_all(self) -> None:
+        """End every token now."""
+        self._expiry.clear()
+
+
+@attrs.frozen(kw_only=True)
+class Balance:
+    """Show an account's credits at one moment.
+
+    Args:
+        balance: Credits owned: what there was at first, less what was captured.
+        withheld: Credits of accepted jobs that have not ended.
+        captured: Credits deducted so far.
+        available: Credits a new execution may cost; jobs on their way to being accepted count against it.
+    """
+
+    balance: int
+    withheld: int
+    captured: int
+    available: int
+
+
+class Ledger:
+    """Follow the credits of executed jobs.
+
+    Args:
+        balance: Credits at first.
+    """
+
+    def __init__(self, balance: int) -> None:
+        self.deposited = balance
+        self._open: dict[str, Job] = {}
+        self._captured: dict[str, int] = {}
+
+    def follow(self, job: Job) -> None:
+        """Count a job's price from now on, or again after its timeline was changed."""
+        self._open[job.id] = job
+        self._captured.pop(job.id, None)
+
+    def is_following(self, job: Job) -> bool:
+        """Tell whether this job's price counts."""
+        return job.id in self._open or job.id in self._captured
+
+    def at(self, now: int) -> Balance:
+        """Return what the credits are doing now."""
+        undecided = withheld = 0
+        for job in list(self._open.values()):
+            status, settled = job.status_at(now), job.has_settled(now)
+            if status == _lifecycle.CAPTURED or (settled and status == _lifecycle.SUCCESSFUL):
+                self._close(job, job.price)
+            elif status in _FREED or (settled and status == _lifecycle.FAILED):
+                self._close(job, 0)
+            elif status in _UNDECIDED:
+                undecided += job.price
+            else:
+                withheld += job.price
+        captured = sum(self._captured.values())
+        balance = self.deposited - captured
+        available = balance - withheld - undecided
+        return Balance(balance=balance, withheld=withheld, captured=captured, available=available)
+
+    def _close(self, job: Job, price: int) -> None:
+        del self._open[job.id]
+        self._captured[job.id] = price
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """Hold who the one user of the sandbox is."""
+
+    id: str
+    workspace_id: str
+    username: str
+    password: str
+
+    @property
+    def credentials(self) -> Mapping[str, str]:
+        """Return what a client logs in with."""
+        return {"username": self.username, "password": self.password}

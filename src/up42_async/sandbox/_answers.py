@@ -1,0 +1,59 @@
+"""Answers: JSON, and the bodies that the platform's parts put around an error."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import Response
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+
+def phrase(status: int) -> str:
+    """Return the standard words for a status, or plain ones for the platform's own (524, 542)."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown Error"
+
+
+def json_bytes(body: Any) -> bytes:
+    """Encode a body as compactly as the platform does."""
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON."""
+    return Response(json_bytes(body), status, headers, JSON)
+
+
+def wrapped_body(status: int, message: str) -> bytes:
+    """Return an error as the gateway writes it: data and error."""
+    return json_bytes({"data": None, "error": {"code": status, "message": message, "details": None}})
+
+
+def problem_body(status: int, detail: str, **more: Any) -> bytes:
+    """Return an error as processing writes it: RFC 9457."""
+    return json_bytes({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail, **more})
+
+
+def plain_body(status: int, message: str) -> bytes:
+    """Return an error as the other services write it: code, message and details."""
+    return json_bytes({"code": status, "message": message, "details": {}})
+
+
+def gateway_error(status: int, message: str) -> Response:
+    """Answer as the gateway in front of everything does."""
+    return Response(wrapped_body(status, message), status, media_type=JSON)
+
+
+def problem(status: int, detail: str, **more: Any) -> Response:
+    """Answer as processing does."""
+    return Response(problem_body(status, detail, **more), status, media_type=PROBLEM)
+
+
+def plain_error(status: int, message: str) -> Response:
+    """Answer as the other services do."""
+    return Response(plain_body(status, message), status, media_type=JSON)

@@ -1,0 +1,143 @@
+"""The application: what every request passes on its way to a route, outermost first.
+
+counted -> slowed by the latency -> hit by faults -> asked for its token -> routed
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from up42_async.sandbox import _answers
+from up42_async.sandbox._exchange import raw_path, raw_query
+from up42_async.sandbox._faults import Faults, FaultyApp
+from up42_async.sandbox._routes_auth import auth_routes
+from up42_async.sandbox._routes_processing import processing_routes
+from up42_async.sandbox._traffic import RequestRecord, Traffic
+from up42_async.sandbox._wire import connection_of
+from up42_async.sandbox._world import World
+
+API = "api"
+_PROTECTED = "/v2/"
+
+
+def api_app(world: World, traffic: Traffic, faults: Faults, routes: Sequence[BaseRoute] = ()) -> ASGIApp:
+    """Build the application of the API and its authentication.
+
+    Args:
+        world: What the sandbox knows.
+        traffic: Counts the requests.
+        faults: Hits some of them.
+        routes: More routes; those below `/v2/` are behind the token like the rest.
+    """
+    all_routes = [*auth_routes(world, traffic), *processing_routes(world), *routes]
+    return observed(GuardedApp(routed(all_routes), world), API, world, traffic, faults)
+
+
+def observed(app: ASGIApp, origin: str, world: World, traffic: Traffic, faults: Faults) -> ASGIApp:
+    """Put counting, latency and faults in front of an application, whatever origin it is served on."""
+    return CountingApp(FaultyApp(app, faults, world), origin, traffic, world)
+
+
+def routed(routes: Sequence[BaseRoute]) -> Starlette:
+    """Build an application that answers unknown paths and methods as the platform does."""
+    return Starlette(routes=list(routes), exception_handlers={HTTPException: _refuse})
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _answers.plain_error(status, _answers.phrase(status))
+
+
+class GuardedApp:
+    """Ask every request to the API for a token that is still good.
+
+    Args:
+        app: The application behind.
+        world: Knows the tokens.
+    """
+
+    def __init__(self, app: ASGIApp, world: World) -> None:
+        self._app = app
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["path"].startswith(_PROTECTED) and not self._is_welcome(scope):
+            refusal = _answers.gateway_error(401, "The access token is missing, expired or invalid.")
+            refusal.headers["www-authenticate"] = "Bearer"
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_welcome(self, scope: Scope) -> bool:
+        authorization = _header(scope, b"authorization") or b""
+        with self._world.lock:
+            return self._world.tokens.is_good(authorization.decode("latin-1"))
+
+
+class CountingApp:
+    """Note every request, and answer after the latency, with the date.
+
+    Args:
+        app: The application behind.
+        origin: The name of the origin in the records.
+        traffic: Where to note it.
+        world: Knows the latency and the time.
+    """
+
+    def __init__(self, app: ASGIApp, origin: str, traffic: Traffic, world: World) -> None:
+        self._app = app
+        self._origin = origin
+        self._traffic = traffic
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        record = self._record(scope)
+        done = self._traffic.begin(record)
+
+        async def counted_receive() -> Message:
+            message = await receive()
+            record.body_size += len(message.get("body", b""))
+            return message
+
+        async def counted_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if self._world.settings.latency:
+                    await anyio.sleep(self._world.settings.latency)
+                record.status = message["status"]
+                date = (b"date", self._world.clock.http_date().encode())
+                message = {**message, "headers": [*message.get("headers", ()), date]}
+            elif not message.get("more_body", False):
+                done()  # before the client can know, so that it never sees its own request still in flight
+            await send(message)
+
+        try:
+            await self._app(scope, counted_receive, counted_send)
+        finally:
+            done()
+
+    def _record(self, scope: Scope) -> RequestRecord:
+        connection = connection_of(scope)
+        return RequestRecord(
+            origin=self._origin,
+            method=scope["method"],
+            path=raw_path(scope),
+            query=raw_query(scope),
+            has_authorization=_header(scope, b"authorization") is not None,
+            has_cookie=_header(scope, b"cookie") is not None,
+            connection_id=0 if connection is None else connection.number,
+            peer_port=0 if connection is None else connection.peer_port,
+        )
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    headers: Sequence[tuple[bytes, Any]] = scope["headers"]
+    return next((value for key, value in headers if key == name), None)

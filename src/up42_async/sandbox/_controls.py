@@ -1,0 +1,218 @@
+"""What a test does to the sandbox and reads off it, beside asking it over HTTP."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from up42_async.sandbox import _lifecycle
+from up42_async.sandbox._account import Balance
+from up42_async.sandbox._lifecycle import Steps
+from up42_async.sandbox._traffic import Connections, RequestRecord, Traffic
+from up42_async.sandbox._views import Execution, SandboxJob, shown_execution, shown_job
+from up42_async.sandbox._world import World
+
+
+class Controls:
+    """Give a hold on the state of a sandbox, from any thread.
+
+    Args:
+        world: What the sandbox knows.
+        traffic: What it was asked.
+    """
+
+    def __init__(self, world: World, traffic: Traffic) -> None:
+        self._world = world
+        self._traffic = traffic
+
+    # What it was asked
+
+    @property
+    def requests(self) -> Sequence[RequestRecord]:
+        """Return every request since the beginning or `reset_counts`, in the order in which they came."""
+        return self._traffic.records
+
+    def count(self, method: str | None = None, path: str | None = None) -> int:
+        """Count requests.
+
+        Args:
+            method: The HTTP method; None for all.
+            path: Regular expression for the beginning of the path as it was sent, as for `faults.add`; None for all.
+        """
+        return self._traffic.count(method, path)
+
+    @property
+    def connections(self) -> Connections:
+        """Return the connections: opened so far, open now, and the most at once."""
+        return self._traffic.connections
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests are being worked on now."""
+        return self._traffic.in_flight
+
+    @property
+    def peak_in_flight(self) -> int:
+        """Return the most requests that were being worked on at once."""
+        return self._traffic.peak_in_flight
+
+    @property
+    def logins(self) -> int:
+        """Return how often a password was posted, right or wrong."""
+        return self._traffic.logins
+
+    def reset_counts(self) -> None:
+        """Begin to count requests, connections, logins and peaks anew; executions stay."""
+        self._traffic.reset()
+
+    # Its account
+
+    @property
+    def balance(self) -> Balance:
+        """Return the account's credits; those of seeded jobs never touch them."""
+        with self._world.lock:
+            return self._world.ledger.at(self._world.now())
+
+    def deposit(self, amount: int) -> None:
+        """Add credits to the account.
+
+        Args:
+            amount: How many; negative ones take away.
+        """
+        with self._world.lock:
+            self._world.ledger.deposited += amount
+
+    def set_eula(self, process_id: str, *, accepted: bool) -> None:
+        """Accept the EULA of a process, or take that back; processes of one provider share it.
+
+        Raises:
+            KeyError: There is no such process, or it needs no EULA.
+        """
+        with self._world.lock:
+            eula_id = self._world.processes[process_id].eula_id
+            if eula_id is None:
+                raise KeyError(f"The process {process_id!r} needs no EULA.")
+            self._world.eulas[eula_id].is_accepted = accepted
+
+    def set_rate(self, process_id: str, rate: int) -> None:
+        """Change what a process costs from now on.
+
+        Args:
+            process_id: The process.
+            rate: Credits for each square kilometre, or for each execution where the price is simple; 0 or more.
+
+        Raises:
+            KeyError: There is no such process.
+        """
+        with self._world.lock:
+            self._world.rates[self._world.processes[process_id].id] = rate
+
+    def refuse_item(self, item_id: str, reason: str = "The item has no band that this process needs.") -> None:
+        """Let validation find an item unsuitable (422), and executions of it end as INVALID."""
+        with self._world.lock:
+            self._world.unsuitable_items[item_id] = reason
+
+    def expire_tokens(self) -> None:
+        """End every access token now."""
+        with self._world.lock:
+            self._world.tokens.revoke_all()
+
+    # Its jobs
+
+    @property
+    def executions(self) -> Sequence[Execution]:
+        """Return every execution the sandbox took on, in order, whether or not its answer arrived."""
+        with self._world.lock:
+            now = self._world.now()
+            return tuple(shown_execution(record, now) for record in self._world.executions)
+
+    @property
+    def jobs(self) -> Mapping[str, SandboxJob]:
+        """Return all jobs as they are now, by id, in the order in which they were made."""
+        with self._world.lock:
+            now = self._world.now()
+            return {job.id: shown_job(job, now) for job in self._world.jobs}
+
+    def job(self, job_id: str) -> SandboxJob:
+        """Return one job as it is now.
+
+        Raises:
+            KeyError: There is no such job.
+        """
+        with self._world.lock:
+            return shown_job(self._world.job(job_id), self._world.now())
+
+    def seed_jobs(
+        self,
+        number: int,
+        *,
+        process_id: str | None = None,
+        workspace_id: str | None = None,
+        status: str | None = None,
+        timeline: Steps | None = None,
+        spread: float = 0.0,
+    ) -> list[str]:
+        """Make jobs that nobody executed; their credits do not touch the balance.
+
+        Args:
+            number: How many.
+            process_id: Their process; None draws one for each.
+            workspace_id: Their workspace; None for the user's own.
+            status: Make them reach this status in the hour before and stay there; any word. None lets them live on.
+            timeline: Their exact life: (offset in sandbox seconds from the creation, status), offsets not falling.
+            spread: Create them evenly over so many past sandbox seconds, the oldest first, instead of all at once.
+
+        Returns:
+            Their ids, in the order in which they were made.
+
+        Raises:
+            KeyError: There is no such process.
+            ValueError: Both a status and a timeline are given, or the timeline has no steps or falls back.
+        """
+        if status is not None and timeline is not None:
+            raise ValueError("Jobs are seeded with a status or with a timeline, not with both.")
+        workspace = self._world.account.workspace_id if workspace_id is None else workspace_id
+        ages = (spread * (number - position) / number for position in range(number))
+        return [self._world.seed(process_id, workspace, status, timeline, age).id for age in ages]
+
+    def set_status(self, job_id: str, status: str) -> None:
+        """Give a job a status from now on, for good; any word.
+
+        Raises:
+            KeyError: There is no such job.
+        """
+        self._world.reschedule(job_id, lambda timeline: timeline.changed(self._world.now(), status))
+
+    def set_timeline(self, job_id: str, steps: Steps) -> None:
+        """Script the rest of a job's life.
+
+        Args:
+            job_id: The job.
+            steps: What comes: (offset in sandbox seconds from now, status), offsets not falling.
+
+        Raises:
+            KeyError: There is no such job.
+            ValueError: There are no steps, or their offsets fall.
+        """
+        self._world.reschedule(job_id, lambda timeline: timeline.continued(self._world.now(), steps))
+
+    def script_executions(self, timelines: Iterable[Steps]) -> None:
+        """Script the lives of the jobs that the next accepted executions make.
+
+        Args:
+            timelines: One for each: (offset in sandbox seconds from the creation, status), offsets not falling.
+
+        Raises:
+            ValueError: One has no steps, or its offsets fall.
+        """
+        checked = list(timelines)
+        for timeline in checked:
+            _lifecycle.scripted(0, timeline)
+        with self._world.lock:
+            self._world.scripts.extend(checked)
+
+    def forget(self, job_id: str) -> None:
+        """Let a job vanish, as if it had never been; its execution stays counted.
+
+        Raises:
+            KeyError: There is no such job.
+        """
+        with self._world.lock:
+            self._world.jobs.remove(self._world.job(job_id))

@@ -1,0 +1,168 @@
+"""One request and its answer as values, so that a fault can come between them."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import attrs
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from up42_async.sandbox._wire import Connection, connection_of
+from up42_async.sandbox._world import World
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class ConnectionLost(ConnectionResetError):
+    """Say that a fault lost a connection that does not exist, because the application was called without a server."""
+
+
+class Exchange:
+    """Hold one request that a fault has to do with.
+
+    Args:
+        scope: ASGI's description of the request.
+        receive: Gives its body.
+        send: Takes its answer.
+        world: What the sandbox knows.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, world: World) -> None:
+        self.scope = scope
+        self.send = send
+        self.world = world
+        self._receive = receive
+        self._body: bytes | None = None
+
+    @property
+    def connection(self) -> Connection | None:
+        """Return the connection the request came on, if a server is in between."""
+        return connection_of(self.scope)
+
+    @property
+    def path(self) -> str:
+        """Return the path as it was sent."""
+        return raw_path(self.scope)
+
+    @property
+    def query(self) -> str:
+        """Return the query as it was sent."""
+        return raw_query(self.scope)
+
+    async def body(self) -> bytes:
+        """Read the whole body, once."""
+        if self._body is None:
+            parts, more = [], True
+            while more:
+                message = await self._receive()
+                parts.append(message.get("body", b""))
+                more = message.get("more_body", False)
+            self._body = b"".join(parts)
+        return self._body
+
+    async def act(self, app: ASGIApp) -> "Reply":
+        """Let the application do the work, and return its answer instead of sending it."""
+        body = await self.body()
+        given = False
+        messages: list[Message] = []
+
+        async def receive() -> Message:
+            nonlocal given
+            if given:
+                return await self._receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        await app(self.scope, receive, keep)
+        start, *rest = messages
+        content = b"".join(message.get("body", b"") for message in rest)
+        return Reply(status=start["status"], headers=tuple(start.get("headers", ())), body=content)
+
+    async def lose(self, *, reset: bool) -> None:
+        """Close or reset the connection and wait until it is gone.
+
+        Raises:
+            ConnectionLost: There is no server, so nothing that could be lost.
+        """
+        connection = self._wire()
+        await self.body()  # a byte left unread would make the system send RST where FIN was asked for
+        if reset:
+            connection.reset()
+        else:
+            connection.close()
+        await self.wait_for_disconnect()
+
+    async def write_raw(self, data: bytes, *, reset: bool) -> None:
+        """Write bytes past HTTP, then close or reset the connection."""
+        connection = self._wire()
+        await self.body()
+        connection.write(data)
+        await anyio.sleep(0.001 if reset else 0)  # an RST overtakes what has not left yet
+        await self.lose(reset=reset)
+
+    async def wait_for_disconnect(self) -> None:
+        """Wait until the connection is gone; for ever without a server, where only the caller can end it."""
+        if self.connection is None:
+            await anyio.sleep_forever()
+        await self.body()  # after it nothing can come but the disconnect
+        await self._receive()
+
+    def _wire(self) -> Connection:
+        if self.connection is None:
+            raise ConnectionLost(f"A fault of the sandbox lost the connection of {self.scope['method']} {self.path}.")
+        return self.connection
+
+
+def raw_path(scope: Scope) -> str:
+    """Return the path of a request as it was sent."""
+    return bytes(scope["raw_path"]).decode("latin-1")
+
+
+def raw_query(scope: Scope) -> str:
+    """Return the query of a request as it was sent."""
+    return bytes(scope["query_string"]).decode("latin-1")
+
+
+Delivery = Callable[[Exchange, "Reply"], Awaitable[None]]
+Act = Callable[[], Awaitable["Reply"]]
+
+
+async def whole(exchange: Exchange, reply: "Reply") -> None:
+    """Send an answer as HTTP wants it."""
+    await exchange.send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
+    await exchange.send({"type": "http.response.body", "body": reply.body})
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """Hold an answer and the way in which it is delivered."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    delivery: Delivery = whole
+
+    def with_body(self, body: bytes, *more: tuple[bytes, bytes]) -> "Reply":
+        """Return it with another body, its length corrected, and more headers."""
+        kept = tuple(header for header in self.headers if header[0] != b"content-length")
+        length = (b"content-length", str(len(body)).encode())
+        return attrs.evolve(self, headers=(*kept, length, *more), body=body)
+
+    def rewritten(self, change: Callable[[Any], Any]) -> "Reply":
+        """Return it with its JSON changed; an answer that is not JSON, or an error, stays as it is."""
+        is_success = 200 <= self.status < 300  # noqa: PLR2004 - what HTTP calls success
+        try:
+            body = json.loads(self.body)
+        except ValueError:
+            return self
+        return self.with_body(json.dumps(change(body), separators=(",", ":")).encode()) if is_success else self
+
+
+def reply_of(status: int, content_type: str, body: bytes, *more: tuple[bytes, bytes]) -> Reply:
+    """Return an answer made here."""
+    headers = () if not body else ((b"content-type", content_type.encode()),)
+    return Reply(status=status, headers=headers, body=b"").with_body(body, *more)

@@ -1,0 +1,167 @@
+"""Faults of the server: wrong statuses, and bodies nobody wants."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Any, Literal
+
+import attrs
+
+from up42_async.sandbox import _answers
+from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
+from up42_async.sandbox._scaled_clock import ScaledClock
+
+Body = Literal["wrapped", "problem", "plain", "html", "invalid-json", "empty"]
+
+_MEBIBYTE = 1 << 20
+_HTML = b"<!DOCTYPE html>\n<html><head><title>%d %b</title></head><body><h1>%b</h1><hr>proxy</body></html>\n"
+
+
+@attrs.frozen
+class Status:
+    """Answer with a status.
+
+    Args:
+        status: The status, 200 to 599; 524 and 542, which the platform has been seen to send, included.
+        body: What comes with it: one of the platform's three error bodies (`"wrapped"`: data and error, `"problem"`:
+            RFC 9457, `"plain"`: code, message, details), an `"html"` page, `"invalid-json"`, or nothing (`"empty"`).
+        retry_after: A Retry-After header: a number of seconds, a timedelta for an HTTP date that far
+            ahead of the Date header, or any
+            text as it is.
+        headers: More headers.
+        acts: Do the work first, and hide that behind this status.
+    """
+
+    status: int
+    body: Body = "problem"
+    retry_after: float | str | timedelta | None = attrs.field(default=None, kw_only=True)
+    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    acts: bool = attrs.field(default=False, kw_only=True)
+
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        """Act if asked to, and answer with the status."""
+        if self.acts:
+            await act()
+        more = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if self.retry_after is not None:
+            more.append((b"retry-after", _retry_after(self.retry_after, exchange.world.clock).encode("latin-1")))
+        return reply_of(self.status, *_body(self.body, self.status), *more)
+
+
+def _retry_after(value: float | str | timedelta, clock: ScaledClock) -> str:
+    if isinstance(value, timedelta):
+        return clock.http_date(value.total_seconds())
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _body(kind: Body, status: int) -> tuple[str, bytes]:
+    words = _answers.phrase(status)
+    bodies = {
+        "wrapped": (_answers.JSON, _answers.wrapped_body(status, words)),
+        "problem": (_answers.PROBLEM, _answers.problem_body(status, words)),
+        "plain": (_answers.JSON, _answers.plain_body(status, words)),
+        "html": ("text/html; charset=utf-8", _HTML % (status, words.encode(), words.encode())),
+        "invalid-json": (_answers.JSON, b'{"jobs": [{"jobID": "'),
+        "empty": ("", b""),
+    }
+    return bodies[kind]
+
+
+@attrs.frozen
+class Redirect:
+    """Answer with a redirect.
+
+    Args:
+        location: Where to; it need not be a URL.
+        status: 301, 302, 303, 307 or 308.
+        acts: Do the work first.
+    """
+
+    location: str
+    status: int = 302
+    acts: bool = attrs.field(default=False, kw_only=True)
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act if asked to, and send the client elsewhere."""
+        if self.acts:
+            await act()
+        return reply_of(self.status, "", b"", (b"location", self.location.encode("latin-1")))
+
+
+@attrs.frozen
+class Rewrite:
+    """Do the work and change the JSON of a successful answer.
+
+    Args:
+        change: Takes the decoded body and returns the one to send.
+    """
+
+    change: Callable[[Any], Any]
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and answer with something else."""
+        return (await act()).rewritten(self.change)
+
+
+@attrs.frozen
+class DeepJson:
+    """Answer 200 with lists within lists.
+
+    Args:
+        depth: How many.
+    """
+
+    depth: int = 100_000
+
+    async def apply(self, _: Exchange, __: Act) -> Reply:
+        """Answer without acting."""
+        return reply_of(200, _answers.JSON, b"[" * self.depth + b"]" * self.depth)
+
+
+@attrs.frozen
+class LargeHeaders:
+    """Do the work and answer with a head that is too large.
+
+    Args:
+        size: Bytes of the largest header.
+    """
+
+    size: int = 200_000
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and add the header."""
+        reply = await act()
+        return attrs.evolve(reply, headers=(*reply.headers, (b"x-large", b"x" * self.size)))
+
+
+@attrs.frozen
+class GzipBomb:
+    """Answer 200 with a small body that inflates to a huge one.
+
+    Args:
+        mebibytes: Its inflated size; about a thousandth of that is sent.
+        encoding: What Content-Encoding says; the body is gzip whatever it says.
+    """
+
+    mebibytes: int = 1024
+    encoding: str = "gzip"
+
+    async def apply(self, _: Exchange, __: Act) -> Reply:
+        """Answer without acting."""
+        encoding = (b"content-encoding", self.encoding.encode("latin-1"))
+        return reply_of(200, _answers.JSON, _spaces(self.mebibytes), encoding)
+
+
+@cache
+def _spaces(mebibytes: int) -> bytes:
+    """Compress mebibytes of spaces as one gzip member, by repeating the flushed block of a single one."""
+    piece = b" " * _MEBIBYTE
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    block = compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(mebibytes):
+        checksum = zlib.crc32(piece, checksum)
+    size = (mebibytes * _MEBIBYTE) % (1 << 32)
+    head = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+    return head + block * mebibytes + compressor.flush() + checksum.to_bytes(4, "little") + size.to_bytes(4, "little")

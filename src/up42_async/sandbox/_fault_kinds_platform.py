@@ -1,0 +1,166 @@
+"""Faults of the platform: answers in good form that say odd things."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+from urllib.parse import parse_qsl
+
+import attrs
+
+from up42_async.sandbox import _answers
+from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
+from up42_async.sandbox._listing import LIST_PATH, offset_link, offset_of
+
+
+def _lists_only(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the change for answers that are job lists; others stay as they are."""
+
+    def change_list(body: Any) -> Any:
+        return change(body) if "jobs" in body else body
+
+    return change_list
+
+
+@attrs.frozen
+class UnknownStatus:
+    """Do the work, and give every job in the answer a status word.
+
+    Args:
+        word: The word.
+    """
+
+    word: str = "paused"
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and change the words."""
+        return (await act()).rewritten(self._change)
+
+    def _change(self, body: Any) -> Any:
+        for job in body.get("jobs", [body]):
+            if "jobID" in job:
+                job["status"] = self.word
+        return body
+
+
+@attrs.frozen
+class OmitJobs:
+    """Leave jobs out of a list.
+
+    Args:
+        ids: Which ones; None for the first of each page.
+    """
+
+    ids: Collection[str] | None = None
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and leave them out."""
+        return (await act()).rewritten(_lists_only(self._change))
+
+    def _change(self, body: Any) -> Any:
+        jobs = body["jobs"]
+        body["jobs"] = jobs[1:] if self.ids is None else [job for job in jobs if job["jobID"] not in self.ids]
+        return body
+
+
+class OmitKeys:
+    """Leave keys out of the answer's JSON object, or make them null.
+
+    Args:
+        *names: The keys of the outermost object, such as `"links"` or `"jobs"`.
+        null: Make them null instead.
+    """
+
+    def __init__(self, *names: str, null: bool = False) -> None:
+        self.names = names
+        self.null = null
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and leave them out."""
+        return (await act()).rewritten(self._change)
+
+    def _change(self, body: Any) -> Any:
+        for name in self.names:
+            if self.null:
+                body[name] = None
+            else:
+                body.pop(name, None)
+        return body
+
+
+@attrs.frozen
+class NextLink:
+    """Put a next link of your own on every page.
+
+    Args:
+        href: The link, whatever it is; None for the very page that it is on.
+    """
+
+    href: str | None = None
+
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        """Act, and change the link."""
+        href = f"{exchange.path}?{exchange.query}" if self.href is None else self.href
+        return (await act()).rewritten(_lists_only(lambda body: {**body, "links": [{"rel": "next", "href": href}]}))
+
+
+@attrs.frozen
+class EmptyPages:
+    """Answer every list with an empty page that has a next link, a new one each time."""
+
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        """Answer without acting; what is no list is left alone."""
+        if exchange.path != LIST_PATH:
+            return await act()
+        query = dict(parse_qsl(exchange.query, keep_blank_values=True))
+        href = offset_link(query, offset_of(query) + 1)
+        return reply_of(200, _answers.JSON, _answers.json_bytes({"jobs": [], "links": [{"rel": "next", "href": href}]}))
+
+
+@attrs.frozen
+class ShiftPages:
+    """Page by offset, and let the list change between pages.
+
+    Jobs made since the page before push the others back, so that some appear twice; jobs removed pull the others
+    forward, so that some are never seen. By itself the sandbox pages by key, which has neither trouble.
+
+    Args:
+        inserted: Jobs made before each page but the first.
+        removed: Jobs removed before each page but the first: the newest there are.
+    """
+
+    inserted: int = attrs.field(default=1, kw_only=True)
+    removed: int = attrs.field(default=0, kw_only=True)
+
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        """Change the list if this is not its first page, and go on by offset."""
+        query = dict(parse_qsl(exchange.query, keep_blank_values=True))
+        if "cursor" in query:
+            self._shift(exchange)
+        return (await act()).rewritten(_lists_only(self._by_offset(query)))
+
+    def _shift(self, exchange: Exchange) -> None:
+        world = exchange.world
+        with world.lock:
+            for job in list(world.jobs.in_order(None, descending=True))[: self.removed]:
+                world.jobs.remove(job)
+            for _ in range(self.inserted):
+                world.seed(None, world.account.workspace_id, None, None, 0.0)
+
+    @staticmethod
+    def _by_offset(query: dict[str, str]) -> Callable[[Any], Any]:
+        def change(body: Any) -> Any:
+            for link in body["links"]:
+                link["href"] = offset_link(query, offset_of(query) + len(body["jobs"]))
+            return body
+
+        return change
+
+
+@attrs.frozen
+class ExpireTokens:
+    """Revoke all access tokens when the request comes, so that it and those after it find theirs refused."""
+
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        """Revoke, and let the platform answer."""
+        with exchange.world.lock:
+            exchange.world.tokens.revoke_all()
+        return await act()

@@ -1,0 +1,213 @@
+"""Faults of the connection: what the network does."""
+
+from abc import abstractmethod
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+import attrs
+
+from up42_async.sandbox._exchange import Act, Delivery, Exchange, Reply, reply_of
+
+_JSON = "application/json"
+
+
+class Kind(Protocol):
+    """Do something to a request or to its answer; write one of your own where none here fits."""
+
+    @abstractmethod
+    async def apply(self, exchange: Exchange, act: Act, /) -> Reply:
+        """Return the answer to deliver.
+
+        Args:
+            exchange: The request.
+            act: Lets the sandbox do the work and returns its answer; not calling it means not acting.
+        """
+
+
+_NOTHING = reply_of(200, _JSON, b"")
+
+
+async def _acted(act: Act, *, acts: bool) -> Reply:
+    return await act() if acts else _NOTHING
+
+
+def _lost(*, reset: bool) -> Delivery:
+    async def deliver(exchange: Exchange, _: Reply) -> None:
+        await exchange.lose(reset=reset)
+
+    return deliver
+
+
+@attrs.frozen
+class LoseAnswer:
+    """Do the work, then drop the connection instead of answering.
+
+    Args:
+        reset: Drop it with an RST instead of a FIN.
+    """
+
+    reset: bool = attrs.field(default=False, kw_only=True)
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and lose the answer."""
+        return attrs.evolve(await act(), delivery=_lost(reset=self.reset))
+
+
+@attrs.frozen
+class DropConnection:
+    """Drop the connection when the request is there, without doing the work.
+
+    Args:
+        reset: Drop it with an RST instead of a FIN.
+    """
+
+    reset: bool = attrs.field(default=False, kw_only=True)
+
+    async def apply(self, _: Exchange, __: Act) -> Reply:
+        """Lose the connection."""
+        return attrs.evolve(_NOTHING, delivery=_lost(reset=self.reset))
+
+
+@attrs.frozen
+class Hang:
+    """Never answer; the connection stays open until the client closes it.
+
+    Args:
+        acts: Do the work first.
+    """
+
+    acts: bool = attrs.field(default=True, kw_only=True)
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act if asked to, and wait."""
+        return attrs.evolve(await _acted(act, acts=self.acts), delivery=_never)
+
+
+async def _never(exchange: Exchange, _: Reply) -> None:
+    await exchange.wait_for_disconnect()
+
+
+@attrs.frozen
+class Delay:
+    """Be slow.
+
+    Args:
+        seconds: How slow; real seconds, 0 or more.
+        before: Wait before doing the work instead of between the work and the answer.
+    """
+
+    seconds: float
+    before: bool = attrs.field(default=False, kw_only=True)
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Wait, on the side asked for."""
+        if self.before:
+            await anyio.sleep(self.seconds)
+            return await act()
+        reply = await act()
+        await anyio.sleep(self.seconds)
+        return reply
+
+
+@attrs.frozen
+class Drip:
+    """Send the body in small pieces with a pause before each.
+
+    Args:
+        seconds: The pause; real seconds, 0 or more.
+        size: Bytes of a piece, at least 1.
+    """
+
+    seconds: float = 0.5
+    size: int = attrs.field(default=1, kw_only=True)
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and answer slowly."""
+        return attrs.evolve(await act(), delivery=self._deliver)
+
+    async def _deliver(self, exchange: Exchange, reply: Reply) -> None:
+        await exchange.send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
+        for begin in range(0, len(reply.body), self.size):
+            await anyio.sleep(self.seconds)
+            if exchange.connection is not None and exchange.connection.is_lost:
+                return
+            piece = reply.body[begin : begin + self.size]
+            await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
+        await exchange.send({"type": "http.response.body", "body": b""})
+
+
+@attrs.frozen
+class Truncate:
+    """Do the work and announce the whole answer, but send only its beginning and drop the connection.
+
+    Args:
+        keep: Bytes of the body that are sent; None for half of it.
+        chunked: Send a chunked body that lacks its end, instead of fewer bytes than Content-Length says.
+        reset: Drop the connection with an RST instead of a FIN.
+    """
+
+    keep: int | None = None
+    chunked: bool = attrs.field(default=False, kw_only=True)
+    reset: bool = attrs.field(default=False, kw_only=True)
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and answer with less than the whole."""
+        return attrs.evolve(await act(), delivery=self._deliver)
+
+    async def _deliver(self, exchange: Exchange, reply: Reply) -> None:
+        kept = reply.body[: len(reply.body) // 2 if self.keep is None else self.keep]
+        headers = [header for header in reply.headers if header[0] != b"content-length"]
+        if self.chunked:
+            headers.append((b"transfer-encoding", b"chunked"))
+            kept = b"%x\r\n%b\r\n" % (len(kept), kept)
+        else:
+            headers.append((b"content-length", str(len(reply.body)).encode()))
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        await exchange.write_raw(b"HTTP/1.1 %d OK\r\n%b\r\n%b" % (reply.status, head, kept), reset=self.reset)
+
+
+@attrs.frozen
+class RawAnswer:
+    r"""Answer with bytes that need not be HTTP, and drop the connection.
+
+    Args:
+        data: The bytes; a garbage status line if not given. `b"HTTP/1.1 200 OK\r\ncontent-"` is half a head.
+        acts: Do the work first.
+        reset: Drop the connection with an RST instead of a FIN.
+    """
+
+    data: bytes = b"\x15\x03\x01\x00\x02\x02\x50 this is not HTTP\r\n\r\n"
+    acts: bool = attrs.field(default=False, kw_only=True)
+    reset: bool = attrs.field(default=False, kw_only=True)
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act if asked to, and answer with the bytes."""
+        return attrs.evolve(await _acted(act, acts=self.acts), delivery=self._deliver)
+
+    async def _deliver(self, exchange: Exchange, _: Reply) -> None:
+        await exchange.write_raw(self.data, reset=self.reset)
+
+
+@attrs.frozen
+class Endless:
+    """Answer 200 with a body that never ends, as fast as it is read.
+
+    Args:
+        piece: What the body is made of.
+    """
+
+    piece: bytes = b" " * 65536
+
+    async def apply(self, _: Exchange, __: Act) -> Reply:
+        """Answer without acting."""
+        return attrs.evolve(_NOTHING, delivery=self._deliver)
+
+    async def _deliver(self, exchange: Exchange, reply: Reply) -> None:
+        headers = [(b"content-type", _JSON.encode())]
+        await exchange.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        while exchange.connection is not None and not exchange.connection.is_lost:
+            await exchange.send({"type": "http.response.body", "body": self.piece, "more_body": True})
+            await anyio.lowlevel.checkpoint()
+        if exchange.connection is None:
+            await exchange.lose(reset=False)

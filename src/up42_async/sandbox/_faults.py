@@ -1,0 +1,193 @@
+"""Which fault hits which request."""
+
+import re
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from random import Random
+
+import attrs
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from up42_async.sandbox._exchange import Exchange, Reply, raw_path, raw_query
+from up42_async.sandbox._fault_kinds_wire import Kind
+from up42_async.sandbox._world import World
+
+
+class Fault:
+    """Be the handle of one fault that was added; `remove()` ends it.
+
+    Attributes:
+        kind: What it does.
+        hits: How many requests it has hit.
+    """
+
+    def __init__(self, kind: Kind, rule: "Rule", faults: "Faults") -> None:
+        self.kind = kind
+        self.hits = 0
+        self._seen = 0
+        self._rule = rule
+        self._faults = faults
+
+    def remove(self) -> None:
+        """End the fault; a second time does nothing."""
+        self._faults.discard(self)
+
+    def suits(self, method: str, path: str, query: str) -> bool:
+        """Tell whether requests like this one are its concern."""
+        rule = self._rule
+        return (
+            (rule.method is None or rule.method == method)
+            and rule.path.match(path) is not None
+            and rule.query.search(query) is not None
+        )
+
+    def takes(self, random: Random) -> bool:
+        """Decide whether it hits this request, which suits it, and count."""
+        rule = self._rule
+        self._seen += 1
+        if self._seen <= rule.after or (rule.times is not None and self.hits >= rule.times):
+            return False
+        if random.random() >= rule.probability:
+            return False
+        self.hits += 1
+        return True
+
+
+@attrs.frozen(kw_only=True)
+class Rule:
+    """Say which requests a fault hits."""
+
+    path: re.Pattern[str]
+    query: re.Pattern[str]
+    method: str | None
+    times: int | None = attrs.field(validator=attrs.validators.optional(attrs.validators.ge(1)))
+    after: int = attrs.field(validator=attrs.validators.ge(0))
+    probability: float = attrs.field(validator=[attrs.validators.ge(0), attrs.validators.le(1)])
+
+
+class Faults:
+    """Hold the faults that are switched on.
+
+    Where several suit a request, the one added first is the outermost: what it lets through meets the next.
+
+    Args:
+        seed: Of the generator behind `probability`.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._lock = threading.Lock()
+        self._random = Random(f"faults {seed}")  # noqa: S311 - repeatable on purpose, no secret
+        self._active: tuple[Fault, ...] = ()
+
+    def add(
+        self,
+        kind: Kind,
+        *,
+        path: str = "",
+        query: str = "",
+        method: str | None = None,
+        times: int | None = None,
+        after: int = 0,
+        probability: float = 1.0,
+    ) -> Fault:
+        """Switch a fault on.
+
+        Args:
+            kind: What happens, one of `up42_async.sandbox.faults`.
+            path: Regular expression for the beginning of the path as it is sent; a plain prefix is one. End it with
+                `$` for the whole path. Empty for every path, that of the token included.
+            query: Regular expression for anything in the query as it is sent.
+            method: The HTTP method; None for all.
+            times: How many requests it hits before it is spent, at least 1; None for all.
+            after: How many suitable requests pass before the first is hit.
+            probability: Of each suitable request to be hit, 0 to 1, drawn from the sandbox's seed.
+
+        Returns:
+            The handle, to look at its `hits` and to `remove()` it.
+
+        Raises:
+            ValueError: A number is out of its range.
+        """
+        rule = Rule(
+            path=re.compile(path),
+            query=re.compile(query),
+            method=None if method is None else method.upper(),
+            times=times,
+            after=after,
+            probability=probability,
+        )
+        fault = Fault(kind, rule, self)
+        with self._lock:
+            self._active = (*self._active, fault)
+        return fault
+
+    @contextmanager
+    def during(
+        self,
+        kind: Kind,
+        *,
+        path: str = "",
+        query: str = "",
+        method: str | None = None,
+        times: int | None = None,
+        after: int = 0,
+        probability: float = 1.0,
+    ) -> Generator[Fault]:
+        """Switch a fault on for a `with` block; the arguments are those of `add`."""
+        fault = self.add(kind, path=path, query=query, method=method, times=times, after=after, probability=probability)
+        try:
+            yield fault
+        finally:
+            fault.remove()
+
+    def clear(self) -> None:
+        """End all faults."""
+        with self._lock:
+            self._active = ()
+
+    def discard(self, fault: Fault) -> None:
+        """End one fault, if it is on."""
+        with self._lock:
+            self._active = tuple(active for active in self._active if active is not fault)
+
+    def suiting(self, method: str, path: str, query: str) -> list[Fault]:
+        """Return the faults that may hit a request like this."""
+        return [fault for fault in self._active if fault.suits(method, path, query)]
+
+    def take(self, fault: Fault) -> bool:
+        """Decide whether a fault hits, and count it."""
+        with self._lock:
+            return fault.takes(self._random)
+
+
+class FaultyApp:
+    """Come between the requests and the application.
+
+    Args:
+        app: The application.
+        faults: The faults that are on.
+        world: What the sandbox knows.
+    """
+
+    def __init__(self, app: ASGIApp, faults: Faults, world: World) -> None:
+        self._app = app
+        self._faults = faults
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        suiting = self._faults.suiting(scope["method"], raw_path(scope), raw_query(scope))
+        if not suiting:
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send, self._world)
+        reply = await self._through(suiting, exchange)
+        await reply.delivery(exchange, reply)
+
+    async def _through(self, suiting: list[Fault], exchange: Exchange) -> Reply:
+        for position, fault in enumerate(suiting):
+            if self._faults.take(fault):
+                return await fault.kind.apply(exchange, partial(self._through, suiting[position + 1 :], exchange))
+        return await exchange.act(self._app)

@@ -1,0 +1,135 @@
+"""The processing API: processes, EULAs, validation, cost, execution and jobs."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from up42_async.sandbox import _answers, _listing
+from up42_async.sandbox._exchange import raw_query
+from up42_async.sandbox._processes import Process
+from up42_async.sandbox._validation import SchemaError, checked_inputs, findings
+from up42_async.sandbox._world import World
+
+_PROCESS_PATH = "/v2/processing/processes/{process_id}"
+
+
+def processing_routes(world: World) -> Sequence[Route]:
+    """Return the routes of the processing API."""
+    endpoints = _Processing(world)
+    return [
+        Route("/v2/eulas/{eula_id}", endpoints.eula, methods=["GET"]),
+        Route(_PROCESS_PATH, endpoints.process, methods=["GET"]),
+        Route(f"{_PROCESS_PATH}/validation", endpoints.validation, methods=["POST"]),
+        Route(f"{_PROCESS_PATH}/cost", endpoints.cost, methods=["POST"]),
+        Route(f"{_PROCESS_PATH}/execution", endpoints.execution, methods=["POST"]),
+        Route(_listing.LIST_PATH, endpoints.jobs, methods=["GET"]),
+        Route(f"{_listing.LIST_PATH}/{{job_id}}", endpoints.job, methods=["GET"]),
+    ]
+
+
+class _Refused(Exception):
+    """Carry the answer that ends a request early."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
+class _Processing:
+    """Answer as processing does.
+
+    Args:
+        world: What the sandbox knows.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def eula(self, request: Request) -> Response:
+        eula = self._world.eulas.get(request.path_params["eula_id"])
+        if eula is None:
+            return _answers.plain_error(404, "EULA not found.")
+        return _answers.answer(eula.body())
+
+    async def process(self, request: Request) -> Response:
+        try:
+            process = self._process_of(request)
+        except _Refused as refused:
+            return refused.response
+        return _answers.answer(process.description_body(self._world.rates[process.id]))
+
+    async def validation(self, request: Request) -> Response:
+        try:
+            await self._checked(request)
+        except _Refused as refused:
+            return refused.response
+        return Response(b"", 200)
+
+    async def cost(self, request: Request) -> Response:
+        try:
+            process, inputs = await self._checked(request)
+        except _Refused as refused:
+            return refused.response
+        return _answers.answer(self._world.priced(process, inputs).body())
+
+    async def execution(self, request: Request) -> Response:
+        try:
+            process, body = self._process_of(request), await _json_of(request)
+        except _Refused as refused:
+            return refused.response
+        workspace_id = request.query_params.get("workspaceId")
+        if not workspace_id:
+            return _answers.problem(400, "The query parameter workspaceId is required.")
+        made = self._world.execute(process, body, workspace_id, request.query_params.get("budgetId"))
+        return Response(made, 201, media_type=_answers.JSON)
+
+    async def jobs(self, request: Request) -> Response:
+        world = self._world
+        query = dict(parse_qsl(raw_query(request.scope), keep_blank_values=True))  # of a repeated key the last counts
+        try:
+            listing = _listing.parse(query, world.settings)
+        except _listing.BadQuery as error:
+            return _answers.problem(error.status, error.detail)
+        with world.lock:
+            body = _listing.page(world.jobs, listing, world.now())
+        return Response(body, media_type=_answers.JSON)
+
+    async def job(self, request: Request) -> Response:
+        world = self._world
+        with world.lock:
+            job = world.jobs.get(request.path_params["job_id"])
+            body = None if job is None else job.body_at(world.now())
+        if body is None:
+            return _answers.problem(404, "The job does not exist.")
+        return Response(body, media_type=_answers.JSON)
+
+    def _process_of(self, request: Request) -> Process:
+        process = self._world.processes.get(request.path_params["process_id"])
+        if process is None:
+            raise _Refused(_answers.problem(404, "The process does not exist."))
+        return process
+
+    async def _checked(self, request: Request) -> tuple[Process, dict[str, Any]]:
+        process, body = self._process_of(request), await _json_of(request)
+        try:
+            inputs = checked_inputs(process, body)
+        except SchemaError as error:
+            refusal = {"title": "Bad Request", "status": 400, "schema-error": str(error)}
+            raise _Refused(_answers.answer(refusal, 400)) from error
+        if found := findings(process, inputs, self._world.unsuitable_items):
+            errors = [finding.body() for finding in found]
+            refusal = {"title": "Unprocessable Entity", "status": 422, "errors": errors}
+            raise _Refused(_answers.answer(refusal, 422))
+        return process, inputs
+
+
+async def _json_of(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except ValueError as error:
+        raise _Refused(_answers.problem(400, "The body is not JSON.")) from error

@@ -1,0 +1,200 @@
+"""The sandbox as its users see it."""
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from starlette.types import ASGIApp
+
+from up42_async.sandbox import _settings
+from up42_async.sandbox._app import api_app
+from up42_async.sandbox._controls import Controls
+from up42_async.sandbox._faults import Faults
+from up42_async.sandbox._routes_auth import REALM_PATH
+from up42_async.sandbox._server import Origin, Server
+from up42_async.sandbox._settings import Ending, Settings
+from up42_async.sandbox._traffic import Traffic
+from up42_async.sandbox._views import SandboxEndpoints
+from up42_async.sandbox._world import World
+
+
+class Sandbox(Controls):
+    """Be an UP42 of your own, in memory, on 127.0.0.1.
+
+    Use it as `async with` (asyncio or trio) or as `with`: its server runs in a thread with an event loop of its own.
+    `sandbox.app` can be called without any server, through `httpx.ASGITransport`.
+
+    The sandbox's clock begins at the wall clock's time and runs `speed` times as fast. Jobs live by it, and it is what
+    their timestamps and the Date header say. Durations of everything else (tokens, latency, Retry-After) are real ones.
+
+    Args:
+        speed: Sandbox seconds for each real second, above 0: at 60 an hour of processing takes a minute.
+        port: The port; 0 takes a free one.
+        ending: Where jobs end: at `captured` and `released`, at `successful` and `failed` (as today's platform may),
+            or some here and some there.
+        failure_rate: The part of the accepted jobs that fail, 0 to 1.
+        page_size_default: Jobs on a page when no `limit` is asked for, at least 1.
+        page_size_max: The largest page; a larger `limit` is cut to it.
+        page_size_strict: Refuse a larger `limit` with 400 instead.
+        ids_max: The most `ids` in one list request; None for any number.
+        ids_max_status: What more of them get: 400, 413 or 414.
+        ids_page_size_max: The largest page of a list asked for by `ids`; None for `page_size_max`.
+        token_lifetime: Seconds an access token is good for: real ones, whatever the speed.
+        balance: Credits on the account.
+        eula_accepted: Whether the account has accepted the EULAs of the processes.
+        seed: Of the generators behind ids, lives of jobs and faults, so that runs repeat.
+        latency: Seconds between the work and its answer, in every answer.
+        keep_alive: Seconds an idle connection is kept before the server closes it.
+        clock: Returns seconds that only ever grow; `time.monotonic` if not given. Tests in virtual time pass theirs.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        speed: float = _settings.DEFAULT_SPEED,
+        port: int = 0,
+        ending: Ending = "captured",
+        failure_rate: float = _settings.DEFAULT_FAILURE_RATE,
+        page_size_default: int = _settings.DEFAULT_PAGE_SIZE,
+        page_size_max: int = _settings.DEFAULT_PAGE_SIZE_MAX,
+        page_size_strict: bool = False,
+        ids_max: int | None = None,
+        ids_max_status: int = 414,
+        ids_page_size_max: int | None = None,
+        token_lifetime: float = _settings.DEFAULT_TOKEN_LIFETIME,
+        balance: int = _settings.DEFAULT_BALANCE,
+        eula_accepted: bool = True,
+        seed: int = 0,
+        latency: float = 0.0,
+        keep_alive: float = _settings.DEFAULT_KEEP_ALIVE,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._settings = Settings(
+            speed=speed,
+            port=port,
+            ending=ending,
+            failure_rate=failure_rate,
+            page_size_default=page_size_default,
+            page_size_max=page_size_max,
+            page_size_strict=page_size_strict,
+            ids_max=ids_max,
+            ids_max_status=ids_max_status,
+            ids_page_size_max=ids_page_size_max,
+            token_lifetime=token_lifetime,
+            balance=balance,
+            eula_accepted=eula_accepted,
+            seed=seed,
+            latency=latency,
+            keep_alive=keep_alive,
+        )
+        super().__init__(World(self._settings, time.monotonic if clock is None else clock), Traffic())
+        self._server: Server | None = None
+        self.faults = Faults(seed)
+        """What goes wrong, see `up42_async.sandbox.faults`."""
+        self._app = api_app(self._world, self._traffic, self.faults)
+
+    # Its life
+
+    def start(self) -> None:
+        """Start to serve; takes a few milliseconds, and needs no event loop.
+
+        Raises:
+            RuntimeError: It serves already.
+            OSError: The port is taken.
+        """
+        if self._server is not None:
+            raise RuntimeError("This sandbox serves already; one is started once, and stopped before it starts again.")
+        origin = Origin(self._app, self._settings.port, self._traffic, self._settings.keep_alive)
+        self._server = Server([origin])
+        self._world.api_url = origin.url
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop to serve, in mid-answer if need be; what the sandbox knows stays. A second time does nothing."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop_listening(self, *, drop_connections: bool = True) -> None:
+        """Refuse new connections on the port, which stays the sandbox's, until `start_listening`.
+
+        Args:
+            drop_connections: Close the open ones too; otherwise they go on being served.
+        """
+        self._running().refuse()
+        if drop_connections:
+            self.drop_connections()
+
+    def start_listening(self) -> None:
+        """Take connections again, on the same port."""
+        self._running().listen()
+
+    def drop_connections(self, *, reset: bool = False) -> None:
+        """Close every open connection, idle or not.
+
+        Args:
+            reset: With an RST instead of a FIN.
+        """
+        self._running().drop_connections(reset=reset)
+
+    def reset_next_connections(self, number: int) -> None:
+        """Break off the next new connections with an RST as soon as they are made.
+
+        Args:
+            number: How many; 0 ends it.
+        """
+        self._traffic.connections_to_reset = number
+
+    def _running(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("This sandbox does not serve; start it with `with`, `async with` or `start()`.")
+        return self._server
+
+    # How to reach it
+
+    @property
+    def app(self) -> ASGIApp:
+        """Return the ASGI application, to be called without a server."""
+        return self._app
+
+    @property
+    def endpoints(self) -> SandboxEndpoints:
+        """Return where it is; without a server, a name that leads nowhere."""
+        return SandboxEndpoints(api=self._world.api_url, auth=f"{self._world.api_url}{REALM_PATH}")
+
+    @property
+    def credentials(self) -> Mapping[str, str]:
+        """Return the `username` and `password` of its only user."""
+        return self._world.account.credentials
+
+    @property
+    def workspace_id(self) -> str:
+        """Return the id of the user and of the user's own workspace."""
+        return self._world.account.workspace_id
+
+    @property
+    def account_id(self) -> str:
+        """Return the id of the account."""
+        return self._world.account.id

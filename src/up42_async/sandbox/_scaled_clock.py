@@ -1,0 +1,49 @@
+"""The sandbox's time: the caller's clock, run faster, and written down as the platform writes it."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import formatdate
+
+SECOND = 1_000_000_000
+"""Instants are whole nanoseconds since 1970, because the platform's timestamps may have nine digits."""
+
+
+class ScaledClock:
+    """Tell the time at the sandbox.
+
+    Args:
+        source: Returns seconds that only ever grow, as `time.monotonic` does.
+        speed: Sandbox seconds for each second of the source, above 0.
+    """
+
+    def __init__(self, source: Callable[[], float], speed: float) -> None:
+        self._source = source
+        self._speed = speed
+        self._started = source()
+        self._epoch = time.time_ns()
+
+    def elapsed(self) -> float:
+        """Return the seconds of the source since the sandbox was made, not scaled."""
+        return self._source() - self._started
+
+    def now(self) -> int:
+        """Return the instant at the sandbox: it starts at the wall clock's and runs `speed` times as fast."""
+        return self._epoch + int(self.elapsed() * self._speed * SECOND)
+
+    def http_date(self, ahead: float = 0.0) -> str:
+        """Return what a Date header says so many seconds ahead of now."""
+        return formatdate(self.now() / SECOND + ahead, usegmt=True)
+
+
+def cut_to_digits(instant: int, digits: int) -> int:
+    """Drop what a timestamp of so many fractional digits cannot say."""
+    return instant - instant % int(10 ** (9 - digits))
+
+
+def timestamp(instant: int, digits: int) -> str:
+    """Write an instant with 0 to 9 fractional digits and a final `Z`."""
+    seconds, nanoseconds = divmod(instant, SECOND)
+    whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f".{nanoseconds:09d}"[: digits + 1] if digits else ""
+    return f"{whole}{fraction}Z"

@@ -1,0 +1,141 @@
+"""What the sandbox was asked: requests, connections, and how many at once."""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import attrs
+
+
+@attrs.define(kw_only=True)
+class RequestRecord:
+    """Note one request.
+
+    Args:
+        origin: `"api"` for the API and its authentication, another name for another origin.
+        method: The HTTP method.
+        path: The path as it was sent, percent-encoding and all.
+        query: The query as it was sent.
+        has_authorization: Whether an Authorization header came with it.
+        has_cookie: Whether a Cookie header came with it.
+        connection_id: Which connection it came on, 1 for the first; 0 without a server.
+        peer_port: The client's port; 0 without a server.
+        body_size: Bytes of the body read so far.
+        status: The status of the answer; None while there is none, and for ever if the answer was lost.
+    """
+
+    origin: str
+    method: str
+    path: str
+    query: str
+    has_authorization: bool
+    has_cookie: bool
+    connection_id: int = 0
+    peer_port: int = 0
+    body_size: int = 0
+    status: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Connections:
+    """Count TCP connections: opened so far, open now, most open at once."""
+
+    opened: int
+    open: int
+    peak: int
+
+
+class Traffic:
+    """Count what comes in, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next_connection_id = 1
+        self.connections_to_reset = 0
+        self._open = 0
+        self._in_flight: set[int] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin to count anew; what is open or in flight stays so."""
+        with self._lock:
+            self._records: list[RequestRecord] = []
+            self._opened = 0
+            self._peak_open = self._open
+            self._peak_in_flight = len(self._in_flight)
+            self._logins = 0
+
+    def begin(self, record: RequestRecord) -> Callable[[], None]:
+        """Note a request that has come in.
+
+        Returns:
+            What to call when it is done with, answered or not; a second call does nothing.
+        """
+        with self._lock:
+            self._records.append(record)
+            self._in_flight.add(id(record))
+            self._peak_in_flight = max(self._peak_in_flight, len(self._in_flight))
+        return partial(self._end, id(record))
+
+    def _end(self, key: int) -> None:
+        with self._lock:
+            self._in_flight.discard(key)
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests are being worked on now."""
+        with self._lock:
+            return len(self._in_flight)
+
+    def login(self) -> None:
+        """Note that a password was posted."""
+        with self._lock:
+            self._logins += 1
+
+    def connection_opened(self) -> int:
+        """Note a connection and return its number."""
+        with self._lock:
+            number = self._next_connection_id
+            self._next_connection_id += 1
+            self._opened += 1
+            self._open += 1
+            self._peak_open = max(self._peak_open, self._open)
+            return number
+
+    def connection_closed(self) -> None:
+        """Note that a connection is gone."""
+        with self._lock:
+            self._open -= 1
+
+    @property
+    def records(self) -> Sequence[RequestRecord]:
+        """Return the requests so far, in the order in which they came."""
+        with self._lock:
+            return tuple(self._records)
+
+    @property
+    def connections(self) -> Connections:
+        """Return the connections counted."""
+        with self._lock:
+            return Connections(opened=self._opened, open=self._open, peak=self._peak_open)
+
+    @property
+    def peak_in_flight(self) -> int:
+        """Return the most requests that were being worked on at once."""
+        with self._lock:
+            return self._peak_in_flight
+
+    @property
+    def logins(self) -> int:
+        """Return how often a password was posted, right or wrong."""
+        with self._lock:
+            return self._logins
+
+    def count(self, method: str | None, path: str | None) -> int:
+        """Count the requests of a method whose path matches a regular expression from its beginning."""
+        pattern = re.compile(path or "")
+        return sum(
+            (method is None or record.method == method.upper()) and pattern.match(record.path) is not None
+            for record in self.records
+        )

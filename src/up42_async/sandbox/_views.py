@@ -1,0 +1,101 @@
+"""What the sandbox shows of itself: values that stay as they were when they were asked for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from up42_async.sandbox._jobs import Job
+from up42_async.sandbox._lifecycle import Steps
+from up42_async.sandbox._world import ExecutionRecord
+
+
+@attrs.frozen(kw_only=True)
+class SandboxEndpoints:
+    """Hold where the sandbox is.
+
+    Args:
+        api: The origin of the API, without a final slash.
+        auth: The realm: `{auth}/token` and `{auth}/userinfo`.
+    """
+
+    api: str
+    auth: str
+
+
+@attrs.frozen(kw_only=True)
+class SandboxJob:
+    """Show one job as it is at this moment.
+
+    Args:
+        id: The job's id.
+        process_id: The process it runs.
+        workspace_id: The workspace it belongs to.
+        status: Its status now.
+        inputs: What it was given.
+        price: What it costs, in credits, if it succeeds.
+        credits: What its creditConsumption says now.
+        collection_id: The collection that holds its results once it has succeeded.
+        timeline: When it has which status: offsets in sandbox seconds from its creation.
+    """
+
+    id: str
+    process_id: str
+    workspace_id: str | None
+    status: str
+    inputs: Mapping[str, Any]
+    price: int
+    credits: int | None
+    collection_id: str
+    timeline: Steps
+
+
+@attrs.frozen(kw_only=True)
+class Execution:
+    """Show one execution that the sandbox took on.
+
+    Args:
+        job_id: The job it made.
+        process_id: The process.
+        workspace_id: The workspace.
+        budget_id: The budget, if one was named.
+        inputs: The inputs.
+        price: What it costs, in credits, if it succeeds; 0 if it can never be accepted.
+        credits: What the job's creditConsumption says now.
+    """
+
+    job_id: str
+    process_id: str
+    workspace_id: str | None
+    budget_id: str | None
+    inputs: Mapping[str, Any]
+    price: int
+    credits: int | None
+
+
+def shown_job(job: Job, now: int) -> SandboxJob:
+    """Return a job as it is now."""
+    return SandboxJob(
+        id=job.id,
+        process_id=job.process_id,
+        workspace_id=job.workspace_id,
+        status=job.status_at(now),
+        inputs=job.inputs,
+        price=job.price,
+        credits=job.credits_at(now),
+        collection_id=job.collection_id,
+        timeline=job.timeline.steps(),
+    )
+
+
+def shown_execution(record: ExecutionRecord, now: int) -> Execution:
+    """Return an execution as it is now."""
+    return Execution(
+        job_id=record.job.id,
+        process_id=record.job.process_id,
+        workspace_id=record.job.workspace_id,
+        budget_id=record.budget_id,
+        inputs=record.job.inputs,
+        price=record.job.price,
+        credits=record.job.credits_at(now),
+    )

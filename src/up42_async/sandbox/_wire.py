@@ -1,0 +1,102 @@
+"""The lowest end of an answer: a connection that can be closed, reset or written to past HTTP."""
+
+import asyncio
+import logging
+import socket
+import struct
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from up42_async.sandbox._traffic import Traffic
+
+_LINGER_AND_RESET = struct.pack("ii", 1, 0)
+_logger = logging.getLogger("up42_async.sandbox")
+
+
+class Connection:
+    """Hold the server's end of one TCP connection; to be used on the server's loop only.
+
+    Args:
+        number: 1 for the first connection of the sandbox.
+        transport: The connection.
+    """
+
+    def __init__(self, number: int, transport: asyncio.Transport) -> None:
+        self.number = number
+        self.peer_port = int(transport.get_extra_info("peername")[1])
+        self._transport = transport
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether it is closed, by whichever side."""
+        return self._transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Write bytes as they are, whatever HTTP says about them."""
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Close it after what was written has left: the peer sees a FIN."""
+        self._transport.close()
+
+    def reset(self) -> None:
+        """Break it off at once: the peer sees an RST."""
+        raw = cast("socket.socket", self._transport.get_extra_info("socket"))
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_AND_RESET)
+        self._transport.abort()
+
+
+class WireProtocol(H11Protocol):
+    """Speak HTTP/1.1 as uvicorn does, and hand each request the connection it came on.
+
+    Args:
+        config: uvicorn's settings, with the application.
+        server_state: What uvicorn shares between connections.
+        traffic: Counts the connections.
+        keep_alive: Seconds an idle connection is kept.
+        loop: The server's loop.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        traffic: Traffic,
+        keep_alive: float,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(config, server_state, {}, loop)
+        self._traffic = traffic
+        self.logger = _logger
+        self.access_log = False
+        self.timeout_keep_alive = cast("int", keep_alive)  # uvicorn only hands it to loop.call_later
+        self.connection: Connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection and make it known to the requests that will come on it."""
+        stream = cast("asyncio.Transport", transport)
+        super().connection_made(stream)
+        self.connection = Connection(self._traffic.connection_opened(), stream)
+        self.app_state = {"connection": self.connection}
+        if self._traffic.connections_to_reset > 0:
+            self._traffic.connections_to_reset -= 1
+            self.connection.reset()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count the end of the connection."""
+        super().connection_lost(exc)
+        self._traffic.connection_closed()
+
+    def drop(self, *, reset: bool) -> None:
+        """Close or reset the connection, whatever is going on on it."""
+        if not self.connection.is_lost:
+            self.connection.reset() if reset else self.connection.close()
+
+
+def connection_of(scope: Any) -> Connection | None:
+    """Return the connection a request came on; there is none when the application is called without a server."""
+    connection: Connection | None = scope.get("state", {}).get("connection")
+    return connection

@@ -1,0 +1,71 @@
+"""Running a sandbox alone."""
+
+import ast
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from up42_async.sandbox.__main__ import main
+
+COMMAND = [sys.executable, "-m", "up42_async.sandbox"]
+
+
+def test_prints_what_to_paste_and_ends_cleanly_on_ctrl_c() -> None:
+    arguments = ["--speed", "60", "--jobs", "3", "--status", "running"]
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:  # noqa: S603
+        assert running.stdout is not None
+        assert running.stderr is not None
+        lines = list(iter(running.stdout.readline, "    )\n"))
+        call = ast.parse("".join(line[4:] for line in [*lines, "    )\n"] if line.startswith("    ")))
+        words = {node.arg: node.value.value for node in ast.walk(call) if is_keyword_text(node)}  # type: ignore[attr-defined]
+        form = {"grant_type": "password", "client_id": "up42-sdk"}
+        form |= {name: words[name] for name in ("username", "password")}
+        token = httpx.post(f"{words['auth']}/token", data=form).json()["access_token"]
+        jobs = httpx.get(f"{words['api']}/v2/processing/jobs", headers={"authorization": f"Bearer {token}"}).json()
+        assert [job["status"] for job in jobs["jobs"]] == ["running"] * 3
+        running.send_signal(signal.SIGINT)
+        assert running.wait(10) == 0
+        assert running.stdout.read().endswith("The sandbox has ended.\n")
+        assert running.stderr.read() == ""
+
+
+def is_keyword_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant)
+
+
+def fails(*arguments: str) -> str:
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
+    assert done.returncode == 2
+    return done.stderr
+
+
+def test_a_taken_port_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        message = fails("--port", str(taken.getsockname()[1]))
+    assert "cannot use port" in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("--speed", "0"), ("--ending", "nowhere"), ("--unknown",)])
+def test_a_wrong_setting_is_named(arguments: tuple[str, ...]) -> None:
+    assert arguments[0].removeprefix("--") in fails(*arguments)
+
+
+def test_the_command_can_be_called_from_python(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--speed", "0"]) == 2
+    assert "speed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
+def test_a_missing_extra_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import up42_async.sandbox"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert (
+        last == f"ImportError: The sandbox needs {missing}, which is not installed: pip install 'up42-async[sandbox]'"
+    )
