@@ -1,0 +1,115 @@
+"""What ``import up42_async`` offers, and under which names."""
+
+import ast
+import inspect
+import pickle
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import up42_async
+from up42_async import Up42Error
+
+PUBLIC = [
+    "Asset",
+    "AuthError",
+    "Client",
+    "ConnectionFailed",
+    "ConnectionLost",
+    "Cost",
+    "CostLimitExceeded",
+    "DownloadFailed",
+    "DownloadProgress",
+    "Endpoints",
+    "Execution",
+    "ExecutionUncertain",
+    "Forbidden",
+    "ForeignLink",
+    "InvalidTemplate",
+    "Job",
+    "JobFailed",
+    "JobMetadata",
+    "JobResults",
+    "JobSorting",
+    "JobStatus",
+    "Limits",
+    "NotFound",
+    "PaginationError",
+    "RateLimited",
+    "RequestFailed",
+    "RequestTimedOut",
+    "RetryPolicy",
+    "ServerError",
+    "SettingsUnusable",
+    "SortingField",
+    "Statistics",
+    "StatusError",
+    "TERMINAL_STATUSES",
+    "Timeouts",
+    "Tracking",
+    "TransportError",
+    "UnexpectedResponse",
+    "UnfinishedJob",
+    "Up42Error",
+    "Up42Properties",
+    "ValidationError",
+    "WrongCredentials",
+    "download",
+    "evaluate",
+    "execute",
+    "get_collection",
+    "initialize_asset",
+    "search_items",
+    "track",
+    "update_item",
+]
+PACKAGE = Path(str(up42_async.__file__)).parent
+DOOR = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+
+
+def offered() -> list[str]:
+    """Return the names that ``import up42_async`` offers, its submodules left out."""
+    return sorted(
+        name for name, value in vars(up42_async).items() if not (name.startswith("_") or isinstance(value, ModuleType))
+    )
+
+
+def all_errors(error: type[Up42Error] = Up42Error) -> set[type[Up42Error]]:
+    """Return this error and everything that is derived from it."""
+    return {error}.union(*(all_errors(one) for one in error.__subclasses__()))
+
+
+def test_the_door_offers_exactly_the_public_names() -> None:
+    assert offered() == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_show_where_users_find_them(name: str) -> None:
+    value = getattr(up42_async, name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        assert (value.__module__, value.__qualname__) == ("up42_async", name)
+        assert pickle.loads(pickle.dumps(value)) is value  # noqa: S301
+
+
+def test_public_names_are_re_exported_as_themselves() -> None:
+    imports = [node for node in ast.parse(DOOR).body if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.level or str(node.module).startswith("up42_async")]
+    public = [alias for node in ours for alias in node.names if not alias.name.startswith("_")]
+    assert {alias.name for alias in public} >= set(PUBLIC)
+    assert [alias.asname for alias in public] == [alias.name for alias in public]
+
+
+def test_every_error_is_public() -> None:
+    ours = {error.__name__ for error in all_errors() if error.__module__.startswith("up42_async")}
+    assert ours <= set(PUBLIC)
+
+
+def test_the_map_at_the_door_names_every_module() -> None:
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert {name for name in modules | packages if name not in DOOR} == set()
+
+
+def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()

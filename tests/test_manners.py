@@ -1,0 +1,99 @@
+"""Importing the package does nothing but define it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEPENDENCIES = "anyio, attrs, backoff, httpcore, httpx, sniffio"
+
+
+def in_a_new_interpreter(code: str, tmp_path: Path) -> str:
+    """Run code in an interpreter that measures no coverage and turns warnings into errors; return what it prints."""
+    # Coverage would be imported with its own settings and files, which are not ours to judge.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("heavy", ["pystac", "requests", "rich", "starlette", "trio", "urllib3", "uvicorn"])
+def test_import_leaves_heavy_and_optional_packages_alone(heavy: str, tmp_path: Path) -> None:
+    code = f"""
+import sys, {DEPENDENCIES}
+before = set(sys.modules)  # httpx itself imports rich for its command line, where it finds it
+import up42_async
+print({heavy!r} in sys.modules.keys() - before)
+"""
+    assert in_a_new_interpreter(code, tmp_path) == "False"
+
+
+def test_import_leaves_the_sandbox_alone(tmp_path: Path) -> None:
+    code = "import sys, up42_async; print('up42_async.sandbox' in sys.modules)"
+    assert in_a_new_interpreter(code, tmp_path) == "False"
+
+
+def test_import_opens_nothing_but_python_modules(tmp_path: Path) -> None:
+    code = f"""
+import sys, {DEPENDENCIES}
+seen = []
+def watch(event, arguments):
+    if event == "open" and not str(arguments[0]).endswith((".py", ".pyc", ".so", ".pyd")):
+        seen.append((event, arguments))
+    if event.startswith(("socket.", "ssl.", "subprocess.", "os.system", "os.exec", "os.fork", "os.spawn", "tempfile.")):
+        seen.append((event, arguments))
+sys.addaudithook(watch)
+import up42_async
+print(seen)
+"""
+    assert in_a_new_interpreter(code, tmp_path) == "[]"
+
+
+def test_import_starts_no_thread_and_writes_no_file(tmp_path: Path) -> None:
+    code = "import threading, up42_async; print(threading.active_count())"
+    assert in_a_new_interpreter(code, tmp_path) == "1"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_import_adds_no_log_handler_and_sets_no_level(tmp_path: Path) -> None:
+    code = f"""
+import logging, {DEPENDENCIES}
+def state():
+    loggers = [logging.getLogger(), *map(logging.getLogger, sorted(logging.root.manager.loggerDict))]
+    return {{one.name: (one.handlers[:], one.level, one.filters[:], one.propagate) for one in loggers}}
+before = state()
+import up42_async
+after = state()
+added = [after[name] for name in after.keys() - before.keys()]
+print([after[name] for name in before] == list(before.values()), all(one == ([], 0, [], True) for one in added))
+"""
+    assert in_a_new_interpreter(code, tmp_path) == "True True"
+
+
+def test_import_changes_no_warning_filter(tmp_path: Path) -> None:
+    code = f"""
+import warnings, {DEPENDENCIES}
+before = warnings.filters[:]
+import up42_async
+print(warnings.filters == before)
+"""
+    assert in_a_new_interpreter(code, tmp_path) == "True"
+
+
+def test_import_patches_none_of_its_dependencies(tmp_path: Path) -> None:
+    # A module may load a name of its own when that is first asked for; a class never does.
+    code = f"""
+import pystac, {DEPENDENCIES}
+watched = [anyio, httpcore, httpx, httpx.AsyncClient]
+watched += [pystac, pystac.Collection, pystac.Item, pystac.Link, pystac.StacIO]
+before = [dict(vars(one)) for one in watched]
+import up42_async
+for one, old in zip(watched, before):
+    for name, value in vars(one).items():
+        if (name in old or isinstance(one, type)) and value is not old.get(name, ...):
+            print(one, name)
+"""
+    assert in_a_new_interpreter(code, tmp_path) == ""
