@@ -19,8 +19,8 @@
     │       └── PaginationError      pages that never end
     ├── JobFailed                `job.raise_for_status()`: `.job`                             (`_jobs`)
     ├── UnfinishedJob            tracking ended first: `.finished`, `.unfinished`, `.reasons` (`_jobs`)
-    ├── InvalidTemplate          what UP42 has against it: `.errors`                          (`_execution`)
-    ├── CostLimitExceeded        `.cost`, `.max_credits`                                      (`_execution`)
+    ├── InvalidTemplate          what UP42 has against it: `.errors`                          (`_templates`)
+    ├── CostLimitExceeded        `.cost`, `.max_credits`                                      (`_allowance`)
     ├── ExecutionUncertain       a job may have been made: `.candidates`                      (`_execution`)
     └── DownloadFailed           a file did not come whole                                    (`_downloads`)
 

@@ -460,8 +460,8 @@ def _error(error: Any) -> ValidationError:
 
 def _credits(value: Any) -> int | None:
     """Read a number of credits: they are money, so nothing but a whole number will do."""
-    if value is None:
-        return None
+    if value is None or (type(value) is int and 0 <= value < _MOST_CREDITS):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_CREDITS or value % 1:
         message = f"{value!r} is not a number of credits"
         raise ValueError(message)

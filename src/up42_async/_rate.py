@@ -20,7 +20,6 @@ class RateGate:
         self._closing = closing
         self._turn = anyio.Lock(fast_acquire=True)
         self._full_at = float("-inf")
-        self._paused_until = float("-inf")
 
     async def enter(self) -> None:
         """Wait until one more request may be sent; returns at once when the client is closing.
@@ -29,13 +28,11 @@ class RateGate:
         taken nothing.
         """
         async with self._turn:
-            while (seconds := self._opens_at() - _clock.now()) > 0 and not self._closing.is_set():
-                await _clock.wait_for(self._closing, seconds)
+            # a request may be sent as long as the bucket would be full again within `depth` seconds
+            while (seconds := self._full_at + self._interval - self._depth - _clock.now()) > 0:
+                if await _clock.wait_for(self._closing, seconds):
+                    return
             self._full_at = max(self._full_at, _clock.now()) + self._interval
-
-    def _opens_at(self) -> float:
-        """Return when the bucket has enough in it for one request, and nobody is held back."""
-        return max(self._full_at + self._interval - self._depth, self._paused_until)
 
     def pause(self, seconds: float) -> None:
         """Hold everybody back, and let nobody make up for it by a burst.
@@ -43,5 +40,4 @@ class RateGate:
         Args:
             seconds: How long, in seconds from now.
         """
-        self._paused_until = max(self._paused_until, _clock.now() + seconds)
-        self._full_at = max(self._full_at, self._paused_until + self._depth)
+        self._full_at = max(self._full_at, _clock.now() + seconds + self._depth)

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 
 import attrs
-import backoff
 
 from up42_async._config import RetryPolicy
 from up42_async._errors import (
@@ -67,6 +66,8 @@ class RetryBudget:
 
 def waits(policy: RetryPolicy) -> Generator[float, None, None]:
     """Yield how many seconds to wait before each further try: exponential with full jitter."""
+    import backoff  # it brings all of asyncio, which a program that only imports us may never need
+
     numbers = backoff.expo(base=2, factor=policy.first_wait, max_value=policy.max_wait)
     next(numbers)  # backoff's generators say nothing the first time
     yield from map(backoff.full_jitter, numbers)

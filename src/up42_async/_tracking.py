@@ -100,6 +100,11 @@ class Watch(Generic[T]):
     reason: str | None = None
     """Why it was given up, None when it was not."""
 
+    @property
+    def queries(self) -> str:
+        """How often it was asked for, in words."""
+        return "1 query" if self.asked == 1 else f"{self.asked} queries"
+
 
 class Watcher(Generic[T]):
     """What one caller waits for: its ids, when they are due, and what is new about them."""
@@ -218,13 +223,14 @@ class Watcher(Generic[T]):
             watch.item = copy.copy(answer)  # others may wait for the same id
         else:
             watch.item.update(answer)
-        if watch.item.progress is Progress.FINISHED or self._has_settled(watch, watch.item, asked_at):
+        progress = watch.item.progress
+        if progress is Progress.FINISHED or (
+            progress is Progress.SETTLING and self._has_settled(watch, watch.item, asked_at)
+        ):
             return self._end(watch)
         return self._next_due(watch, asked_at)
 
     def _has_settled(self, watch: Watch[T], item: T, asked_at: float) -> bool:
-        if item.progress is not Progress.SETTLING:
-            return False
         if watch.settling_since is None:
             watch.settling_since = asked_at
         if asked_at - watch.settling_since < SETTLE - _ROUNDING:
@@ -241,16 +247,15 @@ class Watcher(Generic[T]):
         return self._next_due(watch, asked_at)
 
     def _next_due(self, watch: Watch[T], asked_at: float) -> float:
-        queries = "1 query" if watch.asked == 1 else f"{watch.asked} queries"
         if watch.asked >= self._retries:
             last = f"; the last one brought nothing: {watch.problem}" if watch.problem else ""
-            return self._give_up(watch, f"not finished after {queries}{last}")
+            return self._give_up(watch, f"not finished after {watch.queries}{last}")
         try:
             regular = self._regular_due(watch, asked_at)
         except StopIteration:
-            return self._give_up(watch, f"the generator of waits ended after {queries}")
+            return self._give_up(watch, f"the generator of waits ended after {watch.queries}")
         except Exception as error:  # noqa: BLE001 - the caller's own code, run by whoever leads: it must not hurt others
-            return self._give_up(watch, f"the generator of waits failed after {queries}: {error!r}")
+            return self._give_up(watch, f"the generator of waits failed after {watch.queries}: {error!r}")
         return regular if watch.settling_since is None else self._settling_due(watch, watch.settling_since, regular)
 
     def _regular_due(self, watch: Watch[T], asked_at: float) -> float:

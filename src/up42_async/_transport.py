@@ -1,10 +1,12 @@
 """Send bytes and read them: the only module that does, and the one place where httpx's errors become ours.
 
-httpx's pool loses a connection for ever when a request is cancelled at the wrong moment. Three things keep it whole: at most as many
-requests are let in as it has connections (the limiter in `_client`), every exchange runs in a task group of its own, so that
-`task.cancel()` reaches httpx as anyio's kind of cancellation, and a pool that times out all the same is swapped for a new one.
+httpx's pool loses a connection for ever when a request is cancelled at the wrong moment. Three things keep it whole:
+no more requests are let in than it has connections (the limiter in `_client`), every exchange runs in a task group of
+its own, so that `task.cancel()` reaches httpx as anyio's kind of cancellation, and a pool that times out all the same
+is swapped for a new one.
 
-httpx's transports are used without its client: that follows redirects, keeps cookies and logs whole URLs, none of which is wanted.
+httpx's transports are used without its client: that follows redirects, keeps cookies and logs whole URLs, none of which
+is wanted.
 """
 
 import contextlib
@@ -45,7 +47,7 @@ CLOSING_TIME: Final = 2.0
 """Seconds that closing connections may take."""
 
 BATCH: Final = 2**20
-"""Bytes of a file that are handed over together: handing over each piece costs several times as much as receiving it."""
+"""Bytes of a file that are handed over together: handing over each piece costs several times what receiving it does."""
 
 BATCH_TIME: Final = 1.0
 """Seconds after which what came of a file is handed over, however little it is."""
@@ -104,7 +106,7 @@ class Pool:
         self._routes: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}
 
     def transport(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        """Return what sends to a URL: the user's own transport, or ours through the proxy that the environment asks for."""
+        """Return what sends to a URL: the user's own transport, or ours through the proxy of the environment."""
         if self._foreign is not None:
             return self._foreign
         route = (url.scheme, url.host)
@@ -125,7 +127,13 @@ class Lane:
     """Requests of one kind on a pool of their own: exchanges begin and end here, and the pool is repaired here."""
 
     def __init__(
-        self, *, size: int, timeouts: Timeouts, limits: Limits, foreign: httpx.AsyncBaseTransport | None, keep: bool = True
+        self,
+        *,
+        size: int,
+        timeouts: Timeouts,
+        limits: Limits,
+        foreign: httpx.AsyncBaseTransport | None,
+        keep: bool = True,
     ) -> None:
         """Open nothing yet.
 
@@ -134,7 +142,7 @@ class Lane:
             timeouts: How long an exchange may take.
             limits: How large an answer may be.
             foreign: A transport of the user's, instead of ours.
-            keep: Whether connections serve more than one request. A fresh one cannot have been closed by the server meanwhile.
+            keep: Whether connections serve more than one request. The server cannot have closed a fresh one meanwhile.
         """
         self._size = size
         self._keep = keep
@@ -231,9 +239,9 @@ class Lane:
                 self._ended.set()
 
     def _swap(self, pool: Pool) -> None:
-        """Give up a pool that finds no free connection although no more requests are under way than it has connections."""
+        """Give up a pool that finds no connection although no more requests are under way than it has connections."""
         if self._pool is pool and pool.in_flight <= self._size and self._foreign is None:
-            logger.warning("the connection pool lost its connections and is replaced; requests under way are not disturbed")
+            logger.warning("the connection pool lost connections and is replaced; requests under way are not disturbed")
             pool.retired = True
             self._pool = None
 
@@ -247,7 +255,14 @@ class Exchange:
     """One request and its answer, in a task of its own."""
 
     def __init__(
-        self, message: Message, pool: Pool, timeouts: Timeouts, body_limit: int, sink: Sink | None = None, *, traced: bool
+        self,
+        message: Message,
+        pool: Pool,
+        timeouts: Timeouts,
+        body_limit: int,
+        sink: Sink | None = None,
+        *,
+        traced: bool,
     ) -> None:
         """Prepare; nothing is sent yet."""
         self.pool = pool
@@ -330,7 +345,7 @@ class Exchange:
             "timeout": {"connect": times.connect, "read": times.read, "write": times.write, "pool": times.pool}
         }
         if self._message.receipt is not None and self._traced:
-            extensions["trace"] = self._trace
+            extensions["trace"] = functools.partial(self._trace, self._message.receipt)
         return extensions
 
     def _open_receipt(self, receipt: Receipt) -> None:
@@ -338,12 +353,11 @@ class Exchange:
         receipt.sent = not self._traced  # a transport of the user's gives no proof, so it counts as sent
         self._scope.shield = receipt.sent
 
-    async def _trace(self, event: str, details: Mapping[str, Any]) -> None:
+    async def _trace(self, receipt: Receipt, event: str, details: Mapping[str, Any]) -> None:
         """Note the moment from which the server may act: httpcore tells before the first byte of the request leaves."""
-        if not event.endswith("send_request_headers.started") or details["request"].method == b"CONNECT":
-            return  # a CONNECT only asks a proxy for a way to the server
-        if self._message.receipt is not None:
-            self._message.receipt.sent = True
+        # a CONNECT only asks a proxy for a way to the server
+        if event.endswith("send_request_headers.started") and details["request"].method != b"CONNECT":
+            receipt.sent = True
             self._scope.shield = True
 
     def _translate(self, error: Exception) -> Exception:
@@ -403,7 +417,7 @@ class _Pieces:
 
 
 async def _close(closable: Any) -> None:
-    """Close connections in a bounded time, whoever is cancelled meanwhile; one that cannot be closed well is lost anyway."""
+    """Close connections in a bounded time, whoever is cancelled meanwhile; one that cannot be closed is lost anyway."""
     with anyio.move_on_after(CLOSING_TIME, shield=True), contextlib.suppress(Exception):
         await closable.aclose()
 
@@ -430,8 +444,8 @@ async def _read(response: httpx.Response, limit: int, label: str) -> bytes:
 async def _feed(body: "_Plain", stream: httpx.AsyncByteStream) -> None:
     """Read a stream to its end, or until the body has had enough.
 
-    The loop is then ended by cancellation instead of being left: httpx nests generators, which only end, and in the right
-    order, when the innermost one does.
+    The loop is then ended by cancellation instead of being left: httpx nests generators, which only end, and in the
+    right order, when the innermost one does.
     """
     problem: _Unreadable | None = None
     with anyio.CancelScope() as scope:
@@ -446,7 +460,7 @@ async def _feed(body: "_Plain", stream: httpx.AsyncByteStream) -> None:
 
 
 async def _pour(stream: httpx.AsyncByteStream, sink: Sink) -> None:
-    """Hand a stream to a sink in batches, to its end, or until the sink has had enough; what came before it broke off too."""
+    """Hand a stream to a sink in batches, to its end or until the sink has had enough; what came of it if it breaks."""
     batch: list[bytes] = []
     size, due = 0, _clock.now() + BATCH_TIME
     with anyio.CancelScope() as scope:
@@ -473,8 +487,8 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
     return stream
 
 
-class _Unreadable(Exception):  # noqa: N818 - a signal inside this module, never seen outside
-    """A body that is not read any further."""
+class _Unreadable(Exception):
+    """A body that is not read any further; a signal inside this module, never seen outside."""
 
     def __init__(self, what: str, *, transient: bool) -> None:
         super().__init__(what)
@@ -555,10 +569,13 @@ def _proxy_for(url: httpx.URL) -> str | None:
 
 def _httpx_transport(limits: httpx.Limits, proxy: str | None) -> httpx.AsyncBaseTransport:
     try:
-        return httpx.AsyncHTTPTransport(verify=_shared_ssl_context(*_certificate_settings()), limits=limits, proxy=proxy)
+        return httpx.AsyncHTTPTransport(
+            verify=_shared_ssl_context(*_certificate_settings()), limits=limits, proxy=proxy
+        )
     except (ValueError, httpx.InvalidURL, ImportError):
         names = [name for name in _PROXY_VARIABLES if os.environ.get(name)]
-        message = f"the proxy in {' or '.join(names) or 'the system settings'} cannot be used; give http://host:port or unset it"
+        source = " or ".join(names) or "the system settings"
+        message = f"the proxy in {source} cannot be used; give http://host:port or unset it"
         raise SettingsUnusable(message) from None
 
 

@@ -159,7 +159,7 @@ def _same_host(link: SplitResult, home: SplitResult) -> bool:
     return downgraded or (link.scheme, port) == (home.scheme, home_port)
 
 
-def timestamp(value: object) -> dt.datetime:
+def timestamp(value: Any) -> dt.datetime:
     """Read a timestamp as an aware datetime in UTC.
 
     UP42 sends 0 to 9 fractional digits and `Z` or an offset; all of it is exact to the microsecond.
@@ -167,14 +167,23 @@ def timestamp(value: object) -> dt.datetime:
     Raises:
         ValueError: It is no timestamp.
     """
-    if not isinstance(value, str):
+    try:
+        return in_utc(dt.datetime.fromisoformat(value))
+    except TypeError:
         message = f"{value!r} is not a timestamp"
-        raise ValueError(message)  # noqa: TRY004 - one error for all that is no timestamp
-    moment = dt.datetime.fromisoformat(value)
-    if moment.tzinfo is None:
+        raise ValueError(message) from None
+
+
+def in_utc(moment: dt.datetime) -> dt.datetime:
+    """Return the same instant in UTC, where one without an offset is already.
+
+    Raises:
+        ValueError: It would lie outside the years 1 to 9999.
+    """
+    if moment.tzinfo is dt.UTC or moment.tzinfo is None:
         return moment.replace(tzinfo=dt.UTC)
     try:
-        return moment if moment.tzinfo is dt.UTC else moment.astimezone(dt.UTC)
+        return moment.astimezone(dt.UTC)
     except OverflowError:
         message = "a timestamp before the year 1 or after 9999"
         raise ValueError(message) from None
@@ -269,7 +278,9 @@ def refusal(reply: Reply, request: Request, secret: str = "") -> StatusError | U
     if secret and _repeats(reply.body, secret):
         code, detail, payload = (code if code and code.isidentifier() else None), None, None
     kind = _KINDS.get(reply.status, ServerError if reply.status >= 500 else StatusError)  # noqa: PLR2004
-    words = " ".join(word for word in (_MEANINGS.get(reply.status), detail or code) if word)
+    wait = retry_after(reply.headers)
+    asks = None if wait is None else f"(the server asks to wait {wait:g} s)"
+    words = " ".join(word for word in (_MEANINGS.get(reply.status), detail or code, asks) if word)
     return kind(
         f"status {reply.status}: {words}" if words else f"status {reply.status}",
         request=str(request),
@@ -277,7 +288,7 @@ def refusal(reply: Reply, request: Request, secret: str = "") -> StatusError | U
         code=code,
         detail=detail,
         payload=payload,
-        retry_after=retry_after(reply.headers),
+        retry_after=wait,
     )
 
 
@@ -317,7 +328,8 @@ def _reason(payload: Any) -> tuple[str | None, str | None]:
 
 def _repeats(body: bytes, secret: str) -> bool:
     """Return whether an answer holds what was sent with the request, as the error answers of some proxies do."""
-    return any(form.encode() in body for form in {secret, quote_plus(secret), json.dumps(secret)[1:-1]})
+    forms = {quote_plus(secret), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    return any(form.encode() in body for form in forms)
 
 
 def _first_text(source: dict[str, Any], *names: str) -> str | None:

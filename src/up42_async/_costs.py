@@ -1,0 +1,76 @@
+"""Know what an execution costs."""
+
+import math
+import numbers
+from typing import Any
+
+import attrs
+
+from up42_async._errors import UnexpectedResponse
+from up42_async._wire import Request
+
+
+@attrs.frozen(order=False)
+class Cost:
+    """The price of an execution; it compares with numbers and other costs by its credits: `template.cost <= 100`."""
+
+    strategy: str
+    """How the price comes about, in UP42's words, such as `area`."""
+    credits: int
+    """The price, in credits."""
+    size: float | None = attrs.field(default=None, converter=attrs.converters.optional(float))
+    """How much is processed, in `unit`, when the price depends on it."""
+    unit: str | None = None
+    """The unit of `size`, such as `SQ_KM`."""
+
+    def __lt__(self, other: "Cost | float") -> bool:
+        """Return whether this is cheaper."""
+        price = _credits_of(other)
+        return NotImplemented if price is None else self.credits < price
+
+    def __le__(self, other: "Cost | float") -> bool:
+        """Return whether this is no dearer."""
+        price = _credits_of(other)
+        return NotImplemented if price is None else self.credits <= price
+
+    def __gt__(self, other: "Cost | float") -> bool:
+        """Return whether this is dearer."""
+        price = _credits_of(other)
+        return NotImplemented if price is None else self.credits > price
+
+    def __ge__(self, other: "Cost | float") -> bool:
+        """Return whether this is no cheaper."""
+        price = _credits_of(other)
+        return NotImplemented if price is None else self.credits >= price
+
+
+def _credits_of(other: object) -> Any:
+    if isinstance(other, Cost):
+        return other.credits
+    return other if isinstance(other, numbers.Real) else None
+
+
+def read_cost(answer: Any, request: Request) -> Cost:
+    """Read the answer to a question for the price.
+
+    Args:
+        answer: The decoded body.
+        request: What was asked, for the error.
+
+    Raises:
+        UnexpectedResponse: It holds no price that could be compared: not a number, infinite or negative, or no whole
+            number of credits.
+    """
+    content: dict[str, Any] = answer if isinstance(answer, dict) else {}
+    strategy, unit, size = content.get("pricingStrategy"), content.get("unit"), content.get("totalSize")
+    price: Any = content.get("totalCredits")
+    fits = _is_amount(price) and price % 1 == 0 and isinstance(strategy, str) and isinstance(unit, str | None)
+    if not fits or not (size is None or _is_amount(size)):
+        message = "an answer without a price that can be used; nothing was bought"
+        raise UnexpectedResponse(message, request=str(request))
+    return Cost(str(strategy), int(price), size, unit)
+
+
+def _is_amount(value: Any) -> bool:
+    """Return whether this is a number, finite and not negative."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

@@ -1,0 +1,330 @@
+"""Keep a file that is not whole yet: `name.part` beside its place, and in `name.part.json` which version of what it is part of.
+
+Everything here blocks, so it is called in worker threads, for each file by one at a time. Symbolic and hard links that somebody put in
+the way are removed, never followed.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+import anyio.from_thread
+
+from up42_async._checksums import Checksum
+from up42_async._file_names import PART
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - on Windows, where a file that is open cannot be taken over anyway
+    fcntl = None  # type: ignore[assignment]
+
+CHECKPOINT: Final = 64 * 2**20
+"""Bytes after which what was written is made to survive a crash of the machine."""
+
+_PIECE: Final = 2**20
+_FLAGS: Final = (
+    os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
+_MODE: Final = 0o666  # less the umask, as for any new file
+
+
+class PartFile:
+    """A file that is being written, until it is whole and takes its place."""
+
+    def __init__(self, target: Path, source: str, checksum: Checksum | None) -> None:
+        """Touch nothing yet.
+
+        Args:
+            target: Where the whole file will be.
+            source: What it is fetched from, the same in every run.
+            checksum: What it must hash to, None when that is not known.
+        """
+        self.received = 0
+        self.total: int | None = None
+        self.etag: str | None = None
+        self._target = target
+        self._source = source
+        self._checksum = checksum
+        self._hasher = None if checksum is None else checksum.hasher()
+        self._path = target.with_name(target.name + PART)
+        self._note = target.with_name(f"{target.name}{PART}.json")
+        self._is_private = False
+        self._safe = 0
+        self._file: int | None = None
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there is something to go on from, if the file has not changed meanwhile."""
+        return self.received > 0 and self.etag is not None
+
+    def open(self, *, resume: bool) -> None:
+        """Make the file, or take over what an earlier run left.
+
+        Args:
+            resume: Whether to go on from what an earlier run left.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._file = _locked(self._path)
+        if self._file is None:  # somebody is writing it, maybe another process
+            self._is_private = True
+            self._path = self._target.with_name(f"{self._target.name}.{uuid.uuid4().hex[:8]}{PART}")
+            self._file = os.open(self._path, _FLAGS | os.O_EXCL, _MODE)
+            return
+        self._take_over(self._file, _read_note(self._note) if resume else {})
+
+    def _take_over(self, file: int, note: dict[str, Any]) -> None:
+        size = os.fstat(file).st_size
+        fits = note.get("source") == self._source and note.get("received", 0) <= size
+        if not fits or not note.get("received"):
+            self.restart()
+            return
+        self.etag, self.total = note["etag"], note["total"]
+        # of a part that is complete the last byte is asked for again, which shows whether it is still current
+        self.received = note["received"] if self.total is None else min(note["received"], self.total - 1)
+        os.ftruncate(file, self.received)
+        self._hash_again(file)
+        os.lseek(file, self.received, os.SEEK_SET)
+        self._safe = self.received
+
+    def _hash_again(self, file: int) -> None:
+        os.lseek(file, 0, os.SEEK_SET)
+        while self._hasher is not None and (piece := os.read(file, _PIECE)):
+            anyio.from_thread.check_cancelled()
+            self._hasher.update(piece)
+
+    def restart(self, etag: str | None = None, total: int | None = None) -> None:
+        """Throw away what there is, and begin anew.
+
+        Args:
+            etag: Version of what is written from now on, None when it is not known.
+            total: Length of the whole file, None when it is not known.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self.received = self._safe = 0
+        self.etag, self.total = etag, total
+        self._hasher = None if self._checksum is None else self._checksum.hasher()
+        if self._file is not None:
+            _remove(self._note, is_private=self._is_private)
+            os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
+
+    def write(self, chunks: list[bytes]) -> None:
+        """Write what came next.
+
+        Raises:
+            OSError: It cannot be written, for one because the disk is full.
+        """
+        data = memoryview(b"".join(chunks))
+        if self._hasher is not None:
+            self._hasher.update(data)
+        left = data
+        while left and self._file is not None:
+            left = left[os.write(self._file, left) :]
+        self.received += len(data)
+        if self.received - self._safe >= CHECKPOINT:
+            self.checkpoint()
+
+    def checkpoint(self) -> bool:
+        """Make what was written so far survive a crash, so that another run can go on from there.
+
+        Returns:
+            Whether another run can.
+        """
+        self._safe = self.received
+        if self._file is None or self._is_private or self.etag is None:
+            return False
+        note = {"source": self._source, "etag": self.etag, "total": self.total, "received": self.received}
+        try:
+            os.fsync(self._file)
+            _write_note(self._note, note)
+        except OSError:
+            return False
+        return True
+
+    def problem(self) -> str | None:
+        """Say what is wrong with the file now that all of it is said to be here; None when it is whole."""
+        if self._hasher is not None and self._checksum is not None and self._hasher.digest() != self._checksum.digest:
+            return f"its {self._checksum.algorithm} checksum is wrong"
+        return None
+
+    def commit(self, modified: float | None) -> None:
+        """Put the whole file in its place, in one step.
+
+        Args:
+            modified: When its content was last changed, in seconds since 1970.
+
+        Raises:
+            OSError: It cannot be put there.
+        """
+        if self._file is None:
+            return
+        os.fsync(self._file)
+        if fcntl is None:  # pragma: no cover - Windows moves no file that is open
+            self.close()
+        if modified is not None:
+            os.utime(self._path, (modified, modified))
+        # the lock is held until the file has its new name, so that nobody takes over the old one
+        os.replace(self._path, self._target)  # noqa: PTH105 - all of this is about file descriptors
+        _sync_directory(self._target.parent)
+        _remove(self._note, is_private=self._is_private)
+        self.close()
+
+    def put_away(self, *, keep: bool) -> None:
+        """Leave behind what another run can go on from, or nothing.
+
+        Args:
+            keep: Whether anything may be left behind.
+        """
+        if self._file is None:
+            return
+        if not (keep and self.can_go_on and self.checkpoint()):
+            _remove(self._note, is_private=self._is_private)
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+
+def is_whole(path: Path, *, size: int, checksum: Checksum | None, modified: float | None) -> bool:
+    """Return whether a file is here already, judged by its checksum, or else by size and time of change.
+
+    Args:
+        path: Where it would be.
+        size: Length of the file in bytes.
+        checksum: What it must hash to, None when that is not known.
+        modified: When it was last changed, in seconds since 1970; None when that is not known.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | (_FLAGS & ~(os.O_RDWR | os.O_CREAT)) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return False
+        if checksum is None:
+            return modified is not None and int(status.st_mtime) == int(modified)
+        return _digest(file, checksum) == checksum.digest
+    finally:
+        os.close(file)
+
+
+def _digest(file: int, checksum: Checksum) -> bytes:
+    hasher = checksum.hasher()
+    while piece := os.read(file, _PIECE):
+        anyio.from_thread.check_cancelled()
+        hasher.update(piece)
+    digest: bytes = hasher.digest()
+    return digest
+
+
+def _locked(path: Path) -> int | None:
+    """Open a file for us alone; None when somebody else has it."""
+    while True:
+        file = _open_plain(path)
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(file, path):
+                return file
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except OSError as error:
+            if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}:
+                os.close(file)
+                raise
+            return file  # a file system without locks
+        os.close(file)  # whoever had it has just moved it away
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Return whether an open file is still the one that has the name."""
+    try:
+        return os.path.samestat(os.fstat(file), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _open_plain(path: Path) -> int:
+    """Open or make a file of our own; anything else with that name is removed."""
+    try:
+        file = os.open(path, _FLAGS | getattr(os, "O_NONBLOCK", 0), _MODE)
+    except OSError as error:
+        if error.errno not in {
+            errno.ELOOP,
+            errno.EMLINK,
+            errno.ENXIO,
+        }:  # what systems say of a symbolic link or a device
+            raise
+    else:
+        status = os.fstat(file)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
+            return file
+        os.close(file)
+    path.unlink()
+    return os.open(path, _FLAGS | os.O_EXCL, _MODE)
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """Read what an earlier run wrote about its part; empty when it is not to be trusted."""
+    try:
+        file = os.open(path, os.O_RDONLY | (_FLAGS & ~(os.O_RDWR | os.O_CREAT)) | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(file, "rb") as stream:
+            note = json.loads(stream.read(_PIECE))
+    except (OSError, ValueError):
+        return {}
+    fits = (
+        isinstance(note, dict)
+        and isinstance(note.get("source"), str)
+        and isinstance(note.get("etag"), str)
+        and note["etag"].isascii()
+        and note["etag"].isprintable()
+        and _is_count(note.get("received"))
+        and (note.get("total") is None or _is_count(note["total"]))
+    )
+    return note if fits else {}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _write_note(path: Path, note: dict[str, Any]) -> None:
+    file = _open_plain(path)
+    with os.fdopen(file, "wb") as stream:
+        stream.truncate(0)
+        stream.write(json.dumps(note).encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _remove(note: Path, *, is_private: bool) -> None:
+    if not is_private:
+        with contextlib.suppress(OSError):
+            note.unlink()
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a new name survive a crash; systems that cannot do that for a directory do it by themselves."""
+    with contextlib.suppress(OSError):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)

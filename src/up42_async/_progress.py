@@ -1,0 +1,169 @@
+"""Tell how far downloads have come: values to look at, and whoever waits for the next one."""
+
+import anyio
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class FileProgress:
+    """How far one file has come."""
+
+    name: str
+    """What the file is called; its asset key until its name is known."""
+    job_id: str | None
+    """The job whose result it is part of."""
+    bytes_done: int
+    """Bytes that are here."""
+    bytes_total: int | None
+    """Bytes of the whole file, None while that is not known."""
+
+
+@attrs.frozen(kw_only=True)
+class DownloadProgress:
+    """How far all files of a download have come."""
+
+    files_done: int
+    """Files that are here, whole."""
+    files_failed: int
+    """Files that could not be had."""
+    files_known: int
+    """Files that are known so far; more become known as long as `is_complete` is False."""
+    is_complete: bool
+    """Whether all files are known."""
+    bytes_done: int
+    """Bytes that are here, of all files."""
+    bytes_total: int | None
+    """Bytes of all files together, None as long as one of them is not known."""
+    active: tuple[FileProgress, ...]
+    """The files that are under way now."""
+
+
+class Meter:
+    """How far one file has come, as whoever brings it says."""
+
+    def __init__(self, board: "Board", name: str, job_id: str | None, total: int | None) -> None:
+        """Begin with nothing."""
+        self._board = board
+        self.name = name
+        self.job_id = job_id
+        self.done = 0
+        self.total = total
+        self.is_active = False
+
+    def show(self, done: int, total: int | None) -> None:
+        """Say how far it has come.
+
+        Args:
+            done: Bytes that are here.
+            total: Bytes of the whole file, None when that is not known.
+        """
+        self.done, self.total, self.is_active = done, total, True
+        self._board.announce()
+
+    def end(self, *, is_whole: bool) -> None:
+        """Say that it is here, or that it will not come."""
+        self.is_active = False
+        if is_whole:
+            self.total = self.done
+        self._board.end(is_whole=is_whole)
+
+    def value(self) -> FileProgress:
+        """Return how far it has come."""
+        return FileProgress(name=self.name, job_id=self.job_id, bytes_done=self.done, bytes_total=self.total)
+
+
+class Board:
+    """Where the meters of many files hang."""
+
+    def __init__(self) -> None:
+        """Begin with no file."""
+        self._meters: list[Meter] = []
+        self._done = self._failed = 0
+        self._searches = 1
+        self._is_over = False
+        self._changed = anyio.Event()
+        self.version = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self._is_over
+
+    def meter(self, name: str, job_id: str | None = None, total: int | None = None) -> Meter:
+        """Return a new meter."""
+        meter = Meter(self, name, job_id, total)
+        self._meters.append(meter)
+        self.announce()
+        return meter
+
+    def announce(self) -> None:
+        """Wake whoever waits for news."""
+        self.version += 1
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def end(self, *, is_whole: bool) -> None:
+        """Count a file that has ended."""
+        self._done += is_whole
+        self._failed += not is_whole
+        self.announce()
+
+    def expect(self) -> None:
+        """Say that more files may become known, until `found` is called for it."""
+        self._searches += 1
+
+    def found(self) -> None:
+        """Say that all files of one search are known; the first search is for what else to search."""
+        self._searches -= 1
+        self.announce()
+
+    def close(self) -> None:
+        """Say that nothing will change any more."""
+        self._is_over = True
+        self.announce()
+
+    async def change(self) -> None:
+        """Wait until something changes."""
+        await self._changed.wait()
+
+    def value(self) -> DownloadProgress:
+        """Return how far all files have come."""
+        is_complete = not self._searches
+        totals = [meter.total for meter in self._meters]
+        known = [total for total in totals if total is not None]
+        return DownloadProgress(
+            files_done=self._done,
+            files_failed=self._failed,
+            files_known=len(self._meters),
+            is_complete=is_complete,
+            bytes_done=sum(meter.done for meter in self._meters),
+            bytes_total=sum(known) if is_complete and len(known) == len(totals) else None,
+            active=tuple(meter.value() for meter in self._meters if meter.is_active),
+        )
+
+
+class ProgressWatch:
+    """Iterate over how far downloads have come: the newest state each time, so that a slow reader never lags behind."""
+
+    def __init__(self, board: Board) -> None:
+        """Begin with the state there is."""
+        self._board = board
+        self._seen = -1
+        self._is_last = False
+
+    def __aiter__(self) -> "ProgressWatch":
+        """Return the iterator itself."""
+        return self
+
+    async def __anext__(self) -> DownloadProgress:
+        """Wait until something has changed.
+
+        Raises:
+            StopAsyncIteration: The last state has been returned.
+        """
+        while self._board.version == self._seen and not self._board.is_over:
+            await self._board.change()
+        if self._is_last:
+            raise StopAsyncIteration
+        self._seen, self._is_last = self._board.version, self._board.is_over
+        return self._board.value()

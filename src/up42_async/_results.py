@@ -1,0 +1,230 @@
+"""Bring home the results of many jobs, while they become known and while the caller's own code runs."""
+
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import anyio
+import attrs
+
+from up42_async._client import Client, current_client
+from up42_async._downloads import Downloads
+from up42_async._errors import Up42Error
+from up42_async._file_names import safe_name, with_digest
+from up42_async._jobs import Job
+from up42_async._progress import Board, ProgressWatch
+from up42_async._progress_bar import check_installed, show_bar
+from up42_async._running import Running
+from up42_async._selection import Selection
+from up42_async._storage import result_files
+from up42_async._transfer import DownloadFailed, RemoteFile
+
+JOBS_AT_ONCE: Final = 20
+"""Jobs whose files are looked up and fetched at once; how many files that makes is for the client to limit."""
+
+_FILES: Final = 2**32
+
+
+@attrs.frozen(kw_only=True)
+class ResultFile:
+    """One file of a job's result: where it is, or why it did not come."""
+
+    job_id: str
+    """The job."""
+    key: str | None
+    """The asset key; None when it never came to files."""
+    path: Path | None = None
+    """Where it is, whole; None when it did not come."""
+    unpacked: tuple[Path, ...] = ()
+    """The files of the archive, when it was unpacked."""
+    error: Up42Error | None = None
+    """Why it did not come; None when it is here."""
+
+
+class ResultDownload(Running[Job | str, ResultFile]):
+    """The results of many jobs on their way; see `download`."""
+
+    def __init__(
+        self,
+        jobs: Iterable[Job | str] | AsyncIterable[Job | str],
+        directory: Path,
+        selection: Selection,
+        client: Client | None,
+        *,
+        unpack: bool,
+        resume: bool,
+        bar: bool,
+    ) -> None:
+        """Begin with nothing; see `download`."""
+        super().__init__((), "download")
+        self._open = 1  # until the last file of the last job
+        self._jobs = jobs
+        self._directory = directory
+        self._selection = selection
+        self._client = client
+        self._unpack = unpack
+        self._resume = resume
+        self._bar = bar
+        self._board = Board()
+
+    def progress(self) -> ProgressWatch:
+        """Return an async iterator over how far all files have come, which ends with them.
+
+        It gives the newest state each time, so that a slow reader never lags behind. It costs no requests.
+        """
+        return ProgressWatch(self._board)
+
+    async def _work_on_all(self) -> None:
+        source = _Source(self._jobs)
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    if self._bar:
+                        group.start_soon(show_bar, self.progress())
+                    await self._with_workers(source)
+        finally:
+            self._failure = self._failure or source.error
+            self._open = 0
+            self._board.close()
+            self._announce()
+
+    async def _with_workers(self, source: "_Source") -> None:
+        async with anyio.create_task_group() as workers:
+            for _ in range(JOBS_AT_ONCE):
+                workers.start_soon(self._work_from, source)
+        self._board.close()
+
+    async def _work_from(self, source: "_Source") -> None:
+        while (found := await source.next(self._board)) is not None:
+            await self._work_on(*found)
+
+    async def _work_on(self, position: int, item: Job | str) -> None:
+        """Bring the files of one job."""
+        job_id = item if isinstance(item, str) else item.id
+        files: list[RemoteFile] = []
+        try:
+            downloads = self._downloads(job_id, self._client_for(item))
+            files = await self._files_of(item, downloads)
+        except Up42Error as error:
+            self._note(position * _FILES, ResultFile(job_id=job_id, key=None, error=error))
+        except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
+            self._give_up(error)
+        self._board.found()
+        async with anyio.create_task_group() as group:
+            for number, file in enumerate(files):
+                group.start_soon(self._bring, position * _FILES + number, downloads, file, job_id)
+
+    def _client_for(self, item: Job | str) -> Client:
+        return current_client(self._client or (None if isinstance(item, str) else item.client))
+
+    def _downloads(self, job_id: str, client: Client) -> Downloads:
+        name = safe_name(job_id)
+        directory = self._directory / (name if name == job_id else with_digest(name or "job", job_id))
+        return Downloads(client, directory, unpack=self._unpack, resume=self._resume, board=self._board)
+
+    async def _files_of(self, item: Job | str, downloads: Downloads) -> list[RemoteFile]:
+        """Return which files of a job are wanted, and make sure that they have a place to go to.
+
+        Raises:
+            Up42Error: They could not be had, for one because the job failed or is still under way.
+        """
+        job = await Job.get(item, client=downloads.client) if isinstance(item, str) else item
+        url = job.raise_for_status().collection_url
+        files = await result_files(downloads.client, url, self._selection)
+        if await anyio.Path(downloads.directory).is_symlink():
+            message = f"{downloads.directory} is a symbolic link, and nothing is put behind it"
+            raise DownloadFailed(message)
+        downloads.expect(files)
+        return files
+
+    async def _bring(self, position: int, downloads: Downloads, file: RemoteFile, job_id: str) -> None:
+        try:
+            brought = await downloads.fetch(file, job_id=job_id)
+        except Up42Error as error:
+            self._note(position, ResultFile(job_id=job_id, key=file.key, error=error))
+        except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
+            self._give_up(error)
+        else:
+            self._note(position, ResultFile(job_id=job_id, key=file.key, path=brought.path, unpacked=brought.unpacked))
+
+    def _give_up(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self._scope.cancel()
+
+
+class _Source:
+    """The jobs as they become known, each taken by one worker."""
+
+    def __init__(self, jobs: Iterable[Job | str] | AsyncIterable[Job | str]) -> None:
+        self.error: Exception | None = None
+        self._jobs: Iterator[Job | str] | AsyncIterator[Job | str] = (
+            aiter(jobs) if isinstance(jobs, AsyncIterable) else iter(jobs)
+        )
+        self._taken = 0
+        self._is_over = False
+        self._lock = anyio.Lock()
+
+    async def next(self, board: Board) -> tuple[int, Job | str] | None:
+        """Return the next job and its position, None when there are no more; one that is taken is expected to have files."""
+        async with self._lock:
+            if self._is_over:
+                return None
+            try:
+                job = await anext(self._jobs) if isinstance(self._jobs, AsyncIterator) else next(self._jobs)
+            except (StopAsyncIteration, StopIteration):
+                self._is_over = True
+            except Exception as error:  # noqa: BLE001 - raised when the files of the jobs before have come
+                self.error, self._is_over = error, True
+            else:
+                self._taken += 1
+                board.expect()
+                return self._taken - 1, job
+            board.found()
+            return None
+
+
+def download(
+    jobs: Iterable[Job | str] | AsyncIterable[Job | str],
+    directory: str | os.PathLike[str],
+    *,
+    keys: Iterable[str] | None = None,
+    roles: Iterable[str] | None = None,
+    media_types: Iterable[str] | None = None,
+    unpack: bool = False,
+    resume: bool = True,
+    bar: bool = False,
+    client: Client | None = None,
+) -> ResultDownload:
+    """Bring home the results of many jobs, each file whole and verified, or not at all.
+
+    `await download(...)` gives all files in the order of the jobs. `async with download(...) as files:` with
+    `async for file in files:` gives each as it lands, while your own code runs; leaving the block early stops what is under way.
+    A file that does not come is a `ResultFile` with an error, and keeps no other from coming.
+
+    Costs for each job one request for every 100 items (and one for the job, when it is given by id), and two for each file. At most
+    `Limits.downloads` files come at once, on connections of their own.
+
+    Args:
+        jobs: Jobs or job ids; an async iterable such as `track(jobs)` brings each result as soon as its job is finished.
+        directory: Where to put them: each job's files go into a directory with the job's id, made when it is missing.
+        keys: Only the assets with these keys.
+        roles: Only the assets with one of these roles, such as `"data"`.
+        media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
+        unpack: Whether to unpack archives (`.zip`, `.tgz`, `.tar.gz`, `.tar`), each into a directory beside it.
+        resume: Whether to keep what came of a file that broke off, as `name.part`, and go on from there the next time.
+        bar: Whether to show a progress bar, in a terminal or notebook; needs `up42-async[progress]`.
+        client: The client to use; else the one a job came from, else the current one.
+
+    Raises:
+        RuntimeError: A bar is wanted, and `rich` is not installed.
+        TypeError: `jobs` is one job instead of several.
+    """
+    if isinstance(jobs, str | Job):
+        raise TypeError(
+            "download() takes many jobs; for one there is `await job.download(directory)`, or download([job], ...)"
+        )
+    if bar:
+        check_installed()
+    selection = Selection(keys=keys, roles=roles, media_types=media_types)
+    return ResultDownload(jobs, Path(directory), selection, client, unpack=unpack, resume=resume, bar=bar)

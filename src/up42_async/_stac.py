@@ -1,0 +1,191 @@
+"""Make pystac objects from UP42's answers: parsed without network, and guarded against pystac's own blocking network access.
+
+pystac follows a link when it is asked for what stands behind it: it would block the event loop, and ask without a token. So the links
+of the objects made here refuse to be followed that way, and their root reads no URL; both say what to await instead. Nothing in
+pystac is changed. It is imported when the first object is made, since importing it takes as long as importing everything else.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from up42_async._errors import UnexpectedResponse
+from up42_async._wire import Request
+
+if TYPE_CHECKING:
+    import pystac
+
+T = TypeVar("T")
+
+ROOT_ID = "up42"
+
+
+def item_from(content: Any, request: Request) -> "pystac.Item":
+    """Make an item of a decoded answer, which it takes over.
+
+    Args:
+        content: The GeoJSON feature.
+        request: What was asked, for the error.
+
+    Raises:
+        UnexpectedResponse: It is no STAC item.
+    """
+    return _guarded(_parse(_classes().item.from_dict, content, request))
+
+
+def collection_from(content: Any, request: Request) -> "pystac.Collection":
+    """Make a collection of a decoded answer, which it takes over.
+
+    Args:
+        content: The JSON object.
+        request: What was asked, for the error.
+
+    Raises:
+        UnexpectedResponse: It is no STAC collection.
+    """
+    return _guarded(_parse(_classes().collection.from_dict, content, request))
+
+
+def last_segment(url: str) -> str:
+    """Return the last segment of a URL's path, decoded: the id of what the URL names; empty when there is none."""
+    try:
+        return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
+    except ValueError:
+        return ""
+
+
+def _parse(make: Callable[..., T], content: Any, request: Request) -> T:
+    try:
+        if not isinstance(content["id"], str):
+            raise TypeError  # noqa: TRY301 - one place says what is wrong
+        return make(content, preserve_dict=False)
+    except Exception as error:
+        message = f"an answer that is no STAC object ({type(error).__name__} when it was read)"
+        raise UnexpectedResponse(message, request=str(request)) from error
+
+
+def _guarded(made: T) -> T:
+    """Replace the links by ones that refuse hidden network access, and the root by one that has nothing behind it."""
+    classes = _classes()
+    stac: Any = made
+    root_link = stac.get_root_link()
+    root_href = root_link.get_target_str() if root_link is not None and not root_link.is_resolved() else None
+    stac.links = [_guarded_link(link, stac) for link in stac.links if link.rel != "root"]
+    root = classes.catalog(ROOT_ID, "UP42 storage", href=root_href)
+    root._stac_io = classes.io()  # noqa: SLF001 - the place pystac documents for a root's own StacIO
+    stac.set_root(root)
+    return made
+
+
+def _guarded_link(link: "pystac.Link", owner: Any) -> "pystac.Link":
+    made = _classes().link(link.rel, link.target, link.media_type, link.title, link.extra_fields)
+    return made.set_owner(owner)
+
+
+def refuse(href: str, rel: str) -> NoReturn:
+    """Say what to await instead of what pystac was about to do.
+
+    Raises:
+        RuntimeError: Always.
+    """
+    path = urlsplit(href).path
+    if rel in {"collection", "parent"}:
+        instead = f"`await up42_async.get_collection({last_segment(href)!r})`"
+    elif rel == "items":
+        instead = (
+            f"`up42_async.search_items(collections=[{last_segment(href.removesuffix('/items'))!r}])` or `job.items()`"
+        )
+    else:
+        instead = "`up42_async.search_items(...)`, `job.items()` or `await job.collection()`"
+    message = (
+        f"pystac would fetch {path} ({rel}) blocking the event loop, and without your token; use {instead} instead"
+    )
+    raise RuntimeError(message)
+
+
+def _revive(name: str) -> object:
+    """Make an empty object of one of the classes below, for pickle and copy, which cannot find them by name."""
+    kind: Any = getattr(_classes(), name)
+    return kind.__new__(kind)
+
+
+class _Classes(NamedTuple):
+    """pystac's classes, and ours that are derived from them, known once pystac is imported."""
+
+    item: type["pystac.Item"]
+    catalog: type["pystac.Catalog"]
+    collection: type["pystac.Collection"]
+    link: type["pystac.Link"]
+    io: Callable[[], "pystac.StacIO"]
+
+
+@functools.cache
+def _classes() -> _Classes:
+    import pystac
+    from pystac.stac_io import DefaultStacIO
+
+    class AwaitedLink(pystac.Link):
+        """A link that is followed by an awaited call only."""
+
+        def resolve_stac_object(self, root: pystac.Catalog | None = None) -> pystac.Link:
+            """Return the link when what stands behind it is here already.
+
+            Raises:
+                RuntimeError: It would have to be fetched.
+            """
+            if not self.is_resolved():
+                refuse(self.get_absolute_href() or "", str(self.rel))
+            return super().resolve_stac_object(root)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _revive, ("link",), self.__dict__
+
+    class AwaitedItem(pystac.Item):
+        """An item whose links stay as they are when it is pickled or copied; pystac's own come back as ordinary ones."""
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _revive, ("item",), self.__dict__
+
+        def __getstate__(self) -> dict[str, Any]:
+            return self.__dict__
+
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            self.__dict__.update(state)
+
+    class AwaitedCollection(pystac.Collection):
+        """A collection whose items are in the API, where pystac does not look for them."""
+
+        def get_items(self, *ids: str, recursive: bool = False) -> Iterator[pystac.Item]:
+            """Return the items that were added to this object.
+
+            Raises:
+                RuntimeError: None were, so they would have to be fetched.
+            """
+            listing = self.get_single_link("items")
+            if listing is not None and not self.get_item_links():
+                refuse(listing.get_absolute_href() or "", "items")
+            return super().get_items(*ids, recursive=recursive)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _revive, ("collection",), self.__dict__
+
+    class LocalStacIO(DefaultStacIO):
+        """Reads and writes files, not URLs."""
+
+        def read_text_from_href(self, href: str) -> str:
+            """Read a file.
+
+            Raises:
+                RuntimeError: It is a URL.
+            """
+            if "://" in href:
+                refuse(href, "link")
+            return super().read_text_from_href(href)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _revive, ("io",), self.__dict__
+
+    return _Classes(
+        item=AwaitedItem, catalog=pystac.Catalog, collection=AwaitedCollection, link=AwaitedLink, io=LocalStacIO
+    )

@@ -1,0 +1,161 @@
+"""Know the storage: STAC collections and items, of jobs' results and all others."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from up42_async import _clock, _stac
+from up42_async._client import Client, current_client
+from up42_async._downloads import Downloads, fetch_all
+from up42_async._errors import NotFound, UnexpectedResponse
+from up42_async._properties import TAGS, TITLE
+from up42_async._search import DEFAULT_LIMIT, PATIENCE, STORAGE, Items
+from up42_async._selection import Selection
+from up42_async._transfer import RemoteFile
+from up42_async._wire import Request, segment
+
+if TYPE_CHECKING:
+    import pystac
+
+
+async def get_collection(collection_id: str, *, client: Client | None = None) -> "pystac.Collection":
+    """Ask for a STAC collection; one request.
+
+    Args:
+        collection_id: The collection's id.
+        client: The client to use; the current one when left out.
+
+    Raises:
+        NotFound: There is no such collection, or it belongs to somebody else.
+        RequestFailed: UP42 could not be asked.
+        ValueError: It cannot be an id.
+    """
+    request = Request(method="GET", path=f"{STORAGE}/collections/{segment(collection_id, 'collection_id')}")
+    return _stac.collection_from(await current_client(client).call(request), request)
+
+
+async def result_collection(client: Client, collection_url: str | None) -> "pystac.Collection | None":
+    """Ask for the collection of a job's result, again for a while as long as it is not visible yet.
+
+    Args:
+        client: Whom to ask with.
+        collection_url: As the job has it. Only the id is taken from it, since its host is not always the API's.
+
+    Returns:
+        The collection; None when the job has none.
+
+    Raises:
+        NotFound: It is still not visible after a quarter of a minute.
+        RequestFailed: UP42 could not be asked.
+        UnexpectedResponse: The URL names no collection.
+    """
+    if collection_url is None:
+        return None
+    collection_id = _collection_id(collection_url)
+    for wait in PATIENCE:
+        try:
+            return await get_collection(collection_id, client=client)
+        except NotFound:
+            await _clock.sleep(wait)
+    return await get_collection(collection_id, client=client)
+
+
+def result_items(client: Client, collection_url: str | None) -> Items:
+    """Return the items of a job's result, waited for a while as long as there are none.
+
+    Args:
+        client: Whom to ask with.
+        collection_url: As the job has it; None for no result, and so no items and no requests.
+
+    Raises:
+        UnexpectedResponse: The URL names no collection.
+    """
+    if collection_url is None:
+        return Items(client, None)
+    body = {"limit": DEFAULT_LIMIT, "collections": [_collection_id(collection_url)]}
+    return Items(client, body, patience=PATIENCE)
+
+
+async def result_files(client: Client, collection_url: str | None, selection: Selection) -> list[RemoteFile]:
+    """Return the wanted files of a job's result; one request for every 100 items.
+
+    Raises:
+        RequestFailed: The items could not be had.
+    """
+    return selection.of([item async for item in result_items(client, collection_url)])
+
+
+async def download_result(
+    client: Client,
+    collection_url: str | None,
+    directory: str | os.PathLike[str],
+    *,
+    keys: Iterable[str] | None = None,
+    roles: Iterable[str] | None = None,
+    media_types: Iterable[str] | None = None,
+    unpack: bool = False,
+    resume: bool = True,
+) -> list[Path]:
+    """Bring the files of a job's result home: each whole and verified, or not at all.
+
+    Costs one request for every 100 items, and two for each file.
+
+    Args:
+        client: Whom to ask with.
+        collection_url: As the job has it; None for no result, and so no files.
+        directory: Where to put them; made when it is missing.
+        keys: Only the assets with these keys.
+        roles: Only the assets with one of these roles, such as `"data"`.
+        media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
+        unpack: Whether to unpack archives (`.zip`, `.tgz`, `.tar.gz`, `.tar`), each into a directory beside it.
+        resume: Whether to keep what came of a file that broke off, as `name.part`, and go on from there the next time.
+
+    Returns:
+        The files, in the order of item ids and asset keys.
+
+    Raises:
+        DownloadFailed: A file could not be had, or not whole; the others were brought home all the same.
+        ExceptionGroup: Several could not.
+        RequestFailed: The items could not be had.
+    """
+    selection = Selection(keys=keys, roles=roles, media_types=media_types)
+    files = await result_files(client, collection_url, selection)
+    return await fetch_all(Downloads(client, Path(directory), unpack=unpack, resume=resume), files)
+
+
+async def update_item(item: "pystac.Item", *, client: Client | None = None) -> "pystac.Item":
+    """Send an item's UP42 title and tags, and take over what UP42 made of them; one request.
+
+    Set them with `Up42Properties(item)` first. A property that the item does not have is not sent.
+
+    Args:
+        item: The item, which is changed in place.
+        client: The client to use; the current one when left out.
+
+    Returns:
+        The item.
+
+    Raises:
+        RequestFailed: UP42 could not be asked, or refused.
+        ValueError: The item has no collection, or an id that cannot be right.
+    """
+    if item.collection_id is None:
+        raise ValueError(f"item {item.id!r} belongs to no collection, so it is not one of UP42's storage")
+    collection, name = segment(item.collection_id, "collection id"), segment(item.id, "item id")
+    changes = {key: item.properties[key] for key in (TITLE, TAGS) if key in item.properties}
+    request = Request(method="PATCH", path=f"{STORAGE}/collections/{collection}/items/{name}", json=changes)
+    answer = _stac.item_from(await current_client(client).call(request), request)
+    item.properties.clear()
+    item.properties.update(answer.properties)
+    return item
+
+
+def _collection_id(url: str) -> str:
+    name = _stac.last_segment(url)
+    try:
+        segment(name, "collection id")
+    except ValueError:
+        message = "the job's result has a collection URL that names no collection"
+        raise UnexpectedResponse(message) from None
+    return name

@@ -1,0 +1,382 @@
+"""Bring one file home: whole, or not at all.
+
+One file, from the outside in:
+
+    run            until it is whole: as often as the client's policy allows, and as long as every try brings it further
+    _try           a slot, a signed URL of its own, and what came of it
+    _receive       one answer of the storage host
+    Intake         what takes the bytes: one batch is written by a thread while the next is received
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import attrs
+
+from up42_async import _clock
+from up42_async._checksums import Checksum, read_multihash
+from up42_async._client import Client
+from up42_async._config import VERSION
+from up42_async._errors import (
+    ConnectionLost,
+    ForeignLink,
+    RequestFailed,
+    UnexpectedResponse,
+    Up42Error,
+)
+from up42_async._file_heads import NOT_THAT_RANGE, PART_OF, WHOLE, FileHead, read_head, refusal
+from up42_async._file_names import name_in_url, names_of
+from up42_async._part_file import PartFile, is_whole
+from up42_async._progress import Meter
+from up42_async._signed_urls import check_signed_url
+from up42_async._transport import Message
+from up42_async._wire import Request, follow
+
+logger = logging.getLogger("up42_async")
+
+T = TypeVar("T")
+
+PROGRESS: Final = 2**20
+"""Bytes that a try must have brought for the tries to be counted anew."""
+
+_DOWNLOAD_URL: Final = "/download-url"
+_ASSETS: Final = "/v2/assets/"
+
+
+class DownloadFailed(Up42Error):
+    """A file could not be had, or not whole. What was there before is as it was.
+
+    Attributes:
+        file: What the file is called.
+        path: Where it would have been, None when that was not known yet.
+        received: Bytes that are kept in `name.part`, to go on from the next time; 0 when nothing is left behind.
+    """
+
+    def __init__(self, message: str, *, file: str = "", path: Path | None = None, received: int = 0) -> None:
+        """Say which file, and why."""
+        super().__init__(message)
+        self.file = file
+        self.path = path
+        self.received = received
+
+
+@attrs.frozen(kw_only=True)
+class RemoteFile:
+    """A file in UP42's storage."""
+
+    href: str
+    """Where a signed URL for it is had: a link to an asset, on the API host."""
+    key: str
+    """Its asset key, which is its name when nothing better is known."""
+    size: int | None = None
+    """Its size in bytes, None when that is not known."""
+    checksum: str | None = None
+    """Its multihash, None when that is not known."""
+
+    @property
+    def source(self) -> str:
+        """What stands for the file in every run: the path of its link."""
+        return urlsplit(self.href).path.removesuffix(_DOWNLOAD_URL)
+
+
+def signed_url_request(file: RemoteFile, *, api: str) -> Request:
+    """Return how to ask for a signed URL of a file.
+
+    Args:
+        file: The file.
+        api: Base URL of the API.
+
+    Raises:
+        ForeignLink: Its link leads away from UP42, or to something else than an asset.
+    """
+    about = Request(method="POST", path=f"{_ASSETS}...{_DOWNLOAD_URL}")
+    path = follow(file.href, api=api, request=about).path.removesuffix(_DOWNLOAD_URL)
+    asset_id = path.removeprefix(_ASSETS)
+    if not path.startswith(_ASSETS) or "/" in asset_id or asset_id in {"", ".", ".."}:
+        message = "a file's link leads to something else than an asset; it was not followed"
+        raise ForeignLink(message, request=str(about))
+    return Request(method="POST", path=f"{path}{_DOWNLOAD_URL}")
+
+
+class Transfer:
+    """One file on its way from a storage host to the disk."""
+
+    def __init__(
+        self, client: Client, file: RemoteFile, choose: Callable[[Sequence[str]], Path], *, resume: bool, meter: Meter
+    ) -> None:
+        """Ask for nothing yet.
+
+        Args:
+            client: Whom to ask with.
+            file: What to bring.
+            choose: Returns where it goes, given what the server calls it, the best name first.
+            resume: Whether to go on from what an earlier run left, and to leave what another run can go on from.
+            meter: Where to say how far it has come.
+        """
+        self.file = file
+        self.meter = meter
+        self.checksum: Checksum | None = read_multihash(file.checksum)
+        self._client = client
+        self._choose = choose
+        self._resume = resume
+        self._part: PartFile | None = None
+        self._path: Path | None = None
+        self._furthest = 0
+        self._was_corrupt = False
+        self._threads = anyio.CapacityLimiter(1)
+
+    async def run(self) -> Path:
+        """Bring the file, in a task that is not cancelled by asyncio itself: a child of a task group.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            DownloadFailed: It could not be had, or not whole.
+        """
+        is_whole = False
+        try:
+            path = await self._until_whole()
+            is_whole = True
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.in_thread(self._put_away)
+            self.meter.end(is_whole=is_whole)
+        return path
+
+    async def in_thread(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Do work that blocks, after what is being done for this file already."""
+        return await anyio.to_thread.run_sync(functools.partial(work, *arguments, **options), limiter=self._threads)
+
+    async def _until_whole(self) -> Path:
+        attempts = self._client.attempts()
+        while True:
+            attempts.tries += 1
+            try:
+                return await self._try()
+            except RequestFailed as error:
+                if self._came_further():
+                    attempts = self._client.attempts()
+                    continue
+                pause = attempts.pause_after(error, repeatable=True, now=_clock.now())
+                if pause is None:
+                    raise self._failure(str(error)) from error
+            except OSError as error:
+                self._resume = False  # nothing is left behind on a disk that is full
+                raise self._failure(error.strerror or type(error).__name__) from error
+            logger.info("%s did not come whole and is asked for again", self.meter.name)
+            await self._client.pause(pause)
+
+    def _came_further(self) -> bool:
+        """Return whether the file came further than ever, so that going on is worth it however often the connection breaks."""
+        received = 0 if self._part is None else self._part.received
+        if received < self._furthest + PROGRESS:
+            return False
+        self._furthest = received
+        return True
+
+    async def _try(self) -> Path:
+        async with self._client.file_slots:
+            url = await self._signed_url()
+            if name_in_url(url) is not None:
+                path, _ = await self.place(names_of(url, None, self.file.key))
+                if await self.is_here(path, self.file.size, None):
+                    return path
+            return await self._receive(url)
+
+    async def _signed_url(self) -> str:
+        """Ask for a signed URL, a new one each time: they are valid for a short while only."""
+        try:
+            request = signed_url_request(self.file, api=self._client.api)
+            answer = await self._client.call(request)
+            url = answer.get("url") if isinstance(answer, dict) else None
+            return check_signed_url(url, api=self._client.api, request=request)
+        except RequestFailed as error:
+            raise self._failure(str(error)) from error  # the client has tried as often as it makes sense
+
+    async def place(self, names: Sequence[str]) -> tuple[Path, PartFile]:
+        """Choose where the file goes, once, and open its part there.
+
+        Args:
+            names: What the server calls it, the best name first.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        if self._path is None or self._part is None:
+            self._path = self._choose(names)
+            self.meter.name = self._path.name
+            self._part = PartFile(self._path, self.file.source, self.checksum)
+            await self.in_thread(self._part.open, resume=self._resume)
+        return self._path, self._part
+
+    async def restart(self) -> None:
+        """Throw away what has come so far, since it is of no use."""
+        if self._part is not None:
+            await self.in_thread(self._part.restart)
+
+    async def is_here(self, path: Path, size: int | None, modified: float | None) -> bool:
+        """Return whether the whole file is in its place already, from an earlier run.
+
+        Args:
+            path: Its place.
+            size: Its length in bytes, None when that is not known.
+            modified: When it was last changed, in seconds since 1970; None when that is not known.
+        """
+        if size is None or not await self.in_thread(
+            is_whole, path, size=size, checksum=self.checksum, modified=modified
+        ):
+            return False
+        self._resume = False
+        self.meter.show(size, size)
+        return True
+
+    async def _receive(self, url: str) -> Path:
+        """Fetch what is missing, and judge what came."""
+        host = urlsplit(url).hostname or ""
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+            intake = Intake(self, group, url)
+            try:
+                reply = await self._client.fetch(self._message(url, host), intake)
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the group, which would wrap it
+                failure = error
+        failure = intake.problem or failure
+        if failure is not None:
+            raise failure
+        if intake.whole is not None:
+            return intake.whole
+        if intake.head is None or self._part is None or self._path is None:
+            if reply.status == NOT_THAT_RANGE:
+                await self.restart()
+            raise refusal(reply.status, reply.headers, host)
+        await self._finish(self._part, intake.head.modified)
+        return self._path
+
+    def _message(self, url: str, host: str) -> Message:
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"up42-async/{VERSION}"}
+        if self._part is not None and self._part.can_go_on:
+            headers |= {"Range": f"bytes={self._part.received}-", "If-Range": str(self._part.etag)}
+        return Message(label=f"GET file from {host}", method="GET", url=url, headers=headers)
+
+    async def _finish(self, part: PartFile, modified: float | None) -> None:
+        """Put the file in its place when it is whole.
+
+        Raises:
+            ConnectionLost: It is not, and going on may help.
+            UnexpectedResponse: What came is not the file.
+        """
+        if part.total is not None and part.received < part.total:
+            message = f"the file broke off after {part.received} of {part.total} bytes"
+            raise ConnectionLost(message)
+        problem = self._wrong_size(part) or await self.in_thread(part.problem)
+        if problem is not None:
+            await self.restart()
+            transient, self._was_corrupt = not self._was_corrupt, True
+            raise UnexpectedResponse(f"the file came, but {problem}", transient=transient)
+        await self.in_thread(part.commit, modified)
+
+    def _wrong_size(self, part: PartFile) -> str | None:
+        expected = self.file.size if part.total is None else part.total
+        if expected is not None and part.received != expected:
+            return f"it has {part.received} bytes instead of {expected}"
+        return None
+
+    def _put_away(self) -> None:
+        if self._part is not None:
+            self._part.put_away(keep=self._resume)
+
+    def _failure(self, why: str) -> DownloadFailed:
+        part = self._part
+        kept = part.received if part is not None and self._resume and part.can_go_on else 0
+        left = f"; {kept} bytes are kept, and the next download goes on from there" if kept else ""
+        return DownloadFailed(f"{self.meter.name}: {why}{left}", file=self.meter.name, path=self._path, received=kept)
+
+
+class Intake:
+    """Takes the answer of a storage host: one batch is written by a thread while the next is received."""
+
+    def __init__(self, transfer: Transfer, group: anyio.abc.TaskGroup, url: str) -> None:
+        """Take nothing yet.
+
+        Args:
+            transfer: The file's transfer.
+            group: Where the writing runs.
+            url: Where the file comes from.
+        """
+        self.head: FileHead | None = None
+        self.whole: Path | None = None
+        self.problem: Exception | None = None
+        self._transfer = transfer
+        self._group = group
+        self._url = url
+        self._part: PartFile | None = None
+        self._written = anyio.Event()
+        self._written.set()
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Decide whether the body is wanted: not when it is no file, or one that is here already."""
+        if status not in {WHOLE, PART_OF}:
+            return False
+        try:
+            self.head = read_head(status, headers)
+            return await self._prepare(self.head)
+        except (OSError, RequestFailed) as error:
+            self.problem = error
+            if status == PART_OF:
+                await self._transfer.restart()
+            return False
+
+    async def _prepare(self, head: FileHead) -> bool:
+        transfer = self._transfer
+        path, part = await transfer.place(names_of(self._url, head.disposition, transfer.file.key))
+        self._check_length(head)
+        if not head.start:
+            if await transfer.is_here(path, head.total, head.modified):
+                self.whole = path
+                return False
+            await transfer.in_thread(part.restart, head.etag, head.total)
+        elif (head.start, head.etag, head.total) != (part.received, part.etag, part.total):
+            message = "the file has changed since its first part came"
+            raise UnexpectedResponse(message, transient=True)
+        transfer.meter.show(part.received, part.total)
+        self._part = part
+        return True
+
+    def _check_length(self, head: FileHead) -> None:
+        size = self._transfer.file.size
+        if size is not None and head.total is not None and size != head.total:
+            message = f"the storage host has {head.total} bytes, and UP42 says that there are {size}"
+            raise UnexpectedResponse(message)
+        if not head.ends_by_itself and size is None and self._transfer.checksum is None:
+            message = "nobody says how long the file is, so that it could not be told from a piece of it"
+            raise UnexpectedResponse(message)
+
+    async def write(self, chunks: list[bytes]) -> bool:
+        """Wait until the batch before is written, and have this one written while the next is received."""
+        await self._written.wait()
+        if self.problem is not None or self._part is None:
+            return False
+        self._written = anyio.Event()
+        self._group.start_soon(self._write, self._part, chunks)
+        return True
+
+    async def _write(self, part: PartFile, chunks: list[bytes]) -> None:
+        try:
+            await self._transfer.in_thread(part.write, chunks)
+            self._transfer.meter.show(part.received, part.total)
+            if part.total is not None and part.received > part.total:
+                await self._transfer.restart()
+                message = "more bytes came than were announced"
+                self.problem = UnexpectedResponse(message, transient=True)
+        except OSError as error:
+            self.problem = error
+        finally:
+            self._written.set()

@@ -1,0 +1,554 @@
+"""One token for all tasks of a client: logged in once, renewed early, thrown away when refused."""
+
+import itertools
+import json
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from tests.fake_platform import PASSWORD, USERNAME, Asked, FakePlatform, accepting_only, client_of, grant
+from up42_async import Client, _clock
+from up42_async._auth import RENEWAL_PAUSE, Auth
+from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
+from up42_async._credentials import Credentials, CredentialsFile
+from up42_async._errors import (
+    AuthError,
+    ConnectionLost,
+    RateLimited,
+    RequestFailed,
+    RequestTimedOut,
+    ServerError,
+    StatusError,
+    UnexpectedResponse,
+    WrongCredentials,
+)
+from up42_async._transport import Lane
+from up42_async._wire import Request
+
+pytestmark = pytest.mark.virtual_time
+
+LIST = Request(method="GET", path="/v2/processing/jobs")
+EXECUTE = Request(method="POST", path="/v2/processing/processes/x/execution", repeatable=False)
+
+
+def auth_of(
+    platform: FakePlatform,
+    policy: RetryPolicy | None = None,
+    *,
+    credentials: Credentials | CredentialsFile | None = None,
+    closing: anyio.Event | None = None,
+) -> Auth:
+    return Auth(
+        credentials or Credentials(username=USERNAME, password=PASSWORD),
+        Endpoints.of_region("eu"),
+        Lane(size=2, timeouts=Timeouts(), limits=Limits(), foreign=platform),
+        policy or RetryPolicy(),
+        closing or anyio.Event(),
+    )
+
+
+async def together(run: Callable[[], Awaitable[Any]], count: int) -> list[Any]:
+    """Run tasks together; return what each got, errors included."""
+    outcomes: list[Any] = []
+
+    async def one() -> None:
+        try:
+            outcomes.append(await run())
+        except Exception as error:  # noqa: BLE001 - what tasks get is what is looked at
+            outcomes.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(count):
+            tasks.start_soon(one)
+    return outcomes
+
+
+class Wall:
+    """A time of day that can be set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        monkeypatch.setattr(_clock, "wall", lambda: 1_800_000_000 + _clock.now() + self.ahead)
+
+
+class TestLogin:
+    async def test_it_is_asked_for_as_the_platform_wants_it(self) -> None:
+        platform = FakePlatform()
+        assert await auth_of(platform).token() == "token-1"
+        (login,) = platform.logins
+        assert (login.method, login.url) == ("POST", Endpoints.of_region("eu").auth + "/token")
+        assert dict(httpx.QueryParams(login.body.decode())) == {
+            "grant_type": "password",
+            "username": USERNAME,
+            "password": PASSWORD,
+            "client_id": "up42-sdk",
+            "scope": "openid",
+        }
+
+    async def test_nothing_is_asked_before_a_token_is_needed(self) -> None:
+        platform = FakePlatform()
+        async with client_of(platform):
+            await anyio.sleep(1)
+        assert platform.logins == []
+
+    async def test_one_login_serves_all_who_wait(self) -> None:
+        platform = FakePlatform(latency=0.5)
+        auth = auth_of(platform)
+        assert await together(auth.token, 200) == ["token-1"] * 200
+        assert len(platform.logins) == auth.logins == 1
+
+    async def test_one_login_serves_all_whose_token_has_expired(self) -> None:
+        platform = FakePlatform(latency=0.5)
+        auth = auth_of(platform)
+        await auth.token()
+        await anyio.sleep(301)
+        assert await together(auth.token, 200) == ["token-2"] * 200
+
+    async def test_when_the_task_that_logs_in_is_cancelled_the_next_one_does(self) -> None:
+        platform = FakePlatform(latency=1)
+        auth = auth_of(platform)
+        tokens: list[Any] = []
+        leader = anyio.CancelScope()
+
+        async def lead() -> None:
+            with leader:
+                await auth.token()
+
+        async def others() -> None:
+            tokens.extend(await together(auth.token, 199))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lead)
+            await anyio.sleep(0.5)
+            tasks.start_soon(others)
+            await anyio.sleep(0.1)
+            leader.cancel()
+        assert tokens == ["token-2"] * 199
+        assert len(platform.logins) == 2
+
+    async def test_a_login_needs_none_of_the_slots_of_those_who_wait_for_it(self) -> None:
+        platform = FakePlatform(latency=0.1)
+        async with client_of(platform, limits=Limits(in_flight=1)) as client:
+            with anyio.fail_after(60):
+                outcomes = await together(lambda: client.call(LIST), 20)
+        assert outcomes == [{}] * 20
+        assert len(platform.logins) == 1
+
+
+class TestOutageOfTheLogin:
+    async def test_a_server_that_is_down_is_asked_once_a_step_however_many_wait(self) -> None:
+        platform = FakePlatform(latency=0.01)
+        platform.login = lambda _: httpx.Response(503)
+        auth = auth_of(platform, RetryPolicy(tries=5))
+        errors = await together(auth.token, 200)
+        assert len(platform.logins) == 5
+        assert {type(error) for error in errors} == {ServerError}
+        assert len({id(error) for error in errors}) == 200
+        assert {error.tries for error in errors} == {5}
+        assert {str(error)[:33] for error in errors} == {"POST /token: status 503 (5 tries "}
+
+    async def test_a_call_does_not_repeat_what_the_login_has_tried_already(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(503)
+        async with client_of(platform, retry=RetryPolicy(tries=3)) as client:
+            with pytest.raises(ServerError):
+                await client.call(LIST)
+        assert len(platform.logins) == 3
+        assert platform.calls == []
+
+    async def test_a_login_that_failed_in_passing_is_tried_again(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda asked: httpx.Response(503) if asked.number < 3 else grant(asked)
+        assert await auth_of(platform).token() == "token-3"
+
+    async def test_the_login_waits_as_long_as_the_server_asks(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda asked: (
+            httpx.Response(429, headers={"Retry-After": "7"}) if asked.number == 1 else grant(asked)
+        )
+        await auth_of(platform).token()
+        assert 7.0 <= platform.logins[1].at - platform.logins[0].at < 8.0
+
+    @pytest.mark.parametrize(
+        ("answer", "kind"),
+        [
+            (httpx.Response(429, json={"error": "slow_down"}), RateLimited),
+            (httpx.Response(500), ServerError),
+            (httpx.Response(503, json={"error": "invalid_grant"}), ServerError),
+            (httpx.Response(400, json={"error": "invalid_request"}), StatusError),
+            (httpx.Response(400), StatusError),
+            (httpx.Response(403, json={"error": "invalid_grant"}), StatusError),
+            (httpx.Response(404), StatusError),
+            (httpx.ReadTimeout("slow"), RequestTimedOut),
+            (httpx.ReadError("reset"), ConnectionLost),
+            (httpx.Response(302, headers={"Location": "https://evil.test/"}), UnexpectedResponse),
+            (httpx.Response(200, text="<html>"), UnexpectedResponse),
+            (httpx.Response(200), UnexpectedResponse),
+        ],
+        ids=lambda value: getattr(value, "__name__", repr(value)),
+    )
+    async def test_nothing_but_a_refusal_of_the_credentials_is_blamed_on_them(
+        self, answer: httpx.Response | Exception, kind: type[RequestFailed]
+    ) -> None:
+        def login(_: Asked) -> httpx.Response:
+            if isinstance(answer, Exception):
+                raise answer
+            return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
+
+        platform = FakePlatform()
+        platform.login = login
+        auth = auth_of(platform)
+        with pytest.raises(kind) as caught:
+            await auth.token()
+        assert not isinstance(caught.value, AuthError)
+        platform.login = grant
+        assert (await auth.token()).startswith("token-")
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    async def test_a_redirect_of_the_login_is_not_followed(self, status: int) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(status, headers={"Location": "http://auth.up42.com/token"})
+        with pytest.raises(UnexpectedResponse, match=r"a redirect to auth\.up42\.com, which was not followed"):
+            await auth_of(platform).token()
+        assert len(platform.logins) == 1
+
+
+class TestWrongCredentials:
+    @pytest.mark.parametrize("status", [400, 401])
+    async def test_a_wrong_password_is_posted_once_and_never_again(self, status: int) -> None:
+        platform = FakePlatform(latency=0.1)
+        platform.login = lambda _: httpx.Response(
+            status, json={"error": "invalid_grant", "error_description": "Account disabled"}
+        )
+        async with client_of(platform) as client:
+            errors = await together(lambda: client.call(LIST), 200)
+            for _ in range(100):
+                errors += await together(lambda: client.call(LIST), 1)
+        assert len(platform.logins) == 1
+        assert {type(error) for error in errors} == {WrongCredentials}
+        assert len({id(error) for error in errors}) == 300
+        message = (
+            f"POST /token: status {status}: UP42 refused the username or password (Account disabled). They are not sent"
+            " again, since more tries could lock the account; make a new Client with the right ones"
+        )
+        assert {str(error) for error in errors} == {message}
+        assert {(error.status, error.code, error.detail) for error in errors} == {
+            (status, "invalid_grant", "Account disabled")
+        }
+
+    async def test_a_refusal_without_words_is_one_all_the_same(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(401)
+        with pytest.raises(WrongCredentials, match=r"refused the username or password \(no reason given\)"):
+            await auth_of(platform).token()
+
+    async def test_a_refusal_stays_one_when_the_servers_words_repeat_the_password(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(400, json={"error": "invalid_grant", "error_description": PASSWORD})
+        auth = auth_of(platform)
+        for _ in range(2):
+            with pytest.raises(WrongCredentials) as caught:
+                await auth.token()
+            assert PASSWORD not in str(caught.value) + repr(vars(caught.value))
+        assert len(platform.logins) == 1
+
+    async def test_what_is_remembered_keeps_no_frames_of_those_who_were_refused(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(401)
+        auth = auth_of(platform)
+        for _ in range(3):
+            with pytest.raises(WrongCredentials):
+                await auth.token()
+        assert auth._refused is not None
+        assert auth._refused.__traceback__ is None
+
+    async def test_a_password_that_was_changed_shows_when_the_token_is_renewed(self) -> None:
+        platform = FakePlatform()
+        auth = auth_of(platform)
+        await auth.token()
+        platform.login = lambda _: httpx.Response(401)
+        await anyio.sleep(280)
+        with pytest.raises(WrongCredentials):
+            await auth.token()
+
+
+class TestRefusedToken:
+    async def test_a_refused_token_costs_one_login_and_one_more_request(self) -> None:
+        platform = FakePlatform()
+        platform.api = accepting_only(lambda token: token != "token-1")
+        async with client_of(platform) as client:
+            assert await client.call(LIST) == {}
+            assert await client.call(LIST) == {}
+        assert [call.token for call in platform.calls] == ["token-1", "token-2", "token-2"]
+        assert len(platform.logins) == 2
+
+    async def test_an_execution_too_is_sent_once_more(self) -> None:
+        platform = FakePlatform()
+        platform.api = accepting_only(lambda token: token != "token-1")
+        async with client_of(platform) as client:
+            assert await client.call(EXECUTE) == {}
+        assert [call.token for call in platform.calls] == ["token-1", "token-2"]
+
+    @pytest.mark.parametrize("request_", [LIST, EXECUTE], ids=str)
+    async def test_a_second_refusal_is_the_callers_to_know(self, request_: Request) -> None:
+        platform = FakePlatform()
+        platform.api = accepting_only(lambda _: False)
+        async with client_of(platform) as client:
+            with pytest.raises(AuthError, match="status 401: the token was not accepted, not even a new one") as caught:
+                await client.call(request_)
+        assert not isinstance(caught.value, WrongCredentials)
+        assert (len(platform.calls), len(platform.logins)) == (2, 2)
+
+    async def test_all_who_are_refused_together_share_one_new_token(self) -> None:
+        platform = FakePlatform(latency=0.2)
+        async with client_of(platform, limits=Limits(in_flight=200, rate=1e6, burst=10**6)) as client:
+            await client.call(LIST)
+            platform.api = accepting_only(lambda token: token != "token-1")
+            outcomes = await together(lambda: client.call(LIST), 200)
+        assert outcomes == [{}] * 200
+        assert len(platform.logins) == 2
+        assert len(platform.calls) == 401
+
+    async def test_a_late_refusal_does_not_throw_away_a_newer_token(self) -> None:
+        platform = FakePlatform()
+        auth = auth_of(platform)
+        await auth.token()
+        auth.reject("token-1")
+        await auth.token()
+        auth.reject("token-1")
+        assert await auth.token() == "token-2"
+
+    async def test_a_refusal_before_the_first_login_changes_nothing(self) -> None:
+        auth = auth_of(FakePlatform())
+        auth.reject("token-0")
+        assert await auth.token() == "token-1"
+
+
+class TestRenewal:
+    async def test_a_token_is_kept_until_shortly_before_it_expires(self) -> None:
+        platform = FakePlatform()
+        auth = auth_of(platform)
+        await auth.token()
+        await anyio.sleep(269)
+        assert await auth.token() == "token-1"
+        await anyio.sleep(2)
+        assert await auth.token() == "token-2"
+
+    async def test_only_the_first_to_notice_waits_for_the_new_token(self) -> None:
+        platform = FakePlatform(latency=1)
+        auth = auth_of(platform)
+        await auth.token()
+        await anyio.sleep(275)
+        started = _clock.now()
+        waited: list[tuple[str, float]] = []
+
+        async def note() -> None:
+            waited.append((await auth.token(), _clock.now() - started))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(note)
+        assert waited == [("token-1", 0.0)] * 199 + [("token-2", 1.0)]
+        assert len(platform.logins) == 2
+
+    async def test_time_counts_from_before_the_login_was_sent(self) -> None:
+        platform = FakePlatform(latency=20)
+        auth = auth_of(platform)
+        await auth.token()
+        await anyio.sleep(255)
+        await auth.token()
+        assert len(platform.logins) == 2
+
+    @pytest.mark.parametrize(
+        "answer", [httpx.Response(503), httpx.Response(404), httpx.Response(200, text="<html>")], ids=repr
+    )
+    async def test_a_renewal_that_fails_leaves_the_token_in_use_while_it_is_good(self, answer: httpx.Response) -> None:
+        platform = FakePlatform()
+        auth = auth_of(platform, RetryPolicy(tries=1))
+        await auth.token()
+        platform.login = lambda _: httpx.Response(answer.status_code, content=answer.content)
+        await anyio.sleep(275)
+        assert await auth.token() == "token-1"
+        await anyio.sleep(26)
+        with pytest.raises(RequestFailed):
+            await auth.token()
+        platform.login = grant
+        assert (await auth.token()).startswith("token-")
+
+    async def test_a_token_that_expires_during_a_renewal_that_fails_is_not_used(self) -> None:
+        platform = FakePlatform()
+        auth = auth_of(platform, RetryPolicy(tries=1))
+        await auth.token()
+        platform.login = lambda _: httpx.Response(503)
+        platform.latency = 10
+        await anyio.sleep(295)
+        with pytest.raises(ServerError):
+            await auth.token()
+
+    async def test_a_renewal_that_fails_is_not_tried_at_every_call(self) -> None:
+        platform = FakePlatform()
+        auth = auth_of(platform, RetryPolicy(tries=1))
+        await auth.token()
+        platform.login = lambda _: httpx.Response(503)
+        await anyio.sleep(271)
+        for _ in range(1000):
+            assert await auth.token() == "token-1"
+            await anyio.sleep(0.02)
+        assert 2 <= len(platform.logins) <= 2 + 20 / RENEWAL_PAUSE
+
+    @pytest.mark.parametrize(
+        "lifetime", [None, 0, -1, 1, 10, "300", "soon", [], True, 1e12, 10**400, float("1e400"), "nan"], ids=repr
+    )
+    async def test_no_lifetime_makes_us_log_in_again_and_again(self, lifetime: object) -> None:
+        facts = "" if lifetime is None else f', "expires_in": {_json(lifetime)}'
+        platform = FakePlatform()
+        platform.login = lambda asked: httpx.Response(200, text=f'{{"access_token": "token-{asked.number}"{facts}}}')
+        auth = auth_of(platform)
+        for _ in range(100):
+            await auth.token()
+            await anyio.sleep(0.3)
+        times = [login.at for login in platform.logins]
+        assert all(later - earlier >= 4.9 for earlier, later in itertools.pairwise(times))
+
+    @pytest.mark.parametrize(("lifetime", "expected"), [(1e12, 86_400), ("300", 300), (None, 300), (0, 300), (20, 20)])
+    async def test_a_token_is_used_for_its_lifetime_and_a_day_at_the_most(
+        self, lifetime: object, expected: float
+    ) -> None:
+        platform = FakePlatform()
+        platform.login = lambda asked: grant(asked, expires_in=lifetime)
+        auth = auth_of(platform)
+        await auth.token()
+        await anyio.sleep(expected - min(30, expected / 2) - 1)
+        assert await auth.token() == "token-1"
+        await anyio.sleep(2)
+        assert await auth.token() == "token-2"
+
+    @pytest.mark.parametrize(
+        "token",
+        ["", "SECRET\n", "SECRET\r\nX-Evil: 1", "SECRET x", "SECR\u00c9T", "SECRET\x00", "\ud800", None, 5, ["SECRET"]],
+        ids=repr,
+    )
+    async def test_a_token_that_cannot_be_sent_is_refused_without_quoting_it(self, token: object) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(200, content=json.dumps({"access_token": token}))
+        with pytest.raises(
+            UnexpectedResponse, match="POST /token: an answer without a token that can be used"
+        ) as caught:
+            await auth_of(platform).token()
+        assert "SECRET" not in str(caught.value) + repr(vars(caught.value))
+
+
+class TestClocks:
+    @pytest.mark.parametrize("jump", [3600.0, -3600.0])
+    async def test_a_wall_clock_that_jumps_costs_one_login_at_the_most(
+        self, jump: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)
+        issued: dict[str, float] = {}
+
+        def login(asked: Asked) -> httpx.Response:
+            issued[f"token-{asked.number}"] = asked.at
+            return grant(asked)
+
+        platform.login = login
+        platform.api = accepting_only(lambda token: _clock.now() - issued[token] < 300)
+        async with client_of(platform) as client:
+            for second in range(200):
+                if second == 100:
+                    wall.ahead = jump
+                assert await client.call(LIST) == {}
+                await anyio.sleep(1)
+        assert len(platform.logins) <= 2
+        assert len(platform.calls) == 200
+
+    async def test_a_wall_clock_that_is_set_back_does_not_make_a_token_live_longer(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wall, platform = Wall(monkeypatch), FakePlatform()
+        auth = auth_of(platform)
+        await auth.token()
+        wall.ahead = -3600.0
+        await anyio.sleep(301)
+        assert await auth.token() == "token-2"
+
+    async def test_a_machine_that_slept_logs_in_before_it_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)
+        async with client_of(platform) as client:
+            await client.call(LIST)
+            wall.ahead = 8 * 3600.0  # the monotonic clock stands still while a machine is suspended
+            platform.api = accepting_only(lambda token: token != "token-1")
+            assert await together(lambda: client.call(LIST), 50) == [{}] * 50
+            assert client.statistics().retried == 0
+        assert len(platform.logins) == 2
+
+    @pytest.mark.parametrize("jump", [3600.0, -3600.0, 8 * 3600.0])
+    async def test_no_jump_of_the_wall_clock_ends_the_tries_early_or_lets_them_go_on(
+        self, jump: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)
+
+        def api(asked: Asked) -> httpx.Response:
+            wall.ahead += jump
+            return httpx.Response(503 if asked.number <= 4 else 200, json={})
+
+        platform.api = api
+        async with client_of(platform) as client:
+            with anyio.fail_after(20):
+                assert await client.call(LIST) == {}
+        assert len(platform.calls) == 5
+
+
+class TestCredentialsFile:
+    async def test_the_file_is_read_once_when_the_client_is_entered(self, tmp_path: Any) -> None:
+        path = tmp_path / "credentials.json"
+        path.write_text(f'{{"username": "{USERNAME}", "password": "{PASSWORD}"}}')
+        path.chmod(0o600)
+        platform = FakePlatform()
+        async with Client(cfg_file=path, transport=platform) as client:
+            path.unlink()
+            await client.call(LIST)
+            platform.api = accepting_only(lambda token: token != "token-1")
+            await client.call(LIST)
+        assert PASSWORD in dict(httpx.QueryParams(platform.logins[1].body.decode())).values()
+
+    async def test_a_client_that_is_not_entered_reads_the_file_at_its_first_call(self, tmp_path: Any) -> None:
+        path = tmp_path / "credentials.json"
+        path.write_text(f'{{"username": "{USERNAME}", "password": "{PASSWORD}"}}')
+        path.chmod(0o600)
+        assert await auth_of(FakePlatform(), credentials=CredentialsFile(path=path)).token() == "token-1"
+
+
+class TestClosing:
+    async def test_a_login_that_waits_to_try_again_ends_when_the_client_is_closed(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(429, headers={"Retry-After": "50"})
+        closing = anyio.Event()
+        auth = auth_of(platform, closing=closing)
+        started = _clock.now()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_expect_closed, auth)
+            await anyio.sleep(1)
+            closing.set()
+        assert _clock.now() - started == pytest.approx(1)
+        assert len(platform.logins) == 1
+
+    async def test_nobody_logs_in_after_the_client_was_closed(self) -> None:
+        platform, closing = FakePlatform(), anyio.Event()
+        closing.set()
+        await _expect_closed(auth_of(platform, closing=closing))
+        assert platform.logins == []
+
+
+async def _expect_closed(auth: Auth) -> None:
+    with pytest.raises(RuntimeError, match="this client is closed, so it does not log in; make a new one"):
+        await auth.token()
+
+
+def _json(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "1e400"
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()

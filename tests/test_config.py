@@ -1,0 +1,209 @@
+"""Settings are checked when they are made, and settings outside the program when they are first needed."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+
+from tests.fake_platform import PASSWORD, USERNAME
+from up42_async import Client
+from up42_async._config import REGIONS, Endpoints, Limits, RetryPolicy, Timeouts, is_loopback
+from up42_async._errors import SettingsUnusable
+from up42_async._transport import Lane, Message, Pool, _shared_ssl_context
+
+SETTINGS: list[type[Any]] = [Limits, RetryPolicy, Timeouts]
+FIELDS = [(kind, field.name) for kind in SETTINGS for field in attrs.fields(kind)]
+PROXY_VARIABLES = [f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")]
+OUTSIDE = ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", *PROXY_VARIABLES, *map(str.upper, PROXY_VARIABLES)]
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS)
+@pytest.mark.parametrize("value", [-1, float("nan"), "5", None, True])
+def test_a_setting_that_cannot_be_right_is_refused_by_name(kind: type[Any], name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be a"):
+        kind(**{name: value})
+
+
+@pytest.mark.parametrize(("kind", "name"), [one for one in FIELDS if not one[1].startswith("budget")])
+def test_nothing_at_all_is_no_setting(kind: type[Any], name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be a"):
+        kind(**{name: 0})
+
+
+def test_retries_can_be_left_without_a_budget() -> None:
+    assert RetryPolicy(budget=0, budget_share=0.0).budget == 0
+
+
+@pytest.mark.parametrize(("kind", "name"), [(RetryPolicy, "tries"), (Limits, "in_flight"), (Limits, "body")])
+def test_a_count_is_a_whole_number(kind: type[Any], name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be a whole number of at least 1, not 1\.5$"):
+        kind(**{name: 1.5})
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_do_not_change_and_are_given_by_name(kind: type[Any]) -> None:
+    settings = kind()
+    name = attrs.fields(kind)[0].name
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(settings, name, 1)
+    with pytest.raises(TypeError):
+        kind(1)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_every_region_has_endpoints(region: str) -> None:
+    assert Endpoints.of_region(region) == Endpoints(api=REGIONS[region][0], auth=REGIONS[region][1])
+
+
+def test_an_unknown_region_is_told_which_ones_there_are() -> None:
+    with pytest.raises(ValueError, match=r"^region 'mars' is not one of 'eu', 'sa'$"):
+        Endpoints.of_region("mars")
+
+
+def test_a_slash_at_the_end_of_an_endpoint_makes_no_difference() -> None:
+    assert Endpoints(api="https://a.test/x/", auth="https://b.test//").api == "https://a.test/x"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:1", "[::1]:80", "127.8.9.10"])
+def test_this_machine_may_be_asked_without_tls(host: str) -> None:
+    assert Endpoints(api=f"http://{host}", auth=f"http://{host}/auth").auth == f"http://{host}/auth"
+
+
+HOSTILE = [
+    "http://api.up42.com",
+    "http://127.0.0.1.evil.test",
+    "http://localhost.evil.test",
+    "ftp://api.up42.com",
+    "//api.up42.com",
+    "api.up42.com",
+    "https://",
+    "https:///path",
+    "https://SECRET@api.up42.com",
+    "https://user:SECRET@api.up42.com",
+    "https://@api.up42.com",
+    "https://api.up42.com?token=SECRET",
+    "https://api.up42.com?",
+    "https://api.up42.com#SECRET",
+    "https://api.up42.com#",
+    "https://api.up42.com:99999",
+    "https://api.up42.com:0",
+    "https://api.up42.com:x",
+    "https://[::1",
+    "https://api.up42.com\\@evil.test",
+    "https://api.up42.com /",
+    "https://api.up42.com\r\nHost: evil.test",
+    "https://api.up42.c\u043em",
+    "",
+    None,
+    5,
+    b"https://api.up42.com",
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_an_endpoint_that_could_send_the_token_astray_is_refused_without_quoting_it(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^auth must be") as caught:
+        Endpoints(api="https://api.up42.com", auth=value)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("8.8.8.8", False), ("api.up42.com", False), ("", False)],
+)
+def test_this_machine_is_told_from_others(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Clear the environment of everything that httpx and Python read from it, and forget certificates read before."""
+    for name in OUTSIDE:
+        monkeypatch.delenv(name, raising=False)
+    _shared_ssl_context.cache_clear()
+    return monkeypatch
+
+
+def lane() -> Lane:
+    return Lane(size=2, timeouts=Timeouts(), limits=Limits(), foreign=None)
+
+
+PROXIES = {
+    "HTTPS_PROXY": "gopher://person:SECRET@proxy.test",
+    "https_proxy": "http://person:SECRET@proxy.test:port",
+    "ALL_PROXY": "://SECRET",
+    "all_proxy": "http://[::SECRET",
+}
+
+
+@pytest.mark.parametrize("name", PROXIES)
+async def test_a_proxy_that_cannot_be_used_is_named_without_its_value(outside: pytest.MonkeyPatch, name: str) -> None:
+    outside.setenv(name, PROXIES[name])
+    message = Message(label="GET /x", method="GET", url="https://api.up42.com/x", headers={})
+    with pytest.raises(SettingsUnusable, match=f"the proxy in {name} cannot be used") as caught:
+        await lane().send(message)
+    assert "SECRET" not in str(caught.value)
+    assert "SECRET" not in repr(caught.value)
+
+
+def unusable_certificates(tmp_path: Path) -> dict[str, str]:
+    broken = tmp_path / "SECRET.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nSECRET\n-----END CERTIFICATE-----\n")
+    missing = str(tmp_path / "SECRET" / "missing")
+    return {"broken": str(broken), "missing": missing, "directory": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("name", "which"),
+    [
+        ("SSL_CERT_FILE", "missing"),
+        ("SSL_CERT_FILE", "broken"),
+        ("SSL_CERT_FILE", "directory"),
+        ("SSL_CERT_DIR", "missing"),
+        ("SSL_CERT_DIR", "broken"),
+        ("SSLKEYLOGFILE", "missing"),
+    ],
+)
+async def test_certificates_that_cannot_be_used_are_named_without_their_path(
+    outside: pytest.MonkeyPatch, tmp_path: Path, name: str, which: str
+) -> None:
+    outside.setenv(name, unusable_certificates(tmp_path)[which])
+    async with Client(USERNAME, PASSWORD) as client:
+        with pytest.raises(SettingsUnusable, match=f" {name} ") as caught:
+            await client.workspace_id()
+    assert "SECRET" not in str(caught.value)
+
+
+async def test_settings_that_were_corrected_are_read_again(outside: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    outside.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+    pool = Pool(2, keep=True, foreign=None)
+    with pytest.raises(SettingsUnusable):
+        pool.transport(httpx.URL("https://api.up42.com"))
+    outside.delenv("SSL_CERT_FILE")
+    assert pool.transport(httpx.URL("https://api.up42.com")) is pool.transport(httpx.URL("https://api.up42.com/x"))
+    await pool.aclose()
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_DIR", "SSL_CERT_FILE"])
+async def test_certificates_of_the_users_own_are_used(outside: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    certifi = pytest.importorskip("certifi")
+    outside.setenv(name, str(tmp_path) if name == "SSL_CERT_DIR" else certifi.where())
+    pool = Pool(2, keep=True, foreign=None)
+    pool.transport(httpx.URL("https://api.up42.com"))
+    assert _shared_ssl_context.cache_info().currsize == 1
+    await pool.aclose()
+
+
+async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -> None:
+    for number, scheme in enumerate(("http", "https"), start=1):
+        outside.setenv(f"{scheme}_proxy", f"http://proxy{number}.test:8080")
+    urls = [httpx.URL(url) for url in ("https://api.up42.com", "https://auth.up42.com", "http://127.0.0.1")]
+    pools = [Pool(2, keep=True, foreign=None) for _ in range(2)]
+    for pool, url in itertools.product(pools, urls):
+        pool.transport(url)
+    assert _shared_ssl_context.cache_info().misses == 1
+    for pool in pools:
+        await pool.aclose()

@@ -1,0 +1,171 @@
+"""Exactly one source of credentials, and a file that is refused without quoting it."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from up42_async._credentials import Credentials, CredentialsFile, find_credentials
+from up42_async._errors import SettingsUnusable
+
+GOOD = '{"username": "person@example.com", "password": "SECRET"}'
+ENVIRONMENT = {"UP42_USERNAME": "of the environment", "UP42_PASSWORD": "SECRET"}
+
+pytestmark = pytest.mark.filterwarnings("error")
+posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+
+
+def file_with(tmp_path: Path, content: str | bytes, mode: int = 0o600) -> CredentialsFile:
+    path = tmp_path / "credentials.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
+    return CredentialsFile(path=path)
+
+
+class TestFile:
+    @pytest.mark.parametrize("content", [GOOD, "\ufeff" + GOOD, f"\n {GOOD}\r\n"], ids=["plain", "BOM", "spaces"])
+    def test_a_file_with_username_and_password_is_read(self, tmp_path: Path, content: str) -> None:
+        credentials = file_with(tmp_path, content).read()
+        assert (credentials.username, credentials.password) == ("person@example.com", "SECRET")
+
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            ("", "is not JSON"),
+            ("SECRET", "is not JSON"),
+            (GOOD[:-1], "is not JSON"),
+            (GOOD.encode("utf-16"), "is not JSON"),
+            (b'{"username": "\xff", "password": "SECRET"}', "is not JSON"),
+            ("[" * 100_000, "is not JSON"),
+            ("NaN", "is not JSON"),
+            ('["person@example.com", "SECRET"]', "does not hold a JSON object"),
+            ('"SECRET"', "does not hold a JSON object"),
+            ("null", "does not hold a JSON object"),
+            ("{}", "has no password and no username"),
+            ('{"username": "person@example.com"}', "has no password"),
+            ('{"password": "SECRET"}', "has no username"),
+            ('{"Username": "person@example.com", "password": "SECRET"}', "has no username"),
+            (GOOD[:-1] + ', "SECRET": "SECRET"}', "has 1 more than username and password"),
+            (GOOD[:-1] + ', "project_id": "SECRET", "x": 1}', "has 2 more than username and password"),
+            ('{"username": "", "password": "SECRET"}', "has a username that is empty or no text"),
+            ('{"username": "person@example.com", "password": ""}', "has a password that is empty or no text"),
+            ('{"username": "person@example.com", "password": null}', "has a password that is empty or no text"),
+            ('{"username": 5, "password": "SECRET"}', "has a username that is empty or no text"),
+            (
+                '{"username": "person@example.com", "password": "SECRET\\ud800"}',
+                "has a password that is empty or no text",
+            ),
+        ],
+    )
+    def test_a_file_with_anything_else_is_refused_without_quoting_it(
+        self, tmp_path: Path, content: str | bytes, what: str
+    ) -> None:
+        file = file_with(tmp_path, content)
+        with pytest.raises(SettingsUnusable) as caught:
+            file.read()
+        assert str(caught.value) == (
+            f'the credentials file {file.path} {what}; expected {{"username": "...", "password": "..."}}'
+        )
+        seen: BaseException | None = caught.value
+        while seen is not None:
+            assert "SECRET" not in repr(seen) + repr(vars(seen)) + repr(getattr(seen, "doc", ""))
+            seen = seen.__context__
+
+    def test_a_file_that_is_not_there_says_so(self, tmp_path: Path) -> None:
+        with pytest.raises(SettingsUnusable, match=r"nowhere\.json cannot be read \(No such file or directory\)"):
+            CredentialsFile(path=tmp_path / "nowhere.json").read()
+
+    def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(SettingsUnusable, match="cannot be read"):
+            CredentialsFile(path=tmp_path).read()
+
+    @posix_only
+    @pytest.mark.parametrize("mode", [0o644, 0o666, 0o640, 0o604, 0o660])
+    def test_a_file_that_others_can_read_is_warned_of_by_path_and_mode(
+        self, tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = file_with(tmp_path, GOOD, mode)
+        file.read()
+        assert caplog.record_tuples == [
+            (
+                "up42_async",
+                logging.WARNING,
+                f"the credentials file {file.path} can be read by others (mode 0{mode:o}); chmod 600 it",
+            )
+        ]
+
+    @posix_only
+    @pytest.mark.parametrize("mode", [0o600, 0o400])
+    def test_a_file_of_ones_own_is_not_warned_of(
+        self, tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file_with(tmp_path, GOOD, mode).read()
+        assert caplog.records == []
+
+
+class TestSources:
+    def test_keywords_win_over_the_environment(self) -> None:
+        found = find_credentials("person@example.com", "SECRET", None, ENVIRONMENT)
+        assert found == Credentials(username="person@example.com", password="SECRET")
+
+    def test_a_file_wins_over_the_environment_and_is_not_read_yet(self) -> None:
+        assert find_credentials(None, None, "nowhere.json", ENVIRONMENT) == CredentialsFile(path=Path("nowhere.json"))
+
+    def test_the_environment_counts_when_nothing_is_given(self) -> None:
+        found = find_credentials(None, None, None, ENVIRONMENT)
+        assert found == Credentials(username="of the environment", password="SECRET")
+
+    @pytest.mark.parametrize(("username", "password"), [("person", None), (None, "SECRET"), ("person", "SECRET")])
+    def test_two_sources_are_one_too_many(self, username: str | None, password: str | None) -> None:
+        with pytest.raises(ValueError, match=r"^give either username and password or cfg_file, not both$"):
+            find_credentials(username, password, "credentials.json", {})
+
+    def test_no_source_says_which_ones_there_are(self) -> None:
+        with pytest.raises(
+            ValueError, match="give username and password, or cfg_file, or set UP42_USERNAME and UP42_P"
+        ):
+            find_credentials(None, None, None, {"HOME": "/"})
+
+    @pytest.mark.parametrize(
+        ("username", "password"), [("person", None), (None, "SECRET"), ("", "SECRET"), ("person", "")]
+    )
+    def test_half_a_source_is_not_made_whole_by_the_environment(
+        self, username: str | None, password: str | None
+    ) -> None:
+        with pytest.raises(ValueError, match=r"^username and password must both be given and not empty$"):
+            find_credentials(username, password, None, ENVIRONMENT)
+
+    @pytest.mark.parametrize(
+        "environ", [{"UP42_USERNAME": "person"}, {"UP42_PASSWORD": "SECRET"}, {**ENVIRONMENT, "UP42_PASSWORD": ""}]
+    )
+    def test_half_an_environment_is_no_source(self, environ: dict[str, str]) -> None:
+        with pytest.raises(ValueError, match=r"^UP42_USERNAME and UP42_PASSWORD must both be given and not empty$"):
+            find_credentials(None, None, None, environ)
+
+    @pytest.mark.parametrize(
+        ("username", "password"), [(5, "SECRET"), ("person", 5), (b"person", "SECRET"), ("person", ["SECRET"])]
+    )
+    def test_credentials_are_strings(self, username: object, password: object) -> None:
+        with pytest.raises(TypeError, match=r"^username and password must be strings$"):
+            find_credentials(username, password, None, {})
+
+    @pytest.mark.parametrize(("username", "password"), [("person\ud800", "x"), ("person", "SECRET\udcff")])
+    def test_what_cannot_be_encoded_is_refused_at_once_without_quoting_it(self, username: str, password: str) -> None:
+        with pytest.raises(
+            ValueError, match=r"^username and password must be text that can be encoded as UTF-8$"
+        ) as caught:
+            find_credentials(username, password, None, {})
+        assert not isinstance(caught.value, UnicodeError)
+        assert caught.value.__context__ is None
+
+
+def test_a_password_is_no_part_of_the_repr() -> None:
+    assert "SECRET" not in repr(Credentials(username="person", password="SECRET"))
+
+
+def test_any_text_that_can_be_a_password_is_read_from_a_file(tmp_path: Path) -> None:
+    password = 'p\u00e4ss"w\\ord \U0001f511\t\x00'
+    content = json.dumps({"username": "person", "password": password})
+    assert file_with(tmp_path, content).read().password == password

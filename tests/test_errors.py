@@ -1,0 +1,92 @@
+"""What every error promises: one tree, messages that help, and copies and pickles that keep the facts."""
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+from up42_async import _errors
+from up42_async._errors import (
+    ConnectionFailed,
+    RequestFailed,
+    StatusError,
+    TransportError,
+    UnexpectedResponse,
+    Up42Error,
+)
+
+ERRORS = [error for _, error in inspect.getmembers(_errors, inspect.isclass) if issubclass(error, Up42Error)]
+DOCUMENTED = [line for line in inspect.getdoc(_errors).splitlines() if "Error " in line or "──" in line]  # type: ignore[union-attr]
+
+
+def facts_of(error: type[Up42Error]) -> dict[str, Any]:
+    """Return a value for every fact that an error takes, none of them its default."""
+    facts: dict[str, Any] = {}
+    if issubclass(error, RequestFailed):
+        facts |= {"request": "GET /v2/processing/jobs", "tries": 3, "elapsed": 4.25}
+    if issubclass(error, ConnectionFailed):
+        facts |= {"permanent": True}
+    if issubclass(error, UnexpectedResponse):
+        facts |= {"transient": True}
+    if issubclass(error, StatusError):
+        facts |= {"status": 429, "code": "slow", "detail": "slow down", "payload": {"a": [1, None]}, "retry_after": 2.5}
+    return facts
+
+
+def through_pickle(error: Up42Error) -> Any:
+    return pickle.loads(pickle.dumps(error))  # noqa: S301 - our own errors
+
+
+def parent_in_the_drawing(name: str) -> str:
+    """Return what the drawing in the module's docstring puts an error below."""
+    depths: list[tuple[int, str]] = []
+    for line in DOCUMENTED:
+        here = line.lstrip(" │├└─")
+        depth, word = len(line) - len(here), here.split()[0]
+        depths = [one for one in depths if one[0] < depth]
+        if word == name:
+            return depths[-1][1] if depths else "Exception"
+        depths.append((depth, word))
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+def test_the_drawing_shows_every_error_below_its_parent(error: type[Up42Error]) -> None:
+    assert error.__base__ is not None
+    assert parent_in_the_drawing(error.__name__) == error.__base__.__name__
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, through_pickle],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_errors_survive_copy_and_pickle(error: type[Up42Error], again: Any) -> None:
+    facts = facts_of(error)
+    first = error("what happened", **facts)
+    first.add_note("a note")
+    second = again(first)
+    assert (type(second), str(second), second.args) == (error, str(first), first.args)
+    assert {name: getattr(second, name) for name in facts} == facts
+    assert second.__notes__ == ["a note"]
+
+
+def test_a_request_that_failed_says_what_happened_to_which_request_after_how_many_tries() -> None:
+    error = RequestFailed("no answer in time", request="GET /v2/processing/jobs", tries=3, elapsed=4.26)
+    assert str(error) == "GET /v2/processing/jobs: no answer in time (3 tries in 4.3 s)"
+
+
+def test_one_try_is_not_worth_a_word() -> None:
+    assert str(RequestFailed("gone", request="GET /a", tries=1, elapsed=9.0)) == "GET /a: gone"
+
+
+def test_an_error_without_a_request_is_just_its_message() -> None:
+    assert str(RequestFailed("gone")) == "gone"
+
+
+def test_only_a_connection_that_failed_proves_that_the_server_got_nothing() -> None:
+    transport = [error for error in ERRORS if issubclass(error, TransportError)]
+    assert [error.__name__ for error in transport if not error("gone").may_have_arrived] == ["ConnectionFailed"]

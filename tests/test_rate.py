@@ -1,0 +1,132 @@
+"""One pace for all tasks of a client, on a virtual clock."""
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from up42_async import _clock
+from up42_async._config import Limits
+from up42_async._rate import RateGate
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def enter(gate: RateGate, times: list[float]) -> None:
+    await gate.enter()
+    times.append(_clock.now())
+
+
+async def enter_at_once(gate: RateGate, count: int) -> list[float]:
+    """Let tasks enter together; return when each got through, counted from now."""
+    started, times = _clock.now(), list[float]()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(count):
+            tasks.start_soon(enter, gate, times)
+    return [time - started for time in times]
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    """Return how many of the times lie in the busiest window of this length."""
+    return max(sum(start <= time < start + seconds for time in times) for start in times)
+
+
+async def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
+    gate = RateGate(Limits(rate=50, burst=100), anyio.Event())
+    times = await enter_at_once(gate, 200)
+    assert times[:100] == pytest.approx([0.0] * 100, abs=1e-9)
+    assert times[100:] == pytest.approx([number / 50 for number in range(1, 101)])
+
+
+async def test_a_quiet_time_fills_the_bucket_and_no_more_than_the_bucket() -> None:
+    gate = RateGate(Limits(rate=10, burst=5), anyio.Event())
+    await enter_at_once(gate, 20)
+    await anyio.sleep(3600)
+    assert sum(time < 0.001 for time in await enter_at_once(gate, 20)) == 5
+
+
+@given(
+    burst=st.integers(1, 20),
+    rate=st.floats(0.5, 500),
+    pauses=st.lists(st.floats(0, 2), min_size=1, max_size=60),
+)
+@settings(deadline=None, max_examples=40)
+async def test_no_window_sees_more_than_the_burst_and_the_rate(burst: int, rate: float, pauses: list[float]) -> None:
+    gate, times = RateGate(Limits(rate=rate, burst=burst), anyio.Event()), list[float]()
+    async with anyio.create_task_group() as tasks:
+        for pause in pauses:
+            tasks.start_soon(enter, gate, times)
+            await anyio.sleep(pause if pause > 1 else 0)
+    for window in (0.1, 1.0, 10.0):
+        assert most_within(times, window) <= burst + rate * window + 1e-6
+
+
+async def test_tasks_pass_in_the_order_in_which_they_came() -> None:
+    gate, order = RateGate(Limits(rate=10, burst=1), anyio.Event()), list[int]()
+
+    async def enter_as(number: int) -> None:
+        await anyio.sleep(number / 1000)
+        await gate.enter()
+        order.append(number)
+
+    async with anyio.create_task_group() as tasks:
+        for number in reversed(range(30)):
+            tasks.start_soon(enter_as, number)
+    assert order == list(range(30))
+
+
+async def test_a_pause_holds_everybody_back_even_who_was_waiting_already() -> None:
+    gate, times = RateGate(Limits(rate=10, burst=1), anyio.Event()), list[float]()
+    started = _clock.now()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(enter, gate, times)
+        await anyio.sleep(0.05)
+        gate.pause(2.0)
+    assert times[0] == started
+    assert min(times[1:]) >= started + 2.05
+
+
+async def test_nobody_makes_up_for_a_pause_by_a_burst() -> None:
+    gate = RateGate(Limits(rate=10, burst=100), anyio.Event())
+    gate.pause(2.0)
+    times = await enter_at_once(gate, 30)
+    assert min(times) >= 2.0
+    assert most_within(times, 1.0) <= 11
+
+
+async def test_a_short_pause_does_not_end_a_longer_one() -> None:
+    gate = RateGate(Limits(), anyio.Event())
+    gate.pause(5.0)
+    gate.pause(0.0)
+    assert min(await enter_at_once(gate, 1)) >= 5.0
+
+
+async def test_tasks_that_gave_up_in_line_have_taken_nothing() -> None:
+    gate = RateGate(Limits(rate=10, burst=1), anyio.Event())
+    await gate.enter()
+    for _ in range(100):
+        with anyio.move_on_after(0.001):
+            await enter_at_once(gate, 20)
+    assert max(await enter_at_once(gate, 1)) <= 0.1 + 1e-9
+
+
+async def test_a_closing_client_lets_everybody_through_at_once() -> None:
+    closing, times = anyio.Event(), list[float]()
+    gate = RateGate(Limits(rate=0.001, burst=1), closing)
+    started = _clock.now()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(enter, gate, times)
+        await anyio.sleep(1)
+        closing.set()
+    assert max(times) == pytest.approx(started + 1)
+
+
+async def test_no_rate_limit_is_an_infinite_rate() -> None:
+    assert max(await enter_at_once(RateGate(Limits(rate=float("inf"), burst=1), anyio.Event()), 500)) == 0.0
+
+
+def test_a_gate_can_be_made_before_there_is_a_loop(anyio_backend_name: str) -> None:
+    gate = RateGate(Limits(rate=10, burst=1), anyio.Event())
+    assert max(anyio.run(enter_at_once, gate, 1, backend=anyio_backend_name)) < 0.1

@@ -1,0 +1,348 @@
+"""May a failed request be sent again, and when: the decision, and what comes of it on a virtual clock."""
+
+import collections
+import datetime as dt
+import email.utils
+import itertools
+from collections.abc import Callable
+
+import anyio
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fake_platform import Asked, FakePlatform, client_of
+from up42_async import Client, _clock
+from up42_async._config import Limits, RetryPolicy
+from up42_async._errors import (
+    AuthError,
+    ConnectionFailed,
+    ConnectionLost,
+    Forbidden,
+    ForeignLink,
+    NotFound,
+    RateLimited,
+    RequestFailed,
+    RequestTimedOut,
+    ServerError,
+    StatusError,
+    UnexpectedResponse,
+    WrongCredentials,
+)
+from up42_async._retry import Attempts, RetryBudget, may_repeat, waits
+from up42_async._wire import Request
+
+pytestmark = pytest.mark.virtual_time
+
+LIST = Request(method="GET", path="/v2/processing/jobs")
+EXECUTE = Request(method="POST", path="/v2/processing/processes/x/execution", repeatable=False)
+
+
+def attempts(policy: RetryPolicy, budget: RetryBudget | None = None, *, tries: int = 1) -> Attempts:
+    return Attempts(policy, budget or RetryBudget(policy), started=100.0, tries=tries)
+
+
+class TestDecision:
+    @pytest.mark.parametrize(
+        ("error", "harmless", "execution"),
+        [
+            (ConnectionFailed("refused"), True, True),
+            (ConnectionFailed("certificate", permanent=True), False, False),
+            (ConnectionLost("reset"), True, False),
+            (RequestTimedOut("slow"), True, False),
+            (RateLimited("429", status=429), True, True),
+            (ServerError("500", status=500), True, False),
+            (ServerError("502", status=502), True, False),
+            (ServerError("524", status=524), True, False),
+            (ServerError("542", status=542), True, False),
+            (StatusError("400", status=400), False, False),
+            (StatusError("408", status=408), True, False),
+            (StatusError("409", status=409), False, False),
+            (StatusError("422", status=422), False, False),
+            (AuthError("401", status=401), False, False),
+            (WrongCredentials("401", status=401), False, False),
+            (Forbidden("403", status=403), False, False),
+            (NotFound("404", status=404), False, False),
+            (UnexpectedResponse("html", transient=True), True, False),
+            (UnexpectedResponse("too large"), False, False),
+            (ForeignLink("evil.test"), False, False),
+            (RequestFailed("who knows"), False, False),
+        ],
+        ids=str,
+    )
+    def test_only_what_can_help_and_is_harmless_is_sent_again(
+        self, error: RequestFailed, harmless: bool, execution: bool
+    ) -> None:
+        assert may_repeat(error, repeatable=True) is harmless
+        assert may_repeat(error, repeatable=False) is execution
+
+
+class TestWaits:
+    @given(st.floats(0.01, 10), st.floats(0.01, 100))
+    def test_waits_are_random_below_a_bound_that_doubles_up_to_the_longest(self, first: float, longest: float) -> None:
+        numbers = itertools.islice(waits(RetryPolicy(first_wait=first, max_wait=longest)), 12)
+        for number, bound in zip(numbers, (min(first * 2**power, longest) for power in range(12)), strict=True):
+            assert 0 <= number <= bound
+
+    def test_two_callers_do_not_wait_equally_long(self) -> None:
+        policy = RetryPolicy()
+        assert len({next(waits(policy)) for _ in range(100)}) > 90
+
+
+class TestBudget:
+    def test_the_fixed_number_is_spent_once(self) -> None:
+        budget = RetryBudget(RetryPolicy(budget=3))
+        assert [budget.spend() for _ in range(5)] == [True, True, True, False, False]
+
+    def test_every_answered_request_earns_a_share(self) -> None:
+        budget = RetryBudget(RetryPolicy(budget=0, budget_share=0.1))
+        assert not budget.spend()
+        for _ in range(11):
+            budget.earn()
+        assert [budget.spend(), budget.spend()] == [True, False]
+
+    def test_a_long_calm_saves_up_no_more_than_the_fixed_number(self) -> None:
+        budget = RetryBudget(RetryPolicy(budget=3))
+        for _ in range(10_000):
+            budget.earn()
+        assert [budget.spend() for _ in range(4)] == [True, True, True, False]
+
+
+class TestAttempts:
+    def test_a_failure_is_told_how_many_tries_there_were_and_how_long_they_took(self) -> None:
+        error = ServerError("down", request="GET /x", status=503)
+        attempts(RetryPolicy(), tries=3).pause_after(error, repeatable=True, now=104.26)
+        assert str(error) == "GET /x: down (3 tries in 4.3 s)"
+
+    def test_the_last_try_is_the_last(self) -> None:
+        policy = RetryPolicy(tries=3)
+        pauses = [
+            attempts(policy, tries=tries).pause_after(ServerError("down"), repeatable=True, now=100)
+            for tries in (1, 2, 3)
+        ]
+        assert [pause is None for pause in pauses] == [False, False, True]
+
+    def test_no_try_begins_after_the_total_time(self) -> None:
+        row = attempts(RetryPolicy(total=60))
+        assert row.pause_after(RateLimited("slow", retry_after=50.0), repeatable=True, now=105) is not None
+        assert row.pause_after(RateLimited("slow", retry_after=50.0), repeatable=True, now=111) is None
+
+    @pytest.mark.parametrize("kind", [RateLimited, ServerError])
+    def test_what_the_server_asks_for_is_waited_and_a_little_more(self, kind: type[StatusError]) -> None:
+        pauses = [
+            attempts(RetryPolicy()).pause_after(kind("", retry_after=2.0), repeatable=True, now=100) for _ in range(50)
+        ]
+        assert all(pause is not None and 2.0 <= pause <= 2.5 for pause in pauses)
+        assert len(set(pauses)) > 40
+
+    def test_a_server_that_asks_for_no_wait_at_all_is_not_hammered(self) -> None:
+        pauses = [
+            attempts(RetryPolicy()).pause_after(RateLimited("", retry_after=0.0), repeatable=True, now=100)
+            for _ in range(50)
+        ]
+        assert len(set(pauses)) > 40
+
+    def test_being_told_to_slow_down_costs_no_budget_and_an_outage_does(self) -> None:
+        policy = RetryPolicy(budget=1)
+        budget = RetryBudget(policy)
+        for _ in range(5):
+            assert attempts(policy, budget).pause_after(RateLimited("429"), repeatable=True, now=100) is not None
+        assert attempts(policy, budget).pause_after(ServerError("503"), repeatable=True, now=100) is not None
+        assert attempts(policy, budget).pause_after(ServerError("503"), repeatable=True, now=100) is None
+
+    @given(
+        st.integers(1, 10),
+        st.none() | st.floats(0, 1e9),
+        st.floats(0, 1e4),
+        st.booleans(),
+        st.sampled_from([429, 503, 404]),
+    )
+    @settings(deadline=None)
+    def test_a_pause_is_never_negative_nor_beyond_the_total_time(
+        self, tries: int, asked: float | None, elapsed: float, repeatable: bool, status: int
+    ) -> None:
+        kind = {429: RateLimited, 503: ServerError, 404: NotFound}[status]
+        row = attempts(RetryPolicy(total=60), tries=tries)
+        pause = row.pause_after(kind("", status=status, retry_after=asked), repeatable=repeatable, now=100 + elapsed)
+        assert pause is None or (asked or 0.0) <= pause <= 60 - elapsed + 1e-6
+
+
+def failing(times: int, status: int, headers: Callable[[], dict[str, str]] = dict) -> Callable[[Asked], httpx.Response]:
+    """Refuse the first calls, then answer."""
+    return lambda asked: httpx.Response(status if asked.number <= times else 200, json={}, headers=headers())
+
+
+def date_in(seconds: float) -> dict[str, str]:
+    now = dt.datetime.now(dt.UTC)
+    form = [email.utils.format_datetime(moment, usegmt=True) for moment in (now + dt.timedelta(seconds=seconds), now)]
+    return {"Retry-After": form[0], "Date": form[1]}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("headers", [lambda: {"Retry-After": "2"}, lambda: date_in(2)], ids=["seconds", "date"])
+async def test_the_next_try_is_not_before_the_server_wants_it(
+    status: int, headers: Callable[[], dict[str, str]]
+) -> None:
+    platform = FakePlatform()
+    platform.api = failing(1, status, headers)
+    async with client_of(platform) as client:
+        assert await client.call(LIST) == {}
+    first, second = platform.calls
+    assert 2.0 <= second.at - first.at < 3.0
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "headers", [lambda: {"Retry-After": "3600"}, lambda: date_in(365 * 86_400)], ids=["hour", "year"]
+)
+async def test_a_wait_beyond_the_total_time_is_not_begun(status: int, headers: Callable[[], dict[str, str]]) -> None:
+    platform = FakePlatform()
+    platform.api = failing(99, status, headers)
+    started = _clock.now()
+    async with client_of(platform, retry=RetryPolicy(total=60)) as client:
+        with pytest.raises(StatusError) as caught:
+            await client.call(LIST)
+    assert _clock.now() == started
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after >= 3600
+    assert len(platform.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "value", ["-5", "inf", "nan", "1_000", "\u0663", "soon", "", "1.5", "Thu, 01 Jan 1970 00:00:00 GMT"]
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_time_that_makes_no_sense_leaves_us_to_our_own(value: str, status: int) -> None:
+    platform = FakePlatform()
+    platform.api = lambda asked: httpx.Response(
+        status if asked.number == 1 else 200, json={}, headers=[(b"retry-after", value.encode())]
+    )
+    async with client_of(platform) as client:
+        assert await client.call(LIST) == {}
+    first, second = platform.calls
+    assert 0 < second.at - first.at <= 0.5 + 0.1
+
+
+async def test_one_refusal_for_too_many_requests_pauses_everybody() -> None:
+    platform = FakePlatform(latency=0.01)
+    platform.api = failing(1, 429, lambda: {"Retry-After": "2"})
+    async with client_of(platform, limits=Limits()) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.call, LIST)
+        await anyio.sleep(0.05)
+        for _ in range(60):
+            tasks.start_soon(client.call, LIST)
+            await anyio.sleep(0.01)
+    first, *after = [call.at for call in platform.calls]
+    assert len(after) == 61
+    assert min(after) >= first + 2.0
+    assert max(after) < first + 4.0
+    assert max(collections.Counter(int(at / 0.1) for at in after).values()) <= 0.2 * len(after)
+
+
+async def test_a_pause_for_everybody_is_bounded_however_long_the_server_asks() -> None:
+    platform = FakePlatform()
+    platform.api = failing(1, 429, lambda: {"Retry-After": "3600"})
+    async with client_of(platform, retry=RetryPolicy(max_retry_after=30)) as client:
+        with pytest.raises(RateLimited):
+            await client.call(LIST)
+        await client.call(LIST)
+    first, second = platform.calls
+    assert 30 <= second.at - first.at < 31
+
+
+async def test_an_execution_that_was_refused_unprocessed_is_sent_again() -> None:
+    platform = FakePlatform()
+    platform.api = failing(2, 429)
+    async with client_of(platform) as client:
+        await client.call(EXECUTE)
+    assert len(platform.calls) == 3
+
+
+@pytest.mark.parametrize("status", [408, 409, 500, 502, 504, 524, 542])
+async def test_an_execution_that_may_have_been_processed_is_not(status: int) -> None:
+    platform = FakePlatform()
+    platform.api = failing(99, status)
+    async with client_of(platform) as client:
+        with pytest.raises(StatusError):
+            await client.call(EXECUTE)
+    assert len(platform.calls) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("request_", [LIST, EXECUTE], ids=str)
+async def test_a_redirect_is_neither_followed_nor_tried_again(request_: Request, status: int) -> None:
+    platform = FakePlatform()
+    platform.api = lambda _: httpx.Response(status, headers={"Location": "https://evil.test/x"})
+    async with client_of(platform) as client:
+        with pytest.raises(UnexpectedResponse, match=r"a redirect to evil\.test, which was not followed"):
+            await client.call(request_)
+    assert [call.url.partition("/v2/")[0] for call in platform.calls] == ["https://api.up42.com"]
+
+
+class Outage:
+    """Let callers ask again and again while the platform is down, and count."""
+
+    def __init__(self, policy: RetryPolicy, *, callers: int, seconds: float) -> None:
+        self.platform = FakePlatform(latency=0.02)
+        self.policy = policy
+        self.callers = callers
+        self.seconds = seconds
+        self.asked = 0
+        self.retried = 0
+        self.pauses: list[float] = []
+
+    async def run(self) -> None:
+        self.platform.api = lambda asked: httpx.Response(503 if asked.at < self.seconds else 200, json={})
+        async with client_of(self.platform, retry=self.policy) as client:
+            pause = client.pause
+
+            async def note_pause(seconds: float) -> None:
+                self.pauses.append(seconds)
+                await pause(seconds)
+
+            client.pause = note_pause  # type: ignore[method-assign]
+            async with anyio.create_task_group() as tasks:
+                for _ in range(self.callers):
+                    tasks.start_soon(self._ask, client)
+            self.retried = client.statistics().retried
+
+    async def _ask(self, client: Client) -> None:
+        while True:
+            self.asked += 1
+            try:
+                await client.call(LIST)
+            except ServerError:
+                await anyio.sleep(20)
+            else:
+                return
+
+
+async def test_an_outage_does_not_multiply_the_load() -> None:
+    outage = Outage(RetryPolicy(), callers=300, seconds=60)
+    await outage.run()
+    assert outage.asked >= 300 * 3
+    assert len(outage.platform.calls) == outage.asked + outage.retried
+    assert 0 < outage.retried <= 20 + 0.1 * outage.asked
+    assert len(outage.platform.calls) <= outage.asked * RetryPolicy().tries
+
+
+async def test_callers_that_failed_together_do_not_come_back_together() -> None:
+    outage = Outage(RetryPolicy(budget=10**6), callers=300, seconds=8)
+    await outage.run()
+    assert len(outage.platform.calls) <= outage.asked * RetryPolicy().tries
+    assert len(outage.pauses) > 300
+    slots = collections.Counter(int(pause / 0.1) for pause in outage.pauses)
+    assert max(slots.values()) <= 0.2 * len(outage.pauses)
+
+
+async def test_every_failure_leaves_the_client_as_an_error_of_ours_with_its_facts() -> None:
+    platform = FakePlatform()
+    platform.api = failing(99, 503)
+    async with client_of(platform, retry=RetryPolicy(tries=3)) as client:
+        with pytest.raises(
+            ServerError, match=r"^GET /v2/processing/jobs: status 503 \(3 tries in \d\.\d s\)$"
+        ) as caught:
+            await client.call(LIST)
+    assert caught.value.tries == 3
+    assert caught.value.elapsed == pytest.approx(platform.calls[-1].at - platform.calls[0].at)

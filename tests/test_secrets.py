@@ -1,0 +1,254 @@
+"""No password, token or signature shows anywhere: not in errors, copies, pickles, logs, reprs or tracebacks."""
+
+import base64
+import copy
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from tests.fake_platform import Asked, FakePlatform
+from up42_async import Client
+from up42_async._auth import Token
+from up42_async._config import Endpoints, RetryPolicy
+from up42_async._credentials import Credentials, find_credentials
+from up42_async._errors import (
+    AuthError,
+    ConnectionFailed,
+    ConnectionLost,
+    ForeignLink,
+    RequestFailed,
+    RequestTimedOut,
+    ServerError,
+    StatusError,
+    UnexpectedResponse,
+    Up42Error,
+    WrongCredentials,
+)
+from up42_async._transport import Message
+from up42_async._wire import Receipt, Reply, Request, decode, follow
+
+PASSWORD = 'CANARY-pass word/+&=%"\\\u00e9'
+TOKEN = "CANARY." + base64.urlsafe_b64encode(b"token").decode()
+SIGNED = "https://storage.test/file.tif?X-Goog-Signature=CANARY-signature"
+CALLS = [
+    Request(method="GET", path="/v2/processing/jobs", query="signature=CANARY-signature"),
+    Request(method="POST", path="/v2/processing/processes/x/execution", json={"item": SIGNED}, repeatable=False),
+]
+
+
+def everything_seen_of(error: BaseException) -> Iterator[str]:
+    """Yield all that users, loggers and crash reporters get to see of an error and of those behind it."""
+    yield "".join(traceback.format_exception(error))
+    seen: BaseException | None = error
+    while seen is not None:
+        yield from (str(seen), repr(seen), repr(seen.args))
+        if isinstance(seen, Up42Error):
+            again = pickle.loads(pickle.dumps(seen))  # noqa: S301 - our own errors
+            assert str(again) == str(seen)
+            yield from (repr(vars(seen)), repr(vars(copy.copy(seen))), str(pickle.dumps(seen)), repr(vars(again)))
+        seen = seen.__cause__ or seen.__context__
+
+
+def no_canary_in(texts: Iterator[str]) -> bool:
+    """Return whether neither a secret nor its middle, encoded in whatever way, is in any of the texts."""
+    return not any("CANARY" in text or base64.b64encode(b"CANARY").decode() in text for text in texts)
+
+
+def login(asked: Asked) -> httpx.Response:
+    return httpx.Response(
+        200, json={"access_token": TOKEN, "refresh_token": "CANARY-refresh", "expires_in": 300, "n": asked.number}
+    )
+
+
+def answer(status: int, body: str = "", **headers: str) -> Callable[[Asked], httpx.Response]:
+    return lambda _: httpx.Response(
+        status, content=body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+def failing(error: Exception) -> Callable[[Asked], httpx.Response]:
+    def fail(_: Asked) -> httpx.Response:
+        raise error
+
+    return fail
+
+
+def echo(status: int) -> Callable[[Asked], httpx.Response]:
+    """Answer as helpful proxies do: with all that they were sent."""
+
+    def repeat(asked: Asked) -> httpx.Response:
+        form = dict(httpx.QueryParams(asked.body.decode())) if asked.token is None else {}
+        words = {"error": "rejected", "message": f"you sent {asked.body!r}", "form": form, "token": asked.token}
+        return httpx.Response(status, content=json.dumps(words))
+
+    return repeat
+
+
+AT_LOGIN: dict[str, tuple[Callable[[Asked], httpx.Response], type[RequestFailed]]] = {
+    "refused": (answer(401, '{"error": "invalid_grant"}'), WrongCredentials),
+    "refused with an echo": (echo(401), WrongCredentials),
+    "bad request with an echo": (echo(400), StatusError),
+    "broken with an echo": (echo(500), ServerError),
+    "an echo in plain text": (answer(502, PASSWORD), ServerError),
+    "an echo as a page": (answer(200, f"<html>{PASSWORD}</html>"), UnexpectedResponse),
+    "a redirect": (answer(302, location=f"https://CANARY:CANARY@evil.test/?p={TOKEN}"), UnexpectedResponse),
+    "half a token": (answer(200, f'{{"access_token": "{TOKEN}'), UnexpectedResponse),
+    "a token with a new line": (answer(200, json.dumps({"access_token": f"{TOKEN}\n"})), UnexpectedResponse),
+    "a token in another alphabet": (answer(200, json.dumps({"access_token": f"{TOKEN}\u00e9"})), UnexpectedResponse),
+    "a token in a list": (answer(200, json.dumps([TOKEN])), UnexpectedResponse),
+    "a broken connection": (failing(httpx.ReadError("reset")), ConnectionLost),
+    "no answer": (failing(httpx.ReadTimeout("")), RequestTimedOut),
+}
+AT_CALL: dict[str, tuple[Callable[[Asked], httpx.Response], type[RequestFailed]]] = {
+    "the token refused": (answer(401), AuthError),
+    "the token refused with an echo": (echo(401), AuthError),
+    "forbidden with an echo": (echo(403), StatusError),
+    "bad request with an echo": (echo(400), StatusError),
+    "broken with an echo": (echo(503), ServerError),
+    "an echo as a page": (answer(200, f"<html>{TOKEN}</html>"), UnexpectedResponse),
+    "half an answer": (answer(200, f'{{"url": "{SIGNED}'), UnexpectedResponse),
+    "a redirect to a signed address": (answer(307, location=SIGNED), UnexpectedResponse),
+    "a strange encoding": (answer(200, TOKEN, content_encoding="br"), UnexpectedResponse),
+    "a broken connection": (failing(httpx.RemoteProtocolError("closed")), ConnectionLost),
+    "a header that cannot be sent": (
+        failing(httpx.LocalProtocolError(f"Illegal header value b'Bearer {TOKEN}\\n'")),
+        ConnectionLost,
+    ),
+    "no answer": (failing(httpx.ReadTimeout("")), RequestTimedOut),
+    "a mistake of the transport's": (
+        failing(UnicodeEncodeError("ascii", f"{TOKEN}\u00e9", 0, 1, "no")),
+        ConnectionLost,
+    ),
+}
+
+
+async def failure_of(platform: FakePlatform, request: Request, kind: type[RequestFailed]) -> RequestFailed:
+    retry = RetryPolicy(tries=2)
+    async with Client("person@example.com", PASSWORD, transport=platform, retry=retry) as client:
+        with pytest.raises(kind) as caught:
+            await client.call(request, receipt=None if request.repeatable else Receipt())
+        assert no_canary_in(iter([repr(client), str(client), repr(client.statistics())]))
+    return caught.value
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("request_", CALLS, ids=str)
+@pytest.mark.parametrize("what", AT_LOGIN)
+async def test_a_login_that_fails_shows_no_secret(
+    what: str, request_: Request, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = FakePlatform()
+    platform.login, kind = AT_LOGIN[what]
+    with caplog.at_level(logging.DEBUG, "up42_async"):
+        error = await failure_of(platform, request_, kind)
+    assert no_canary_in(everything_seen_of(error))
+    assert "CANARY" not in caplog.text
+    assert "CANARY" in httpx.QueryParams(platform.logins[0].body.decode())["password"]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("request_", CALLS, ids=str)
+@pytest.mark.parametrize("what", AT_CALL)
+async def test_a_call_that_fails_shows_no_secret(
+    what: str, request_: Request, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = FakePlatform()
+    platform.login = login
+    platform.api, kind = AT_CALL[what]
+    with caplog.at_level(logging.DEBUG, "up42_async"):
+        error = await failure_of(platform, request_, kind)
+    assert no_canary_in(everything_seen_of(error))
+    assert "CANARY" not in caplog.text
+    assert platform.calls[0].token == TOKEN
+
+
+async def test_a_connection_that_fails_shows_no_secret(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://person:CANARY@127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    nowhere = Endpoints(api="http://127.0.0.1:1", auth="http://127.0.0.1:1/auth")
+    with caplog.at_level(logging.DEBUG, "up42_async"):
+        async with Client(
+            "person", PASSWORD, endpoints=nowhere, retry=RetryPolicy(tries=2, first_wait=0.001)
+        ) as client:
+            with pytest.raises(ConnectionFailed) as caught:
+                await client.call(CALLS[0])
+    assert no_canary_in(everything_seen_of(caught.value))
+    assert "CANARY" not in caplog.text
+
+
+ECHOES: dict[str, Callable[[str], str]] = {
+    "as a form": lambda secret: json.dumps({"message": urlencode({"password": secret})}),
+    "as JSON": lambda secret: json.dumps({"detail": f"you sent {secret}"}),
+    "as JSON in UTF-8": lambda secret: json.dumps({"error": {"message": secret}}, ensure_ascii=False),
+    "as the code": lambda secret: json.dumps({"code": secret, "message": "no"}),
+    "deep inside": lambda secret: json.dumps({"request": [{"headers": {"authorization": f"Bearer {secret}"}}]}),
+}
+
+
+@pytest.mark.parametrize("secret", [PASSWORD, TOKEN, "CANARY"], ids=["password", "token", "word"])
+@pytest.mark.parametrize("how", [how for how in ECHOES if how != "as the code"])
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_an_answer_that_repeats_the_secret_is_not_quoted(secret: str, how: str, status: int) -> None:
+    with pytest.raises(StatusError) as caught:
+        decode(Reply(status=status, headers={}, body=ECHOES[how](secret).encode()), CALLS[0], secret=secret)
+    assert caught.value.status == status
+    assert no_canary_in(everything_seen_of(caught.value))
+
+
+@pytest.mark.parametrize("secret", [PASSWORD, TOKEN], ids=["password", "token"])
+def test_a_code_that_is_no_single_word_is_not_quoted_with_the_secret_in_it(secret: str) -> None:
+    with pytest.raises(StatusError) as caught:
+        decode(Reply(status=400, headers={}, body=ECHOES["as the code"](secret).encode()), CALLS[0], secret=secret)
+    assert no_canary_in(everything_seen_of(caught.value))
+
+
+@pytest.mark.parametrize("link", [SIGNED, f"https://{TOKEN}@api.up42.com/", f"javascript:{TOKEN}", f"/v2/x {TOKEN}"])
+def test_a_link_that_is_not_followed_shows_no_secret(link: str) -> None:
+    with pytest.raises(ForeignLink) as caught:
+        follow(link, api="https://api.up42.com", request=CALLS[0])
+    assert no_canary_in(everything_seen_of(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "cfg_file"),
+    [("person", PASSWORD, "x.json"), (5, PASSWORD, None), ("", PASSWORD, None), ("person", f"{PASSWORD}\ud800", None)],
+)
+def test_credentials_that_are_refused_are_not_shown(username: Any, password: str, cfg_file: str | None) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        find_credentials(username, password, cfg_file, {})
+    assert no_canary_in(everything_seen_of(caught.value))
+
+
+VALUES = [
+    Credentials(username="person", password=PASSWORD),
+    Token(value=TOKEN, lifetime=300, fetched=0, fetched_wall=0),
+    Message(
+        label="GET /x", method="GET", url=SIGNED, headers={"Authorization": f"Bearer {TOKEN}"}, body=PASSWORD.encode()
+    ),
+    Reply(status=200, headers={"set-cookie": TOKEN}, body=TOKEN.encode()),
+    Receipt(sent=True, reply=Reply(status=200, headers={"location": SIGNED}, body=TOKEN.encode())),
+    Request(method="POST", path="/v2/x", json={"password": PASSWORD}),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_that_carry_secrets_do_not_show_them(value: object) -> None:
+    assert "CANARY" not in repr(value) + str(value)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_client_is_neither_copied_nor_pickled(again: Callable[[object], object]) -> None:
+    client = Client("person@example.com", PASSWORD)
+    with pytest.raises(TypeError, match="it cannot be pickled or copied; make a new one") as caught:
+        again(client)
+    assert no_canary_in(everything_seen_of(caught.value))

@@ -1,0 +1,531 @@
+"""Requests, answers, links and timestamps: pure, and safe whatever the server sends."""
+
+import datetime as dt
+import email.utils
+import json
+import math
+import traceback
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from up42_async import _clock
+from up42_async._errors import (
+    AuthError,
+    Forbidden,
+    ForeignLink,
+    NotFound,
+    RateLimited,
+    RequestFailed,
+    ServerError,
+    StatusError,
+    UnexpectedResponse,
+)
+from up42_async._wire import (
+    LONGEST_ID,
+    Reply,
+    Request,
+    decode,
+    follow,
+    http_date,
+    parse_json,
+    query,
+    retry_after,
+    segment,
+    timestamp,
+)
+
+API = "https://api.up42.com"
+ASKED = Request(method="GET", path="/v2/processing/jobs", query="status=RUNNING")
+NOW = dt.datetime(2026, 3, 1, 12, 0, 0, tzinfo=dt.UTC)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def reply(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(status=status, headers=headers or {}, body=body)
+
+
+def refused(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> StatusError:
+    with pytest.raises(StatusError) as caught:
+        decode(reply(status, body, headers), ASKED)
+    return caught.value
+
+
+class TestIds:
+    @given(st.text(max_size=LONGEST_ID + 2) | st.text("./%?#\\@:~ ", max_size=6))
+    @example("../../users/me")
+    @example("a/b")
+    @example("x?y")
+    @example("x#y")
+    @example("%2e%2e")
+    @example("\ud800")
+    @settings(deadline=None)
+    def test_an_id_is_refused_or_is_exactly_one_segment_of_the_path_that_is_sent(self, value: str) -> None:
+        try:
+            quoted = segment(value)
+        except ValueError as error:
+            assert not isinstance(error, UnicodeError)
+            return
+        sent = httpx.URL(f"{API}/v2/jobs/{quoted}/result").raw_path.decode()
+        assert sent.startswith("/v2/jobs/")
+        assert sent.endswith("/result")
+        assert unquote(sent.removeprefix("/v2/jobs/").removesuffix("/result")) == value
+        assert sent.count("/") == 4
+
+    @pytest.mark.parametrize(
+        "value", ["", ".", "..", "\r\n", "a\r\nX-Evil: 1", "\x00", "\x7f", "\x85", "\ud800", "x" * 10_000]
+    )
+    def test_what_cannot_be_an_id_is_refused_by_name(self, value: str) -> None:
+        with pytest.raises(
+            ValueError, match=r"^job_id .* cannot be right: expected 1 to 256 printable characters"
+        ) as caught:
+            segment(value, "job_id")
+        assert len(str(caught.value)) < 500
+
+    @pytest.mark.parametrize("value", [None, 5, b"68567134", ["68567134"]])
+    def test_an_id_that_is_no_string_is_a_type_error(self, value: object) -> None:
+        with pytest.raises(TypeError, match=f"^job_id must be a string, not {type(value).__name__}$"):
+            segment(value, "job_id")
+
+    def test_an_ordinary_id_is_sent_as_it_is(self) -> None:
+        assert segment("68567134-27ad-7bd7-4b65-d61adb11fc78") == "68567134-27ad-7bd7-4b65-d61adb11fc78"
+
+
+class TestQueries:
+    def test_lists_are_joined_by_commas_and_none_is_left_out(self) -> None:
+        encoded = query(
+            {"status": ["RUNNING", "FAILED"], "workspaceId": None, "minDuration": 0, "sort": "created,desc"}
+        )
+        assert httpx.QueryParams(encoded).multi_items() == [
+            ("status", "RUNNING,FAILED"),
+            ("minDuration", "0"),
+            ("sort", "created,desc"),
+        ]
+
+    @given(
+        st.dictionaries(
+            st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+            st.text(st.characters(exclude_categories=["Cs"])),
+        )
+    )
+    def test_the_server_reads_what_was_meant(self, parameters: dict[str, str]) -> None:
+        url = httpx.URL(f"{API}/v2/processing/jobs?{query(parameters)}")
+        assert dict(url.params) == parameters
+        assert url.host == "api.up42.com"
+
+
+class TestRequests:
+    def test_a_request_shows_method_and_path_only(self) -> None:
+        request = Request(method="POST", path="/v2/x", query="token=SECRET", json={"password": "SECRET"})
+        assert str(request) == "POST /v2/x"
+        assert "password" not in repr(request)
+
+    @given(JSON.filter(lambda value: value is not None))
+    def test_the_body_is_json(self, value: Any) -> None:
+        body = Request(method="POST", path="/v2/x", json=value).body
+        assert body is not None
+        assert json.loads(body) == value
+
+    def test_there_is_no_body_without_json(self) -> None:
+        assert ASKED.body is None
+
+    def test_a_number_that_json_does_not_have_is_not_sent(self) -> None:
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            _ = Request(method="POST", path="/v2/x", json={"credits": math.nan}).body
+
+    def test_bodies_and_headers_are_no_part_of_the_repr_of_an_answer(self) -> None:
+        assert "SECRET" not in repr(reply(200, b"SECRET", {"set-cookie": "SECRET"}))
+
+
+HOME = [
+    ("/v2/processing/jobs?page=2&limit=5", "/v2/processing/jobs", "page=2&limit=5"),
+    ("/v2/processing/jobs?next=a%3Ab", "/v2/processing/jobs", "next=a%3Ab"),
+    ("/v2/x?redirect=https://evil.test/", "/v2/x", "redirect=https://evil.test/"),
+    ("/@evil.test/x", "/@evil.test/x", ""),
+    ("/v2/x#fragment", "/v2/x", ""),
+    ("https://api.up42.com/v2/x?page=2", "/v2/x", "page=2"),
+    ("https://api.up42.com:443/v2/x", "/v2/x", ""),
+    ("HTTPS://API.UP42.COM/v2/x", "/v2/x", ""),
+    ("http://api.up42.com/v2/x", "/v2/x", ""),
+    ("http://api.up42.com:80/v2/x", "/v2/x", ""),
+]
+AWAY = [
+    ("https://evil.test/v2/x", "evil.test"),
+    ("https://api.up42.com.evil.test/v2/x", "api.up42.com.evil.test"),
+    ("https://evil-api.up42.com/v2/x", "evil-api.up42.com"),
+    ("https://api.up42.com@evil.test/v2/x", "evil.test"),
+    ("https://api.up42.com:SECRET@evil.test/v2/x", "evil.test"),
+    ("https://SECRET@api.up42.com/v2/x", "api.up42.com"),
+    ("https://@api.up42.com/v2/x", "api.up42.com"),
+    ("https://api.up42.com:8443/v2/x", "api.up42.com"),
+    ("https://api.up42.com:80/v2/x", "api.up42.com"),
+    ("https://api.up42.com:0/v2/x", "api.up42.com"),
+    ("http://api.up42.com:443/v2/x", "api.up42.com"),
+    ("ftp://api.up42.com/v2/x", "api.up42.com"),
+    ("ws://api.up42.com/v2/x", "api.up42.com"),
+    ("//evil.test/v2/x", "evil.test"),
+    ("//api.up42.com/v2/x", "api.up42.com"),
+    ("https:///v2/x", "somewhere else"),
+    ("https:/v2/x", "somewhere else"),
+    ("https:v2/x", "somewhere else"),
+    ("javascript:alert('SECRET')", "somewhere else"),
+    ("file:///etc/passwd", "somewhere else"),
+    ("data:text/html,SECRET", "somewhere else"),
+    ("@evil.test/x", "somewhere else"),
+    (":1@evil.test/x", "somewhere else"),
+    (".evil.test/x", "somewhere else"),
+    ("?page=2", "somewhere else"),
+    ("v2/x?page=2", "somewhere else"),
+    ("https://api.up42.com?page=2", "api.up42.com"),
+    ("https://api.up42.com./v2/x", "api.up42.com."),
+    ("https://api.up42.c\u043em/v2/x", "api.up42.c\u043em"),
+    ("https://xn--pi-6kc.up42.com/v2/x", "xn--pi-6kc.up42.com"),
+    ("https://evil.test%2f@api.up42.com/v2/x", "api.up42.com"),
+    ("https://evil.test\x80/v2/x", "evil.test "),
+]
+UNREADABLE = [
+    "",
+    None,
+    5,
+    {"href": "/v2/x"},
+    ["/v2/x"],
+    b"/v2/x",
+    "https://api.up42.com:99999/v2/x",
+    "https://api.up42.com:-1/v2/x",
+    "https://api.up42.com:port/v2/x",
+    "https://[api.up42.com/v2/x",
+    "https://api.up42.com\uff0fevil.test/v2/x",
+    "\\\\evil.test\\x",
+    "/\\evil.test/x",
+    "https://api.up42.com\\@evil.test/x",
+    "\thttps://evil.test/x",
+    "ht\ntps://evil.test/x",
+    "/v2/x\r\nX-Evil: 1",
+    "/v2/x y",
+    " /v2/x",
+    "/v2/\x00",
+    "/v2/\ud800",
+    "https://\ud800/v2/x",
+]
+
+
+class TestLinks:
+    @pytest.mark.parametrize(("link", "path", "encoded"), HOME)
+    def test_a_link_to_the_api_becomes_a_request_to_the_api(self, link: str, path: str, encoded: str) -> None:
+        assert follow(link, api=API, request=ASKED) == Request(method="GET", path=path, query=encoded)
+
+    @pytest.mark.parametrize(("link", "host"), AWAY)
+    def test_a_link_that_leads_away_is_refused_with_its_host_only(self, link: str, host: str) -> None:
+        with pytest.raises(ForeignLink) as caught:
+            follow(link, api=API, request=ASKED)
+        assert f"leads away from UP42, to {host}; it was not followed" in str(caught.value)
+        assert str(caught.value).startswith("GET /v2/processing/jobs: ")
+        assert "SECRET" not in str(caught.value)
+
+    @pytest.mark.parametrize("link", UNREADABLE)
+    def test_a_link_that_cannot_be_read_is_refused(self, link: object) -> None:
+        with pytest.raises(ForeignLink, match="an answer held a link that cannot be read; it was not followed"):
+            follow(link, api=API, request=ASKED)
+
+    def test_three_slashes_are_a_path_on_the_api_host(self) -> None:
+        request = follow("///evil.test/x", api=API, request=ASKED)
+        assert httpx.URL(f"{API}{request.path}").host == "api.up42.com"
+
+    def test_a_port_of_the_apis_own_is_part_of_the_host(self) -> None:
+        api = "http://127.0.0.1:8080"
+        assert follow("http://127.0.0.1:8080/v2/x", api=api, request=ASKED).path == "/v2/x"
+        for link in ("http://127.0.0.1/v2/x", "http://127.0.0.1:8081/v2/x", "https://127.0.0.1:8080/v2/x"):
+            with pytest.raises(ForeignLink):
+                follow(link, api=api, request=ASKED)
+
+    @pytest.mark.parametrize("link", ["https://proxy.test/up42/v2/x?page=2", "/v2/x?page=2"])
+    def test_an_api_below_a_path_of_its_host_is_followed_below_it(self, link: str) -> None:
+        request = follow(link, api="https://proxy.test/up42", request=ASKED)
+        assert (request.path, request.query) == ("/v2/x", "page=2")
+
+    @given(st.text() | st.text("/:@\\?#.%evil0\u043e[]").map(lambda tail: f"https://api.up42.com{tail}") | JSON)
+    @settings(deadline=None)
+    def test_whatever_a_link_says_the_request_goes_to_the_api_host(self, link: object) -> None:
+        try:
+            request = follow(link, api=API, request=ASKED)
+        except ForeignLink:
+            return
+        url = httpx.URL(f"{API}{request.path}?{request.query}")
+        assert (url.scheme, url.host, url.port, url.userinfo) == ("https", "api.up42.com", None, b"")
+
+
+class TestTimestamps:
+    @given(
+        st.datetimes(min_value=dt.datetime(2, 1, 1), max_value=dt.datetime(9998, 1, 1)),  # noqa: DTZ001
+        st.integers(-23 * 60 - 59, 23 * 60 + 59),
+    )
+    def test_any_offset_gives_the_same_instant(self, moment: dt.datetime, minutes: int) -> None:
+        instant = moment.replace(tzinfo=dt.UTC)
+        there = instant.astimezone(dt.timezone(dt.timedelta(minutes=minutes)))
+        assert timestamp(there.isoformat()) == instant
+        assert timestamp(there.isoformat()).tzinfo is dt.UTC
+
+    @pytest.mark.parametrize(
+        ("digits", "microseconds"),
+        [
+            ("", 0),
+            (".1", 100_000),
+            (".123", 123_000),
+            (".123456", 123_456),
+            (".1234567", 123_456),
+            (".123456789", 123_456),
+        ],
+    )
+    def test_up_to_nine_digits_are_exact_to_the_microsecond(self, digits: str, microseconds: int) -> None:
+        expected = dt.datetime(2024, 5, 6, 7, 8, 9, microseconds, tzinfo=dt.UTC)
+        assert timestamp(f"2024-05-06T07:08:09{digits}Z") == expected
+
+    def test_a_timestamp_without_offset_is_utc(self) -> None:
+        assert timestamp("2024-05-06T07:08:09") == dt.datetime(2024, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
+
+    @pytest.mark.parametrize("value", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+    def test_an_instant_that_utc_cannot_tell_is_no_timestamp(self, value: str) -> None:
+        with pytest.raises(ValueError, match="before the year 1 or after 9999"):
+            timestamp(value)
+
+    @given(JSON | st.text("0123456789-:.+TZ"))
+    @example("")
+    @example(None)
+    @example(1_700_000_000)
+    @example("\ud800")
+    def test_anything_is_a_timestamp_or_a_value_error(self, value: object) -> None:
+        try:
+            moment = timestamp(value)
+        except ValueError:
+            return
+        assert moment.tzinfo is dt.UTC
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            ("2", 2.0),
+            ("0", 0.0),
+            (" 7 ", 7.0),
+            ("3600", 3600.0),
+            (email.utils.format_datetime(NOW + dt.timedelta(seconds=2), usegmt=True), 2.0),
+            (email.utils.format_datetime(NOW + dt.timedelta(days=365), usegmt=True), 365 * 86_400.0),
+            (
+                email.utils.format_datetime(
+                    (NOW + dt.timedelta(seconds=2)).astimezone(dt.timezone(dt.timedelta(hours=5)))
+                ),
+                2.0,
+            ),
+            (email.utils.format_datetime(NOW - dt.timedelta(hours=1), usegmt=True), 0.0),
+            ("Sun Mar  1 12:00:02 2026", 2.0),
+        ],
+    )
+    def test_seconds_and_dates_are_read(self, value: str, seconds: float) -> None:
+        date = email.utils.format_datetime(NOW, usegmt=True)
+        assert retry_after({"retry-after": value, "date": date}) == seconds
+
+    @pytest.mark.parametrize(
+        "value", ["-5", "1.5", "inf", "nan", "1_000", "\u0663", "\u00b2", "soon", "", " ", "2, 2", "+5", "0x10", "1e3"]
+    )
+    def test_what_is_no_time_to_wait_counts_as_none(self, value: str) -> None:
+        assert retry_after({"retry-after": value}) is None
+
+    def test_a_missing_header_counts_as_none(self) -> None:
+        assert retry_after({}) is None
+
+    def test_a_date_is_held_against_the_servers_clock_not_ours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_clock, "wall", lambda: NOW.timestamp() + 3600)
+        date = email.utils.format_datetime(NOW, usegmt=True)
+        until = email.utils.format_datetime(NOW + dt.timedelta(seconds=30), usegmt=True)
+        assert retry_after({"retry-after": until, "date": date}) == 30.0
+
+    @pytest.mark.parametrize("headers", [{}, {"date": "nonsense"}])
+    def test_without_the_servers_clock_ours_is_taken_and_rounding_never_makes_us_early(
+        self, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+    ) -> None:
+        monkeypatch.setattr(_clock, "wall", lambda: NOW.timestamp() + 0.9)
+        until = email.utils.format_datetime(NOW + dt.timedelta(seconds=2.9), usegmt=True)
+        assert retry_after({"retry-after": until, **headers}) == pytest.approx(2.1)
+
+    @given(
+        st.text() | st.text("0123456789", max_size=400) | st.text("0123456789 ,:+-JanFebMonGMT"),
+        st.none() | st.text() | st.text("0123456789 ,:+-JanFebMonGMT"),
+    )
+    @example("9" * 400, None)
+    @example("Jan 99999999999999999999 Jan 12:00:00 99999999999999999999 2020", None)
+    def test_whatever_it_says_the_wait_is_a_number_of_seconds(self, value: str, date: str | None) -> None:
+        seconds = retry_after({"retry-after": value} | ({} if date is None else {"date": date}))
+        assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
+
+    def test_dates_without_a_zone_are_utc(self) -> None:
+        assert http_date("Sun, 01 Mar 2026 12:00:00") == NOW
+
+
+class TestAnswers:
+    @given(JSON)
+    def test_json_is_returned_as_it_is(self, value: Any) -> None:
+        assert decode(reply(200, json.dumps(value).encode()), ASKED) == value
+
+    @given(st.integers(100, 599), st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+    @settings(deadline=None)
+    def test_any_bytes_give_a_value_or_one_of_our_errors(self, status: int, body: bytes) -> None:
+        try:
+            decode(reply(status, body), ASKED)
+        except (UnexpectedResponse, StatusError) as error:
+            assert str(error).startswith(f"GET /v2/processing/jobs: status {status}")
+            assert str(error).encode()
+            assert isinstance(error, StatusError) is (status >= 400)
+            assert not 200 <= status < 300 or body
+        else:
+            assert 200 <= status < 300
+
+    @pytest.mark.parametrize("status", [200, 201, 204])
+    def test_an_empty_answer_is_none(self, status: int) -> None:
+        assert decode(reply(status), ASKED) is None
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"<html>SECRET</html>",
+            b'{"jobs": [',
+            b'{"credits": NaN}',
+            b"[Infinity]",
+            b"[-Infinity]",
+            b'\xff\xfe{"a": 1}',
+            b"[" * 100_000,
+            b'{"a":' * 100_000,
+            b"1" * 5_000,
+        ],
+        ids=lambda body: repr(body[:12]),
+    )
+    def test_a_success_that_is_no_json_may_be_asked_for_again_and_is_not_quoted(self, body: bytes) -> None:
+        with pytest.raises(UnexpectedResponse) as caught:
+            decode(reply(200, body, {"content-type": "text/html; charset=utf-8"}), ASKED)
+        assert caught.value.transient
+        assert str(caught.value).endswith(f"status 200 with a body that is not JSON ({len(body)} bytes, text/html)")
+
+    def test_the_kind_of_a_body_is_not_quoted_at_length(self) -> None:
+        with pytest.raises(UnexpectedResponse) as caught:
+            decode(reply(200, b"x", {"content-type": "text/" + "\x1b\ud800" * 5_000}), ASKED)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 250
+
+    def test_an_error_that_tells_of_a_body_does_not_hold_it(self) -> None:
+        body = b'{"access_token": "SECRET", '
+        with pytest.raises(UnexpectedResponse) as caught:
+            decode(reply(200, body), ASKED)
+        seen: BaseException | None = caught.value
+        while seen is not None:
+            assert "SECRET" not in repr(vars(seen)) + repr(seen.args) + repr(getattr(seen, "doc", ""))
+            seen = seen.__context__
+
+    def test_json_that_cannot_be_read_raises_without_the_decoders_error(self) -> None:
+        with pytest.raises(ValueError, match=r"^not JSON$") as caught:
+            parse_json(b'{"password": "SECRET"')
+        assert caught.value.__context__ is None
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (400, StatusError),
+            (401, AuthError),
+            (403, Forbidden),
+            (404, NotFound),
+            (408, StatusError),
+            (409, StatusError),
+            (422, StatusError),
+            (429, RateLimited),
+            (500, ServerError),
+            (503, ServerError),
+            (524, ServerError),
+            (542, ServerError),
+            (599, ServerError),
+        ],
+    )
+    def test_a_refusal_says_its_kind_and_status(self, status: int, kind: type[StatusError]) -> None:
+        error = refused(status)
+        assert type(error) is kind
+        assert (error.status, error.request) == (status, "GET /v2/processing/jobs")
+
+    @pytest.mark.parametrize(
+        ("body", "code", "detail"),
+        [
+            ({"data": None, "error": {"code": "E1", "message": "no such job", "details": {}}}, "E1", "no such job"),
+            ({"type": "about:blank", "title": "Bad", "status": 400, "detail": "wrong id"}, "Bad", "wrong id"),
+            ({"code": 17, "message": "nothing", "details": None}, "17", "nothing"),
+            ({"error": "invalid_grant", "error_description": "Account disabled"}, "invalid_grant", "Account disabled"),
+            (
+                {"title": "Bad Request", "status": 400, "schema-error": "item is missing"},
+                "Bad Request",
+                "item is missing",
+            ),
+            ({"title": "Bad Request"}, "Bad Request", "Bad Request"),
+            ({"code": None, "message": " "}, None, None),
+            ({"error": None}, None, None),
+            ([1], None, None),
+            ("gone", None, None),
+            (None, None, None),
+        ],
+    )
+    def test_a_refusal_keeps_the_servers_own_words(self, body: Any, code: str | None, detail: str | None) -> None:
+        error = refused(400, json.dumps(body).encode())
+        assert (error.code, error.detail, error.payload) == (code, detail, body)
+        assert str(error).endswith(f"status 400: {detail}" if detail else "status 400")
+
+    @pytest.mark.parametrize("body", [b"", b"<html>broken</html>", b"\xff"])
+    def test_a_refusal_without_json_is_one_all_the_same(self, body: bytes) -> None:
+        error = refused(502, body)
+        assert (error.code, error.detail, error.payload) == (None, None, None)
+
+    def test_the_servers_words_are_made_fit_for_a_terminal(self) -> None:
+        error = refused(400, json.dumps({"message": "a\x1b[31m\nb\ud800" + "x" * 10_000}).encode())
+        assert str(error).isprintable()
+        assert len(str(error)) < 700
+        assert traceback.format_exception_only(error)[0].encode()
+
+    @pytest.mark.parametrize(
+        ("status", "word"), [(401, "token"), (403, "role"), (404, "no such thing"), (429, "try again")]
+    )
+    def test_a_refusal_that_has_a_meaning_says_it(self, status: int, word: str) -> None:
+        assert word in str(refused(status))
+
+    def test_a_refusal_says_how_long_to_wait(self) -> None:
+        error = refused(429, headers={"retry-after": "7"})
+        assert error.retry_after == 7.0
+        assert str(error).endswith("try again later. (the server asks to wait 7 s)")
+        assert refused(503).retry_after is None
+
+    @pytest.mark.parametrize(
+        ("location", "where"),
+        [
+            ("https://evil.test/x?token=SECRET", "evil.test"),
+            ("https://user:SECRET@evil.test/", "evil.test"),
+            ("/v2/other?token=SECRET", "the same host"),
+            ("https://[evil/SECRET", "an unreadable address"),
+            ("", "nowhere"),
+        ],
+    )
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_a_redirect_is_an_error_that_names_the_host_only(self, status: int, location: str, where: str) -> None:
+        with pytest.raises(UnexpectedResponse) as caught:
+            decode(reply(status, b"SECRET", {"location": location}), ASKED)
+        assert f"status {status} instead of an answer: a redirect to {where}, which was not followed" in str(
+            caught.value
+        )
+        assert "SECRET" not in str(caught.value)
+        assert not caught.value.transient
+
+
+def test_every_refusal_is_a_failed_request() -> None:
+    assert isinstance(refused(418), RequestFailed)
