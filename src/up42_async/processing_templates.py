@@ -1,0 +1,243 @@
+"""What to run on what: a template for each process that UP42 offers, and the classes to derive more from.
+
+    template = DetectionTreesSpacept(title="Detect trees over UK", item=item)
+    await template.evaluate()
+    if template.is_valid and template.cost <= 100:
+        job = await template.execute()
+
+An item is a `pystac.Item` with a self link, or that link itself. Building a template sends nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from up42_async._template_fields import (
+    Attribute,
+    Item,
+    are_items,
+    is_item,
+    is_name,
+    is_number,
+    is_title,
+    is_whole_number,
+    item_url,
+)
+from up42_async._templates import JobTemplate
+
+__all__ = [
+    "CoregistrationSimularity",
+    "DetectionAircraftOI",
+    "DetectionBuildingsSpacept",
+    "DetectionCarsOI",
+    "DetectionChangeSimularity",
+    "DetectionShadowsSpacept",
+    "DetectionShipsAirbus",
+    "DetectionStorageTanksAirbus",
+    "DetectionTreesSpacept",
+    "DetectionTrucksOI",
+    "DetectionWindTurbinesAirbus",
+    "GreyWeight",
+    "JobTemplate",
+    "MultiItemJobTemplate",
+    "OrthorectificationIntermap",
+    "Pansharpening",
+    "SimularityJobTemplate",
+    "SingleItemJobTemplate",
+    "TrueColorConversion",
+    "UpsamplingNS",
+    "UpsamplingNSSentinel",
+]
+
+JobTemplate.__module__ = __name__  # where users find it
+
+DEFAULT_SENSITIVITY: Final = 2
+
+
+@attrs.define(slots=False)
+class SingleItemJobTemplate(JobTemplate):
+    """A template for a process that takes one STAC item."""
+
+    title: str = attrs.field(validator=is_title)
+    """The title of the resulting STAC item and collection, 1 to 250 characters."""
+    item: Item = attrs.field(validator=is_item)
+    """The STAC item to process."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The title and the item."""
+        return {"title": self.title, "item": item_url(self.item, "item")}
+
+
+@attrs.define(slots=False)
+class MultiItemJobTemplate(JobTemplate):
+    """A template for a process that takes several STAC items."""
+
+    title: str = attrs.field(validator=is_title)
+    """The title of the resulting STAC item and collection, 1 to 250 characters."""
+    items: Sequence[Item] = attrs.field(validator=are_items)
+    """The STAC items to process, one or more."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The title and the items."""
+        urls = [item_url(item, f"items[{position}]") for position, item in enumerate(self.items)]
+        return {"title": self.title, "items": urls}
+
+
+class DetectionBuildingsSpacept(SingleItemJobTemplate):
+    """Detect buildings (Spacept)."""
+
+    process_id = "detection-buildings-spacept"
+
+
+class DetectionTreesSpacept(SingleItemJobTemplate):
+    """Detect trees (Spacept)."""
+
+    process_id = "detection-trees-spacept"
+
+
+class DetectionShadowsSpacept(SingleItemJobTemplate):
+    """Detect shadows (Spacept)."""
+
+    process_id = "detection-shadows-spacept"
+
+
+class DetectionShipsAirbus(SingleItemJobTemplate):
+    """Detect ships (Airbus)."""
+
+    process_id = "detection-ships-airbus"
+
+
+class DetectionWindTurbinesAirbus(SingleItemJobTemplate):
+    """Detect wind turbines (Airbus)."""
+
+    process_id = "detection-wind-turbines-airbus"
+
+
+class DetectionStorageTanksAirbus(SingleItemJobTemplate):
+    """Detect storage tanks (Airbus)."""
+
+    process_id = "detection-storage-tanks-airbus"
+
+
+class DetectionTrucksOI(SingleItemJobTemplate):
+    """Detect trucks (Orbital Insight)."""
+
+    process_id = "detection-trucks-oi"
+
+
+class DetectionCarsOI(SingleItemJobTemplate):
+    """Detect cars (Orbital Insight)."""
+
+    process_id = "detection-cars-oi"
+
+
+class DetectionAircraftOI(SingleItemJobTemplate):
+    """Detect aircraft (Orbital Insight)."""
+
+    process_id = "detection-aircraft-oi"
+
+
+class UpsamplingNS(SingleItemJobTemplate):
+    """Raise the resolution (NS Solutions)."""
+
+    process_id = "upsampling-ns"
+
+
+class UpsamplingNSSentinel(SingleItemJobTemplate):
+    """Raise the resolution of Sentinel-2 (NS Solutions)."""
+
+    process_id = "upsampling-ns-sentinel"
+
+
+class TrueColorConversion(SingleItemJobTemplate):
+    """Convert to true color."""
+
+    process_id = "true-color-conversion"
+
+
+class OrthorectificationIntermap(SingleItemJobTemplate):
+    """Orthorectify (Intermap)."""
+
+    process_id = "orthorectification-intermap"
+
+
+@attrs.frozen
+class GreyWeight:
+    """How much a band counts in pansharpening."""
+
+    band: str = attrs.field(validator=is_name)
+    """The name of the band."""
+    weight: float = attrs.field(validator=is_number)
+    """Its weight."""
+
+
+def _are_grey_weights(_: object, attribute: Attribute, value: object) -> None:
+    if isinstance(value, str) or not isinstance(value, Sequence | None):
+        message = f"{attribute.name} must be a list of GreyWeight, not {value!r:.80}"
+        raise TypeError(message)
+    for position, weight in enumerate(value or ()):
+        if not isinstance(weight, GreyWeight):
+            message = f"{attribute.name}[{position}] must be a GreyWeight, not {weight!r:.80}"
+            raise TypeError(message)
+
+
+@attrs.define(slots=False)
+class Pansharpening(SingleItemJobTemplate):
+    """Pansharpen."""
+
+    process_id = "pansharpening"
+
+    grey_weights: Sequence[GreyWeight] | None = attrs.field(default=None, validator=_are_grey_weights)
+    """The weights of the bands; left to UP42 when there are none."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The title, the item, and the weights if there are any."""
+        if not self.grey_weights:
+            return super().inputs
+        return {**super().inputs, "greyWeights": [attrs.asdict(weight) for weight in self.grey_weights]}
+
+
+@attrs.define(slots=False)
+class SimularityJobTemplate(JobTemplate):
+    """A template for a process that compares two STAC items (Simularity)."""
+
+    title: str = attrs.field(validator=is_title)
+    """The title of the resulting STAC item and collection, 1 to 250 characters."""
+    source_item: Item = attrs.field(validator=is_item)
+    """The STAC item to process."""
+    reference_item: Item = attrs.field(validator=is_item)
+    """The STAC item to compare it with."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The title and the two items."""
+        return {
+            "title": self.title,
+            "sourceItem": item_url(self.source_item, "source_item"),
+            "referenceItem": item_url(self.reference_item, "reference_item"),
+        }
+
+
+class CoregistrationSimularity(SimularityJobTemplate):
+    """Align an item with another (Simularity)."""
+
+    process_id = "coregistration-simularity"
+
+
+@attrs.define(slots=False)
+class DetectionChangeSimularity(SimularityJobTemplate):
+    """Detect changes between two items (Simularity)."""
+
+    process_id = "detection-change-simularity"
+
+    sensitivity: int = attrs.field(default=DEFAULT_SENSITIVITY, validator=is_whole_number)
+    """How small a change is reported."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The title, the two items, and the sensitivity."""
+        return {**super().inputs, "sensitivity": self.sensitivity}

@@ -1,0 +1,270 @@
+"""Stand in for the part of UP42 that takes money: processes, EULAs, prices, executions and the list of jobs, in memory.
+
+It is an httpx transport without sockets, so it works on a virtual clock too, and it tells the `trace` hook what
+httpcore would, so that the client's own lanes can be put on top of it: then what certainly never left is known.
+"""
+
+import datetime as dt
+import email.utils
+import itertools
+import json
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import attrs
+import httpx
+import pytest
+
+from up42_async import Client, _transport
+from up42_async._config import Limits, RetryPolicy, Timeouts
+
+EPOCH = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
+ITEM = "https://api.up42.com/v2/assets/stac/collections/c/items/i"
+WORKSPACE = "workspace-of-the-user"
+_PROCESS = re.compile(r"/v2/processing/processes/(?P<id>[^/]+)(?P<step>/\w+)?")
+
+
+@attrs.define
+class Posting:
+    """One execution on its way: what a fault can let happen to it."""
+
+    platform: "PayingPlatform"
+    request: httpx.Request
+
+    async def leave(self) -> None:
+        """Let the first byte leave."""
+        trace = self.request.extensions.get("trace")
+        if trace is not None:
+            wire = httpx.Request("POST", "https://api.up42.com")
+            method = attrs.make_class("WireRequest", ["method"])(wire.method.encode())
+            await trace("http11.send_request_headers.started", {"request": method})
+        self.platform.posts += 1
+        await anyio.sleep(self.platform.latency / 2)
+
+    def act(self) -> dict[str, Any]:
+        """Make the job: this is what costs."""
+        return self.platform.make_job(self.request)
+
+    async def answer(self, status: int = 201, content: Any = None, **headers: str) -> httpx.Response:
+        """Bring the answer home."""
+        await anyio.sleep(self.platform.latency / 2)
+        return self.platform.answer(status, content, **headers)
+
+
+Fate = Callable[[Posting], Awaitable[httpx.Response]]
+
+
+async def accepted(posting: Posting) -> httpx.Response:
+    await posting.leave()
+    return await posting.answer(201, posting.act())
+
+
+def slow(seconds: float) -> Fate:
+    """Accept at once and answer late."""
+
+    async def fate(posting: Posting) -> httpx.Response:
+        await posting.leave()
+        job = posting.act()
+        await anyio.sleep(seconds)
+        return await posting.answer(201, job)
+
+    return fate
+
+
+def unsent(error: type[httpx.TransportError]) -> Fate:
+    """Fail before a byte leaves."""
+
+    async def fate(_: Posting) -> httpx.Response:
+        raise error("never left")
+
+    return fate
+
+
+def lost(error: type[httpx.TransportError], *, acted: bool, after: float = 0.0) -> Fate:
+    """Break the connection once the request has left, whether the server acts on it or not."""
+
+    async def fate(posting: Posting) -> httpx.Response:
+        await posting.leave()
+        if acted:
+            posting.act()
+        await anyio.sleep(after)
+        raise error("gone")
+
+    return fate
+
+
+def status(code: int, *, acted: bool = False, content: Any = None, **headers: str) -> Fate:
+    """Answer with a status, whether the server acted or not."""
+
+    async def fate(posting: Posting) -> httpx.Response:
+        await posting.leave()
+        if acted:
+            posting.act()
+        return await posting.answer(code, content, **headers)
+
+    return fate
+
+
+def garbled(change: Callable[[dict[str, Any]], Any]) -> Fate:
+    """Accept, and garble the answer."""
+
+    async def fate(posting: Posting) -> httpx.Response:
+        await posting.leave()
+        return await posting.answer(201, change(posting.act()))
+
+    return fate
+
+
+class PayingPlatform(httpx.AsyncBaseTransport):
+    """Be UP42 as far as money goes; executions meet the fates given, in turn, and are accepted after that."""
+
+    def __init__(self, *fates: Fate, latency: float = 0.1, listed_after: float = 0.0) -> None:
+        self.fates = deque(fates)
+        self.latency = latency
+        self.listed_after = listed_after
+        self.prices: Callable[[dict[str, Any]], Any] = lambda _: 10
+        self.describe: Callable[[str], Any] = described
+        self.eula_accepted: Any = True
+        self.validation = httpx.Response(200)
+        self.jobs: list[dict[str, Any]] = []
+        self.posts = 0
+        self.asked: list[str] = []
+        self.list_fails = 0
+        self.queries: list[dict[str, list[str]]] = []
+        self._ids = itertools.count(1)
+
+    def now(self) -> dt.datetime:
+        return EPOCH + dt.timedelta(seconds=anyio.current_time())
+
+    def count(self, pattern: str) -> int:
+        """Return how many requests there were whose method and path match."""
+        return sum(re.fullmatch(pattern, one) is not None for one in self.asked)
+
+    @property
+    def job_ids(self) -> list[str]:
+        return [job["jobID"] for job in self.jobs]
+
+    def answer(self, code: int, content: Any = None, **headers: str) -> httpx.Response:
+        body = content if isinstance(content, bytes) else b"" if content is None else json.dumps(content).encode()
+        date = email.utils.format_datetime(self.now(), usegmt=True)
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.Response(code, headers={"date": date, **given}, content=body)
+
+    def make_job(self, request: httpx.Request, *, inputs: Any = None) -> dict[str, Any]:
+        found = _PROCESS.fullmatch(request.url.path)
+        assert found is not None
+        query = parse_qs(request.url.query.decode())
+        moment = self.now().isoformat().replace("+00:00", "Z")
+        job = {
+            "processID": found["id"],
+            "jobID": f"job-{next(self._ids)}",
+            "accountID": "account",
+            "workspaceID": query["workspaceId"][0],
+            "definition": {"inputs": inputs if inputs is not None else json.loads(request.content)["inputs"]},
+            "results": None,
+            "creditConsumption": None,
+            "status": "created",
+            "created": moment,
+            "updated": moment,
+            "started": None,
+            "finished": None,
+        }
+        self.jobs.append(job)
+        self.queries.append(query)
+        return job
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        path = request.url.raw_path.decode().partition("?")[0]
+        self.asked.append(f"{request.method} {path.partition('/v2/')[2] or path.rpartition('/')[2]}")
+        if path.endswith("/execution"):
+            fate = self.fates.popleft() if self.fates else accepted
+            return await fate(Posting(self, request))
+        await anyio.sleep(self.latency)
+        return self._free_of_charge(request, path)
+
+    def _free_of_charge(self, request: httpx.Request, path: str) -> httpx.Response:
+        facts = {
+            "token": {"access_token": "token", "expires_in": 300},
+            "userinfo": {"sub": WORKSPACE},
+            "the-eula": {"isAccepted": self.eula_accepted},
+            "other": {"isAccepted": self.eula_accepted},
+        }
+        if (name := path.rpartition("/")[2]) in facts:
+            return self.answer(200, facts[name])
+        if path == "/v2/processing/jobs":
+            return self._list(parse_qs(request.url.query.decode()))
+        found = _PROCESS.fullmatch(path)
+        assert found is not None, path
+        if found["step"] == "/validation":
+            return self.answer(self.validation.status_code, self.validation.content)
+        if found["step"] == "/cost":
+            price = self.prices(json.loads(request.content)["inputs"])
+            return self.answer(200, price if isinstance(price, dict | list | bytes) else priced(price))
+        content = self.describe(found["id"])
+        return self.answer(404) if content is None else self.answer(200, content)
+
+    def _list(self, query: dict[str, list[str]]) -> httpx.Response:
+        if self.list_fails:
+            self.list_fails -= 1
+            return self.answer(403)
+        horizon = (self.now() - dt.timedelta(seconds=self.listed_after)).isoformat()
+        assert query["sort"] == ["created,desc"]
+        jobs = [
+            job
+            for job in reversed(self.jobs)
+            if job["created"].replace("Z", "+00:00") <= horizon
+            and job["workspaceID"] in query.get("workspaceId", [job["workspaceID"]])
+            and job["processID"] in query.get("processId", [job["processID"]])
+        ]
+        return self.answer(200, {"jobs": jobs, "links": []})
+
+
+def described(process_id: str) -> dict[str, Any]:
+    """Describe a process with a EULA."""
+    parameters = [{"name": "price", "value": [{"credits": 1}]}, {"name": "eula-id", "value": ["the-eula"]}]
+    return {"id": process_id, "additionalParameters": {"parameters": parameters}}
+
+
+def priced(credits: float) -> dict[str, Any]:
+    return {"pricingStrategy": "area", "totalCredits": credits, "totalSize": 15.8, "unit": "SQ_KM"}
+
+
+def own_lanes(platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients that are given no transport of the user's send to the platform."""
+
+    def transport(*_: object) -> httpx.AsyncBaseTransport:
+        return platform
+
+    monkeypatch.setattr(_transport, "_httpx_transport", transport)
+
+
+def client_of(
+    platform: PayingPlatform,
+    monkeypatch: pytest.MonkeyPatch | None = None,
+    *,
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    retry: RetryPolicy | None = None,
+    workspace_id: str | None = "w",
+) -> Client:
+    """Make a client on a platform: on its own lanes if it may patch them in, else on the user's transport."""
+    if monkeypatch is not None:
+        own_lanes(platform, monkeypatch)
+    return Client(
+        "user",
+        "password",
+        workspace_id=workspace_id,
+        transport=None if monkeypatch else platform,
+        limits=limits or Limits(rate=1e6, burst=10**6),
+        timeouts=timeouts or Timeouts(),
+        retry=retry or RetryPolicy(),
+    )
+
+
+def titles(count: int) -> Iterable[str]:
+    return [f"title {number}" for number in range(count)]

@@ -1,0 +1,216 @@
+"""Executions over a real socket, where the sandbox counts what was bought."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+import anyio
+import pytest
+
+from up42_async import Client, _execution
+from up42_async._allowance import CostLimitExceeded
+from up42_async._batch import evaluate, execute
+from up42_async._config import Limits, RetryPolicy, Timeouts
+from up42_async._errors import ConnectionFailed
+from up42_async._execution import ExecutionUncertain
+from up42_async.processing_templates import DetectionChangeSimularity, DetectionTreesSpacept, Pansharpening
+from up42_async.sandbox import Sandbox, faults
+
+EXECUTION: Final = "/v2/processing/processes/[^/]+/execution"
+FAST: Final = Timeouts(read=0.3, attempt=2.0)
+
+ACTING: Final[dict[str, faults.Kind]] = {
+    "FIN": faults.LoseAnswer(),
+    "RST": faults.LoseAnswer(reset=True),
+    "hang": faults.Hang(acts=True),
+    "half a head": faults.RawAnswer(data=b"HTTP/1.1 201 Created\r\ncontent-", acts=True),
+    "garbage": faults.RawAnswer(acts=True),
+    "half a body": faults.Truncate(),
+    "half a chunked body": faults.Truncate(chunked=True),
+    **{f"{code}": faults.Status(code, acts=True) for code in (408, 409, 500, 502, 503, 504, 524, 542)},
+    "redirect": faults.Redirect("https://elsewhere.example/", acts=True),
+    "malformed redirect": faults.Redirect("http://[", acts=True),
+    "large headers": faults.LargeHeaders(),
+}
+NOT_ACTING: Final[dict[str, faults.Kind]] = {
+    "FIN": faults.DropConnection(),
+    "RST": faults.DropConnection(reset=True),
+    "hang": faults.Hang(acts=False),
+    "garbage": faults.RawAnswer(),
+    "503": faults.Status(503),
+    "redirect": faults.Redirect("https://elsewhere.example/"),
+    "deep JSON": faults.DeepJson(),
+}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for lost jobs after milliseconds; that it takes a minute in real life is tested in virtual time."""
+    monkeypatch.setattr(_execution, "LOOKS", (0.01, 0.02, 0.03))
+
+
+def client_of(sandbox: Sandbox, timeouts: Timeouts = FAST) -> Client:
+    return Client(
+        **sandbox.credentials,
+        endpoints=sandbox.endpoints,
+        workspace_id=sandbox.workspace_id,
+        timeouts=timeouts,
+        retry=RetryPolicy(first_wait=0.01),
+        limits=Limits(rate=1e5, burst=10**5),
+    )
+
+
+def item(sandbox: Sandbox, name: str = "one") -> str:
+    return f"{sandbox.endpoints.api}/v2/assets/stac/collections/c/items/{name}"
+
+
+def trees(sandbox: Sandbox, title: str = "t") -> DetectionTreesSpacept:
+    return DetectionTreesSpacept(title=title, item=item(sandbox, title))
+
+
+async def test_what_is_checked_priced_and_run_is_what_the_template_says(sandbox: Sandbox) -> None:
+    templates = [
+        trees(sandbox),
+        DetectionChangeSimularity("t", item(sandbox), item(sandbox, "two")),
+        Pansharpening("t", item(sandbox)),
+    ]
+    async with client_of(sandbox):
+        jobs = [await template.execute(budget_id="budget") for template in templates[:2]]
+        refused = await templates[2].evaluate()
+    assert [execution.job_id for execution in sandbox.executions] == [job.id for job in jobs]
+    for execution, template in zip(sandbox.executions, templates, strict=False):
+        assert (execution.inputs, execution.budget_id) == (template.inputs, "budget")
+        assert execution.price == template.cost.credits
+    assert refused.errors == set()
+
+
+async def test_validation_speaks_through_errors(sandbox: Sandbox) -> None:
+    sandbox.refuse_item("one", "No red band.")
+    sandbox.set_eula("detection-change-simularity", accepted=False)
+    async with client_of(sandbox):
+        unsuitable = await trees(sandbox, "one").evaluate()
+        unlicensed = await DetectionChangeSimularity("t", item(sandbox), item(sandbox, "two")).evaluate()
+        foreign = await DetectionTreesSpacept("t", "https://example.com/item").evaluate()
+    assert [(error.name, error.message) for error in unsuitable.errors] == [("UnsuitableItem", "No red band.")]
+    assert [error.name for error in unlicensed.errors] == ["EulaNotAccepted"]
+    assert [error.name for error in foreign.errors] == ["InvalidItem"]
+    assert sandbox.executions == ()
+
+
+@pytest.mark.parametrize("kind", ACTING.values(), ids=ACTING)
+async def test_an_answer_that_is_lost_is_paid_once_and_its_job_found(sandbox: Sandbox, kind: faults.Kind) -> None:
+    fault = sandbox.faults.add(kind, path=EXECUTION, times=1)
+    async with client_of(sandbox):
+        template = trees(sandbox)
+        job = await template.execute()
+    assert fault.hits == 1
+    assert [execution.job_id for execution in sandbox.executions] == [job.id]
+    assert sandbox.count("POST", EXECUTION) == 1
+    assert template.executions[0].recovered
+
+
+@pytest.mark.parametrize("kind", NOT_ACTING.values(), ids=NOT_ACTING)
+async def test_a_request_that_may_be_lost_is_not_sent_again(sandbox: Sandbox, kind: faults.Kind) -> None:
+    sandbox.faults.add(kind, path=EXECUTION, times=1)
+    async with client_of(sandbox):
+        with pytest.raises(ExecutionUncertain):
+            await trees(sandbox).execute()
+    assert (sandbox.count("POST", EXECUTION), sandbox.executions) == (1, ())
+
+
+async def test_a_server_that_is_away_gets_nothing(sandbox: Sandbox) -> None:
+    async with client_of(sandbox):
+        template = await trees(sandbox).evaluate()
+        sandbox.stop_listening()
+        with pytest.raises(ConnectionFailed):
+            await template.execute()
+        sandbox.start_listening()
+        assert (await template.execute()).id == sandbox.executions[0].job_id
+    assert len(sandbox.executions) == 1
+
+
+async def test_a_reset_before_anything_was_read_never_pays_twice(sandbox: Sandbox) -> None:
+    async with client_of(sandbox):
+        template = await trees(sandbox).evaluate()
+        sandbox.reset_next_connections(1)
+        try:
+            ids = [(await template.execute()).id]
+        except ExecutionUncertain:  # whether a byte had left depends on the moment of the reset
+            ids = []
+    assert [execution.job_id for execution in sandbox.executions] == ids
+
+
+async def test_three_identical_ones_whose_answers_are_lost_are_three_jobs(sandbox: Sandbox) -> None:
+    sandbox.faults.add(faults.LoseAnswer(), path=EXECUTION)
+    async with client_of(sandbox):
+        outcomes = await execute([trees(sandbox) for _ in range(3)])
+    assert {outcome.job.id for outcome in outcomes if outcome.job} == {one.job_id for one in sandbox.executions}
+    assert (len(sandbox.executions), sandbox.count("POST", EXECUTION)) == (3, 3)
+
+
+async def test_a_token_that_ends_in_mid_run_costs_nothing(sandbox: Sandbox) -> None:
+    async with client_of(sandbox):
+        template = await trees(sandbox).evaluate()
+        sandbox.expire_tokens()
+        await template.execute()
+    assert (len(sandbox.executions), sandbox.count("POST", EXECUTION)) == (1, 2)
+
+
+async def test_200_at_once_keep_to_the_limit(sandbox: Sandbox) -> None:
+    templates = [trees(sandbox, f"title-{number}") for number in range(200)]
+    async with client_of(sandbox):
+        await evaluate(templates)
+        everything = sum(template.cost.credits for template in templates)
+        outcomes = await execute(templates, max_credits=everything // 3)
+    spent = sum(execution.price for execution in sandbox.executions)
+    refused = [outcome for outcome in outcomes if isinstance(outcome.error, CostLimitExceeded)]
+    assert spent <= everything // 3
+    assert len(refused) + len(sandbox.executions) == 200
+    assert all(outcome.template.cost.credits > everything // 3 - spent for outcome in refused)
+    assert sandbox.balance.withheld <= everything // 3
+
+
+async def test_cancelled_while_it_is_sent_the_job_is_known(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    async with client_of(sandbox):
+        template = await trees(sandbox).evaluate()
+        sandbox.faults.add(faults.Delay(0.2), path=EXECUTION)
+        with anyio.move_on_after(0.1) as scope:
+            await template.execute()
+    assert scope.cancelled_caught
+    (execution,) = sandbox.executions
+    assert [one.job and one.job.id for one in template.executions] == [execution.job_id]
+    assert execution.job_id in caplog.text
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("times", [1, 2])
+async def test_cancelled_the_asyncio_way_the_job_is_known(sandbox: Sandbox, times: int) -> None:
+    async with client_of(sandbox):
+        template = await trees(sandbox).evaluate()
+        sandbox.faults.add(faults.Delay(0.2), path=EXECUTION)
+        task = asyncio.create_task(template.execute())
+        await asyncio.sleep(0.1)
+        for _ in range(times):
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert [one.job and one.job.id for one in template.executions] == [sandbox.executions[0].job_id]
+
+
+async def test_leaving_early_loses_no_job(sandbox: Sandbox) -> None:
+    sandbox.faults.add(faults.Delay(0.05), path=EXECUTION)
+    templates = [trees(sandbox, f"title-{number}") for number in range(100)]
+    async with client_of(sandbox):
+        await evaluate(templates)
+        async with execute(templates) as outcomes:
+            async for _ in outcomes:
+                break
+    known = sorted(outcome.job.id for outcome in outcomes.outcomes if outcome.job)
+    assert known == sorted(execution.job_id for execution in sandbox.executions)
+    assert 1 <= len(known) < 100

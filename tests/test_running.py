@@ -1,0 +1,184 @@
+"""Work on many things at once, and what becomes of it when its caller leaves, fails or is cancelled."""
+
+import asyncio
+import gc
+import warnings
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import anyio
+import pytest
+
+from up42_async._running import AT_ONCE, Running
+
+pytestmark = pytest.mark.virtual_time
+
+Work = Callable[[int], Awaitable[str]]
+
+
+class Sleepers(Running[int, str]):
+    """Do some work on numbers."""
+
+    def __init__(self, numbers: list[int], work: Work) -> None:
+        super().__init__(numbers, "sleep")
+        self._do = work
+        self.busy = self.most_busy = 0
+
+    async def _work_on(self, position: int, item: int) -> None:
+        self.busy += 1
+        self.most_busy = max(self.busy, self.most_busy)
+        try:
+            self._note(position, await self._do(item))
+        finally:
+            self.busy -= 1
+
+
+async def sleep(seconds: int) -> str:
+    await anyio.sleep(seconds)
+    return str(seconds)
+
+
+class Fatal(BaseException):
+    """What ends a program."""
+
+
+async def test_outcomes_come_as_they_are_known_and_are_listed_as_given() -> None:
+    async with Sleepers([3, 1, 2], sleep) as outcomes:
+        assert [outcome async for outcome in outcomes] == ["1", "2", "3"]
+    assert outcomes.outcomes == ["3", "1", "2"]
+    assert await Sleepers([3, 1, 2], sleep) == ["3", "1", "2"]
+
+
+async def test_only_so_many_are_worked_on_at_once() -> None:
+    handle = Sleepers([1] * (3 * AT_ONCE), sleep)
+    await handle
+    assert handle.most_busy == AT_ONCE
+    assert anyio.current_time() == pytest.approx(3)
+
+
+async def test_leaving_early_ends_all_work_and_keeps_what_is_known() -> None:
+    async with Sleepers([1, 2, 1000], sleep) as outcomes:
+        async for _ in outcomes:
+            break
+        await anyio.sleep(2)
+    assert outcomes.busy == 0
+    assert outcomes.outcomes == ["1", "2"]
+    assert [outcome async for outcome in outcomes] == ["2"]
+    assert anyio.current_time() == pytest.approx(3)
+
+
+async def test_the_callers_error_leaves_as_itself() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Sleepers([1000], sleep):
+            raise ZeroDivisionError
+
+
+async def test_the_works_error_leaves_as_itself_and_never_cancels_the_caller() -> None:
+    async def work(number: int) -> str:
+        await anyio.sleep(number)
+        raise KeyError(number)
+
+    async def wait_and_look() -> None:
+        async with Sleepers([1, 1, 1000], work) as outcomes:
+            await anyio.sleep(10)
+            assert outcomes.busy == 0
+            await anext(outcomes)
+
+    with pytest.raises(KeyError, match="1"):
+        await wait_and_look()
+
+
+async def test_what_ends_a_program_leaves_as_itself() -> None:
+    async def work(_: int) -> str:
+        raise Fatal
+
+    with pytest.raises(Fatal):
+        await Sleepers([1], work)
+
+
+async def test_several_that_end_a_program_leave_as_a_group() -> None:
+    async def work(_: int) -> str:
+        try:
+            await anyio.sleep(1)
+        finally:
+            raise Fatal
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await Sleepers([1, 1], work)
+    assert [type(error) for error in caught.value.exceptions] == [Fatal, Fatal]
+
+
+@pytest.mark.parametrize("awaited", [True, False], ids=["awaited", "block"])
+async def test_cancelling_the_caller_cancels_the_work(awaited: bool) -> None:
+    handle = Sleepers([1, 1000], sleep)
+    with anyio.move_on_after(5) as scope:
+        if awaited:
+            await handle
+        async with handle:
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert (handle.busy, handle.outcomes) == (0, ["1"])
+
+
+async def test_a_consumer_that_gives_up_waiting_can_come_back() -> None:
+    async with Sleepers([10, 20], sleep) as outcomes:
+        with anyio.move_on_after(1):
+            await anext(outcomes)
+        assert [outcome async for outcome in outcomes] == ["10", "20"]
+
+
+async def test_blocks_can_be_nested() -> None:
+    async with Sleepers([5], sleep) as outer, Sleepers([1], sleep) as inner:
+        assert await anext(inner) == "1"
+        assert await anext(outer) == "5"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_task_that_is_cancelled_the_asyncio_way_ends_clean(times: int) -> None:
+    handle = Sleepers([1, 1000], sleep)
+
+    async def run() -> None:
+        async with handle:
+            await asyncio.sleep(1000)
+
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(run())
+    await asyncio.sleep(5)
+    for _ in range(times):
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (handle.busy, handle.outcomes, asyncio.all_tasks()) == (0, ["1"], before)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_deadline_of_asyncio_around_the_block_is_a_timeout() -> None:
+    async def run() -> None:
+        async with asyncio.timeout(5), Sleepers([1000], sleep) as outcomes:
+            await anext(outcomes)
+
+    with pytest.raises(TimeoutError):
+        await run()
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+    await asyncio.sleep(1)
+
+
+async def test_an_async_generator_around_a_block_can_be_closed() -> None:
+    handle = Sleepers([1, 1000], sleep)
+
+    async def results() -> AsyncGenerator[str]:
+        async with handle as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    generator = results()
+    assert await anext(generator) == "1"
+    await generator.aclose()
+    assert handle.busy == 0
+
+
+async def test_a_handle_that_was_used_is_dropped_in_silence() -> None:
+    await Sleepers([1], sleep)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
