@@ -128,7 +128,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def lane() -> Lane:
-    return Lane(size=2, timeouts=Timeouts(), limits=Limits(), foreign=None)
+    return Lane(timeouts=Timeouts(), limits=Limits(), foreign=None)
 
 
 PROXIES = {

@@ -36,9 +36,6 @@ DEFAULT_TIMEOUTS = Timeouts()
 DEFAULT_RETRY = RetryPolicy()
 DEFAULT_LIMITS = Limits()
 
-AUTH_CONNECTIONS = 2
-_UNAUTHORIZED = 401
-
 
 class Companion(Protocol):
     """What a layer above keeps for one client, such as the schedule of its tracked jobs."""
@@ -119,12 +116,10 @@ class Client:
         self._closing = anyio.Event()
         self._gate = RateGate(limits, self._closing)
         self._slots = anyio.CapacityLimiter(limits.in_flight)
-        self._api_lane = Lane(size=limits.in_flight, timeouts=timeouts, limits=limits, foreign=transport)
-        self._spending_lane = Lane(
-            size=limits.in_flight, timeouts=timeouts, limits=limits, foreign=transport, keep=False
-        )
-        self._auth_lane = Lane(size=AUTH_CONNECTIONS, timeouts=timeouts, limits=limits, foreign=transport)
-        self._file_lane = Lane(size=limits.downloads, timeouts=timeouts, limits=limits, foreign=transport)
+        self._api_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
+        self._spending_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport, keep=False)
+        self._auth_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
+        self._file_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
         self.file_slots: Final = anyio.CapacityLimiter(limits.downloads)
         self._lanes = (self._api_lane, self._spending_lane, self._auth_lane, self._file_lane)
         self._auth = Auth(credentials, self._endpoints, self._auth_lane, retry, self._closing)

@@ -11,7 +11,7 @@ def now() -> float:
 
 
 def wall() -> float:
-    """Return the time of day, in seconds since 1970; it may jump, and unlike `now` it goes on while a machine sleeps."""
+    """Return the time of day, in seconds since 1970: it may jump, and unlike `now` goes on while a machine sleeps."""
     return time.time()
 
 

@@ -119,7 +119,7 @@ class Timeouts:
     write: float = attrs.field(default=30.0, validator=_positive)
     """Seconds until the server takes a piece of the request."""
     pool: float = attrs.field(default=5.0, validator=_positive)
-    """Seconds until a connection is free; one always is, so this only says how soon a broken pool is noticed."""
+    """Seconds until a connection is free in a transport of your own; ours has one for each request."""
     attempt: float = attrs.field(default=60.0, validator=_positive)
     """Seconds for one attempt in all, however slowly the answer trickles in (downloads of files are exempt)."""
     answer: float = attrs.field(default=5.0, validator=_positive)

@@ -25,7 +25,7 @@ from up42_async._vocabulary import (
     SortingField,
     ValidationError,
 )
-from up42_async._wire import Request, timestamp
+from up42_async._wire import Request, in_utc
 
 if TYPE_CHECKING:
     import pystac
@@ -43,6 +43,10 @@ _SORTED_BY: Final = {
     JobSorting.created.name: attrgetter("created"),
     JobSorting.credits.name: attrgetter("credits"),
 }
+_id_of: Final[Callable[["Job"], str]] = attrgetter("id")
+_NOTHING: Final[Mapping[str, Any]] = {}
+_TEXT_OR_NONE: Final = (str, type(None))
+_PARSED: Final = dt.datetime.fromisoformat
 _MOST_CREDITS: Final = 10**15
 
 
@@ -408,27 +412,7 @@ def read_job(metadata: Any, request: Request | None, client: Client | None) -> J
         UnexpectedResponse: Something that every job has is missing or makes no sense.
     """
     try:
-        results = metadata.get("results") or {}
-        errors = results.get("errors")
-        consumption = metadata.get("creditConsumption") or {}
-        word = metadata["status"]
-        started, finished = metadata.get("started"), metadata.get("finished")
-        return Job(
-            _text(metadata["processID"]),
-            _text(metadata["jobID"]),
-            _text(metadata["accountID"]),
-            _optional_text(metadata.get("workspaceID")),
-            _object(metadata["definition"]),
-            _STATUSES.get(word) or JobStatus(word),
-            timestamp(metadata["created"]),
-            timestamp(metadata["updated"]),
-            _optional_text(results.get("collection")),
-            [_error(error) for error in errors] if errors else None,
-            _credits(consumption.get("credits")),
-            timestamp(started) if started else None,
-            timestamp(finished) if finished else None,
-            client,
-        )
+        return _read(metadata, client)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         id_ = metadata.get("jobID") if isinstance(metadata, dict) else None
@@ -436,40 +420,48 @@ def read_job(metadata: Any, request: Request | None, client: Client | None) -> J
         raise UnexpectedResponse(message, request=str(request or "")) from None
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        message = f"{value!r} is not a string"
-        raise TypeError(message)
-    return value
-
-
-def _optional_text(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        message = f"{value!r:.80} is not a JSON object"
-        raise TypeError(message)
-    return value
+def _read(metadata: Any, client: Client | None) -> Job:
+    """Make a job; a list has thousands of them, so what is as usual is taken without a call to anything of ours."""
+    results, consumption = metadata.get("results") or _NOTHING, metadata.get("creditConsumption") or _NOTHING
+    word, errors, charged = metadata["status"], results.get("errors"), consumption.get("credits")
+    started, finished = metadata.get("started"), metadata.get("finished")
+    job = Job(
+        metadata["processID"],
+        metadata["jobID"],
+        metadata["accountID"],
+        metadata.get("workspaceID"),
+        metadata["definition"],
+        _STATUSES.get(word) or JobStatus(word),
+        _PARSED(metadata["created"]),
+        _PARSED(metadata["updated"]),
+        results.get("collection"),
+        [_error(error) for error in errors] if errors else None,
+        charged if charged is None or (type(charged) is int and 0 <= charged < _MOST_CREDITS) else _credits(charged),
+        _PARSED(started) if started else None,
+        _PARSED(finished) if finished else None,
+        client,
+    )
+    if not (type(job.process_id) is type(job.id) is type(job.account_id) is str and type(job.definition) is dict):
+        raise TypeError("an id is no string, or the definition is no object")
+    if type(job.workspace_id) not in _TEXT_OR_NONE or type(job.collection_url) not in _TEXT_OR_NONE:
+        raise TypeError("the workspace or the URL of the results is no string")
+    if not (job.created.tzinfo is job.updated.tzinfo is dt.UTC):
+        job.created, job.updated = in_utc(job.created), in_utc(job.updated)
+    if not ((job.started or job.created).tzinfo is (job.finished or job.created).tzinfo is dt.UTC):
+        job.started, job.finished = job.started and in_utc(job.started), job.finished and in_utc(job.finished)
+    return job
 
 
 def _error(error: Any) -> ValidationError:
     return ValidationError(message=str(error.get("message") or ""), name=str(error.get("name") or ""))
 
 
-def _credits(value: Any) -> int | None:
+def _credits(value: Any) -> int:
     """Read a number of credits: they are money, so nothing but a whole number will do."""
-    if value is None or (type(value) is int and 0 <= value < _MOST_CREDITS):
-        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_CREDITS or value % 1:
         message = f"{value!r} is not a number of credits"
         raise ValueError(message)
     return int(value)
-
-
-def _id_of(job: Job) -> str:
-    return job.id
 
 
 def _sorter(field: SortingField) -> Callable[[list[Job]], list[Job]]:
@@ -486,10 +478,7 @@ def _sorter(field: SortingField) -> Callable[[list[Job]], list[Job]]:
 
 
 def _reader(client: Client) -> _job_lists.Read[Job]:
-    def read(metadata: Any, request: Request) -> Job:
-        return read_job(metadata, request, client)
-
-    return read
+    return partial(read_job, client=client)
 
 
 class Schedule(Tracker[Job]):

@@ -1,22 +1,27 @@
 """Read all that has come over TLS at once, instead of one record of 16 KiB for each turn of the event loop.
 
-For a large file that is a third less work. Everything else is httpcore's own, on either loop.
+For a large file that is a third less work. Everything else is httpcore's own, on either loop. These classes fit its
+interface without being derived from it, since importing httpcore takes long (it imports trio), and httpx does so only
+when it is used.
 """
 
 import ssl
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import httpcore
+import anyio
+
+if TYPE_CHECKING:
+    import httpcore
 
 _RECORD: Final = 2**14
 """Bytes in a TLS record at the most."""
 
 
-class DrainingBackend(httpcore.AsyncNetworkBackend):
+class DrainingBackend:
     """Opens connections as another backend does, and has them drained."""
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+    def __init__(self, backend: "httpcore.AsyncNetworkBackend") -> None:
         """Open nothing yet.
 
         Args:
@@ -31,7 +36,7 @@ class DrainingBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> "DrainingStream":
         """Open a connection."""
         stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
         return DrainingStream(stream)
@@ -41,10 +46,10 @@ class DrainingBackend(httpcore.AsyncNetworkBackend):
         await self._backend.sleep(seconds)
 
 
-class DrainingStream(httpcore.AsyncNetworkStream):
+class DrainingStream:
     """A connection that hands over everything that has been received."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, stream: "httpcore.AsyncNetworkStream") -> None:
         """Read nothing yet.
 
         Args:
@@ -53,7 +58,7 @@ class DrainingStream(httpcore.AsyncNetworkStream):
         self._stream = stream
         self._tls: ssl.SSLObject | None = stream.get_extra_info("ssl_object")
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's interface
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - the same
         """Wait for something, and return it with what has come behind it."""
         first = await self._stream.read(max_bytes, timeout)
         return first if self._tls is None or not first else b"".join([first, *_records(self._tls)])
@@ -71,9 +76,17 @@ class DrainingStream(httpcore.AsyncNetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
-    ) -> httpcore.AsyncNetworkStream:
-        """Begin to encrypt."""
-        return DrainingStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+    ) -> "DrainingStream":
+        """Begin to encrypt.
+
+        A connection that is cancelled meanwhile is closed, which httpcore leaves to the garbage collector.
+        """
+        try:
+            return DrainingStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+            raise
 
     def get_extra_info(self, info: str) -> Any:
         """Return what the connection knows of itself."""
@@ -81,7 +94,7 @@ class DrainingStream(httpcore.AsyncNetworkStream):
 
 
 def _records(tls: ssl.SSLObject) -> list[bytes]:
-    """Return the records that have been received already; what is wrong with the next one shows when it is waited for."""
+    """Return the records that have come already; what is wrong with the next one shows when it is waited for."""
     records: list[bytes] = []
     try:
         while record := tls.read(_RECORD):

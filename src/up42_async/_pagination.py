@@ -1,7 +1,7 @@
 """Walk through pages: an iterator class that asks inside `__anext__`, with nothing under way between two items."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Final, Generic, Self, TypeVar
 
 import anyio
@@ -92,7 +92,7 @@ class Pager(Generic[T]):
         self._without_limit = None
         self._seen_pages.add(_mark(self._next))
         self._empty_pages = 0 if page.items else self._empty_pages + 1
-        self._items.extend(item for item in page.items if self._is_new(item))
+        self._items.extend(self._new(page.items))
         self._next = page.next
 
     async def _ask(self, request: Request) -> Any:
@@ -106,13 +106,14 @@ class Pager(Generic[T]):
         self.refused_limit = True
         return await self._client.call(self._next)
 
-    def _is_new(self, item: T) -> bool:
-        """Return whether an item comes for the first time; 64-bit hashes keep the memory of a long list small."""
-        mark = hash(self._key(item))
-        if mark in self._seen_items:
-            return False
-        self._seen_items.add(mark)
-        return True
+    def _new(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items that come for the first time; 64-bit hashes keep the memory of a long list small."""
+        key, seen = self._key, self._seen_items
+        for item in items:
+            mark = hash(key(item))
+            if mark not in seen:
+                seen.add(mark)
+                yield item
 
     def _check_progress(self, request: Request) -> None:
         """Refuse to go on in a list that has no end.

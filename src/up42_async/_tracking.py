@@ -325,17 +325,17 @@ class Tracker(Generic[T]):
         return self._grid_from + spacing * round((moment - self._grid_from) / spacing)
 
     async def attend(self, watcher: Watcher[T], news: dict[str, None]) -> None:
-        """Lead if nobody does, else wait for news or for the lead.
+        """Wait for news or for the lead, and lead if nobody else does.
 
         Raises:
             RuntimeError: The client is closed.
         """
         self._join(watcher)
         try:
-            if self._leader is None:
-                await self._lead(watcher, news)
-            else:
+            if self._leader is not watcher:
                 await watcher.roused.wait()
+            if self._leader is watcher:
+                await self._lead(watcher, news)
             self._check_open()
         finally:
             watcher.roused = anyio.Event()
@@ -352,18 +352,20 @@ class Tracker(Generic[T]):
         if not self._waiting and watcher.is_new:
             self._grid_from = _clock.now()
         self._waiting[watcher] = None
+        if self._leader is None:
+            self._leader = watcher
         if watcher.due < self._sleeping_until:
             self._wake.set()
 
     def _leave(self, watcher: Watcher[T]) -> None:
+        """Go, and hand the lead to whoever has waited longest: a newcomer that goes again and again could starve it."""
         del self._waiting[watcher]
         if self._leader is watcher:
-            self._leader = None
-        if self._leader is None and self._waiting:
-            next(iter(self._waiting)).roused.set()
+            self._leader = next(iter(self._waiting), None)
+            if self._leader is not None:
+                self._leader.roused.set()
 
     async def _lead(self, watcher: Watcher[T], news: dict[str, None]) -> None:
-        self._leader = watcher
         while not (news or watcher.is_over or self._closed):
             await self._sleep_until(min(waiting.due for waiting in self._waiting))
             await self._ask_for_all_due()
@@ -405,26 +407,29 @@ class Tracker(Generic[T]):
         except Exception as error:  # noqa: BLE001 - raised again by the caller, outside the task group
             errors.append(error)
             return
+        heard = False
         for id_ in ids:
             for watcher, watch in due.pop(id_):
                 watcher.answer(watch, answers[id_], asked_at)
-                self._note_silence(watch)
-        self._report_silence()
+                heard |= self._hear(watch)
+        self._report_silence(heard=heard)
 
-    def _note_silence(self, watch: Watch[T]) -> None:
+    def _hear(self, watch: Watch[T]) -> bool:
+        """Note, and return, whether UP42 said something about a watch."""
         if watch.unanswered and watch.reason is None:
             self._unanswered.add(watch)
-        elif self._unanswered:
+        elif self._silent_since is not None:
             self._unanswered.discard(watch)
+        return not watch.unanswered
 
-    def _report_silence(self) -> None:
-        """Report an outage once when it begins, and once when it ends: all have an answer again, or have gone."""
+    def _report_silence(self, *, heard: bool) -> None:
+        """Report an outage once when it begins, and once when it ends: when nobody lacks an answer any more."""
         now = _clock.now()
         if self._unanswered and self._silent_since is None:
             self._silent_since = now
             problem = next(iter(self._unanswered)).problem
             logger.warning("UP42 does not say how jobs are doing (%s); waiting goes on", problem)
-        elif not self._unanswered and self._silent_since is not None:
+        elif heard and not self._unanswered and self._silent_since is not None:
             logger.warning("UP42 says again how jobs are doing, after %.0f s", now - self._silent_since)
             self._silent_since = None
 

@@ -1,22 +1,21 @@
 """Send bytes and read them: the only module that does, and the one place where httpx's errors become ours.
 
-httpx's pool loses a connection for ever when a request is cancelled at the wrong moment. Three things keep it whole:
-no more requests are let in than it has connections (the limiter in `_client`), every exchange runs in a task group of
-its own, so that `task.cancel()` reaches httpx as anyio's kind of cancellation, and a pool that times out all the same
-is swapped for a new one.
+httpx's pool loses a connection for ever when a request is cancelled at the wrong moment, and with 20 requests at once
+it takes three times the CPU for each. So its transports are used with room for one connection each, one for every
+request that the limiters of the client let in; one whose exchange did not end well is closed. Every exchange runs in a
+task group of its own, so that `task.cancel()` reaches httpx as anyio's kind of cancellation, which it can stand.
 
-httpx's transports are used without its client: that follows redirects, keeps cookies and logs whole URLs, none of which
-is wanted.
+They are used without httpx's client: that follows redirects, keeps cookies and logs whole URLs, none of which is
+wanted.
 """
 
 import contextlib
 import functools
-import logging
 import math
 import os
 import ssl
 import urllib.request
-import zlib
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -27,6 +26,7 @@ import attrs
 import httpx
 
 from up42_async import _clock
+from up42_async._bodies import Gunzip, Plain, Unreadable
 from up42_async._config import Limits, Timeouts
 from up42_async._errors import (
     ConnectionFailed,
@@ -36,9 +36,8 @@ from up42_async._errors import (
     SettingsUnusable,
     UnexpectedResponse,
 )
+from up42_async._network import DrainingBackend
 from up42_async._wire import Receipt, Reply
-
-logger = logging.getLogger("up42_async")
 
 KEEPALIVE_EXPIRY: Final = 5.0
 """Seconds an idle connection is kept; above a server's own limit, requests would meet connections that just closed."""
@@ -52,10 +51,8 @@ BATCH: Final = 2**20
 BATCH_TIME: Final = 1.0
 """Seconds after which what came of a file is handed over, however little it is."""
 
-_PIECE: Final = 2**20
 _PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 _CERTIFICATE_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
-_GZIP: Final = 31
 _BEFORE_SENDING: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _REFUSED_BY_US: Final = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)
 _PATIENCE: Final[Mapping[type[Exception], str]] = {
@@ -86,70 +83,93 @@ class Sink(Protocol):
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
         """Look at the head of the answer; return whether the body is wanted. Header names are in lower case."""
+        raise NotImplementedError
 
     async def write(self, chunks: list[bytes]) -> bool:
         """Take a batch of the body; return whether more is wanted."""
+        raise NotImplementedError
 
 
-class Pool:
-    """Connections of one kind, one httpx transport for each proxy that is in use."""
+@attrs.define(eq=False)
+class Connection:
+    """An httpx transport with room for one connection, and what it leads to."""
 
-    def __init__(self, size: int, *, keep: bool, foreign: httpx.AsyncBaseTransport | None) -> None:
-        """Make an empty pool; the connections come with the requests."""
-        self.in_flight = 0
-        self.retired = False
-        self._limits = httpx.Limits(
-            max_connections=size, max_keepalive_connections=size if keep else 0, keepalive_expiry=KEEPALIVE_EXPIRY
-        )
-        self._foreign = foreign
-        self._transports: dict[str | None, httpx.AsyncBaseTransport] = {}
-        self._routes: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}
-
-    def transport(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        """Return what sends to a URL: the user's own transport, or ours through the proxy of the environment."""
-        if self._foreign is not None:
-            return self._foreign
-        route = (url.scheme, url.host)
-        if route not in self._routes:
-            proxy = _proxy_for(url)
-            if proxy not in self._transports:
-                self._transports[proxy] = _httpx_transport(self._limits, proxy)
-            self._routes[route] = self._transports[proxy]
-        return self._routes[route]
-
-    async def aclose(self) -> None:
-        """Close the connections; a user's own transport is the user's to close."""
-        for transport in self._transports.values():
-            await _close(transport)
+    transport: httpx.AsyncBaseTransport
+    route: tuple[str, str, int | None]
+    idle_since: float = 0.0
 
 
-class Lane:
-    """Requests of one kind on a pool of their own: exchanges begin and end here, and the pool is repaired here."""
+class Connections:
+    """Connections of one kind, each for one exchange at a time, so that nobody ever queues inside httpx."""
 
-    def __init__(
-        self,
-        *,
-        size: int,
-        timeouts: Timeouts,
-        limits: Limits,
-        foreign: httpx.AsyncBaseTransport | None,
-        keep: bool = True,
-    ) -> None:
+    def __init__(self, *, keep: bool, foreign: httpx.AsyncBaseTransport | None) -> None:
         """Open nothing yet.
 
         Args:
-            size: Connections at the most.
+            keep: Whether a connection serves more than one exchange.
+            foreign: A transport of the user's, which is used for all of them and is the user's to close.
+        """
+        self._keep = keep
+        self._foreign = foreign
+        self._idle: deque[Connection] = deque()
+        self._lent = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be some that nobody has closed yet."""
+        return bool(self._idle or self._lent)
+
+    def take(self, url: httpx.URL) -> Connection:
+        """Lend a connection: the one that was used last, since the server has least likely closed it, or a new one.
+
+        Raises:
+            SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
+        """
+        route = (url.scheme, url.host, url.port)
+        connection = next((one for one in reversed(self._idle) if one.route == route), None)
+        if connection is None:
+            connection = Connection(self._foreign or _httpx_transport(_proxy_for(url), keep=self._keep), route)
+        else:
+            self._idle.remove(connection)
+        self._lent += 1
+        return connection
+
+    async def give_back(self, connection: Connection, *, well: bool) -> None:
+        """Keep a connection for the next exchange, or close it when this one did not end well."""
+        self._lent -= 1
+        if self._foreign is not None:
+            return
+        if well and self._keep:
+            connection.idle_since = _clock.now()
+            self._idle.append(connection)
+            await self.close_idle(connection.idle_since - KEEPALIVE_EXPIRY)
+        else:
+            await _close(connection.transport)
+
+    async def close_idle(self, since: float) -> None:
+        """Close what has been idle since some moment, or longer."""
+        while self._idle and self._idle[0].idle_since <= since:
+            await _close(self._idle.popleft().transport)
+
+
+class Lane:
+    """Requests of one kind on connections of their own: exchanges begin and end here."""
+
+    def __init__(
+        self, *, timeouts: Timeouts, limits: Limits, foreign: httpx.AsyncBaseTransport | None, keep: bool = True
+    ) -> None:
+        """Open nothing yet; there are as many connections as exchanges at once, which is for the caller to limit.
+
+        Args:
             timeouts: How long an exchange may take.
             limits: How large an answer may be.
             foreign: A transport of the user's, instead of ours.
             keep: Whether connections serve more than one request. The server cannot have closed a fresh one meanwhile.
         """
-        self._size = size
-        self._keep = keep
         self._timeouts = timeouts
         self._body_limit = limits.body
-        self._foreign = foreign
-        self._pool: Pool | None = None
+        self._connections = Connections(keep=keep, foreign=foreign)
+        self._traced = foreign is None
         self._scopes: set[anyio.CancelScope] = set()
         self._closed = False
         self._ended: anyio.Event | None = None
@@ -157,7 +177,7 @@ class Lane:
     @property
     def is_open(self) -> bool:
         """Whether there may be connections that nobody has closed yet."""
-        return self._pool is not None
+        return self._connections.is_open
 
     async def send(self, message: Message) -> Reply:
         """Send a request and read the whole answer.
@@ -168,11 +188,7 @@ class Lane:
             SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
             RuntimeError: The client was closed.
         """
-        exchange = await self._exchange(message)
-        if exchange.pool_timed_out and exchange.pool.retired:
-            # nothing of it has left, so even an execution may go out on the new pool
-            exchange = await self._exchange(message)
-        return exchange.result()
+        return await self._exchange(message, None)
 
     async def fetch(self, message: Message, sink: Sink) -> Reply:
         """Send a request and hand the answer to a sink while it comes, however long that takes.
@@ -189,66 +205,41 @@ class Lane:
             SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
             RuntimeError: The client was closed.
         """
-        return (await self._exchange(message, sink)).result()
+        return await self._exchange(message, sink)
 
     async def aclose(self) -> None:
-        """End what is under way, and close the connections; whoever ends the last exchange of a pool closes it."""
+        """End what is under way, and close the connections; each exchange closes its own."""
         self._closed = True
         for scope in self._scopes:
             scope.cancel()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await self._retire(pool)
+        await self._connections.close_idle(math.inf)
         if self._scopes:
             self._ended = anyio.Event()
             with anyio.move_on_after(CLOSING_TIME + self._timeouts.answer, shield=True):
                 await self._ended.wait()
 
-    async def _exchange(self, message: Message, sink: Sink | None = None) -> "Exchange":
-        pool = self._enter()
-        exchange = Exchange(message, pool, self._timeouts, self._body_limit, sink, traced=self._foreign is None)
+    async def _exchange(self, message: Message, sink: Sink | None) -> Reply:
+        if self._closed:
+            raise RuntimeError(_CLOSED)
+        exchange = Exchange(message, self._connections, self._timeouts, self._body_limit, sink, traced=self._traced)
         group = anyio.create_task_group()
         try:
             async with group:
-                self._scopes.add(group.cancel_scope)
+                self._scopes.add(group.cancel_scope)  # on trio there is none before
                 group.start_soon(exchange.run)
                 if message.receipt is not None:
                     group.start_soon(exchange.hurry_when_cancelled)
-            if exchange.pool_timed_out:
-                self._swap(pool)
         finally:
-            await self._leave(pool, group.cancel_scope)
-        return exchange
+            self._scopes.discard(group.cancel_scope)
+            if self._closed:
+                await self._after_closing()
+        return exchange.result()
 
-    def _enter(self) -> Pool:
-        if self._closed:
-            raise RuntimeError(_CLOSED)
-        if self._pool is None:
-            self._pool = Pool(self._size, keep=self._keep, foreign=self._foreign)
-        self._pool.in_flight += 1
-        return self._pool
-
-    async def _leave(self, pool: Pool, scope: anyio.CancelScope) -> None:
-        pool.in_flight -= 1
-        try:
-            if pool.retired:
-                await self._retire(pool)
-        finally:
-            self._scopes.discard(scope)
-            if self._ended is not None and not self._scopes:
-                self._ended.set()
-
-    def _swap(self, pool: Pool) -> None:
-        """Give up a pool that finds no connection although no more requests are under way than it has connections."""
-        if self._pool is pool and pool.in_flight <= self._size and self._foreign is None:
-            logger.warning("the connection pool lost connections and is replaced; requests under way are not disturbed")
-            pool.retired = True
-            self._pool = None
-
-    async def _retire(self, pool: Pool) -> None:
-        pool.retired = True
-        if not pool.in_flight:
-            await pool.aclose()
+    async def _after_closing(self) -> None:
+        """Close what was given back meanwhile, and tell `aclose` when nobody is left."""
+        await self._connections.close_idle(math.inf)
+        if self._ended is not None and not self._scopes:
+            self._ended.set()
 
 
 class Exchange:
@@ -257,7 +248,7 @@ class Exchange:
     def __init__(
         self,
         message: Message,
-        pool: Pool,
+        connections: Connections,
         timeouts: Timeouts,
         body_limit: int,
         sink: Sink | None = None,
@@ -265,9 +256,8 @@ class Exchange:
         traced: bool,
     ) -> None:
         """Prepare; nothing is sent yet."""
-        self.pool = pool
-        self.pool_timed_out = False
         self._message = message
+        self._connections = connections
         self._timeouts = timeouts
         self._body_limit = body_limit
         self._sink = sink
@@ -313,15 +303,23 @@ class Exchange:
         if receipt is not None:
             await anyio.lowlevel.checkpoint_if_cancelled()
             self._open_receipt(receipt)
-        response = await self.pool.transport(request.url).handle_async_request(request)
-        try:
-            body = await self._take(response)
-        finally:
-            await _close(response.stream)
-        reply = Reply(status=response.status_code, headers=dict(response.headers.items()), body=body)
+        reply = await self._on_a_connection(request)
         if receipt is not None:
             receipt.reply = reply
         return reply
+
+    async def _on_a_connection(self, request: httpx.Request) -> Reply:
+        connection, well = self._connections.take(request.url), False
+        try:
+            response = await connection.transport.handle_async_request(request)
+            try:
+                body = await self._take(response)
+            finally:
+                await _close(response.stream)
+            well = True
+        finally:
+            await self._connections.give_back(connection, well=well)
+        return Reply(status=response.status_code, headers=dict(response.headers.items()), body=body)
 
     def _request(self) -> httpx.Request:
         message = self._message
@@ -364,7 +362,6 @@ class Exchange:
         """Turn whatever a transport raised into one of our errors, without the URL and headers it may hold."""
         if isinstance(error, RequestFailed | SettingsUnusable):
             return error
-        self.pool_timed_out = isinstance(error, httpx.PoolTimeout)
         reason, label = self._reason(error), self._message.label
         failure: RequestFailed
         if self._certainly_unsent(error):
@@ -432,27 +429,27 @@ async def _read(response: httpx.Response, limit: int, label: str) -> bytes:
     if encoding not in {"", "identity", "gzip"}:
         message = f"status {response.status_code} with a body in an encoding that was not asked for ({encoding[:40]!r})"
         raise UnexpectedResponse(message, request=label)
-    body = _Gunzip(limit) if encoding == "gzip" else _Plain(limit)
+    body = Gunzip(limit) if encoding == "gzip" else Plain(limit)
     try:
         await _feed(body, _stream(response))
         return body.finish()
-    except _Unreadable as error:
+    except Unreadable as error:
         message = f"status {response.status_code} with {error}"
         raise UnexpectedResponse(message, request=label, transient=error.transient) from None
 
 
-async def _feed(body: "_Plain", stream: httpx.AsyncByteStream) -> None:
+async def _feed(body: Plain, stream: httpx.AsyncByteStream) -> None:
     """Read a stream to its end, or until the body has had enough.
 
     The loop is then ended by cancellation instead of being left: httpx nests generators, which only end, and in the
     right order, when the innermost one does.
     """
-    problem: _Unreadable | None = None
+    problem: Unreadable | None = None
     with anyio.CancelScope() as scope:
         async for chunk in stream:
             try:
                 body.feed(chunk)
-            except _Unreadable as error:
+            except Unreadable as error:
                 problem = error
                 scope.cancel()
     if problem is not None:
@@ -460,7 +457,10 @@ async def _feed(body: "_Plain", stream: httpx.AsyncByteStream) -> None:
 
 
 async def _pour(stream: httpx.AsyncByteStream, sink: Sink) -> None:
-    """Hand a stream to a sink in batches, to its end or until the sink has had enough; what came of it if it breaks."""
+    """Hand a stream to a sink in batches, to its end or until the sink has had enough; also what came before it broke.
+
+    Cancellation must reach the stream, as in `_feed`, so it never ends the handing over.
+    """
     batch: list[bytes] = []
     size, due = 0, _clock.now() + BATCH_TIME
     with anyio.CancelScope() as scope:
@@ -469,14 +469,21 @@ async def _pour(stream: httpx.AsyncByteStream, sink: Sink) -> None:
                 batch.append(chunk)
                 size += len(chunk)
                 if size >= BATCH or _clock.now() >= due:
-                    if not await sink.write(batch):
-                        scope.cancel()  # as in `_feed`
+                    if not await _hand_over(batch, sink):
+                        scope.cancel()
                     batch, size, due = [], 0, _clock.now() + BATCH_TIME
         except Exception:
-            await sink.write(batch)
+            await _hand_over(batch, sink)
             raise
-    if batch and not scope.cancel_called:
-        await sink.write(batch)
+    if not scope.cancel_called:
+        await _hand_over(batch, sink)
+
+
+async def _hand_over(batch: list[bytes], sink: Sink) -> bool:
+    more = True
+    with anyio.CancelScope(shield=True):
+        more = not batch or await sink.write(batch)
+    return more  # noqa: RET504 - type checkers know that a scope may swallow what is raised inside it
 
 
 def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
@@ -485,61 +492,6 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
         message = f"the transport answered with a {type(stream).__name__}, which cannot be read asynchronously"
         raise TypeError(message)
     return stream
-
-
-class _Unreadable(Exception):
-    """A body that is not read any further; a signal inside this module, never seen outside."""
-
-    def __init__(self, what: str, *, transient: bool) -> None:
-        super().__init__(what)
-        self.transient = transient
-
-
-class _Plain:
-    """A body as it comes."""
-
-    def __init__(self, limit: int) -> None:
-        self._body = bytearray()
-        self._limit = limit
-
-    def feed(self, chunk: bytes) -> None:
-        """Take a piece of the answer."""
-        if len(self._body) + len(chunk) > self._limit:
-            what = f"a body of more than {self._limit} bytes"
-            raise _Unreadable(what, transient=False)
-        self._body += chunk
-
-    def finish(self) -> bytes:
-        """Return the whole body."""
-        return bytes(self._body)
-
-
-class _Gunzip(_Plain):
-    """A gzip body, inflated piece by piece and never beyond the limit."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self._inflate = zlib.decompressobj(_GZIP)
-
-    def feed(self, chunk: bytes) -> None:
-        """Take a piece of the packed answer."""
-        try:
-            while chunk:
-                super().feed(self._inflate.decompress(chunk, _PIECE))
-                chunk = self._inflate.unconsumed_tail
-        except zlib.error:
-            raise self._broken() from None
-        if self._inflate.unused_data:
-            raise self._broken()
-
-    def finish(self) -> bytes:
-        """Return the whole body, if it is whole."""
-        if not self._inflate.eof:
-            raise self._broken()
-        return super().finish()
-
-    def _broken(self) -> _Unreadable:
-        return _Unreadable("a broken gzip body", transient=True)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -567,9 +519,10 @@ def _proxy_for(url: httpx.URL) -> str | None:
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
-def _httpx_transport(limits: httpx.Limits, proxy: str | None) -> httpx.AsyncBaseTransport:
+def _httpx_transport(proxy: str | None, *, keep: bool) -> httpx.AsyncBaseTransport:
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=int(keep), keepalive_expiry=KEEPALIVE_EXPIRY)
     try:
-        return httpx.AsyncHTTPTransport(
+        transport = httpx.AsyncHTTPTransport(
             verify=_shared_ssl_context(*_certificate_settings()), limits=limits, proxy=proxy
         )
     except (ValueError, httpx.InvalidURL, ImportError):
@@ -577,6 +530,10 @@ def _httpx_transport(limits: httpx.Limits, proxy: str | None) -> httpx.AsyncBase
         source = " or ".join(names) or "the system settings"
         message = f"the proxy in {source} cannot be used; give http://host:port or unset it"
         raise SettingsUnusable(message) from None
+    # httpcore takes a backend of ours by its public interface, but httpx does not hand one on
+    pool: Any = transport._pool  # noqa: SLF001 - see above
+    pool._network_backend = DrainingBackend(pool._network_backend)  # noqa: SLF001 - see above
+    return transport
 
 
 def _certificate_settings() -> tuple[str | None, str | None]:

@@ -1,0 +1,295 @@
+"""Serve HTTP byte by byte, so that a test decides what goes wrong, and when.
+
+    async with serve(reset_after_request, answer({"id": 1})) as server: ...
+
+Each connection, and each further request on it, takes the next act; the last one stays for all that come after. An act
+reads what it wants of the request and writes what it wants.
+"""
+
+import contextlib
+import gzip
+import json
+import socket
+import ssl
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import attrs
+from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.streams.tls import TLSListener
+
+from up42_async._client import Client
+from up42_async._config import Endpoints, Limits
+from up42_async._transport import Lane
+
+UNTRUSTED = Path(__file__).with_name("untrusted.pem")
+"""A certificate for 127.0.0.1 and its key, signed by nobody."""
+
+GONE = (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead, anyio.ClosedResourceError, OSError)
+
+
+@attrs.frozen
+class Seen:
+    """A request as the server read it."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@attrs.define
+class Connection:
+    """One connection of a client, as an act sees it."""
+
+    server: "RawServer"
+    stream: anyio.abc.ByteStream
+    _reader: BufferedByteReceiveStream = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reader = BufferedByteReceiveStream(self.stream)
+
+    async def read(self) -> Seen:
+        """Read a whole request and note it in the server's `requests`."""
+        head = (await self._reader.receive_until(b"\r\n\r\n", 2**17)).decode("latin-1")
+        first, *lines = head.split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        seen = Seen(
+            method, target, headers, await self._reader.receive_exactly(int(headers.get("content-length", "0")))
+        )
+        self.server.requests.append(seen)
+        return seen
+
+    async def has_more(self) -> bool:
+        """Wait for a first byte of another request, or for the end."""
+        if not self._reader.buffer:
+            self._reader.feed_data(await self.stream.receive())
+        return True
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send(data)
+
+    async def reset(self) -> None:
+        """End the connection with RST instead of FIN."""
+        raw = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self.stream.aclose()
+
+
+Act = Callable[[Connection], Awaitable[None]]
+
+
+@attrs.define
+class RawServer:
+    """A server on this machine, and what it has seen."""
+
+    acts: list[Act]
+    scheme: str = "http"
+    port: int = 0
+    requests: list[Seen] = attrs.field(factory=list)
+    accepted: int = 0
+    """Connections so far."""
+    open: int = 0
+    """Connections now."""
+    most_open: int = 0
+    busy: int = 0
+    """Acts that are running now."""
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def count(self, method: str, target: str) -> int:
+        """Return how many such requests came."""
+        return sum((seen.method, seen.target) == (method, target) for seen in self.requests)
+
+    async def handle(self, stream: anyio.abc.ByteStream) -> None:
+        self.accepted += 1
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        connection = Connection(self, stream)
+        try:
+            with contextlib.suppress(*GONE):
+                await self._perform(connection)
+                while await connection.has_more():
+                    await self._perform(connection)
+        finally:
+            self.open -= 1
+            with anyio.CancelScope(shield=True), contextlib.suppress(*GONE):
+                await stream.aclose()
+
+    async def _perform(self, connection: Connection) -> None:
+        act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
+        self.busy += 1
+        try:
+            await act(connection)
+        finally:
+            self.busy -= 1
+
+
+@contextlib.asynccontextmanager
+async def serve(*acts: Act, port: int = 0, tls: bool = False) -> AsyncGenerator[RawServer]:
+    """Run a server for the length of a block."""
+    server = RawServer(list(acts), scheme="https" if tls else "http")
+    tcp = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    server.port = tcp.extra(anyio.abc.SocketAttribute.local_port)
+    listener: anyio.abc.Listener[Any] = tcp
+    if tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(UNTRUSTED)
+        listener = TLSListener(tcp, context, standard_compatible=False)
+    try:
+        async with listener, anyio.create_task_group() as group:
+            group.start_soon(listener.serve, server.handle)
+            try:
+                yield server
+            finally:
+                group.cancel_scope.cancel()
+    except ExceptionGroup as failures:  # what failed in the block shows as itself
+        raise failures.exceptions[0] from None
+
+
+@contextlib.contextmanager
+def deaf_port() -> Generator[int]:
+    """Hold a port that answers no attempt to connect: its queue is full, and nobody takes from it."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def response(
+    body: bytes, *, status: int = 200, headers: Iterable[tuple[str, str]] = (), length: int | None = None
+) -> bytes:
+    """Return an answer as it goes on the wire."""
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body) if length is None else length}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def answer(content: Any = None, *, status: int = 200, delay: float = 0.0, **headers: str) -> Act:
+    """Answer with JSON; underscores in header names stand for hyphens."""
+    fields = [("Content-Type", "application/json"), *((name.replace("_", "-"), text) for name, text in headers.items())]
+    return raw(response(json.dumps(content).encode(), status=status, headers=fields), delay=delay)
+
+
+def raw(data: bytes, *, delay: float = 0.0) -> Act:
+    """Read the request and answer with these bytes."""
+
+    async def act(connection: Connection) -> None:
+        await connection.read()
+        await anyio.sleep(delay)
+        await connection.send(data)
+
+    return act
+
+
+def raw_and_close(data: bytes) -> Act:
+    """Read the request, answer with these bytes, and close."""
+
+    async def act(connection: Connection) -> None:
+        await connection.read()
+        await connection.send(data)
+        await connection.stream.aclose()
+
+    return act
+
+
+def packed(body: bytes, encoding: str = "gzip") -> Act:
+    """Answer with a body that claims to be packed in some encoding."""
+    return raw(response(body, headers=[("Content-Encoding", encoding)]))
+
+
+def gzipped(content: Any) -> Act:
+    """Answer with JSON that is properly packed."""
+    return packed(gzip.compress(json.dumps(content).encode()))
+
+
+def endless(head: bytes, piece: bytes, pause: float = 0.0) -> Act:
+    """Read the request and answer without end."""
+
+    async def act(connection: Connection) -> None:
+        await connection.read()
+        await connection.send(head)
+        while True:
+            await connection.send(piece)
+            await anyio.sleep(pause)
+
+    return act
+
+
+async def hang(connection: Connection) -> None:
+    """Read the request and never answer; go when the client goes."""
+    await connection.read()
+    await connection.has_more()
+
+
+async def ignore(connection: Connection) -> None:
+    """Accept the connection, and read nothing."""
+    connection.stream.extra(anyio.abc.SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await anyio.sleep_forever()
+
+
+async def close_at_once(connection: Connection) -> None:
+    await connection.stream.aclose()
+
+
+async def reset_at_once(connection: Connection) -> None:
+    await connection.reset()
+
+
+async def close_after_request(connection: Connection) -> None:
+    await connection.read()
+    await connection.stream.aclose()
+
+
+async def reset_after_request(connection: Connection) -> None:
+    await connection.read()
+    await connection.reset()
+
+
+def token(value: str = "token", **more: Any) -> Act:
+    """Answer a login."""
+    return answer({"access_token": value, "expires_in": 300, **more})
+
+
+@attrs.frozen
+class Platform:
+    """A client, and the two servers that it takes for UP42."""
+
+    client: Client
+    api: RawServer
+    auth: RawServer
+
+
+@contextlib.asynccontextmanager
+async def platform(*acts: Act, login: Act | None = None, **settings: Any) -> AsyncGenerator[Platform]:
+    """Run a server that acts as told, one that logs everybody in, and a client for both, without its limit of rate."""
+    settings = {"password": "password", "limits": Limits(rate=1e6, burst=10**6), **settings}
+    async with serve(*acts) as api, serve(login or token()) as auth:
+        endpoints = Endpoints(api=api.url, auth=auth.url)
+        async with Client("person@example.com", endpoints=endpoints, **settings) as client:
+            yield Platform(client, api, auth)
+
+
+def connections(lane: Lane) -> list[Any]:
+    """Return httpcore's own list of the connections of a lane."""
+    transports: list[Any] = [one.transport for one in lane._connections._idle]
+    return [connection for transport in transports for connection in transport._pool.connections]
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is about to happen."""
+    with anyio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens outside of the program
+            await anyio.sleep(0.001)

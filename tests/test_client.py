@@ -1,0 +1,402 @@
+"""One call, from its slot to its decoded answer; which client is current; and what a client tells of itself."""
+
+import datetime as dt
+import time
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import attrs
+import httpx
+import pytest
+
+from tests import raw_server
+from tests.raw_server import answer, platform, raw, response, wait_until
+from up42_async import _client, _clock, _transport
+from up42_async._client import Client, Statistics, current_client
+from up42_async._config import VERSION, Limits, RetryPolicy
+from up42_async._errors import AuthError, RateLimited, UnexpectedResponse, WrongCredentials
+from up42_async._wire import Request
+
+JOBS = Request(method="GET", path="/v2/processing/jobs")
+CHECK = Request(method="POST", path="/v2/check", json={"title": "Bäume"})
+EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
+USERINFO = Request(method="GET", path="/userinfo", host="auth")
+
+
+async def test_an_answer_is_decoded() -> None:
+    async with platform(answer({"id": 1, "items": [None]})) as up:
+        assert await up.client.call(JOBS) == {"id": 1, "items": [None]}
+
+
+async def test_an_answer_without_a_body_is_none() -> None:
+    async with platform(raw(response(b"", status=204))) as up:
+        assert await up.client.call(JOBS) is None
+
+
+async def test_a_request_carries_the_token_and_says_who_we_are_and_what_we_read() -> None:
+    async with platform(answer(), login=raw_server.token("abc")) as up:
+        await up.client.call(attrs.evolve(JOBS, query="limit=1&status=RUNNING"))
+    seen = up.api.requests[0]
+    assert (seen.method, seen.target) == ("GET", "/v2/processing/jobs?limit=1&status=RUNNING")
+    assert seen.headers == {
+        "host": f"127.0.0.1:{up.api.port}",
+        "authorization": "Bearer abc",
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "user-agent": f"up42-async/{VERSION}",
+    }
+
+
+async def test_a_body_is_sent_as_json() -> None:
+    async with platform(answer()) as up:
+        await up.client.call(CHECK)
+    seen = up.api.requests[0]
+    assert (seen.body, seen.headers["content-type"]) == (b'{"title": "B\\u00e4ume"}', "application/json")
+
+
+async def test_no_more_calls_are_under_way_than_there_are_slots() -> None:
+    busiest = 0
+
+    async def act(connection: raw_server.Connection) -> None:
+        nonlocal busiest
+        await connection.read()
+        busiest = max(busiest, up.api.busy)
+        await anyio.sleep(0.005)
+        await connection.send(response(b"{}"))
+
+    limits = Limits(in_flight=3, rate=1e6, burst=10**6)
+    async with platform(act, limits=limits) as up, anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(up.client.call, JOBS)
+    assert busiest == 3
+
+
+# Time, on a clock that jumps
+
+
+class Scripted(httpx.AsyncBaseTransport):
+    """Answer with one response after the other, the last one for ever, and note when each was asked for."""
+
+    def __init__(self, *responses: httpx.Response) -> None:
+        self.responses = list(responses)
+        self.asked: list[tuple[str, float]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/token"):
+            return httpx.Response(200, json={"access_token": "token", "expires_in": 86_400})
+        self.asked.append((request.url.path, anyio.current_time()))
+        answer_ = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+        return httpx.Response(answer_.status_code, headers=answer_.headers, content=answer_.content)
+
+
+def scripted_client(transport: Scripted, **settings: Any) -> Client:
+    return Client("a", "b", transport=transport, **settings)
+
+
+@pytest.mark.virtual_time
+async def test_a_slot_is_given_up_while_waiting_for_another_try() -> None:
+    transport = Scripted(httpx.Response(503, headers={"Retry-After": "60"}), httpx.Response(200, json=1))
+    client = scripted_client(transport, limits=Limits(in_flight=1))
+    async with client, anyio.create_task_group() as group:
+        group.start_soon(client.call, JOBS)
+        await anyio.sleep(1)
+        assert await client.call(CHECK) == 1
+        assert anyio.current_time() < 2
+    assert [path for path, _ in transport.asked] == [JOBS.path, CHECK.path, JOBS.path]
+    assert transport.asked[-1][1] >= 60
+
+
+@pytest.mark.virtual_time
+async def test_being_told_to_slow_down_holds_everybody_back() -> None:
+    transport = Scripted(httpx.Response(429, headers={"Retry-After": "30"}), httpx.Response(200, json=1))
+    client = scripted_client(transport)
+    async with client, anyio.create_task_group() as group:
+        group.start_soon(client.call, JOBS)
+        await anyio.sleep(1)
+        group.start_soon(client.call, CHECK)
+    assert [at >= 30 for _, at in transport.asked] == [False, True, True]
+
+
+@pytest.mark.virtual_time
+async def test_a_wait_that_is_longer_than_the_time_for_retries_is_not_begun() -> None:
+    transport = Scripted(httpx.Response(429, headers={"Retry-After": "3600"}))
+    async with scripted_client(transport, retry=RetryPolicy(total=60)) as client:
+        with pytest.raises(RateLimited) as caught:
+            await client.call(JOBS)
+        assert anyio.current_time() < 1
+    assert caught.value.retry_after == 3600
+
+
+@pytest.mark.virtual_time
+async def test_being_told_to_slow_down_for_hours_pauses_the_client_for_a_minute_at_most() -> None:
+    transport = Scripted(httpx.Response(429, headers={"Retry-After": "36000"}), httpx.Response(200, json=1))
+    async with scripted_client(transport) as client:
+        with pytest.raises(RateLimited):
+            await client.call(JOBS)
+        await client.call(JOBS)
+        assert 60 <= anyio.current_time() < 61
+
+
+# The token
+
+
+async def test_a_token_that_is_refused_is_renewed_once_and_the_request_sent_once_more() -> None:
+    async with platform(answer({}, status=401), answer({"id": 1})) as up:
+        assert await up.client.call(JOBS) == {"id": 1}
+        assert up.client.statistics() == Statistics(requests=2, retried=1, in_flight=0, logins=2)
+
+
+@pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
+async def test_a_second_refusal_is_an_error_and_no_loop(request_: Request) -> None:
+    async with platform(answer({"detail": "no"}, status=401)) as up:
+        with pytest.raises(AuthError, match="401"):
+            await up.client.call(request_)
+    assert (len(up.api.requests), len(up.auth.requests)) == (2, 2)
+
+
+async def test_wrong_credentials_are_the_callers_error_at_once() -> None:
+    login = answer({"error": "invalid_grant"}, status=401)
+    async with platform(answer(), login=login) as up:
+        for _ in range(3):
+            with pytest.raises(WrongCredentials):
+                await up.client.call(JOBS)
+    assert (len(up.auth.requests), up.api.accepted) == (1, 0)
+
+
+# The workspace
+
+
+async def test_the_workspace_that_was_given_is_not_asked_for() -> None:
+    async with platform(answer(), workspace_id="mine") as up:
+        assert await up.client.workspace_id() == "mine"
+    assert (up.api.accepted, up.auth.accepted) == (0, 0)
+
+
+async def test_the_users_own_workspace_is_asked_for_once_however_many_want_it() -> None:
+    found: list[str] = []
+
+    async def ask() -> None:
+        found.append(await up.client.workspace_id())
+
+    async with platform(answer(), login=answer({"access_token": "t", "sub": "user-1"})) as up:
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(ask)
+        await ask()
+    assert found == ["user-1"] * 21
+    assert [seen.target for seen in up.auth.requests] == ["/token", "/userinfo"]
+    assert up.auth.requests[1].headers["authorization"] == "Bearer t"
+
+
+@pytest.mark.parametrize("answered", [{}, {"sub": ""}, {"sub": 1}, [], None])
+async def test_a_user_without_an_id_is_an_error_that_says_what_to_give(answered: object) -> None:
+    transport = Scripted(httpx.Response(200, json=answered))
+    async with scripted_client(transport) as client:
+        with pytest.raises(UnexpectedResponse, match=r"GET /userinfo: .*give workspace_id to the Client"):
+            await client.workspace_id()
+
+
+# What a client tells of itself
+
+
+async def test_statistics_count_requests_retries_and_logins() -> None:
+    policy = RetryPolicy(first_wait=0.001)
+    async with platform(answer({}, status=500), answer({}, status=500), answer(), retry=policy) as up:
+        assert up.client.statistics() == Statistics(requests=0, retried=0, in_flight=0, logins=0)
+        await up.client.call(JOBS)
+        await up.client.call(JOBS)
+        assert up.client.statistics() == Statistics(requests=4, retried=2, in_flight=0, logins=1)
+
+
+async def test_statistics_show_what_is_under_way() -> None:
+    async with platform(raw_server.hang) as up, anyio.create_task_group() as group:
+        group.start_soon(up.client.call, JOBS)
+        group.start_soon(up.client.call, JOBS)
+        await wait_until(lambda: up.api.busy == 2)
+        assert up.client.statistics().in_flight == 2
+        group.cancel_scope.cancel()
+    assert up.client.statistics().in_flight == 0
+
+
+def test_statistics_can_be_read_outside_of_a_loop() -> None:
+    assert Client("a", "b").statistics() == Statistics(requests=0, retried=0, in_flight=0, logins=0)
+
+
+async def test_the_time_on_the_servers_clock_comes_from_its_answers() -> None:
+    async with platform(answer(Date="Sun, 06 Nov 1994 08:49:37 GMT")) as up:
+        await up.client.call(JOBS)
+        now = up.client.server_time()
+    assert dt.timedelta() <= now - dt.datetime(1994, 11, 6, 8, 49, 37, tzinfo=dt.UTC) < dt.timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("act", [answer(), answer(Date="soon")], ids=["none", "unreadable"])
+async def test_without_a_date_our_own_clock_counts(act: raw_server.Act) -> None:
+    async with platform(act) as up:
+        await up.client.call(JOBS)
+        assert abs(up.client.server_time().timestamp() - _clock.wall()) < 5
+
+
+async def test_the_time_on_the_servers_clock_never_runs_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with platform(answer(Date="Sun, 06 Nov 1994 08:49:37 GMT")) as up:
+        await up.client.call(JOBS)
+        wall = _clock.wall()
+        monkeypatch.setattr(_clock, "wall", lambda: wall - 3600)
+        assert up.client.server_time() == dt.datetime(1994, 11, 6, 8, 49, 37, tzinfo=dt.UTC)
+
+
+def test_nothing_shows_the_password() -> None:
+    client = Client("person@example.com", "CANARY")
+    assert repr(client) == "<up42_async.Client of https://api.up42.com>"
+    assert "CANARY" not in repr(client) + str(client) + repr(vars(client))
+
+
+@pytest.mark.parametrize(("region", "host"), [("eu", "https://api.up42.com"), ("sa", "https://api.sa.up42.com")])
+def test_a_region_has_a_host_of_its_own(region: str, host: str) -> None:
+    assert Client("a", "b", region=region).api == host
+
+
+def test_anything_with_two_hosts_will_do_as_endpoints() -> None:
+    class Own:
+        api = "http://127.0.0.1:1/"
+        auth = "http://127.0.0.1:2"
+
+    assert Client("a", "b", endpoints=Own()).api == "http://127.0.0.1:1"
+
+
+# What layers above keep for a client
+
+
+class Note:
+    """A companion that knows when it was let go."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+async def test_a_companion_is_made_once_for_each_client_and_let_go_with_it() -> None:
+    one, other = Client("a", "b"), Client("a", "b")
+    note = one.companion(Note)
+    assert note is one.companion(Note)
+    assert note is not other.companion(Note)
+    await one.aclose()
+    await one.aclose()
+    assert (note.client, note.closed, other.companion(Note).closed) == (one, 1, 0)
+
+
+# The current client
+
+
+async def test_the_client_of_the_block_is_current_and_none_after_it() -> None:
+    async with Client("a", "b") as client:
+        assert current_client() is client
+    with pytest.raises(RuntimeError):
+        current_client()
+
+
+async def test_the_innermost_block_wins_and_the_outer_one_comes_back() -> None:
+    async with Client("a", "b") as outer:
+        async with Client("a", "b") as inner:
+            assert current_client() is inner
+        assert current_client() is outer
+
+
+async def test_a_client_that_is_given_wins() -> None:
+    given = Client("a", "b")
+    assert current_client(given) is given
+    async with Client("a", "b"):
+        assert current_client(given) is given
+
+
+async def test_tasks_started_inside_have_the_client_and_those_outside_do_not() -> None:
+    async def look(into: list[Client | None]) -> None:
+        into.append(_client._current.get())
+
+    inside: list[Client | None] = []
+    outside: list[Client | None] = []
+    async with anyio.create_task_group() as around:
+        around.start_soon(look, outside)
+        async with Client("a", "b") as client, anyio.create_task_group() as within:
+            within.start_soon(look, inside)
+            within.start_soon(look, inside)
+    assert (inside, outside) == ([client, client], [None])
+
+
+async def test_two_clients_side_by_side_never_notice_each_other() -> None:
+    async def work(name: str, found: set[Client]) -> None:
+        async with Client(name, "b") as client:
+            for _ in range(10):
+                assert current_client() is client
+                await anyio.lowlevel.checkpoint()
+                async with Client(name, "c") as nested:
+                    await anyio.lowlevel.checkpoint()
+                    assert current_client() is nested
+            found.add(client)
+
+    found: set[Client] = set()
+    async with anyio.create_task_group() as group:
+        for number in range(5):
+            group.start_soon(work, str(number), found)
+    assert len(found) == 5
+
+
+async def test_two_accounts_side_by_side_use_their_own_tokens() -> None:
+    async with (
+        platform(answer({"of": "one"}), login=raw_server.token("one")) as one,
+        platform(answer({"of": "two"}), login=raw_server.token("two")) as two,
+    ):
+        assert await one.client.call(JOBS) == {"of": "one"}
+        assert await current_client().call(JOBS) == {"of": "two"}
+    assert {seen.headers["authorization"] for seen in one.api.requests} == {"Bearer one"}
+    assert {seen.headers["authorization"] for seen in two.api.requests} == {"Bearer two"}
+
+
+async def test_blocks_that_end_in_another_order_leave_the_newer_client_current() -> None:
+    one, other = Client("a", "b"), Client("a", "b")
+    await one.__aenter__()
+    await other.__aenter__()
+    await one.__aexit__(None, None, None)
+    assert current_client() is other
+    await other.__aexit__(None, None, None)
+
+
+async def test_a_block_can_end_in_another_context_than_it_began_in() -> None:
+    client = Client("a", "b")
+
+    async def leave() -> None:
+        await client.__aexit__(None, None, None)
+
+    await client.__aenter__()
+    async with anyio.create_task_group() as group:
+        group.start_soon(leave)
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.call(JOBS)
+
+
+# What it costs
+
+
+def test_making_a_client_is_cheap_and_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    _transport._shared_ssl_context.cache_clear()
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        Client("a", "b")
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.005
+    assert _transport._shared_ssl_context.cache_info().currsize == 0
+
+
+async def test_two_clients_share_their_tls_settings() -> None:
+    async with platform(answer()) as one, platform(answer()) as two:
+        await one.client.call(JOBS)
+        made = _transport._shared_ssl_context.cache_info().misses
+        await two.client.call(JOBS)
+        await two.client.call(EXECUTION)
+    assert _transport._shared_ssl_context.cache_info().misses == made

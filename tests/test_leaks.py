@@ -1,0 +1,230 @@
+"""Nothing is left behind, however calls end: no connection, no descriptor, no task; and the pool never overflows."""
+
+import contextlib
+import gc
+import random
+import time
+import warnings
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests import raw_server
+from tests.raw_server import Act, Connection, answer, connections, platform, wait_until
+from up42_async import _transport
+from up42_async._client import Client
+from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
+from up42_async._errors import RequestFailed
+from up42_async._wire import Request
+
+JOBS = Request(method="GET", path="/v2/processing/jobs")
+EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
+DESCRIPTORS = Path("/proc/self/fd")
+UNLIMITED = Limits(rate=1e6, burst=10**6)
+
+
+def open_descriptors() -> int:
+    return len(list(DESCRIPTORS.iterdir()))
+
+
+async def call_often(client: Client, times: int, request: Request = JOBS) -> None:
+    async with anyio.create_task_group() as group:
+        for _ in range(times):
+            group.start_soon(client.call, request)
+
+
+@pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
+async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_limit(request_: Request) -> None:
+    limits = Limits(in_flight=7, rate=1e6, burst=10**6)
+    async with platform(answer(delay=0.002), limits=limits, retry=RetryPolicy(tries=1)) as up:
+        await call_often(up.client, 150, request_)
+        assert up.client.statistics().requests == 150
+    assert up.api.most_open <= 7
+    assert len(up.api.requests) == 150
+
+
+async def fail(client: Client) -> None:
+    with pytest.raises(RequestFailed):
+        await client.call(JOBS)
+
+
+@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counting descriptors needs /proc")
+@pytest.mark.parametrize(
+    "act",
+    [
+        answer(),
+        answer(status=500),
+        raw_server.close_after_request,
+        raw_server.reset_after_request,
+        raw_server.hang,
+        raw_server.raw_and_close(raw_server.response(b"{", length=9)),
+        raw_server.packed(b"?"),
+        raw_server.endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(10_000)),
+    ],
+    ids=["answered", "500", "FIN", "RST", "silence", "cut", "gzip", "endless"],
+)
+async def test_no_descriptor_is_left_after_closing(act: Act) -> None:
+    gc.collect()
+    before = open_descriptors()
+    limits = Limits(rate=1e6, burst=10**6, body=50_000)
+    policy = RetryPolicy(tries=2, first_wait=0.001)
+    async with platform(act, limits=limits, retry=policy, timeouts=Timeouts(read=0.1)) as up:
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(_call_anyhow, up.client)
+        await wait_until(lambda: up.api.open <= len(connections(up.client._api_lane)))
+        assert [one for one in connections(up.client._api_lane) if not one.is_idle()] == []
+    assert open_descriptors() <= before
+
+
+async def _call_anyhow(client: Client) -> None:
+    with anyio.move_on_after(5):
+        with contextlib.suppress(RequestFailed):
+            await client.call(JOBS)
+
+
+@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counting descriptors needs /proc")
+async def test_no_descriptor_is_left_after_calls_were_cancelled_at_any_moment() -> None:
+    dice = random.Random(1)  # noqa: S311
+    gc.collect()
+    before = open_descriptors()
+    async with platform(answer(delay=0.002), limits=Limits(in_flight=5, rate=1e6, burst=10**6)) as up:
+
+        async def call() -> None:
+            for request in [JOBS, EXECUTION] * 10:
+                with anyio.move_on_after(dice.uniform(0, 0.01)):
+                    await up.client.call(request)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(call)
+    assert open_descriptors() <= before
+
+
+@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counting descriptors needs /proc")
+async def test_no_descriptor_is_left_after_tls_handshakes_were_cancelled() -> None:
+    async with platform(raw_server.ignore) as up:
+        await up.client._auth.token()
+        up.client._endpoints = Endpoints(api=up.api.url.replace("http", "https"), auth=up.auth.url)
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(up.client.call, JOBS)
+            await wait_until(lambda: up.api.open == 10)
+            before = open_descriptors()
+            group.cancel_scope.cancel()
+        await anyio.sleep(0.01)
+        assert open_descriptors() == before - 10
+
+
+async def test_no_task_is_left_after_a_call(anyio_backend_name: str) -> None:
+    async with platform(answer()) as up:
+        await up.client.call(JOBS)
+        before = _tasks(anyio_backend_name)
+        await call_often(up.client, 50)
+        await up.client.call(EXECUTION)
+        await wait_until(lambda: up.api.open == len(connections(up.client._api_lane)))
+        # each connection that is still open has one task, the server's
+        assert _tasks(anyio_backend_name) - before <= up.api.open
+    await anyio.lowlevel.checkpoint()
+
+
+def _tasks(backend: str) -> int:
+    if backend == "asyncio":
+        import asyncio  # noqa: PLC0415
+
+        return len(asyncio.all_tasks())
+    import trio  # noqa: PLC0415
+
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+# Connections that the server closes
+
+
+async def test_connections_the_server_closes_between_two_calls_cost_the_caller_nothing() -> None:
+    async def answer_then_close_soon(connection: Connection) -> None:
+        await connection.read()
+        await connection.send(raw_server.response(b"{}"))
+        with anyio.move_on_after(0.02):
+            await connection.has_more()
+            return
+        await connection.stream.aclose()
+
+    policy = RetryPolicy(first_wait=0.02, budget=1000)
+    async with (
+        platform(answer_then_close_soon, retry=policy, limits=UNLIMITED) as up,
+        anyio.create_task_group() as group,
+    ):
+
+        async def call(seed: int) -> None:
+            dice = random.Random(seed)  # noqa: S311
+            for _ in range(15):
+                await up.client.call(JOBS)
+                await anyio.sleep(dice.uniform(0.019, 0.0215))
+
+        for seed in range(10):
+            group.start_soon(call, seed)
+    assert len(up.api.requests) >= 150
+
+
+async def test_connections_that_expire_while_the_program_stalls_cost_the_caller_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_transport, "KEEPALIVE_EXPIRY", 0.02)
+    policy = RetryPolicy(tries=5, first_wait=0.001, budget=1000)
+    async with platform(answer(), retry=policy, limits=UNLIMITED) as up, anyio.create_task_group() as group:
+
+        async def stall() -> None:
+            for _ in range(6):
+                await anyio.sleep(0.03)
+                time.sleep(0.03)  # noqa: ASYNC251 - what a program that computes does to its event loop
+
+        group.start_soon(stall)
+        for _ in range(6):
+            await call_often(up.client, 40)
+
+
+# Large answers
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        raw_server.endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(100_000)),
+        raw_server.packed(b"\x1f\x8b\x08\x00" + bytes(10**6)),
+        raw_server.raw(raw_server.response(b"[" * 10**6)),
+        raw_server.raw_and_close(raw_server.response(b"", headers=[("X", "x" * 10**6)])),
+    ],
+    ids=["endless", "gzip", "nested", "headers"],
+)
+async def test_an_answer_that_is_too_much_leaves_a_client_that_works(act: Act) -> None:
+    limits = Limits(rate=1e6, burst=10**6, body=2 * 10**6)
+    async with platform(act, answer({"id": 1}), limits=limits, retry=RetryPolicy(tries=1)) as up:
+        await fail(up.client)
+        assert await up.client.call(JOBS) == {"id": 1}
+        assert [one for one in connections(up.client._api_lane) if not one.is_idle()] == []
+
+
+# A client that is dropped
+
+
+def test_a_client_that_was_used_and_not_closed_is_complained_about_and_nothing_else_happens(
+    anyio_backend_name: str,
+) -> None:
+    async def use() -> None:
+        async with raw_server.serve(answer()) as api, raw_server.serve(raw_server.token()) as auth:
+            endpoints = Endpoints(api=api.url, auth=auth.url)
+            client = Client("a", "b", endpoints=endpoints)
+            assert await client.call(JOBS) is None
+
+    seen: set[tuple[type[Warning], bool]] = set()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        anyio.run(use, backend=anyio_backend_name)
+        for _ in range(3):  # a warning keeps alive what it is about, so connections only follow when theirs is gone
+            gc.collect()
+            seen |= {(one.category, "up42_async.Client" in str(one.message)) for one in caught}
+            caught.clear()
+    assert (ResourceWarning, True) in seen
+    assert {category for category, _ in seen} == {ResourceWarning}

@@ -1,0 +1,315 @@
+"""Using a client wrongly is an error that tells what to do, at once, and never a hang."""
+
+import asyncio
+import contextlib
+import copy
+import gc
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import httpx
+import pytest
+
+from tests import raw_server
+from tests.raw_server import answer, platform, serve, wait_until
+from up42_async._client import Client, current_client
+from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
+from up42_async._errors import SettingsUnusable
+from up42_async._wire import Receipt, Request
+
+JOBS = Request(method="GET", path="/v2/processing/jobs")
+EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
+OTHER_LOOP = "this client belongs to another event loop or thread; make one client for each loop"
+BACKENDS = ["asyncio", "trio"]
+
+
+@pytest.fixture
+def endpoints() -> Iterator[Endpoints]:
+    """Run the servers on a thread of their own, so that they outlive the loops of a test."""
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(answer({"id": 1}))) as api,
+        portal.wrap_async_context_manager(serve(raw_server.token())) as auth,
+    ):
+        yield Endpoints(api=api.url, auth=auth.url)
+
+
+def client_of(endpoints: Endpoints, **settings: Any) -> Client:
+    return Client("person@example.com", "password", endpoints=endpoints, **settings)
+
+
+async def _call_and_close(client: Client) -> Any:
+    async with client:
+        return await client.call(JOBS)
+
+
+# Another loop
+
+
+@pytest.mark.parametrize("first", BACKENDS)
+@pytest.mark.parametrize("second", BACKENDS)
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_client_used_in_one_loop_cannot_be_used_in_another(endpoints: Endpoints, first: str, second: str) -> None:
+    client = client_of(endpoints)
+    assert anyio.run(client.call, JOBS, backend=first) == {"id": 1}
+    with pytest.raises(RuntimeError, match=OTHER_LOOP):
+        anyio.run(_in_time, client.call, backend=second)
+    with pytest.raises(RuntimeError, match=OTHER_LOOP):
+        anyio.run(client.aclose, backend=second)
+    with pytest.raises(RuntimeError, match=OTHER_LOOP):
+        anyio.run(client.__aenter__, backend=second)
+    del client
+    gc.collect()
+
+
+async def _in_time(misuse: Callable[[Request], Any]) -> None:
+    with anyio.fail_after(1):
+        await misuse(JOBS)
+
+
+@pytest.mark.parametrize("first", BACKENDS)
+@pytest.mark.parametrize("second", BACKENDS)
+def test_a_client_made_in_one_loop_cannot_be_used_in_another(endpoints: Endpoints, first: str, second: str) -> None:
+    async def make() -> Client:
+        return client_of(endpoints)
+
+    client = anyio.run(make, backend=first)
+    with pytest.raises(RuntimeError, match=OTHER_LOOP):
+        anyio.run(_in_time, client.call, backend=second)
+
+
+def test_a_client_made_outside_of_a_loop_belongs_to_the_first_that_uses_it(
+    endpoints: Endpoints, anyio_backend_name: str
+) -> None:
+    client = client_of(endpoints)
+    assert anyio.run(_call_and_close, client, backend=anyio_backend_name) == {"id": 1}
+
+
+async def test_a_client_cannot_be_used_by_the_loop_of_another_thread(anyio_backend_name: str) -> None:
+    async with platform(answer()) as up:
+        await up.client.call(JOBS)
+
+        def elsewhere() -> None:
+            anyio.run(_in_time, up.client.call, backend=anyio_backend_name)
+
+        with pytest.raises(RuntimeError, match=OTHER_LOOP):
+            await anyio.to_thread.run_sync(elsewhere)
+        await up.client.call(JOBS)
+
+
+def test_each_thread_can_have_a_client_of_its_own(endpoints: Endpoints, anyio_backend_name: str) -> None:
+    results: list[Any] = []
+
+    def work() -> None:
+        results.append(anyio.run(_call_and_close, client_of(endpoints), backend=anyio_backend_name))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert results == [{"id": 1}] * 4
+
+
+# Closed
+
+
+async def test_a_closed_client_says_so() -> None:
+    async with platform(answer()) as up:
+        await up.client.aclose()
+        with pytest.raises(RuntimeError, match=r"this client is closed; make a new one"):
+            await up.client.call(JOBS)
+        with pytest.raises(RuntimeError, match=r"this client is closed"):
+            await up.client.workspace_id()
+        with pytest.raises(RuntimeError, match=r"this client is closed"):
+            await up.client.__aenter__()
+        assert "closed" in repr(up.client)
+
+
+async def test_a_client_that_was_never_used_can_be_closed() -> None:
+    client = Client("a", "b")
+    await client.aclose()
+    await client.aclose()
+
+
+async def test_closing_twice_does_nothing_more() -> None:
+    async with platform(answer()) as up:
+        await up.client.call(JOBS)
+        await up.client.aclose()
+        await up.client.aclose()
+
+
+async def test_closing_ends_fifty_calls_at_once_with_an_error_that_says_so() -> None:
+    errors: list[str] = []
+
+    async def call() -> None:
+        with pytest.raises(RuntimeError) as caught:
+            await up.client.call(JOBS)
+        errors.append(str(caught.value))
+
+    async with platform(raw_server.hang) as up, anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(call)
+        await wait_until(lambda: up.api.busy == 20)
+        with anyio.fail_after(1):
+            await up.client.aclose()
+            await wait_until(lambda: len(errors) == 50)
+        await wait_until(lambda: up.api.open == 0)
+    assert all("closed" in error and "make a new" in error for error in errors)
+
+
+async def test_closing_wakes_those_who_wait_before_another_try() -> None:
+    async with platform(answer(status=503, Retry_After="100")) as up, anyio.create_task_group() as group:
+        group.start_soon(_closed, up.client, JOBS)
+        group.start_soon(_closed, up.client, JOBS)
+        await wait_until(lambda: up.client.statistics().requests == 2 and up.client.statistics().in_flight == 0)
+        with anyio.fail_after(1):
+            await up.client.aclose()
+
+
+async def test_closing_wakes_those_who_wait_for_a_token() -> None:
+    for login in (raw_server.hang, answer(status=503, Retry_After="100")):
+        async with platform(answer(), login=login) as up, anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(_closed, up.client, JOBS)
+            await wait_until(lambda: up.auth.requests != [])
+            with anyio.fail_after(1):
+                await up.client.aclose()
+        assert (len(up.auth.requests), up.api.accepted) == (1, 0)
+
+
+async def test_closing_wakes_those_who_wait_for_their_turn() -> None:
+    async with platform(answer(), limits=Limits(rate=0.01, burst=1)) as up:
+        await up.client.call(JOBS)
+        async with anyio.create_task_group() as group:
+            for _ in range(30):
+                group.start_soon(_closed, up.client, JOBS)
+            await wait_until(lambda: up.client.statistics().in_flight == 20)
+            with anyio.fail_after(1):
+                await up.client.aclose()
+    assert (len(up.api.requests), up.client.statistics().requests) == (1, 1)
+
+
+async def _closed(client: Client, request: Request) -> None:
+    with contextlib.suppress(RuntimeError):
+        await client.call(request)
+    assert "closed" in repr(client)
+
+
+async def test_closing_waits_for_the_answer_to_an_execution() -> None:
+    receipt, results = Receipt(), []
+
+    async def execute() -> None:
+        results.append(await up.client.call(EXECUTION, receipt=receipt))
+
+    async with platform(answer({"id": 1}, delay=0.2)) as up, anyio.create_task_group() as group:
+        group.start_soon(execute)
+        await wait_until(lambda: up.api.requests != [])
+        await up.client.aclose()
+        assert receipt.reply is not None
+    assert results == [{"id": 1}]
+
+
+async def test_closing_does_not_wait_for_the_answer_to_an_execution_without_end() -> None:
+    async def execute() -> None:
+        with pytest.raises(Exception, match=r"no whole answer within|closed"):
+            await up.client.call(EXECUTION)
+
+    async with (
+        platform(raw_server.hang, timeouts=Timeouts(answer=0.1), retry=RetryPolicy(tries=1)) as up,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(execute)
+        await wait_until(lambda: up.api.requests != [])
+        with anyio.fail_after(1):
+            await up.client.aclose()
+
+
+async def test_closing_goes_on_when_it_is_cancelled() -> None:
+    async with platform(answer()) as up:
+        await up.client.call(JOBS)
+        await up.client.call(EXECUTION)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await up.client.aclose()
+        await wait_until(lambda: up.api.open == 0 and up.auth.open == 0)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.usefixtures("anyio_backend")
+async def test_closing_goes_on_when_it_is_cancelled_the_asyncio_way() -> None:
+    async with platform(raw_server.hang, timeouts=Timeouts(answer=0.2)) as up:
+        task = asyncio.create_task(up.client.call(EXECUTION))
+        await wait_until(lambda: up.api.requests != [])
+        closing = asyncio.create_task(up.client.aclose())
+        await asyncio.sleep(0.01)
+        closing.cancel()
+        assert isinstance((await asyncio.gather(closing, task, return_exceptions=True))[0], asyncio.CancelledError)
+        await wait_until(lambda: up.api.open == 0 and up.auth.open == 0)
+
+
+async def test_calls_still_running_at_the_end_of_the_block_end_with_an_error() -> None:
+    async with anyio.create_task_group() as group, platform(raw_server.hang) as up:
+        group.start_soon(_closed, up.client, JOBS)
+        await wait_until(lambda: up.api.busy == 1)
+
+
+# Entered
+
+
+async def test_a_client_cannot_be_entered_twice() -> None:
+    async with platform(answer()) as up:
+        with pytest.raises(RuntimeError, match=r"entered already"):
+            await up.client.__aenter__()
+        assert current_client() is up.client
+
+
+async def test_without_a_client_both_ways_out_are_named() -> None:
+    with pytest.raises(RuntimeError, match=r"async with up42_async\.Client\(\.\.\.\)`, or give one with `client=`"):
+        current_client()
+
+
+async def test_a_client_that_could_not_be_entered_is_dropped_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsUnusable):
+        await Client(cfg_file=tmp_path / "missing.json").__aenter__()
+    gc.collect()
+    with pytest.raises(RuntimeError):
+        current_client()
+
+
+# Made wrongly
+
+
+WRONG: list[dict[str, Any]] = [
+    {"region": "moon", "username": "a", "password": "b"},
+    {"cfg_file": "x", "username": "y"},
+    {"username": "only"},
+]
+
+
+@pytest.mark.parametrize("settings", WRONG, ids=str)
+def test_a_client_whose_settings_are_wrong_is_refused_and_dropped_in_silence(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"region|cfg_file|password"):
+        Client(**settings)
+    with pytest.raises(TypeError, match="nonsense"):
+        Client(**dict[str, Any](settings, nonsense=1))
+    gc.collect()
+
+
+@pytest.mark.parametrize("transport", [httpx.HTTPTransport, httpx.AsyncClient, object])
+def test_a_transport_that_is_none_is_refused(transport: type[Any]) -> None:
+    one = object.__new__(transport)
+    with pytest.raises(TypeError, match=f"transport must be an httpx.AsyncBaseTransport, not a {transport.__name__}"):
+        Client("a", "b", transport=one)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_client_cannot_be_copied(copied: Callable[[Client], object]) -> None:
+    with pytest.raises(TypeError, match="make a new one"):
+        copied(Client("a", "b"))
