@@ -1,6 +1,5 @@
 """Settings are checked when they are made, and settings outside the program when they are first needed."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from tests.fake_platform import PASSWORD, USERNAME
 from up42_async import Client
 from up42_async._config import REGIONS, Endpoints, Limits, RetryPolicy, Timeouts, is_loopback
 from up42_async._errors import SettingsUnusable
-from up42_async._transport import Lane, Message, Pool, _shared_ssl_context
+from up42_async._transport import Connections, Lane, Message, _shared_ssl_context
 
 SETTINGS: list[type[Any]] = [Limits, RetryPolicy, Timeouts]
 FIELDS = [(kind, field.name) for kind in SETTINGS for field in attrs.fields(kind)]
@@ -179,31 +178,32 @@ async def test_certificates_that_cannot_be_used_are_named_without_their_path(
 
 async def test_settings_that_were_corrected_are_read_again(outside: pytest.MonkeyPatch, tmp_path: Path) -> None:
     outside.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
-    pool = Pool(2, keep=True, foreign=None)
+    connections = Connections(keep=True, foreign=None)
     with pytest.raises(SettingsUnusable):
-        pool.transport(httpx.URL("https://api.up42.com"))
+        connections.take(httpx.URL("https://api.up42.com"))
+    assert not connections.is_open
     outside.delenv("SSL_CERT_FILE")
-    assert pool.transport(httpx.URL("https://api.up42.com")) is pool.transport(httpx.URL("https://api.up42.com/x"))
-    await pool.aclose()
+    connection = connections.take(httpx.URL("https://api.up42.com"))
+    assert connections.is_open
+    await connections.give_back(connection, well=True)
+    assert connections.take(httpx.URL("https://api.up42.com/x")) is connection
+    await connections.give_back(connection, well=False)
+    assert not connections.is_open
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_DIR", "SSL_CERT_FILE"])
 async def test_certificates_of_the_users_own_are_used(outside: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     certifi = pytest.importorskip("certifi")
     outside.setenv(name, str(tmp_path) if name == "SSL_CERT_DIR" else certifi.where())
-    pool = Pool(2, keep=True, foreign=None)
-    pool.transport(httpx.URL("https://api.up42.com"))
+    Connections(keep=True, foreign=None).take(httpx.URL("https://api.up42.com"))
     assert _shared_ssl_context.cache_info().currsize == 1
-    await pool.aclose()
 
 
 async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -> None:
     for number, scheme in enumerate(("http", "https"), start=1):
         outside.setenv(f"{scheme}_proxy", f"http://proxy{number}.test:8080")
     urls = [httpx.URL(url) for url in ("https://api.up42.com", "https://auth.up42.com", "http://127.0.0.1")]
-    pools = [Pool(2, keep=True, foreign=None) for _ in range(2)]
-    for pool, url in itertools.product(pools, urls):
-        pool.transport(url)
+    for url in urls:
+        for _ in range(2):
+            Connections(keep=True, foreign=None).take(url)
     assert _shared_ssl_context.cache_info().misses == 1
-    for pool in pools:
-        await pool.aclose()
