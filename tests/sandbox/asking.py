@@ -31,7 +31,8 @@ def form(sandbox: Sandbox, **changes: str) -> dict[str, str]:
         "grant_type": "password",
         "client_id": "up42-sdk",
         "scope": "openid",
-        **sandbox.credentials,
+        "username": sandbox.credentials["username"],
+        "password": sandbox.credentials["password"],
         **changes,
     }
 
@@ -85,3 +86,39 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+STAC = "/v2/assets/stac"
+REFERENCE = "68567134-27ad-7bd7-4b65-d61adb11fc78"
+
+
+async def found(client: httpx.AsyncClient, **body: Any) -> list[dict[str, Any]]:
+    """Return all items of a search, through all of its pages."""
+    items: list[dict[str, Any]] = []
+    while True:
+        page = (await client.post(f"{STAC}/search", json=body)).raise_for_status().json()
+        items += page["features"]
+        links = [link for link in page["links"] if link["rel"] == "next"]
+        if not links:
+            return items
+        body |= links[0]["body"]
+
+
+def equal(name: str, value: Any) -> dict[str, Any]:
+    """Return the filter for a property that has a value."""
+    return {"op": "=", "args": [{"property": name}, value]}
+
+
+async def signed_url(client: httpx.AsyncClient, asset_id: str) -> str:
+    """Return a new signed URL of a file."""
+    answer = await client.post(f"/v2/assets/{asset_id}/download-url")
+    url: str = answer.raise_for_status().json()["url"]
+    return url
+
+
+@asynccontextmanager
+async def without_token(transport: httpx.AsyncBaseTransport | None = None) -> AsyncGenerator[httpx.AsyncClient]:
+    """Yield a client that has no token, for files."""
+    no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    async with httpx.AsyncClient(transport=transport, verify=no_tls, trust_env=False) as client:
+        yield client

@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-m", "up42_async.sandbox"]
 
 
 def test_prints_what_to_paste_and_ends_cleanly_on_ctrl_c() -> None:
-    arguments = ["--speed", "60", "--jobs", "3", "--status", "running"]
+    arguments = ["--speed", "60", "--jobs", "3", "--status", "running", "--assets", "2"]
     with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:  # noqa: S603
         assert running.stdout is not None
         assert running.stderr is not None
@@ -27,6 +27,8 @@ def test_prints_what_to_paste_and_ends_cleanly_on_ctrl_c() -> None:
         token = httpx.post(f"{words['auth']}/token", data=form).json()["access_token"]
         jobs = httpx.get(f"{words['api']}/v2/processing/jobs", headers={"authorization": f"Bearer {token}"}).json()
         assert [job["status"] for job in jobs["jobs"]] == ["running"] * 3
+        assert running.stdout.readline() == "\n"
+        assert running.stdout.readline().startswith("Of its 3 asset(s) in storage, 68567134-27ad-")
         running.send_signal(signal.SIGINT)
         assert running.wait(10) == 0
         assert running.stdout.read().endswith("The sandbox has ended.\n")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.sandbox.asking import ITEM, JOBS, TREES, executed, form, logged_in, until
 from up42_async.sandbox import Sandbox, faults
+from up42_async.sandbox._wire import Connection
 
 EXECUTION = f"/v2/processing/processes/{TREES}/execution"
 
@@ -180,6 +181,33 @@ async def test_in_process_a_lost_connection_is_an_exception(fault: faults.Kind) 
         with pytest.raises(faults.ConnectionLost, match=f"lost the connection of POST {EXECUTION}"):
             await executed(client)
     assert len(sandbox.executions) == (1 if isinstance(fault, faults.LoseAnswer | faults.Truncate) else 0)
+
+
+def test_a_request_that_breaks_off_before_its_end_is_not_acted_on(caplog: pytest.LogCaptureFixture) -> None:
+    with Sandbox() as sandbox:
+        sandbox.faults.add(faults.Delay(0), path=EXECUTION)
+        with socket.create_connection(("127.0.0.1", int(sandbox.endpoints.api.rsplit(":", 1)[1])), timeout=5) as raw:
+            raw.sendall(f"POST {EXECUTION} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{{".encode())
+            until(lambda: sandbox.in_flight == 1)
+        until(lambda: sandbox.in_flight == 0)
+        assert (sandbox.executions, sandbox.requests[-1].status) == ((), None)
+    assert caplog.records == []
+
+
+async def test_a_connection_that_is_gone_can_be_reset_all_the_same() -> None:
+    class Gone:
+        aborted = False
+
+        def get_extra_info(self, name: str) -> Any:
+            with socket.socket() as closed:
+                return closed if name == "socket" else ("127.0.0.1", 1)
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    gone = Gone()
+    Connection(1, gone).reset()  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert gone.aborted
 
 
 async def test_in_process_hanging_ends_with_the_patience_of_the_caller() -> None:

@@ -41,7 +41,7 @@ async def test_requests_are_counted_by_method_and_path(sandbox: Sandbox, client:
 
 async def test_connections_and_requests_at_once_are_counted(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
     assert (sandbox.connections.opened, sandbox.connections.open, sandbox.connections.peak) == (0, 1, 1)
-    with sandbox.faults.during(faults.Delay(0.02)):
+    with sandbox.faults.during(faults.Delay(0.3)):
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(client.get, JOBS)

@@ -7,11 +7,16 @@
 mistakes. What is where:
 
     _sandbox                  Sandbox: its settings, its life, how to reach it
-    _controls, _views         what one does to it and reads off it; the values one gets
-    _app                      what every request passes: counting, faults, token, routes
+    _controls*, _views        what one does to it and reads off it; the values one gets
+    _app                      what every request passes: counting, faults, token, routes; one for each origin
     _routes_auth              tokens and userinfo
     _routes_processing        processes, EULAs, validation, cost, execution, jobs
     _listing                  the job list: filters, order, pages, links
+    _routes_stac, _stac       collections, items and search; what they look like
+    _searching, _cql2         which items are meant; filters in CQL2-JSON
+    _routes_assets            assets: their metadata and signed URLs
+    _files_app, _ranges       the origin that signed URLs lead to: files, or parts of them
+    _signing                  signed URLs, and whether they are still good
     _faults, faults           which fault hits which request; the kinds there are
     _fault_kinds_*            what each of them does
     _exchange, _answers       one request and its answer as values; bodies of answers
@@ -19,6 +24,10 @@ mistakes. What is where:
     _traffic                  what was asked
     _world                    account, processes, jobs and credits, behind one lock
     _jobs, _lifecycle         a job, and its way through the statuses
+    _storage, _items          collections, items and files, and what of them shows by now
+    _results                  what a job leaves behind
+    _contents                 the bytes of files: drawn, or made up in any number
+    _geotiff, _archives       how some of them are written
     _account                  tokens and credits
     _processes, _validation, _pricing   what can be run, on what, for how much
     _settings, _scaled_clock  how it behaves, and what time it is
@@ -34,6 +43,7 @@ except ImportError as error:
 
 from up42_async.sandbox import faults as faults
 from up42_async.sandbox._account import Balance as Balance
+from up42_async.sandbox._controls_storage import REFERENCE_ASSET as REFERENCE_ASSET
 from up42_async.sandbox._faults import Fault as Fault
 from up42_async.sandbox._faults import Faults as Faults
 from up42_async.sandbox._sandbox import Sandbox as Sandbox
@@ -42,5 +52,6 @@ from up42_async.sandbox._traffic import RequestRecord as RequestRecord
 from up42_async.sandbox._views import Execution as Execution
 from up42_async.sandbox._views import SandboxEndpoints as SandboxEndpoints
 from up42_async.sandbox._views import SandboxJob as SandboxJob
+from up42_async.sandbox._views import StoredFile as StoredFile
 
 del _starlette, _uvicorn

@@ -1,7 +1,7 @@
 """The account: who may come in, for how long, and what its credits are doing."""
 
-from collections.abc import Mapping
 from random import Random
+from typing import TypedDict
 from uuid import UUID
 
 import attrs
@@ -114,6 +114,13 @@ class Ledger:
         self._captured[job.id] = price
 
 
+class Credentials(TypedDict):
+    """What a client logs in with: `Client(**sandbox.credentials)`."""
+
+    username: str
+    password: str
+
+
 @attrs.frozen(kw_only=True)
 class Account:
     """Hold who the one user of the sandbox is."""
@@ -124,6 +131,6 @@ class Account:
     password: str
 
     @property
-    def credentials(self) -> Mapping[str, str]:
+    def credentials(self) -> Credentials:
         """Return what a client logs in with."""
-        return {"username": self.username, "password": self.password}
+        return Credentials(username=self.username, password=self.password)

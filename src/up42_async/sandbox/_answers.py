@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+XML = "application/xml; charset=UTF-8"
 
 
 def phrase(status: int) -> str:
@@ -42,6 +44,13 @@ def problem_body(status: int, detail: str, **more: Any) -> bytes:
 def plain_body(status: int, message: str) -> bytes:
     """Return an error as the other services write it: code, message and details."""
     return json_bytes({"code": status, "message": message, "details": {}})
+
+
+def xml_body(code: str, message: str, details: str = "") -> bytes:
+    """Return an error as Google's storage writes it."""
+    more = f"<Details>{escape(details)}</Details>" if details else ""
+    error = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{more}</Error>"
+    return f"<?xml version='1.0' encoding='UTF-8'?>{error}".encode()
 
 
 def gateway_error(status: int, message: str) -> Response:

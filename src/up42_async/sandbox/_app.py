@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,27 +17,41 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from up42_async.sandbox import _answers
 from up42_async.sandbox._exchange import raw_path, raw_query
 from up42_async.sandbox._faults import Faults, FaultyApp
+from up42_async.sandbox._files_app import FilesApp
+from up42_async.sandbox._routes_assets import asset_routes
 from up42_async.sandbox._routes_auth import auth_routes
 from up42_async.sandbox._routes_processing import processing_routes
+from up42_async.sandbox._routes_stac import stac_routes
+from up42_async.sandbox._storage import Storage
 from up42_async.sandbox._traffic import RequestRecord, Traffic
 from up42_async.sandbox._wire import connection_of
 from up42_async.sandbox._world import World
 
-API = "api"
+API, FILES = "api", "files"
 _PROTECTED = "/v2/"
 
 
-def api_app(world: World, traffic: Traffic, faults: Faults, routes: Sequence[BaseRoute] = ()) -> ASGIApp:
+def api_app(storage: Storage, traffic: Traffic, faults: Faults) -> ASGIApp:
     """Build the application of the API and its authentication.
 
     Args:
-        world: What the sandbox knows.
+        storage: What is in storage, and the world around it.
         traffic: Counts the requests.
         faults: Hits some of them.
-        routes: More routes; those below `/v2/` are behind the token like the rest.
     """
-    all_routes = [*auth_routes(world, traffic), *processing_routes(world), *routes]
-    return observed(GuardedApp(routed(all_routes), world), API, world, traffic, faults)
+    world = storage.world
+    routes = [
+        *auth_routes(world, traffic),
+        *processing_routes(world),
+        *stac_routes(storage),
+        *asset_routes(storage),
+    ]
+    return observed(GuardedApp(routed(routes), world), API, world, traffic, faults)
+
+
+def files_app(storage: Storage, traffic: Traffic, faults: Faults) -> ASGIApp:
+    """Build the application of the files, which is served on an origin of its own."""
+    return observed(FilesApp(storage), FILES, storage.world, traffic, faults)
 
 
 def observed(app: ASGIApp, origin: str, world: World, traffic: Traffic, faults: Faults) -> ASGIApp:
@@ -53,6 +67,27 @@ def routed(routes: Sequence[BaseRoute]) -> Starlette:
 async def _refuse(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     return _answers.plain_error(status, _answers.phrase(status))
+
+
+class OriginsApp:
+    """Hand each request to the application of the host it is for, when no server does.
+
+    Args:
+        api: The application of the API.
+        files: The application of the files.
+        world: Knows which host has the files.
+    """
+
+    def __init__(self, api: ASGIApp, files: ASGIApp, world: World) -> None:
+        self._api = api
+        self._files = files
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        host = (_header(scope, b"host") or b"").decode("latin-1")
+        app = self._files if self._world.files_url.endswith(f"://{host}") else self._api
+        await app(scope, receive, send)
 
 
 class GuardedApp:
@@ -115,17 +150,23 @@ class CountingApp:
                 record.status = message["status"]
                 date = (b"date", self._world.clock.http_date().encode())
                 message = {**message, "headers": [*message.get("headers", ()), date]}
-            elif not message.get("more_body", False):
-                done()  # before the client can know, so that it never sees its own request still in flight
+            else:
+                record.sent += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    done()  # before the client can know, so that it never sees its own request still in flight
             await send(message)
 
         try:
             await self._app(scope, counted_receive, counted_send)
+        except ClientDisconnect:  # who has gone is owed nothing, but the server has to notice it before we return
+            while (await receive())["type"] != "http.disconnect":
+                pass
         finally:
             done()
 
     def _record(self, scope: Scope) -> RequestRecord:
         connection = connection_of(scope)
+        asked = _header(scope, b"range")
         return RequestRecord(
             origin=self._origin,
             method=scope["method"],
@@ -133,6 +174,7 @@ class CountingApp:
             query=raw_query(scope),
             has_authorization=_header(scope, b"authorization") is not None,
             has_cookie=_header(scope, b"cookie") is not None,
+            range=None if asked is None else asked.decode("latin-1"),
             connection_id=0 if connection is None else connection.number,
             peer_port=0 if connection is None else connection.peer_port,
         )

@@ -29,14 +29,15 @@ class Controls:
         """Return every request since the beginning or `reset_counts`, in the order in which they came."""
         return self._traffic.records
 
-    def count(self, method: str | None = None, path: str | None = None) -> int:
+    def count(self, method: str | None = None, path: str | None = None, *, origin: str | None = None) -> int:
         """Count requests.
 
         Args:
             method: The HTTP method; None for all.
             path: Regular expression for the beginning of the path as it was sent, as for `faults.add`; None for all.
+            origin: `"api"` or `"files"`; None for both.
         """
-        return self._traffic.count(method, path)
+        return self._traffic.count(method, path, origin)
 
     @property
     def connections(self) -> Connections:

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import attrs
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from up42_async.sandbox._wire import Connection, connection_of
@@ -16,6 +18,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 class ConnectionLost(ConnectionResetError):
     """Say that a fault lost a connection that does not exist, because the application was called without a server."""
+
+
+class _Enough(Exception):
+    """Stop an application from making more of an answer than is wanted."""
 
 
 class Exchange:
@@ -32,6 +38,8 @@ class Exchange:
         self.scope = scope
         self.send = send
         self.world = world
+        self.most: int | None = None
+        """How many bytes of the answer `act` brings at least, before it leaves out the rest; None for all of them."""
         self._receive = receive
         self._body: bytes | None = None
 
@@ -45,26 +53,46 @@ class Exchange:
         """Return the path as it was sent."""
         return raw_path(self.scope)
 
+    def set_header(self, name: bytes, value: bytes | None) -> None:
+        """Let the application see another header in the place of those with this name; None for none."""
+        kept = [header for header in self.scope["headers"] if header[0] != name]
+        self.scope = {**self.scope, "headers": kept if value is None else [*kept, (name, value)]}
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return a header of the request."""
+        found: bytes | None = next((value for key, value in self.scope["headers"] if key == name), None)
+        return found
+
     @property
     def query(self) -> str:
         """Return the query as it was sent."""
         return raw_query(self.scope)
 
     async def body(self) -> bytes:
-        """Read the whole body, once."""
+        """Read the whole body, once.
+
+        Raises:
+            ClientDisconnect: The client has gone before the whole of it came, so that nothing must be done.
+        """
         if self._body is None:
             parts, more = [], True
             while more:
                 message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
                 parts.append(message.get("body", b""))
                 more = message.get("more_body", False)
             self._body = b"".join(parts)
         return self._body
 
     async def act(self, app: ASGIApp) -> "Reply":
-        """Let the application do the work, and return its answer instead of sending it."""
+        """Let the application do the work, and return its answer instead of sending it.
+
+        The answer is held in memory, as far as `most` wants it.
+        """
         body = await self.body()
         given = False
+        size = 0
         messages: list[Message] = []
 
         async def receive() -> Message:
@@ -75,9 +103,14 @@ class Exchange:
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def keep(message: Message) -> None:
+            nonlocal size
             messages.append(message)
+            size += len(message.get("body", b""))
+            if self.most is not None and size >= self.most and message.get("more_body", False):
+                raise _Enough
 
-        await app(self.scope, receive, keep)
+        with suppress(_Enough):
+            await app(self.scope, receive, keep)
         start, *rest = messages
         content = b"".join(message.get("body", b"") for message in rest)
         return Reply(status=start["status"], headers=tuple(start.get("headers", ())), body=content)
@@ -152,14 +185,28 @@ class Reply:
         length = (b"content-length", str(len(body)).encode())
         return attrs.evolve(self, headers=(*kept, length, *more), body=body)
 
+    @property
+    def is_file(self) -> bool:
+        """Tell whether it brings a file."""
+        return self.header(b"accept-ranges") is not None
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return a header."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    def with_header(self, name: bytes, value: bytes | None) -> "Reply":
+        """Return it with another header in the place of those with this name; None for none."""
+        kept = tuple(header for header in self.headers if header[0] != name)
+        return attrs.evolve(self, headers=kept if value is None else (*kept, (name, value)))
+
     def rewritten(self, change: Callable[[Any], Any]) -> "Reply":
-        """Return it with its JSON changed; an answer that is not JSON, or an error, stays as it is."""
+        """Return it with its JSON changed; an answer that is not JSON, an error, or a file stays as it is."""
         is_success = 200 <= self.status < 300  # noqa: PLR2004 - what HTTP calls success
         try:
-            body = json.loads(self.body)
+            body = json.loads(self.body) if is_success and not self.is_file else None
         except ValueError:
             return self
-        return self.with_body(json.dumps(change(body), separators=(",", ":")).encode()) if is_success else self
+        return self if body is None else self.with_body(json.dumps(change(body), separators=(",", ":")).encode())
 
 
 def reply_of(status: int, content_type: str, body: bytes, *more: tuple[bytes, bytes]) -> Reply:

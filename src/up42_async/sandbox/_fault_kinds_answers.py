@@ -12,7 +12,7 @@ from up42_async.sandbox import _answers
 from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
 from up42_async.sandbox._scaled_clock import ScaledClock
 
-Body = Literal["wrapped", "problem", "plain", "html", "invalid-json", "empty"]
+Body = Literal["wrapped", "problem", "plain", "html", "xml", "invalid-json", "empty"]
 
 _MEBIBYTE = 1 << 20
 _HTML = b"<!DOCTYPE html>\n<html><head><title>%d %b</title></head><body><h1>%b</h1><hr>proxy</body></html>\n"
@@ -25,7 +25,8 @@ class Status:
     Args:
         status: The status, 200 to 599; 524 and 542, which the platform has been seen to send, included.
         body: What comes with it: one of the platform's three error bodies (`"wrapped"`: data and error, `"problem"`:
-            RFC 9457, `"plain"`: code, message, details), an `"html"` page, `"invalid-json"`, or nothing (`"empty"`).
+            RFC 9457, `"plain"`: code, message, details), an `"html"` page, `"xml"` as file storage writes it,
+            `"invalid-json"`, or nothing (`"empty"`).
         retry_after: A Retry-After header: a number of seconds, a timedelta for an HTTP date that far
             ahead of the Date header, or any
             text as it is.
@@ -62,6 +63,7 @@ def _body(kind: Body, status: int) -> tuple[str, bytes]:
         "problem": (_answers.PROBLEM, _answers.problem_body(status, words)),
         "plain": (_answers.JSON, _answers.plain_body(status, words)),
         "html": ("text/html; charset=utf-8", _HTML % (status, words.encode(), words.encode())),
+        "xml": (_answers.XML, _answers.xml_body(words.replace(" ", ""), f"{words}.")),
         "invalid-json": (_answers.JSON, b'{"jobs": [{"jobID": "'),
         "empty": ("", b""),
     }
@@ -102,6 +104,24 @@ class Rewrite:
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and answer with something else."""
         return (await act()).rewritten(self.change)
+
+
+@attrs.frozen
+class ChangeHeaders:
+    """Do the work, and change headers of the answer.
+
+    Args:
+        changes: New values by name; None takes a header away.
+    """
+
+    changes: Mapping[str, str | None]
+
+    async def apply(self, _: Exchange, act: Act) -> Reply:
+        """Act, and answer under other headers."""
+        reply = await act()
+        for name, value in self.changes.items():
+            reply = reply.with_header(name.lower().encode(), None if value is None else value.encode("latin-1"))
+        return reply
 
 
 @attrs.frozen

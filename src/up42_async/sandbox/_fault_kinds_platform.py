@@ -1,6 +1,7 @@
 """Faults of the platform: answers in good form that say odd things."""
 
-from collections.abc import Callable, Collection
+import json
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -9,13 +10,14 @@ import attrs
 from up42_async.sandbox import _answers
 from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
 from up42_async.sandbox._listing import LIST_PATH, offset_link, offset_of
+from up42_async.sandbox._stac import SEARCH_PATH
 
 
-def _lists_only(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return the change for answers that are job lists; others stay as they are."""
+def _lists_only(change: Callable[[Any], Any], *keys: str) -> Callable[[Any], Any]:
+    """Return the change for answers that are lists, of jobs or by other keys; others stay as they are."""
 
     def change_list(body: Any) -> Any:
-        return change(body) if "jobs" in body else body
+        return change(body) if body.keys() & {"jobs", *keys} else body
 
     return change_list
 
@@ -88,7 +90,7 @@ class OmitKeys:
 
 @attrs.frozen
 class NextLink:
-    """Put a next link of your own on every page.
+    """Put a next link of your own on every page, of jobs or of items.
 
     Args:
         href: The link, whatever it is; None for the very page that it is on.
@@ -99,20 +101,31 @@ class NextLink:
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and change the link."""
         href = f"{exchange.path}?{exchange.query}" if self.href is None else self.href
-        return (await act()).rewritten(_lists_only(lambda body: {**body, "links": [{"rel": "next", "href": href}]}))
+        link = {"rel": "next", "href": href}
+        if exchange.path == SEARCH_PATH:
+            link |= {"method": "POST", "body": json.loads(await exchange.body())}
+        return (await act()).rewritten(_lists_only(lambda body: {**body, "links": [link]}, "features"))
 
 
 @attrs.frozen
 class EmptyPages:
-    """Answer every list with an empty page that has a next link, a new one each time."""
+    """Answer every list, of jobs or of items, with an empty page that has a next link, a new one each time."""
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Answer without acting; what is no list is left alone."""
-        if exchange.path != LIST_PATH:
-            return await act()
-        query = dict(parse_qsl(exchange.query, keep_blank_values=True))
-        href = offset_link(query, offset_of(query) + 1)
-        return reply_of(200, _answers.JSON, _answers.json_bytes({"jobs": [], "links": [{"rel": "next", "href": href}]}))
+        if exchange.path == LIST_PATH:
+            query = dict(parse_qsl(exchange.query, keep_blank_values=True))
+            link: Mapping[str, Any] = {"rel": "next", "href": offset_link(query, offset_of(query) + 1)}
+            return _empty_page({"jobs": []}, link)
+        if exchange.path == SEARCH_PATH:
+            number = int(json.loads(await exchange.body()).get("token", "next:0").removeprefix("next:")) + 1
+            link = {"rel": "next", "href": SEARCH_PATH, "method": "POST", "body": {"token": f"next:{number}"}}
+            return _empty_page({"type": "FeatureCollection", "features": []}, link)
+        return await act()
+
+
+def _empty_page(body: Mapping[str, Any], link: Mapping[str, Any]) -> Reply:
+    return reply_of(200, _answers.JSON, _answers.json_bytes({**body, "links": [link]}))
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from typing import Protocol
 import anyio
 import anyio.lowlevel
 import attrs
+from starlette.requests import ClientDisconnect
 
 from up42_async.sandbox._exchange import Act, Delivery, Exchange, Reply, reply_of
 
@@ -131,7 +132,7 @@ class Drip:
         for begin in range(0, len(reply.body), self.size):
             await anyio.sleep(self.seconds)
             if exchange.connection is not None and exchange.connection.is_lost:
-                return
+                raise ClientDisconnect
             piece = reply.body[begin : begin + self.size]
             await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
         await exchange.send({"type": "http.response.body", "body": b""})
@@ -142,7 +143,7 @@ class Truncate:
     """Do the work and announce the whole answer, but send only its beginning and drop the connection.
 
     Args:
-        keep: Bytes of the body that are sent; None for half of it.
+        keep: Bytes of the body that are sent; None for half of it, for which the whole is held in memory.
         chunked: Send a chunked body that lacks its end, instead of fewer bytes than Content-Length says.
         reset: Drop the connection with an RST instead of a FIN.
     """
@@ -151,8 +152,9 @@ class Truncate:
     chunked: bool = attrs.field(default=False, kw_only=True)
     reset: bool = attrs.field(default=False, kw_only=True)
 
-    async def apply(self, _: Exchange, act: Act) -> Reply:
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and answer with less than the whole."""
+        exchange.most = self.keep
         return attrs.evolve(await act(), delivery=self._deliver)
 
     async def _deliver(self, exchange: Exchange, reply: Reply) -> None:
@@ -162,9 +164,39 @@ class Truncate:
             headers.append((b"transfer-encoding", b"chunked"))
             kept = b"%x\r\n%b\r\n" % (len(kept), kept)
         else:
-            headers.append((b"content-length", str(len(reply.body)).encode()))
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        await exchange.write_raw(b"HTTP/1.1 %d OK\r\n%b\r\n%b" % (reply.status, head, kept), reset=self.reset)
+            headers.append((b"content-length", reply.header(b"content-length") or b"%d" % len(reply.body)))
+        await _write_raw(exchange, attrs.evolve(reply, headers=tuple(headers), body=kept), reset=self.reset)
+
+
+async def past_http(exchange: Exchange, reply: Reply) -> None:
+    """Send an answer as it is, whether or not its body has as many bytes as it says, and drop the connection."""
+    await _write_raw(exchange, reply, reset=False)
+
+
+async def _write_raw(exchange: Exchange, reply: Reply, *, reset: bool) -> None:
+    head = b"".join(b"%b: %b\r\n" % header for header in reply.headers)
+    await exchange.write_raw(b"HTTP/1.1 %d OK\r\n%b\r\n%b" % (reply.status, head, reply.body), reset=reset)
+
+
+@attrs.frozen
+class Stall:
+    """Send the head and the beginning of the body, and then nothing more; the client has to close the connection.
+
+    Args:
+        after: Bytes of the body that are sent.
+    """
+
+    after: int = 0
+
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        """Act, and stop in the middle."""
+        exchange.most = self.after
+        return attrs.evolve(await act(), delivery=self._deliver)
+
+    async def _deliver(self, exchange: Exchange, reply: Reply) -> None:
+        await exchange.send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
+        await exchange.send({"type": "http.response.body", "body": reply.body[: self.after], "more_body": True})
+        await exchange.wait_for_disconnect()
 
 
 @attrs.frozen
@@ -209,5 +241,6 @@ class Endless:
         while exchange.connection is not None and not exchange.connection.is_lost:
             await exchange.send({"type": "http.response.body", "body": self.piece, "more_body": True})
             await anyio.lowlevel.checkpoint()
-        if exchange.connection is None:
-            await exchange.lose(reset=False)
+        if exchange.connection is not None:
+            raise ClientDisconnect
+        await exchange.lose(reset=False)

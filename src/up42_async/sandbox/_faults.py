@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from random import Random
@@ -178,16 +178,20 @@ class FaultyApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        suiting = self._faults.suiting(scope["method"], raw_path(scope), raw_query(scope))
-        if not suiting:
+        suiting = iter(self._faults.suiting(scope["method"], raw_path(scope), raw_query(scope)))
+        fault = self._first_taken(suiting)
+        if fault is None:
             await self._app(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self._world)
-        reply = await self._through(suiting, exchange)
+        reply = await fault.kind.apply(exchange, partial(self._through, suiting, exchange))
         await reply.delivery(exchange, reply)
 
-    async def _through(self, suiting: list[Fault], exchange: Exchange) -> Reply:
-        for position, fault in enumerate(suiting):
-            if self._faults.take(fault):
-                return await fault.kind.apply(exchange, partial(self._through, suiting[position + 1 :], exchange))
-        return await exchange.act(self._app)
+    def _first_taken(self, suiting: Iterator[Fault]) -> Fault | None:
+        return next((fault for fault in suiting if self._faults.take(fault)), None)
+
+    async def _through(self, suiting: Iterator[Fault], exchange: Exchange) -> Reply:
+        fault = self._first_taken(suiting)
+        if fault is None:
+            return await exchange.act(self._app)
+        return await fault.kind.apply(exchange, partial(self._through, suiting, exchange))

@@ -1,25 +1,27 @@
 """The sandbox as its users see it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from starlette.types import ASGIApp
 
 from up42_async.sandbox import _settings
-from up42_async.sandbox._app import api_app
-from up42_async.sandbox._controls import Controls
+from up42_async.sandbox._account import Credentials
+from up42_async.sandbox._app import OriginsApp, api_app, files_app
+from up42_async.sandbox._controls_storage import StorageControls
 from up42_async.sandbox._faults import Faults
 from up42_async.sandbox._routes_auth import REALM_PATH
 from up42_async.sandbox._server import Origin, Server
 from up42_async.sandbox._settings import Ending, Settings
+from up42_async.sandbox._storage import Storage
 from up42_async.sandbox._traffic import Traffic
 from up42_async.sandbox._views import SandboxEndpoints
 from up42_async.sandbox._world import World
 
 
-class Sandbox(Controls):
+class Sandbox(StorageControls):
     """Be an UP42 of your own, in memory, on 127.0.0.1.
 
     Use it as `async with` (asyncio or trio) or as `with`: its server runs in a thread with an event loop of its own.
@@ -30,7 +32,8 @@ class Sandbox(Controls):
 
     Args:
         speed: Sandbox seconds for each real second, above 0: at 60 an hour of processing takes a minute.
-        port: The port; 0 takes a free one.
+        port: The port of the API; 0 takes a free one.
+        files_port: The port of the files, which are on an origin of their own; 0 takes a free one.
         ending: Where jobs end: at `captured` and `released`, at `successful` and `failed` (as today's platform may),
             or some here and some there.
         failure_rate: The part of the accepted jobs that fail, 0 to 1.
@@ -41,6 +44,12 @@ class Sandbox(Controls):
         ids_max_status: What more of them get: 400, 413 or 414.
         ids_page_size_max: The largest page of a list asked for by `ids`; None for `page_size_max`.
         token_lifetime: Seconds an access token is good for: real ones, whatever the speed.
+        signed_url_lifetime: Seconds a signed URL is good for: real ones, too.
+        results_delay: Sandbox seconds from the success of a job until its results show: before, its collection is
+            not found, and its items are not among those searched.
+        next_link_origin: What the next links of item lists begin with, such as `http://api.up42.com`, as the
+            platform's plain links have been seen to; None for the API's own origin.
+        bandwidth: Bytes a second that the files leave with, all connections together; None for as many as there are.
         balance: Credits on the account.
         eula_accepted: Whether the account has accepted the EULAs of the processes.
         seed: Of the generators behind ids, lives of jobs and faults, so that runs repeat.
@@ -57,6 +66,7 @@ class Sandbox(Controls):
         *,
         speed: float = _settings.DEFAULT_SPEED,
         port: int = 0,
+        files_port: int = 0,
         ending: Ending = "captured",
         failure_rate: float = _settings.DEFAULT_FAILURE_RATE,
         page_size_default: int = _settings.DEFAULT_PAGE_SIZE,
@@ -66,6 +76,10 @@ class Sandbox(Controls):
         ids_max_status: int = 414,
         ids_page_size_max: int | None = None,
         token_lifetime: float = _settings.DEFAULT_TOKEN_LIFETIME,
+        signed_url_lifetime: float = _settings.DEFAULT_SIGNED_URL_LIFETIME,
+        results_delay: float = 0.0,
+        next_link_origin: str | None = None,
+        bandwidth: float | None = None,
         balance: int = _settings.DEFAULT_BALANCE,
         eula_accepted: bool = True,
         seed: int = 0,
@@ -76,6 +90,7 @@ class Sandbox(Controls):
         self._settings = Settings(
             speed=speed,
             port=port,
+            files_port=files_port,
             ending=ending,
             failure_rate=failure_rate,
             page_size_default=page_size_default,
@@ -85,17 +100,23 @@ class Sandbox(Controls):
             ids_max_status=ids_max_status,
             ids_page_size_max=ids_page_size_max,
             token_lifetime=token_lifetime,
+            signed_url_lifetime=signed_url_lifetime,
+            results_delay=results_delay,
+            next_link_origin=next_link_origin,
+            bandwidth=bandwidth,
             balance=balance,
             eula_accepted=eula_accepted,
             seed=seed,
             latency=latency,
             keep_alive=keep_alive,
         )
-        super().__init__(World(self._settings, time.monotonic if clock is None else clock), Traffic())
+        super().__init__(Storage(World(self._settings, time.monotonic if clock is None else clock)), Traffic())
         self._server: Server | None = None
         self.faults = Faults(seed)
         """What goes wrong, see `up42_async.sandbox.faults`."""
-        self._app = api_app(self._world, self._traffic, self.faults)
+        self._api_app = api_app(self._storage, self._traffic, self.faults)
+        self._files_app = files_app(self._storage, self._traffic, self.faults)
+        self._app = OriginsApp(self._api_app, self._files_app, self._world)
 
     # Its life
 
@@ -104,13 +125,14 @@ class Sandbox(Controls):
 
         Raises:
             RuntimeError: It serves already.
-            OSError: The port is taken.
+            OSError: A port is taken.
         """
         if self._server is not None:
             raise RuntimeError("This sandbox serves already; one is started once, and stopped before it starts again.")
-        origin = Origin(self._app, self._settings.port, self._traffic, self._settings.keep_alive)
-        self._server = Server([origin])
-        self._world.api_url = origin.url
+        apps = [(self._api_app, self._settings.port), (self._files_app, self._settings.files_port)]
+        origins = Origin.several(apps, self._traffic, self._settings.keep_alive)
+        self._world.api_url, self._world.files_url = (origin.url for origin in origins)
+        self._server = Server(origins)
         self._server.start()
 
     def stop(self) -> None:
@@ -138,7 +160,7 @@ class Sandbox(Controls):
         self.stop()
 
     def stop_listening(self, *, drop_connections: bool = True) -> None:
-        """Refuse new connections on the port, which stays the sandbox's, until `start_listening`.
+        """Refuse new connections on the ports, which stay the sandbox's, until `start_listening`.
 
         Args:
             drop_connections: Close the open ones too; otherwise they go on being served.
@@ -148,7 +170,7 @@ class Sandbox(Controls):
             self.drop_connections()
 
     def start_listening(self) -> None:
-        """Take connections again, on the same port."""
+        """Take connections again, on the same ports."""
         self._running().listen()
 
     def drop_connections(self, *, reset: bool = False) -> None:
@@ -176,7 +198,7 @@ class Sandbox(Controls):
 
     @property
     def app(self) -> ASGIApp:
-        """Return the ASGI application, to be called without a server."""
+        """Return the ASGI application, to be called without a server; it has the API and the files."""
         return self._app
 
     @property
@@ -185,7 +207,12 @@ class Sandbox(Controls):
         return SandboxEndpoints(api=self._world.api_url, auth=f"{self._world.api_url}{REALM_PATH}")
 
     @property
-    def credentials(self) -> Mapping[str, str]:
+    def files_url(self) -> str:
+        """Return where the files are that signed URLs lead to, without a final slash."""
+        return self._world.files_url
+
+    @property
+    def credentials(self) -> Credentials:
         """Return the `username` and `password` of its only user."""
         return self._world.account.credentials
 

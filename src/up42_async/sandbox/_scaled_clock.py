@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000_000
 """Instants are whole nanoseconds since 1970, because the platform's timestamps may have nine digits."""
 
@@ -33,7 +34,12 @@ class ScaledClock:
 
     def http_date(self, ahead: float = 0.0) -> str:
         """Return what a Date header says so many seconds ahead of now."""
-        return formatdate(self.now() / SECOND + ahead, usegmt=True)
+        return http_date(self.now() + round(ahead * SECOND))
+
+
+def http_date(instant: int) -> str:
+    """Write an instant as headers do."""
+    return formatdate(instant // SECOND, usegmt=True)
 
 
 def cut_to_digits(instant: int, digits: int) -> int:
@@ -47,3 +53,15 @@ def timestamp(instant: int, digits: int) -> str:
     whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{nanoseconds:09d}"[: digits + 1] if digits else ""
     return f"{whole}{fraction}Z"
+
+
+def instant_of(text: str) -> int:
+    """Read a timestamp as RFC 3339 has it.
+
+    Raises:
+        ValueError: It is none, or says no offset.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} says no offset from UTC.")
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000

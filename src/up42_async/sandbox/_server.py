@@ -49,6 +49,27 @@ class Origin:
         self._socket = _bound(port)
         self.port: int = self._socket.getsockname()[1]
 
+    @classmethod
+    def several(cls, apps: Sequence[tuple[ASGIApp, int]], traffic: Traffic, keep_alive: float) -> "list[Origin]":
+        """Make an origin for each application and its port, or none at all.
+
+        Raises:
+            OSError: A port is taken.
+        """
+        origins: list[Origin] = []
+        try:
+            for app, port in apps:
+                origins.append(cls(app, port, traffic, keep_alive))
+        except OSError:
+            for origin in origins:
+                origin.give_back_port()
+            raise
+        return origins
+
+    def give_back_port(self) -> None:
+        """Leave the port to others, before listening or after having stopped."""
+        self._socket.close()
+
     @property
     def url(self) -> str:
         """Return the origin, without a final slash."""
@@ -80,7 +101,7 @@ class Origin:
         """Stop for good, in mid-answer if need be."""
         if self._server is not None:
             self._server.close()
-        self._socket.close()
+        self.give_back_port()
         await self.drop_connections(reset=False)
         tasks = list(self._state.tasks)
         for task in tasks:

@@ -13,7 +13,7 @@ class RequestRecord:
     """Note one request.
 
     Args:
-        origin: `"api"` for the API and its authentication, another name for another origin.
+        origin: `"api"` for the API and its authentication, `"files"` for the files.
         method: The HTTP method.
         path: The path as it was sent, percent-encoding and all.
         query: The query as it was sent.
@@ -21,7 +21,9 @@ class RequestRecord:
         has_cookie: Whether a Cookie header came with it.
         connection_id: Which connection it came on, 1 for the first; 0 without a server.
         peer_port: The client's port; 0 without a server.
+        range: The Range header, if one came with it.
         body_size: Bytes of the body read so far.
+        sent: Bytes of the answer's body handed out so far; those that a fault writes past HTTP do not count.
         status: The status of the answer; None while there is none, and for ever if the answer was lost.
     """
 
@@ -33,7 +35,9 @@ class RequestRecord:
     has_cookie: bool
     connection_id: int = 0
     peer_port: int = 0
+    range: str | None = None
     body_size: int = 0
+    sent: int = 0
     status: int | None = None
 
 
@@ -132,10 +136,12 @@ class Traffic:
         with self._lock:
             return self._logins
 
-    def count(self, method: str | None, path: str | None) -> int:
-        """Count the requests of a method whose path matches a regular expression from its beginning."""
+    def count(self, method: str | None, path: str | None, origin: str | None) -> int:
+        """Count the requests to an origin of a method whose path matches a regular expression from its beginning."""
         pattern = re.compile(path or "")
         return sum(
-            (method is None or record.method == method.upper()) and pattern.match(record.path) is not None
+            (method is None or record.method == method.upper())
+            and (origin is None or record.origin == origin)
+            and pattern.match(record.path) is not None
             for record in self.records
         )

@@ -1,10 +1,12 @@
 """What the sandbox shows of itself: values that stay as they were when they were asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
+from up42_async.sandbox._contents import SHA2_256, Content
+from up42_async.sandbox._items import File, Item
 from up42_async.sandbox._jobs import Job
 from up42_async.sandbox._lifecycle import Steps
 from up42_async.sandbox._world import ExecutionRecord
@@ -73,6 +75,40 @@ class Execution:
     credits: int | None
 
 
+@attrs.frozen(kw_only=True)
+class StoredFile:
+    """Show one file in storage.
+
+    Args:
+        id: The id of its asset.
+        item_id: The item it belongs to.
+        collection_id: The collection that the item belongs to.
+        key: Its key among the assets of the item.
+        name: What it is called.
+        media_type: Its media type.
+        size: Bytes.
+        content: Where its bytes come from.
+    """
+
+    id: str
+    item_id: str
+    collection_id: str
+    key: str
+    name: str
+    media_type: str
+    size: int
+    content: Content = attrs.field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """Return the SHA-256 of its bytes, in hexadecimal; takes about a second for each gigabyte."""
+        return self.content.checksum.removeprefix(SHA2_256)
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """Yield its bytes."""
+        return self.content.pieces(0, self.size)
+
+
 def shown_job(job: Job, now: int) -> SandboxJob:
     """Return a job as it is now."""
     return SandboxJob(
@@ -98,4 +134,18 @@ def shown_execution(record: ExecutionRecord, now: int) -> Execution:
         inputs=record.job.inputs,
         price=record.job.price,
         credits=record.job.credits_at(now),
+    )
+
+
+def shown_file(item: Item, file: File) -> StoredFile:
+    """Return a file as it is now."""
+    return StoredFile(
+        id=file.id,
+        item_id=item.id,
+        collection_id=item.collection_id,
+        key=file.key,
+        name=file.name,
+        media_type=file.media_type,
+        size=file.content.size,
+        content=file.content,
     )

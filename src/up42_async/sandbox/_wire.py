@@ -43,9 +43,10 @@ class Connection:
         self._transport.close()
 
     def reset(self) -> None:
-        """Break it off at once: the peer sees an RST."""
+        """Break it off at once: the peer sees an RST, unless it has closed the connection itself."""
         raw = cast("socket.socket", self._transport.get_extra_info("socket"))
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_AND_RESET)
+        if raw.fileno() >= 0:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_AND_RESET)
         self._transport.abort()
 
 

@@ -14,6 +14,7 @@ from up42_async.sandbox._lifecycle import Outcome, Steps, Timeline
 from up42_async.sandbox._processes import EXECUTABLE_WITH_ITEM, PROCESSES, Process, eulas
 from up42_async.sandbox._scaled_clock import SECOND, ScaledClock
 from up42_async.sandbox._settings import Settings
+from up42_async.sandbox._signing import SignedUrls
 from up42_async.sandbox._validation import SchemaError, checked_inputs, findings
 
 _USERNAME = "sandbox@example.com"
@@ -60,7 +61,9 @@ class World:
         self.unsuitable_items: dict[str, str] = {}
         self.executions: list[ExecutionRecord] = []
         self.scripts: list[Steps] = []
-        self.api_url = "http://sandbox.invalid"
+        self.signed_urls = SignedUrls(self.clock, settings.seed, settings.signed_url_lifetime)
+        self.api_url = "https://sandbox.invalid"
+        self.files_url = "https://files.sandbox.invalid"
 
     def now(self) -> int:
         """Return the instant at the sandbox."""

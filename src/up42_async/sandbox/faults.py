@@ -1,24 +1,43 @@
 """What can go wrong, to be given to `sandbox.faults.add` and `sandbox.faults.during`.
 
-Connection: `LoseAnswer`, `DropConnection`, `Hang`, `Delay`, `Drip`, `Truncate`, `RawAnswer`, `Endless`.
-Server: `Status`, `Redirect`, `Rewrite`, `DeepJson`, `LargeHeaders`, `GzipBomb`.
+Connection: `LoseAnswer`, `DropConnection`, `Hang`, `Delay`, `Drip`, `Truncate`, `Stall`, `RawAnswer`, `Endless`.
+Server: `Status`, `Redirect`, `Rewrite`, `ChangeHeaders`, `DeepJson`, `LargeHeaders`, `GzipBomb`.
 Platform: `UnknownStatus`, `OmitJobs`, `OmitKeys`, `NextLink`, `EmptyPages`, `ShiftPages`, `ExpireTokens`.
+Files: `ExpireSignedUrls`, `SignedUrlAt` (`HOSTILE_ORIGINS`), `FileName` (`HOSTILE_NAMES`), `AssetFields`, `Corrupt`,
+`WrongLength`, `ChangeEtag`, `IgnoreRange`, `WrongRange`; their paths: `SIGNING` (what gives out signed URLs), `FILES`.
 One of your own is any object with `async def apply(self, exchange: Exchange, act: Act, /) -> Reply`, see `Kind`.
 
 Where no server stands between (the application called through `httpx.ASGITransport`), a connection cannot break: faults
 that break one raise `ConnectionLost` in the caller instead.
+
+A fault that lets the sandbox do its work holds the answer in memory meanwhile; of a large file only `Truncate` with
+`keep`, and `Stall`, hold no more than they send.
 """
 
 from up42_async.sandbox._exchange import Act as Act
 from up42_async.sandbox._exchange import ConnectionLost as ConnectionLost
 from up42_async.sandbox._exchange import Exchange as Exchange
 from up42_async.sandbox._exchange import Reply as Reply
+from up42_async.sandbox._fault_kinds_answers import ChangeHeaders as ChangeHeaders
 from up42_async.sandbox._fault_kinds_answers import DeepJson as DeepJson
 from up42_async.sandbox._fault_kinds_answers import GzipBomb as GzipBomb
 from up42_async.sandbox._fault_kinds_answers import LargeHeaders as LargeHeaders
 from up42_async.sandbox._fault_kinds_answers import Redirect as Redirect
 from up42_async.sandbox._fault_kinds_answers import Rewrite as Rewrite
 from up42_async.sandbox._fault_kinds_answers import Status as Status
+from up42_async.sandbox._fault_kinds_files import FILES as FILES
+from up42_async.sandbox._fault_kinds_files import HOSTILE_NAMES as HOSTILE_NAMES
+from up42_async.sandbox._fault_kinds_files import HOSTILE_ORIGINS as HOSTILE_ORIGINS
+from up42_async.sandbox._fault_kinds_files import SIGNING as SIGNING
+from up42_async.sandbox._fault_kinds_files import AssetFields as AssetFields
+from up42_async.sandbox._fault_kinds_files import ChangeEtag as ChangeEtag
+from up42_async.sandbox._fault_kinds_files import Corrupt as Corrupt
+from up42_async.sandbox._fault_kinds_files import ExpireSignedUrls as ExpireSignedUrls
+from up42_async.sandbox._fault_kinds_files import FileName as FileName
+from up42_async.sandbox._fault_kinds_files import IgnoreRange as IgnoreRange
+from up42_async.sandbox._fault_kinds_files import SignedUrlAt as SignedUrlAt
+from up42_async.sandbox._fault_kinds_files import WrongLength as WrongLength
+from up42_async.sandbox._fault_kinds_files import WrongRange as WrongRange
 from up42_async.sandbox._fault_kinds_platform import EmptyPages as EmptyPages
 from up42_async.sandbox._fault_kinds_platform import ExpireTokens as ExpireTokens
 from up42_async.sandbox._fault_kinds_platform import NextLink as NextLink
@@ -34,4 +53,5 @@ from up42_async.sandbox._fault_kinds_wire import Hang as Hang
 from up42_async.sandbox._fault_kinds_wire import Kind as Kind
 from up42_async.sandbox._fault_kinds_wire import LoseAnswer as LoseAnswer
 from up42_async.sandbox._fault_kinds_wire import RawAnswer as RawAnswer
+from up42_async.sandbox._fault_kinds_wire import Stall as Stall
 from up42_async.sandbox._fault_kinds_wire import Truncate as Truncate

@@ -1,0 +1,132 @@
+"""Write archives: honest ones, and ones that reach for more than they may."""
+
+import gzip
+import io
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Literal, get_args
+
+Trick = Literal[
+    "parent",
+    "absolute",
+    "drive",
+    "backslash",
+    "duplicate",
+    "case",
+    "deep",
+    "many",
+    "symlink",
+    "hardlink",
+    "device",
+    "huge",
+    "encrypted",
+    "cut",
+]
+TRICKS: tuple[Trick, ...] = get_args(Trick)
+
+_MANY = 11_000
+_DEEP = 100
+_HUGE = 1 << 40
+_HONEST = "readme.txt"
+_ODD_NAMES: Mapping[str, tuple[str, ...]] = {
+    "parent": ("../../outside.txt",),
+    "absolute": ("/outside.txt",),
+    "drive": ("C:\\outside.txt",),
+    "backslash": ("..\\..\\outside.txt",),
+    "duplicate": (_HONEST,),
+    "case": (_HONEST.upper(),),
+    "deep": ("d/" * _DEEP + "deep.txt",),
+    "many": tuple(f"many/{number}.txt" for number in range(_MANY)),
+}
+_ODD_KINDS: Mapping[str, tuple[bytes, int]] = {
+    "symlink": (tarfile.SYMTYPE, stat.S_IFLNK),
+    "hardlink": (tarfile.LNKTYPE, stat.S_IFLNK),  # zip knows no hard links
+    "device": (tarfile.CHRTYPE, stat.S_IFCHR),
+}
+
+
+def is_zip(name: str) -> bool:
+    """Tell whether an archive is a zip, by its name; the others are gzipped tars."""
+    return name.endswith(".zip")
+
+
+def archive(name: str, members: Mapping[str, bytes], trick: Trick | None = None) -> bytes:
+    """Write an archive; the same arguments always give the same bytes.
+
+    Args:
+        name: What it will be called.
+        members: Its files, by path.
+        trick: What is wrong with it, besides an honest member that it then begins with. A member leads out
+            (`"parent"`, `"absolute"`, `"drive"`, `"backslash"`), comes twice (`"duplicate"`, or `"case"` where that
+            does not count), lies too `"deep"`, is one of too `"many"`, is no file (`"symlink"`, `"hardlink"`,
+            `"device"`), says that it has a tebibyte (`"huge"`), or is `"encrypted"` (zip only); or the whole is
+            `"cut"` in half.
+
+    Raises:
+        ValueError: There is no such trick, or not for this kind of archive.
+    """
+    if trick not in {None, *TRICKS} or (trick == "encrypted" and not is_zip(name)):
+        raise ValueError(f"{name!r} cannot be archived with the trick {trick!r}; there are {', '.join(TRICKS)}.")
+    every = [*([] if trick is None else [(_HONEST, b"honest")]), *members.items()]
+    every += [(odd, b"odd") for odd in _ODD_NAMES.get(trick or "", ())]
+    content = _zip(every, trick) if is_zip(name) else _tgz(every, trick)
+    return content[: len(content) // 2] if trick == "cut" else content
+
+
+def _zip(members: list[tuple[str, bytes]], trick: Trick | None) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as writer:
+        for path, content in members:
+            if path not in writer.NameToInfo:
+                writer.writestr(_zip_info(path, stat.S_IFREG), content)
+            else:
+                _write_again(writer, path, content)
+        if trick is not None and trick in _ODD_KINDS:
+            writer.writestr(_zip_info("odd", _ODD_KINDS[trick][1]), "/etc/passwd")
+        last = writer.infolist()[-1]  # the directory at the end, which readers go by, is written from these
+        last.file_size = _HUGE if trick == "huge" else last.file_size
+        last.flag_bits |= trick == "encrypted"
+    return target.getvalue()
+
+
+def _write_again(writer: zipfile.ZipFile, path: str, content: bytes) -> None:
+    del writer.NameToInfo[path]  # it is only there to warn
+    writer.writestr(_zip_info(path, stat.S_IFREG), content)
+
+
+def _zip_info(path: str, kind: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(path)
+    info.filename = path  # as it is: the constructor would have made backslashes harmless on Windows
+    info.external_attr = (kind | 0o644) << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
+
+
+def _tgz(members: list[tuple[str, bytes]], trick: Trick | None) -> bytes:
+    target = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as writer,
+    ):
+        for info, content in _tar_members(members, trick):
+            writer.addfile(info, None if content is None else io.BytesIO(content))
+        if trick == "huge":
+            odd = tarfile.TarInfo("odd")
+            odd.size = _HUGE
+            packed.write(odd.tobuf(tarfile.GNU_FORMAT))  # past the writer, which would want the bytes that it claims
+    return target.getvalue()
+
+
+def _tar_members(
+    members: list[tuple[str, bytes]], trick: Trick | None
+) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+    for path, content in members:
+        info = tarfile.TarInfo(path)
+        info.size = len(content)
+        yield info, content
+    if trick is not None and trick in _ODD_KINDS:
+        odd = tarfile.TarInfo("odd")
+        odd.type, odd.linkname = _ODD_KINDS[trick][0], "/etc/passwd"
+        yield odd, None

@@ -1,0 +1,90 @@
+"""What storage is made of: files, STAC items that hold them, and collections of items."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from up42_async.sandbox._contents import Content
+from up42_async.sandbox._jobs import Job
+from up42_async.sandbox._scaled_clock import cut_to_digits
+
+Bounds = tuple[float, float, float, float]
+"""West, south, east and north, in degrees."""
+
+DIGITS = 6
+"""Fractional digits of the timestamps of items."""
+
+
+def _cut(instant: int) -> int:
+    return cut_to_digits(instant, DIGITS)
+
+
+@attrs.define(kw_only=True, eq=False)
+class File:
+    """Hold one file.
+
+    Args:
+        id: The id of the asset that it is.
+        key: Its key among the assets of its item.
+        name: What it is called.
+        media_type: Its media type.
+        roles: Its roles as a STAC asset.
+        content: Its bytes.
+        shows_checksum: Whether `file:checksum` says its checksum, which the platform does not promise.
+        is_linked_directly: Whether its href ends in `/download-url` already.
+        disposition: The Content-Disposition of its signed URLs; None for none.
+        etag: What stands for the content in HTTP.
+    """
+
+    id: str
+    key: str
+    name: str
+    media_type: str
+    roles: Sequence[str]
+    content: Content
+    shows_checksum: bool
+    is_linked_directly: bool
+    disposition: str | None
+    etag: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class Item:
+    """Hold one STAC item.
+
+    Args:
+        id: Its id.
+        collection_id: The collection it belongs to.
+        files: Its files, at least one; the item's asset is the first.
+        bounds: What it covers.
+        moment: When it came to be, in nanoseconds since 1970.
+        title: What the user calls it.
+        tags: What the user has tagged it with.
+        job: The job that made it; None for what was ordered.
+        order_id: The order that brought it; None for what a job made.
+    """
+
+    id: str
+    collection_id: str
+    files: Sequence[File]
+    bounds: Bounds
+    moment: int = attrs.field(converter=_cut)
+    title: str | None
+    tags: list[str] | None = None
+    job: Job | None = None
+    order_id: str | None = None
+
+    @property
+    def asset_id(self) -> str:
+        """Return the id of the asset that the item describes."""
+        return self.files[0].id
+
+
+@attrs.define(kw_only=True, eq=False)
+class Collection:
+    """Hold one STAC collection and its items, at least one."""
+
+    id: str
+    title: str
+    items: Sequence[Item]
+    job: Job | None = None

@@ -1,0 +1,38 @@
+"""Which part of a file is asked for, https://www.rfc-editor.org/rfc/rfc9110#name-range-requests."""
+
+import re
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+
+
+class Unsatisfiable(Exception):
+    """Say that a range begins behind the end."""
+
+
+def part_of(size: int, header: str | None) -> tuple[int, int] | None:
+    """Return where the part that is asked for starts and stops.
+
+    Args:
+        size: Bytes of the whole.
+        header: The Range header.
+
+    Returns:
+        The offsets, the second behind the last byte; None for the whole, which is also what a header stands for that
+        is no range, or several.
+
+    Raises:
+        Unsatisfiable: There is nothing in the range.
+    """
+    match = _RANGE.fullmatch((header or "").replace(" ", ""))
+    if match is None or match.group(0) == "bytes=-":
+        return None
+    first, last = match.groups()
+    if not first:
+        start, stop = max(size - int(last), 0), size
+    else:
+        start, stop = int(first), size if not last else min(int(last) + 1, size)
+        if last and int(last) < int(first):
+            return None
+    if start >= stop:
+        raise Unsatisfiable
+    return start, stop

@@ -1,0 +1,149 @@
+"""The STAC API of the storage: collections, items and search."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from up42_async.sandbox import _answers, _searching, _stac
+from up42_async.sandbox._items import Item
+from up42_async.sandbox._searching import BadSearch, Search
+from up42_async.sandbox._storage import Storage
+
+GEOJSON = "application/geo+json"
+_COLLECTION_PATH = f"{_stac.STAC}/collections/{{collection_id}}"
+_ITEM_PATH = f"{_COLLECTION_PATH}/items/{{item_id}}"
+
+
+def stac_routes(storage: Storage) -> Sequence[Route]:
+    """Return the routes of the STAC API."""
+    endpoints = _Stac(storage)
+    return [
+        Route(_stac.STAC, endpoints.catalog, methods=["GET"]),
+        Route(f"{_stac.STAC}/", endpoints.catalog, methods=["GET"]),
+        Route(_stac.SEARCH_PATH, endpoints.search, methods=["POST"]),
+        Route(_COLLECTION_PATH, endpoints.collection, methods=["GET"]),
+        Route(f"{_COLLECTION_PATH}/items", endpoints.items, methods=["GET"]),
+        Route(_ITEM_PATH, endpoints.item, methods=["GET"]),
+        Route(_ITEM_PATH, endpoints.update, methods=["PATCH"]),
+    ]
+
+
+class _Stac:
+    """Answer as the storage does.
+
+    Args:
+        storage: What is there.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._world = storage.world
+
+    async def catalog(self, _: Request) -> Response:
+        return _answers.answer(_stac.catalog_body(self._world))
+
+    async def collection(self, request: Request) -> Response:
+        with self._world.lock:
+            found = self._storage.collection(request.path_params["collection_id"])
+            if found is None:
+                return _answers.plain_error(404, "Collection not found.")
+            return _answers.answer(_stac.collection_body(self._world, found))
+
+    async def item(self, request: Request) -> Response:
+        with self._world.lock:
+            found = self._storage.item(**request.path_params)
+            return _answer_item(None if found is None else _stac.item_body(self._world, found))
+
+    async def update(self, request: Request) -> Response:
+        try:
+            changes = _changes(await request.body())
+        except ValueError as error:
+            return _answers.plain_error(400, str(error))
+        with self._world.lock:
+            found = self._storage.item(**request.path_params)
+            if found is not None:
+                _apply(found, changes)
+            return _answer_item(None if found is None else _stac.item_body(self._world, found))
+
+    async def items(self, request: Request) -> Response:
+        collection_id = request.path_params["collection_id"]
+        query = dict(request.query_params)
+        limit = query.get("limit", str(_searching.LIMIT_DEFAULT))
+        try:
+            search = Search(
+                collections=[collection_id],
+                limit=_searching.limit_of(int(limit) if limit.isdecimal() else limit),
+                after=_searching.after_of(query.get("token")),
+            )
+        except BadSearch as error:
+            return _answers.plain_error(400, str(error))
+        with self._world.lock:
+            if self._storage.collection(collection_id) is None:
+                return _answers.plain_error(404, "Collection not found.")
+        origin = self._world.settings.next_link_origin or self._world.api_url
+        return self._page(
+            search,
+            lambda token: _stac.link(
+                "next",
+                f"{origin}{request.url.path}?{urlencode({'limit': search.limit, 'token': token}, safe=':')}",
+                GEOJSON,
+                method="GET",
+            ),
+        )
+
+    async def search(self, request: Request) -> Response:
+        try:
+            search = _searching.parse(json.loads(await request.body()))
+        except BadSearch as error:
+            return _answers.plain_error(400, str(error))
+        except ValueError:
+            return _answers.plain_error(400, "The body is not JSON.")
+        href = f"{self._world.api_url}{_stac.SEARCH_PATH}"
+        return self._page(
+            search,
+            lambda token: _stac.link("next", href, GEOJSON, method="POST", merge=True, body={"token": token}),
+        )
+
+    def _page(self, search: Search, next_link: Callable[[str], Mapping[str, Any]]) -> Response:
+        with self._world.lock:
+            try:
+                items, token = _searching.page(self._storage, search)
+            except BadSearch as error:
+                return _answers.plain_error(400, str(error))
+            body = _stac.page_body(self._world, items, None if token is None else next_link(token))
+        return Response(_answers.json_bytes(body), media_type=GEOJSON)
+
+
+def _answer_item(body: dict[str, Any] | None) -> Response:
+    if body is None:
+        return _answers.plain_error(404, "Item not found.")
+    return Response(_answers.json_bytes(body), media_type=GEOJSON)
+
+
+def _changes(content: bytes) -> dict[str, Any]:
+    """Read what an item shall be called and tagged with.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    changes = json.loads(content)
+    if not isinstance(changes, dict) or changes.keys() - {_stac.TITLE, _stac.TAGS}:
+        raise ValueError(f"An item can be given {_stac.TITLE} and {_stac.TAGS} only.")
+    title, tags = changes.get(_stac.TITLE), changes.get(_stac.TAGS)
+    if title is not None and not isinstance(title, str):
+        raise ValueError(f"{_stac.TITLE} is a text.")
+    if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+        raise ValueError(f"{_stac.TAGS} is a list of texts.")
+    return changes
+
+
+def _apply(item: Item, changes: Mapping[str, Any]) -> None:
+    if _stac.TITLE in changes:
+        item.title = changes[_stac.TITLE]
+    if _stac.TAGS in changes:
+        item.tags = changes[_stac.TAGS]

@@ -1,0 +1,234 @@
+"""Which items are meant, in what order, and on which page."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from up42_async.sandbox import _cql2, _stac
+from up42_async.sandbox._items import Bounds, Item
+from up42_async.sandbox._scaled_clock import instant_of
+from up42_async.sandbox._storage import Storage
+
+LIMIT_DEFAULT, LIMIT_MAX = 10, 10_000
+_KNOWN = frozenset(
+    {"collections", "ids", "datetime", "bbox", "intersects", "sortby", "filter", "filter-lang", "limit", "token"}
+)
+_JOB_ID = "up42-system:job_id"
+_TOKEN = "next:"  # noqa: S105 - it only says where a page begins
+_BOX_2D, _BOX_3D = 4, 6
+_NEWEST_FIRST = (("datetime", True),)
+
+
+class BadSearch(ValueError):
+    """Say what is wrong with a search."""
+
+
+@attrs.frozen(kw_only=True)
+class Search:
+    """Hold what one search asks for; None where it does not matter.
+
+    Args:
+        collections: Ids of collections.
+        ids: Ids of items.
+        interval: First and last instant, in nanoseconds since 1970.
+        bounds: What an item must have something in common with.
+        filter: CQL2-JSON.
+        order: Properties, and whether they fall instead of rise.
+        limit: Items on a page.
+        after: The item with which the page before ended.
+    """
+
+    collections: Sequence[str] | None = None
+    ids: Sequence[str] | None = None
+    interval: tuple[float, float] | None = None
+    bounds: Bounds | None = None
+    filter: Mapping[str, Any] | None = None
+    order: Sequence[tuple[str, bool]] = _NEWEST_FIRST
+    limit: int = LIMIT_DEFAULT
+    after: str | None = None
+
+
+def parse(body: Any) -> Search:
+    """Read the body of a search.
+
+    Raises:
+        BadSearch: It is not what the platform takes.
+    """
+    if not isinstance(body, dict):
+        raise BadSearch("A search is an object.")
+    if unknown := body.keys() - _KNOWN:
+        raise BadSearch(f"A search has no {', '.join(sorted(unknown))}.")
+    if "bbox" in body and "intersects" in body:
+        raise BadSearch("A search has either bbox or intersects, not both.")
+    return Search(
+        collections=_texts(body, "collections"),
+        ids=_texts(body, "ids"),
+        interval=_interval(body.get("datetime")),
+        bounds=_box(body["bbox"]) if "bbox" in body else _outline(body.get("intersects")),
+        filter=_filter(body.get("filter")),
+        order=_order(body.get("sortby")),
+        limit=limit_of(body.get("limit", LIMIT_DEFAULT)),
+        after=after_of(body.get("token")),
+    )
+
+
+def _texts(body: Mapping[str, Any], name: str) -> Sequence[str] | None:
+    texts = body.get(name)
+    if texts is not None and not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+        raise BadSearch(f"{name} is a list of texts.")
+    return texts
+
+
+def _interval(text: Any) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        sides = text.split("/")
+        first = -math.inf if sides[0] in {"", ".."} else instant_of(sides[0])
+        last = math.inf if sides[-1] in {"", ".."} else instant_of(sides[-1])
+    except (AttributeError, ValueError) as error:
+        raise BadSearch("datetime is a timestamp, or two with / between, one of which may be ..") from error
+    if len(sides) > 2 or first > last:  # noqa: PLR2004 - a pair
+        raise BadSearch("datetime is a timestamp, or two with / between, the earlier first.")
+    return first, last
+
+
+def _box(box: Any) -> Bounds:
+    numbers = isinstance(box, list) and all(isinstance(number, int | float) for number in box)
+    if not numbers or len(box) not in {_BOX_2D, _BOX_3D}:
+        raise BadSearch("bbox is a list of 4 or 6 numbers.")
+    half = len(box) // 2
+    return box[0], box[1], box[half], box[half + 1]
+
+
+def _outline(geometry: Any) -> Bounds | None:
+    """Return the box around a geometry, which stands for it here."""
+    if geometry is None:
+        return None
+    points = list(_points(geometry))
+    if not points:
+        raise BadSearch("intersects is a GeoJSON geometry.")
+    longitudes, latitudes = zip(*points, strict=True)
+    return min(longitudes), min(latitudes), max(longitudes), max(latitudes)
+
+
+def _points(node: Any) -> Iterable[tuple[float, float]]:
+    if isinstance(node, dict):
+        node = node.get("coordinates", node.get("geometries"))
+    if not isinstance(node, list):
+        return
+    if len(node) > 1 and all(isinstance(number, int | float) for number in node):
+        yield node[0], node[1]
+        return
+    for inner in node:
+        yield from _points(inner)
+
+
+def _filter(expression: Any) -> Mapping[str, Any] | None:
+    if expression is not None:
+        try:
+            _cql2.condition(expression)
+        except _cql2.BadFilter as error:
+            raise BadSearch(str(error)) from error
+    return expression  # type: ignore[no-any-return]
+
+
+def _order(fields: Any) -> Sequence[tuple[str, bool]]:
+    if fields is None:
+        return _NEWEST_FIRST
+    try:
+        order = [(_cql2.full_name(field["field"]), field.get("direction", "asc")) for field in fields]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BadSearch("sortby is a list of objects with field and direction.") from error
+    if any(direction not in {"asc", "desc"} for _, direction in order):
+        raise BadSearch("The direction of sortby is asc or desc.")
+    return [(name, direction == "desc") for name, direction in order]
+
+
+def limit_of(value: Any) -> int:
+    """Read a limit.
+
+    Raises:
+        BadSearch: It is not a number from 1 to 10000.
+    """
+    if not isinstance(value, int) or not 1 <= value <= LIMIT_MAX:
+        raise BadSearch(f"limit is a whole number from 1 to {LIMIT_MAX}.")
+    return value
+
+
+def after_of(token: Any) -> str | None:
+    """Read a token.
+
+    Raises:
+        BadSearch: It is none that a page has given out.
+    """
+    if token is None:
+        return None
+    if not isinstance(token, str) or not token.startswith(_TOKEN):
+        raise BadSearch("token is not one that a page has given out.")
+    return token.removeprefix(_TOKEN)
+
+
+def page(storage: Storage, search: Search) -> tuple[Sequence[Item], str | None]:
+    """Return the items of one page, and the token of the next if there is one.
+
+    A token names the last item of its page, so that items which come or go meanwhile neither repeat nor hide others.
+
+    Raises:
+        BadSearch: The item that the token names is not there.
+    """
+    matches = _matcher(storage, search)
+    candidates = list(_candidates(storage, search))
+    last = next((item for item in candidates if item.id == search.after), None)
+    if search.after is not None and last is None:
+        raise BadSearch("token is not one that a page has given out.")
+    found = [item for item in candidates if item is last or matches(item)]
+    found.sort(key=lambda item: item.id)
+    for name, falls in reversed(search.order):
+        found.sort(key=lambda item: _sort_key(storage, item, name), reverse=falls)
+    first = 0 if last is None else found.index(last) + 1
+    items = found[first : first + search.limit]
+    return items, f"{_TOKEN}{items[-1].id}" if first + len(items) < len(found) else None
+
+
+def _candidates(storage: Storage, search: Search) -> Iterable[Item]:
+    """Return items among which all that are meant are, few of the others if that is plain to see."""
+    collections = search.collections
+    if collections is None and search.filter is not None:
+        job_ids = _cql2.required_values(search.filter, _JOB_ID)
+        jobs = None if job_ids is None else map(storage.world.jobs.get, job_ids)
+        collections = None if jobs is None else [job.collection_id for job in jobs if job is not None]
+    if collections is None:
+        return storage.items()
+    found = (storage.collection(collection_id) for collection_id in dict.fromkeys(collections))
+    return (item for collection in found if collection is not None for item in collection.items)
+
+
+def _properties(storage: Storage, item: Item) -> dict[str, Any]:
+    return {**_stac.properties(storage.world, item), "id": item.id, "collection": item.collection_id}
+
+
+def _sort_key(storage: Storage, item: Item, name: str) -> tuple[bool, str]:
+    value = _properties(storage, item).get(name)
+    return value is not None, str(value)
+
+
+def _matcher(storage: Storage, search: Search) -> Callable[[Item], bool]:
+    meets = None if search.filter is None else _cql2.condition(search.filter)
+    ids = None if search.ids is None else frozenset(search.ids)
+
+    def matches(item: Item) -> bool:
+        return (
+            (ids is None or item.id in ids)
+            and (search.interval is None or search.interval[0] <= item.moment <= search.interval[1])
+            and (search.bounds is None or _overlap(item.bounds, search.bounds))
+            and (meets is None or meets(_properties(storage, item)) is True)
+        )
+
+    return matches
+
+
+def _overlap(one: Bounds, other: Bounds) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]

@@ -1,0 +1,83 @@
+"""What is in storage, and what of it shows by now."""
+
+from collections.abc import Iterator
+
+from up42_async.sandbox._items import Collection, File, Item
+from up42_async.sandbox._jobs import Job
+from up42_async.sandbox._lifecycle import SUCCEEDED
+from up42_async.sandbox._results import results_of
+from up42_async.sandbox._scaled_clock import SECOND
+from up42_async.sandbox._world import World
+
+
+class Storage:
+    """Know everything in storage, and show what is there by now.
+
+    What a job leaves behind follows from the job alone, so it is made when somebody first asks for it. Whoever calls
+    holds the world's lock.
+
+    Args:
+        world: Knows the jobs and the time.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._collections: dict[str, Collection] = {}
+        self._files: dict[str, tuple[Item, File]] = {}
+
+    def keep(self, collection: Collection) -> None:
+        """Put a collection into storage, in the place of one with the same id."""
+        self._collections[collection.id] = collection
+        for item in collection.items:
+            for file in item.files:
+                self._files[file.id] = (item, file)
+
+    def remove(self, collection_id: str) -> None:
+        """Take a collection out of storage; its files stay known, but show only where they are kept again."""
+        self._collections.pop(collection_id, None)
+
+    def collection(self, collection_id: str) -> Collection | None:
+        """Return a collection, if it shows by now."""
+        job = self.world.jobs.of_collection(collection_id)
+        if job is not None:
+            return self._results(job)
+        found = self._collections.get(collection_id)
+        return found if found is not None and found.job is None else None
+
+    def _results(self, job: Job) -> Collection | None:
+        if not self._shows(job):
+            return None
+        if job.collection_id not in self._collections:
+            self.keep(results_of(job))
+        return self._collections[job.collection_id]
+
+    def _shows(self, job: Job) -> bool:
+        """Tell whether a job has succeeded long enough ago for its results to be seen."""
+        now = self.world.now()
+        index = job.timeline.index_at(now)
+        finished = job.timeline.finished_by(index)
+        delay = round(self.world.settings.results_delay * SECOND)
+        return job.timeline.statuses[index] in SUCCEEDED and finished is not None and finished + delay <= now
+
+    def item(self, collection_id: str, item_id: str) -> Item | None:
+        """Return an item, if it shows by now."""
+        collection = self.collection(collection_id)
+        items = () if collection is None else collection.items
+        return next((item for item in items if item.id == item_id), None)
+
+    def items(self) -> Iterator[Item]:
+        """Yield every item that shows by now."""
+        for collection in list(self._collections.values()):
+            if collection.job is None:
+                yield from collection.items
+        for job in list(self.world.jobs):
+            results = self._results(job)
+            yield from () if results is None else results.items
+
+    def file(self, file_id: str) -> tuple[Item, File] | None:
+        """Return a file and its item, if they show by now."""
+        if file_id not in self._files:
+            for _ in self.items():  # makes what has come to show since
+                pass
+        found = self._files.get(file_id)
+        return None if found is None or self.item(found[0].collection_id, found[0].id) is not found[0] else found
