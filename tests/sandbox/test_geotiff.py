@@ -67,6 +67,6 @@ def test_rasterio_opens_it(tmp_path: Path) -> None:
         assert (image.driver, image.count, image.width, image.height) == ("GTiff", 1, 512, 512)
         assert image.crs.to_epsg() == 4326
         assert tuple(image.bounds) == pytest.approx((10.0, 49.5, 10.5, 50.0))
-        assert image.is_tiled
+        assert image.block_shapes == [(256, 256)]
         pixels = image.read(1)
         assert (pixels.shape, int(pixels[0, 0]), int(pixels[0, 1])) == ((512, 512), 3, 7)
