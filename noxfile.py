@@ -40,14 +40,14 @@ def offer_pyenv_versions() -> None:
 offer_pyenv_versions()
 
 
-def install_wheel(session: nox.Session, *others: str) -> None:
+def install_wheel(session: nox.Session, *others: str, extras: str = "[progress,sandbox]") -> None:
     """Install the package as users get it: from a wheel, which the first session of a run builds for all."""
     folder = session.cache_dir / "wheel" / str(os.getpid())
     if not folder.is_dir():
         shutil.rmtree(folder.parent, ignore_errors=True)
         session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
     (wheel,) = folder.glob("*.whl")
-    session.install(f"{wheel}[progress,sandbox]", *others)
+    session.install(f"{wheel}{extras}", *others)
     session.install("--force-reinstall", "--no-deps", str(wheel))  # a reused environment holds the one from before
 
 
@@ -95,6 +95,13 @@ def lowest(session: nox.Session) -> None:
     run_tests(session)
 
 
+@nox.session(default=False)
+def peer(session: nox.Session) -> None:
+    """Compare with up42-py, the official synchronous SDK: the same calls give the same fields from the same queries."""
+    install_wheel(session, "up42-py==4.3.0", *nox.project.dependency_groups(PROJECT, "tests"))
+    session.run("python", "-m", "pytest", "tests/test_peer.py", env={"PYTHONPATH": None})
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Track 300 jobs to their end on a sandbox, live."""
@@ -108,3 +115,19 @@ def examples(session: nox.Session) -> None:
     install_wheel(session)
     for example in sorted(Path("examples").glob("*.py")):
         session.run("python", str(example))
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure against up42-py, httpx and curl, and write docs/benchmarks.md; `-- quick`, or names, for less."""
+    # without extras: where rich and click are installed, httpx imports them for its own command line
+    install_wheel(session, *nox.project.dependency_groups(PROJECT, "bench"), extras="")
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": None})
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Let everything go wrong for three minutes, compare both sides' books, and write docs/reliability.md."""
+    install_wheel(session, "trio>=0.31")
+    page = ("--report", "docs/reliability.md")
+    session.run("python", "-m", "benchmarks.faults", *page, *session.posargs, env={"PYTHONPATH": None})

@@ -1,0 +1,449 @@
+"""Lists of jobs, and many jobs by id, from servers that limit their pages and the ids they take."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.job_answers import API, JOBS, Asker, collect, ids_in, metadata, page, parameters
+from up42_async import ForeignLink, NotFound, RequestFailed, ServerError, StatusError, UnexpectedResponse
+from up42_async._job_filters import Filters, arranged
+from up42_async._job_lists import ById, IdPager, one, page_of, pager
+from up42_async._wire import Request
+
+LIST = Request(method="GET", path=JOBS)
+MANY = [f"job-{number:03}" for number in range(250)]
+GONE = "gone"
+
+
+def read(answer: Any, request: Request) -> str:
+    """Read a job as its id; a job without status makes no sense."""
+    if not isinstance(answer, dict) or "status" not in answer:
+        raise UnexpectedResponse("no job", request=str(request))
+    return str(answer["jobID"])
+
+
+def key(job: str) -> str:
+    return job
+
+
+def following(request: Request, **changes: str) -> str:
+    parameters_then = {**parameters(request), **changes}
+    return f"{JOBS}?" + "&".join(f"{name}={value}" for name, value in parameters_then.items())
+
+
+class Server:
+    """Know some jobs, and limit its pages and the ids it takes."""
+
+    def __init__(
+        self,
+        known: Sequence[str] = MANY,
+        *,
+        most: int = 1000,
+        refusal: int = 414,
+        page_size: int = 1000,
+        strict: bool = False,
+        bad: Sequence[str] = (),
+    ) -> None:
+        self.known = list(known)
+        self.most = most
+        self.refusal = refusal
+        self.page_size = page_size
+        self.strict = strict
+        self.bad = bad
+
+    def __call__(self, request: Request) -> Any:
+        if request.path != JOBS:
+            (job_id,) = ids_in(request)
+            return metadata(job_id) if job_id in self.known else 404
+        wanted, query = ids_in(request), parameters(request)
+        if len(wanted) > self.most:
+            return self.refusal
+        if set(wanted) & set(self.bad) or (self.strict and int(query.get("limit", 0)) > self.page_size):
+            return 400
+        jobs = [job for job in self.known if job in wanted]
+        start, size = int(query.get("cursor", 0)), min(self.page_size, int(query.get("limit", 1000)))
+        link = following(request, cursor=str(start + size)) if start + size < len(jobs) else None
+        return page(jobs[start : start + size], link)
+
+
+def id_pager(asker: Asker, ids: Sequence[str], *, limit: int = 500, arranging: bool | None = None) -> IdPager[str]:
+    arrange = None if arranging is None else partial(arranged, value=key, ascending=arranging)
+    return IdPager(asker.client, read, Filters(ids=list(ids)), limit=limit, key=key, arrange=arrange)
+
+
+def lists(asker: Asker) -> list[int]:
+    """Return how many ids each list was asked for, 0 for a single job."""
+    return [len(ids_in(request)) if request.path == JOBS else 0 for request in asker.asked]
+
+
+# One page
+
+
+def test_one_job_is_asked_for_by_its_quoted_id() -> None:
+    assert one("a/b?c#d") == Request(method="GET", path=f"{JOBS}/a%2Fb%3Fc%23d")
+
+
+@pytest.mark.parametrize("job_id", ["", ".", "..", "\r\n", "x" * 10_000])
+def test_what_cannot_be_an_id_is_refused(job_id: str) -> None:
+    with pytest.raises(ValueError, match="job id .* cannot be right"):
+        one(job_id)
+
+
+def test_an_id_that_is_no_string_is_refused() -> None:
+    with pytest.raises(TypeError, match="job id must be a string, not int"):
+        one(5)
+
+
+@pytest.mark.parametrize("links", [None, ..., [], {}, [{}], [{"rel": "self", "href": "/v2/x"}], [{"rel": "next"}], [7]])
+def test_a_page_without_next_link_is_the_last(links: Any) -> None:
+    answer = page(["a", "b"])
+    answer["links"] = links
+    if links is ...:
+        del answer["links"]
+    last = page_of(read, API, answer, LIST)
+    assert (last.items, last.next) == (["a", "b"], None)
+
+
+@pytest.mark.parametrize("links", ["/v2/next", {"next": "/v2/next"}, 7])
+def test_links_of_another_shape_are_no_end_but_an_error(links: Any) -> None:
+    with pytest.raises(UnexpectedResponse, match="GET /v2/processing/jobs: an answer whose links are no list"):
+        page_of(read, API, {"jobs": [], "links": links}, LIST)
+
+
+def test_jobs_that_are_null_are_an_empty_page() -> None:
+    assert page_of(read, API, {"jobs": None}, LIST).items == []
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, "jobs", {"jobs": {}}, {"jobs": "a"}, {"jobs": 0}, {"data": []}])
+def test_an_answer_without_a_list_of_jobs_is_an_error(answer: Any) -> None:
+    with pytest.raises(UnexpectedResponse, match="GET /v2/processing/jobs: an answer without a list of jobs"):
+        page_of(read, API, answer, LIST)
+
+
+@pytest.mark.parametrize("href", [f"{JOBS}?cursor=1", f"{API}{JOBS}?cursor=1", f"http://api.up42.com{JOBS}?cursor=1"])
+def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
+    assert page_of(read, API, page([], href), LIST).next == Request(method="GET", path=JOBS, query="cursor=1")
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "https://evil.test/v2/processing/jobs",
+        "https://api.up42.com.evil.test/v2/processing/jobs",
+        "https://api.up42.com@evil.test/v2/processing/jobs",
+        "//evil.test/v2/processing/jobs",
+        "https://api.up42.com:99999/v2/processing/jobs",
+        "@evil.test/x",
+        ["/v2"],
+    ],
+)
+def test_a_next_link_that_leads_away_is_an_error(href: Any) -> None:
+    with pytest.raises(ForeignLink, match="it was not followed"):
+        page_of(read, API, page([], href), LIST)
+
+
+# A list of ids for users
+
+
+@pytest.mark.parametrize("page_size", [1000, 20, 7])
+async def test_ids_are_asked_for_in_hundreds_and_come_in_the_requested_order(page_size: int) -> None:
+    asker = Asker(Server(page_size=page_size))
+    wanted = [*MANY[::-1], MANY[3]]
+    assert [job async for job in id_pager(asker, wanted)] == MANY[::-1]
+    firsts = [request for request in asker.asked if "cursor" not in parameters(request)]
+    assert [len(ids_in(request)) for request in firsts] == [100, 100, 50]
+    assert [parameters(request)["limit"] for request in firsts] == ["100", "100", "50"]
+
+
+async def test_a_part_of_the_ids_is_asked_for_when_it_is_needed() -> None:
+    asker = Asker(Server())
+    jobs = id_pager(asker, MANY)
+    assert asker.asked == []
+    assert [await anext(jobs) for _ in range(100)] == MANY[:100]
+    assert lists(asker) == [100]
+
+
+async def test_ids_that_do_not_exist_are_left_out_and_jobs_nobody_asked_for_too() -> None:
+    asker = Asker(lambda _: page(["b", "stranger", "a"]))
+    assert [job async for job in id_pager(asker, ["a", GONE, "b"])] == ["a", "b"]
+    assert [job async for job in id_pager(asker, ["a", GONE, "b"], arranging=True)] == ["b", "a"]
+
+
+async def test_no_ids_cost_no_request() -> None:
+    asker = Asker(Server())
+    assert [job async for job in id_pager(asker, [])] == []
+    assert [job async for job in id_pager(asker, [], arranging=True)] == []
+    assert asker.asked == []
+
+
+async def test_a_single_list_stays_as_the_server_has_sorted_it() -> None:
+    asker = Asker(lambda _: page(["b", "c", "a"]))
+    assert [job async for job in id_pager(asker, ["a", "b", "c"], arranging=True)] == ["b", "c", "a"]
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+async def test_several_lists_are_sorted_together(ascending: bool) -> None:
+    asker = Asker(Server())
+    jobs = id_pager(asker, MANY[::-1], arranging=ascending)
+    assert await anext(jobs) == (MANY[0] if ascending else MANY[-1])
+    assert lists(asker) == [100, 100, 50]
+    assert [job async for job in jobs] == (MANY[1:] if ascending else MANY[-2::-1])
+
+
+@pytest.mark.parametrize("refusal", [400, 413, 414, 422, 431])
+@pytest.mark.parametrize("arranging", [None, True])
+async def test_a_refused_list_is_asked_for_in_halves_and_so_are_those_after_it(
+    refusal: int, arranging: bool | None
+) -> None:
+    asker = Asker(Server(most=50, refusal=refusal))
+    assert [job async for job in id_pager(asker, MANY, arranging=arranging)] == MANY
+    refused = 2 if refusal in {400, 422} else 1  # which may be for the page size
+    assert lists(asker) == [100] * refused + [50] * 5
+
+
+async def test_one_refused_list_is_sorted_again_when_its_halves_are_there() -> None:
+    asker = Asker(Server(["c", "b", "d", "a"], most=2))
+    assert [job async for job in id_pager(asker, ["d", "b", "c", "a"], arranging=True)] == ["a", "b", "c", "d"]
+
+
+async def test_a_single_id_that_is_refused_is_an_error() -> None:
+    asker = Asker(Server(bad=["bad"]))
+    jobs = id_pager(asker, ["job-001", "job-002", "bad"])
+    assert [await anext(jobs), await anext(jobs)] == ["job-001", "job-002"]
+    with pytest.raises(StatusError, match="status 400"):
+        await anext(jobs)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+async def test_other_refusals_are_not_about_the_number_of_ids(status: int) -> None:
+    asker = Asker(lambda _: status)
+    with pytest.raises(StatusError, match=f"status {status}"):
+        await anext(id_pager(asker, MANY))
+    assert lists(asker) == [100]
+
+
+@pytest.mark.parametrize("arranging", [None, True])
+async def test_after_an_error_only_what_is_missing_is_asked_for_again(arranging: bool | None) -> None:
+    server, failing = Server(), iter([False, True, False, False])
+    asker = Asker(lambda request: 503 if next(failing) else server(request))
+    jobs, seen = id_pager(asker, MANY, arranging=arranging), list[str]()
+    with pytest.raises(ServerError):
+        await collect(jobs, seen)
+    seen += [job async for job in jobs]
+    assert seen == MANY
+    assert lists(asker) == [100, 100, 100, 50]
+
+
+async def test_a_refused_page_size_is_not_sent_again() -> None:
+    asker = Asker(Server(page_size=20, strict=True))
+    assert [job async for job in id_pager(asker, MANY)] == MANY
+    assert sum("limit" in parameters(request) for request in asker.asked) == 1
+
+
+async def test_a_small_page_size_holds_for_lists_of_ids_too() -> None:
+    asker = Asker(Server())
+    assert [job async for job in id_pager(asker, MANY[:90], limit=40)] == MANY[:90]
+    assert [parameters(request)["limit"] for request in asker.asked] == ["40", "40", "40"]
+
+
+async def test_a_refusal_without_page_size_is_not_asked_again() -> None:
+    asker = Asker(lambda _: 400)
+    with pytest.raises(StatusError):
+        await anext(pager(asker.client, read, Filters(), limit=None, key=key))
+    assert len(asker.asked) == 1
+
+
+class SlowAsker(Asker):
+    """Let others work while it is asked."""
+
+    async def call(self, request: Request) -> Any:
+        answer = await super().call(request)
+        await anyio.sleep(0.001)
+        return answer
+
+
+async def test_tasks_that_share_an_iterator_get_each_job_once_and_ask_for_each_part_once() -> None:
+    asker = SlowAsker(Server(most=20))
+    jobs, seen = id_pager(asker, MANY), list[str]()
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(collect, jobs, seen)
+    assert sorted(seen) == MANY
+    assert lists(asker)[:3] == [100, 50, 25]
+    assert sum(lists(asker)[3:]) == 250
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(st.sampled_from(MANY), max_size=250),
+    st.integers(1, 120),
+    st.integers(1, 120),
+    st.booleans(),
+    st.sampled_from([400, 413, 414]),
+)
+async def test_whatever_the_server_limits_the_jobs_come_once_in_the_requested_order(
+    wanted: list[str], most: int, page_size: int, strict: bool, refusal: int
+) -> None:
+    known = MANY[::2]
+    asker = Asker(Server(known, most=most, page_size=page_size, strict=strict, refusal=refusal))
+    expected = [job for job in dict.fromkeys(wanted) if job in known]
+    assert [job async for job in id_pager(asker, wanted)] == expected
+    assert [job async for job in id_pager(asker, wanted, arranging=True)] == sorted(expected)
+
+
+# Many by id for the tracker, each answered for itself
+
+
+def by_id(asker: Asker) -> ById[str]:
+    return ById(asker.client, read, key)
+
+
+async def test_a_hundred_ids_are_one_request() -> None:
+    asker = Asker(Server())
+    assert await by_id(asker).ask(MANY[:100]) == {job: job for job in MANY[:100]}
+    assert lists(asker) == [100]
+    assert parameters(asker.asked[0])["limit"] == "100"
+
+
+async def test_one_id_is_asked_for_as_one_job() -> None:
+    asker = Asker(Server())
+    assert await by_id(asker).ask(["job-001"]) == {"job-001": "job-001"}
+    assert lists(asker) == [0]
+
+
+async def test_no_ids_are_no_request() -> None:
+    asker = Asker(Server())
+    assert await by_id(asker).ask([]) == {}
+    assert asker.asked == []
+
+
+async def test_a_capped_page_is_followed() -> None:
+    asker = Asker(Server(page_size=20))
+    assert await by_id(asker).ask(MANY[:100]) == {job: job for job in MANY[:100]}
+    assert lists(asker) == [100] * 5
+
+
+async def test_pages_are_not_followed_further_than_needed() -> None:
+    asker = Asker(lambda request: page(["a", "b"], following(request, cursor="1")))
+    assert await by_id(asker).ask(["a", "b"]) == {"a": "a", "b": "b"}
+    assert lists(asker) == [2]
+
+
+async def test_ids_that_are_missing_from_a_list_are_asked_for_singly() -> None:
+    server = Server()
+    asker = Asker(lambda request: page(ids_in(request)[2:]) if request.path == JOBS else server(request))
+    answers = await by_id(asker).ask([GONE, *MANY[:9]])
+    assert isinstance(answers.pop(GONE), NotFound)
+    assert answers == {job: job for job in MANY[:9]}
+    assert lists(asker) == [10, 0, 0]
+
+
+@pytest.mark.parametrize("refusal", [400, 413, 414, 422, 431])
+async def test_the_number_of_ids_that_a_server_takes_is_learned(refusal: int) -> None:
+    asker = Asker(Server(most=30, refusal=refusal))
+    many = by_id(asker)
+    assert await many.ask(MANY[:100]) == {job: job for job in MANY[:100]}
+    asker.asked.clear()
+    assert await many.ask(MANY[:100]) == {job: job for job in MANY[:100]}
+    assert lists(asker) == [25] * 4
+
+
+async def test_a_server_that_takes_no_lists_is_asked_for_single_jobs() -> None:
+    asker = Asker(Server(most=1))
+    many = by_id(asker)
+    assert await many.ask(MANY[:10]) == {job: job for job in MANY[:10]}
+    asker.asked.clear()
+    assert await many.ask(MANY[:10]) == {job: job for job in MANY[:10]}
+    assert lists(asker) == [0] * 10
+
+
+@pytest.mark.parametrize("others", [1, 2, 3, 4, 5, 6, 20, 99])
+async def test_one_bad_id_spoils_neither_the_others_nor_what_is_learned(others: int) -> None:
+    asker = Asker(Server(bad=["bad"]))
+    many = by_id(asker)
+    wanted = [*MANY[:others], "bad"]
+    answers = await many.ask(wanted)
+    assert isinstance(answers.pop("bad"), NotFound)
+    assert answers == {job: job for job in MANY[:others]}
+    asker.asked.clear()
+    await many.ask(MANY[:100])
+    assert lists(asker) == [100]
+
+
+async def test_an_outage_while_halves_are_asked_for_teaches_nothing() -> None:
+    server, answers = Server(), iter([414, 503, 503])
+    asker = Asker(lambda request: next(answers, None) or server(request))
+    many = by_id(asker)
+    assert all(isinstance(answer, ServerError) for answer in (await many.ask(MANY[:10])).values())
+    asker.asked.clear()
+    await many.ask(MANY[:100])
+    assert lists(asker) == [100]
+
+
+async def test_a_refused_page_size_is_learned() -> None:
+    asker = Asker(Server(page_size=20, strict=True))
+    many = by_id(asker)
+    for expected in (6, 5):
+        asker.asked.clear()
+        assert await many.ask(MANY[:100]) == {job: job for job in MANY[:100]}
+        assert lists(asker) == [100] * expected
+
+
+@pytest.mark.parametrize("answer", [503, 429, {"no": "jobs"}, page([], "https://evil.test/")])
+async def test_a_list_that_fails_is_the_answer_for_each_id(answer: Any) -> None:
+    asker = Asker(lambda _: answer)
+    answers = await by_id(asker).ask(MANY[:10])
+    assert list(answers) == MANY[:10]
+    assert all(isinstance(error, RequestFailed) for error in answers.values())
+    assert lists(asker) == [10]
+
+
+async def test_a_list_that_breaks_off_keeps_what_came() -> None:
+    answers = iter([page(MANY[:4], f"{JOBS}?cursor=4"), 503])
+    found = await by_id(Asker(lambda _: next(answers))).ask(MANY[:10])
+    assert {job: found[job] for job in MANY[:4]} == {job: job for job in MANY[:4]}
+    assert all(isinstance(found[job], ServerError) for job in MANY[4:10])
+
+
+async def test_a_job_that_makes_no_sense_does_not_spoil_the_others() -> None:
+    def answer(request: Request) -> Any:
+        if request.path != JOBS:
+            return 404
+        return {"jobs": [metadata("a"), metadata("b", status=...), None, {}, 7, metadata("c")]}
+
+    found = await by_id(Asker(answer)).ask(["a", "b", "c", "d"])
+    assert isinstance(found["b"], UnexpectedResponse)
+    assert isinstance(found["d"], NotFound)
+    assert (found["a"], found["c"]) == ("a", "c")
+
+
+async def test_an_error_that_is_no_answer_leaves_as_itself() -> None:
+    asker = Asker(lambda request: RuntimeError("closed") if request.path != JOBS else page([]))
+    with pytest.raises(RuntimeError, match="closed"):
+        await by_id(asker).ask(["a", "b", "c"])
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.sets(st.sampled_from([*MANY, GONE, "bad"]), max_size=100),
+    st.integers(1, 120),
+    st.integers(1, 120),
+    st.booleans(),
+    st.sampled_from([400, 413, 414]),
+)
+async def test_every_id_has_its_answer_whatever_the_server_limits(
+    wanted: set[str], most: int, page_size: int, strict: bool, refusal: int
+) -> None:
+    server = Server(most=most, page_size=page_size, strict=strict, refusal=refusal, bad=["bad"])
+    many = by_id(Asker(server))
+    for _ in range(2):
+        answers = await many.ask(list(wanted))
+        assert set(answers) == wanted
+        lost = {id_ for id_, answer in answers.items() if isinstance(answer, NotFound)}
+        assert lost == wanted & {GONE, "bad"}
+        assert all(answers[id_] == id_ for id_ in wanted - lost)

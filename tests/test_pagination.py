@@ -1,0 +1,279 @@
+"""Paged lists: every item once and in order, however the pages are cut, and an end to lists that have none."""
+
+import contextlib
+import itertools
+import tracemalloc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.job_answers import Asker, collect
+from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponse
+from up42_async._pagination import MOST_EMPTY_PAGES, MOST_PAGES, Page, Pager
+from up42_async._wire import Request
+
+BACKEND_IS_FINE = [HealthCheck.function_scoped_fixture]
+
+
+def number(position: int) -> Request:
+    return Request(method="GET", path="/list", query=f"page={position}")
+
+
+FIRST = number(0)
+WITHOUT_LIMIT = Request(method="GET", path="/list")
+
+
+def position_of(request: Request) -> int:
+    return int(request.query.removeprefix("page=") or 0)
+
+
+def read(answer: Any, _: Request) -> Page[Any]:
+    """Read what the askers below answer: the items and the number of the next page."""
+    items, following = answer
+    return Page(items=items, next=None if following is None else number(following))
+
+
+def pages(*cut: Sequence[Any]) -> Callable[[Request], Any]:
+    """Answer with these pages, one after another."""
+
+    def answer(request: Request) -> Any:
+        position = position_of(request)
+        return [cut[position], position + 1 if position + 1 < len(cut) else None]
+
+    return answer
+
+
+def pager(asker: Asker, without_limit: Request | None = None) -> Pager[Any]:
+    return Pager(asker.client, FIRST, read, key=lambda item: item, without_limit=without_limit)
+
+
+async def test_items_come_in_order_and_pages_are_asked_for_when_they_are_needed() -> None:
+    asker = Asker(pages([1, 2], [], [3]))
+    items = pager(asker)
+    assert asker.asked == []
+    assert [await anext(items), await anext(items)] == [1, 2]
+    assert asker.asked == [number(0)]
+    assert [item async for item in items] == [3]
+    assert asker.asked == [number(0), number(1), number(2)]
+
+
+async def test_after_the_end_there_is_nothing_more_to_ask_for() -> None:
+    asker = Asker(pages([1]))
+    items = pager(asker)
+    assert [item async for item in items] == [1]
+    assert [item async for item in items] == []
+    assert len(asker.asked) == 1
+
+
+async def test_an_item_that_comes_again_is_left_out() -> None:
+    assert [item async for item in pager(Asker(pages([1, 2, 2], [2, 3], [1, 2, 3], [4])))] == [1, 2, 3, 4]
+
+
+@settings(max_examples=200, suppress_health_check=BACKEND_IS_FINE, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 20), max_size=5), min_size=1, max_size=8))
+async def test_any_split_into_pages_with_any_repetition_gives_the_same_items_once_in_order(
+    cut: list[list[int]],
+) -> None:
+    asker = Asker(pages(*cut))
+    assert [item async for item in pager(asker)] == list(dict.fromkeys(item for part in cut for item in part))
+    assert len(asker.asked) == len(cut)
+
+
+@settings(max_examples=200, suppress_health_check=BACKEND_IS_FINE, deadline=None)
+@given(st.data())
+async def test_links_to_anywhere_come_to_an_end_without_repeating_an_item(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 6))
+    links = data.draw(st.lists(st.none() | st.integers(0, size - 1), min_size=size, max_size=size))
+    contents = data.draw(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=size, max_size=size))
+    asker = Asker(lambda request: [contents[position_of(request)], links[position_of(request)]])
+    seen: list[int] = []
+    with contextlib.suppress(PaginationError):
+        await collect(pager(asker), seen)
+    assert len(seen) == len(set(seen))
+    assert len(asker.asked) == len({position_of(request) for request in asker.asked})
+
+
+@pytest.mark.parametrize("back", [0, 1, 2])
+async def test_a_page_that_was_there_before_is_an_error_after_the_items_that_came(back: int) -> None:
+    asker = Asker(lambda request: [[position_of(request)], (1, 2, back)[position_of(request)]])
+    items = pager(asker)
+    assert [await anext(items) for _ in range(3)] == [0, 1, 2]
+    for _ in range(2):  # it stays an error: the list has not ended
+        with pytest.raises(PaginationError, match="GET /list: a list without an end: .* there before; ask again later"):
+            await anext(items)
+    assert len(asker.asked) == 3
+
+
+async def test_empty_pages_without_end_are_an_error() -> None:
+    asker = Asker(lambda request: [[], position_of(request) + 1])
+    with pytest.raises(PaginationError, match="100 pages in a row without an item"):
+        await anext(pager(asker))
+    assert len(asker.asked) == MOST_EMPTY_PAGES == 100
+
+
+async def test_some_empty_pages_are_none() -> None:
+    cut: list[list[int]] = [[]] * 99 + [[1]] + [[]] * 99 + [[2]]
+    assert [item async for item in pager(Asker(pages(*cut)))] == [1, 2]
+
+
+async def test_more_than_ten_thousand_pages_are_an_error() -> None:
+    asker = Asker(lambda request: [[position_of(request)], position_of(request) + 1])
+    seen: list[int] = []
+    with pytest.raises(PaginationError, match="more than 10000 pages; narrow it down by filters"):
+        await collect(pager(asker), seen)
+    assert len(seen) == len(asker.asked) == MOST_PAGES == 10_000
+
+
+async def test_ten_thousand_pages_are_none() -> None:
+    asker = Asker(lambda request: [[1], position_of(request) + 1 if position_of(request) < MOST_PAGES - 1 else None])
+    assert [item async for item in pager(asker)] == [1]
+
+
+async def test_after_an_error_the_same_page_is_asked_for_again() -> None:
+    answers = iter([[[1], 1], 503, ["broken"], [[2], None]])
+    items = pager(Asker(lambda _: next(answers)))
+    assert await anext(items) == 1
+    with pytest.raises(ServerError):
+        await anext(items)
+    with pytest.raises(ValueError, match="unpack"):
+        await anext(items)
+    assert [item async for item in items] == [2]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_refused_page_size_is_left_out(status: int) -> None:
+    asker = Asker(lambda request: [[1], None] if request == WITHOUT_LIMIT else status)
+    items = pager(asker, WITHOUT_LIMIT)
+    assert not items.refused_limit
+    assert [item async for item in items] == [1]
+    assert items.refused_limit
+    assert asker.asked == [FIRST, WITHOUT_LIMIT]
+
+
+async def test_a_refused_page_size_stays_left_out_after_an_error() -> None:
+    answers = iter([400, 503, [[1], None]])
+    asker = Asker(lambda _: next(answers))
+    items = pager(asker, WITHOUT_LIMIT)
+    with pytest.raises(ServerError):
+        await anext(items)
+    assert await anext(items) == 1
+    assert asker.asked == [FIRST, WITHOUT_LIMIT, WITHOUT_LIMIT]
+
+
+async def test_what_is_refused_without_a_page_size_too_is_an_error() -> None:
+    asker = Asker(lambda _: 400)
+    items = pager(asker, WITHOUT_LIMIT)
+    for requests in (2, 3):
+        with pytest.raises(StatusError, match="status 400"):
+            await anext(items)
+        assert len(asker.asked) == requests
+
+
+@pytest.mark.parametrize("status", [403, 404, 413, 414, 500])
+async def test_other_refusals_are_not_about_the_page_size(status: int) -> None:
+    asker = Asker(lambda _: status)
+    with pytest.raises(StatusError, match=f"status {status}"):
+        await anext(pager(asker, WITHOUT_LIMIT))
+    assert len(asker.asked) == 1
+
+
+async def test_a_refusal_in_the_middle_is_not_about_the_page_size() -> None:
+    answers = iter([[[1], 1], 400])
+    items = pager(Asker(lambda _: next(answers)), WITHOUT_LIMIT)
+    assert await anext(items) == 1
+    with pytest.raises(StatusError, match="status 400"):
+        await anext(items)
+
+
+async def test_a_list_without_page_size_that_leads_back_to_itself_is_found_out_at_once() -> None:
+    def answer(request: Request) -> Any:
+        return 400 if request == FIRST else [[1], 7]
+
+    asker = Asker(answer)
+    items = Pager(
+        asker.client,
+        FIRST,
+        lambda page, _: Page(items=page[0], next=WITHOUT_LIMIT),
+        key=lambda item: item,
+        without_limit=WITHOUT_LIMIT,
+    )
+    assert await anext(items) == 1
+    with pytest.raises(PaginationError):
+        await anext(items)
+    assert asker.asked == [FIRST, WITHOUT_LIMIT]
+
+
+async def test_pages_that_differ_in_their_body_only_are_different_pages() -> None:
+    def read_posted(answer: Any, request: Request) -> Page[int]:
+        following = Request(method="POST", path="/search", json={"token": answer[0]})
+        return Page(items=answer, next=following if request.json["token"] < 3 else None)
+
+    asker = Asker(lambda request: [request.json["token"] + 1])
+    first = Request(method="POST", path="/search", json={"token": 0})
+    assert [item async for item in Pager(asker.client, first, read_posted, key=lambda item: item)] == [1, 2, 3, 4]
+
+
+class SlowAsker(Asker):
+    """Let others work while it is asked."""
+
+    async def call(self, request: Request) -> Any:
+        answer = await super().call(request)
+        await anyio.sleep(0.001 * (1 + position_of(request) % 3))
+        return answer
+
+
+async def test_tasks_that_share_an_iterator_get_each_item_once_and_ask_for_each_page_once() -> None:
+    asker = SlowAsker(pages(*[[10 * part + item for item in range(10)] for part in range(12)]))
+    items, seen = pager(asker), list[int]()
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(collect, items, seen)
+    assert sorted(seen) == list(range(120))
+    assert len(asker.asked) == 12
+
+
+async def test_a_cancelled_step_loses_nothing() -> None:
+    asker = SlowAsker(pages([1], [2], [3]))
+    items, seen = pager(asker), list[int]()
+    for patience in itertools.cycle(range(7)):
+        with anyio.move_on_after(0.001 * patience):
+            await collect(items, seen)
+            break
+    assert seen == [1, 2, 3]
+
+
+async def test_a_long_list_needs_little_memory() -> None:
+    def answer(request: Request) -> Any:
+        position = position_of(request)
+        return [
+            [f"{position * 200 + item:020}" + "x" * 2000 for item in range(200)],
+            position + 1 if position < 99 else None,
+        ]
+
+    items, count = pager(Asker(answer)), 0
+    tracemalloc.start()
+    try:
+        async for _ in items:
+            count += 1
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 8 * 2**20  # the items alone are 40 MB
+
+
+async def test_a_page_that_cannot_be_read_is_an_error_and_no_item_of_it_counts_as_seen() -> None:
+    def read_strictly(answer: Any, request: Request) -> Page[Any]:
+        if answer[0] == ["bad"]:
+            raise UnexpectedResponse("no page", request=str(request))
+        return read(answer, request)
+
+    answers = iter([[["bad"], None], [["good"], None]])
+    items = Pager(Asker(lambda _: next(answers)).client, FIRST, read_strictly, key=lambda item: item)
+    with pytest.raises(UnexpectedResponse, match="GET /list: no page"):
+        await anext(items)
+    assert [item async for item in items] == ["good"]
