@@ -1,0 +1,720 @@
+"""When things are asked for, by whom, and who hears of it: the tracker alone, in virtual time, without any request."""
+
+import gc
+import itertools
+import logging
+import math
+import re
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import attrs
+import backoff
+import pytest
+
+from up42_async import _tracking
+from up42_async._errors import (
+    AuthError,
+    ConnectionFailed,
+    ConnectionLost,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    RequestFailed,
+    RequestTimedOut,
+    ServerError,
+    StatusError,
+    UnexpectedResponse,
+    WrongCredentials,
+)
+from up42_async._tracking import Progress, Tracker, Watcher
+
+pytestmark = pytest.mark.virtual_time
+
+FOREVER: list[tuple[float, Any]] = [(0, "running")]
+MINUTE = 60
+
+
+@attrs.define
+class Thing:
+    """Something that runs, may be done, and is done."""
+
+    id: str
+    status: str = "running"
+    settled: bool = False
+
+    @property
+    def progress(self) -> Progress:
+        if self.status == "done" or self.settled:
+            return Progress.FINISHED
+        return Progress.SETTLING if self.status == "perhaps" else Progress.UNDER_WAY
+
+    def update(self, newer: "Thing") -> None:
+        if newer.status != self.status:
+            self.settled = False
+        self.status = newer.status
+
+    def settle(self) -> None:
+        self.settled = True
+
+
+class Oracle:
+    """Knows what comes when: statuses, or errors instead of answers."""
+
+    def __init__(self, latency: float = 0.0, **lives: Sequence[tuple[float, str | Exception]]) -> None:
+        self.latency = latency
+        self.lives = lives
+        self.asked: list[tuple[float, list[str]]] = []
+        self.answered = 0
+        self.in_flight = 0
+        self.tracker: Tracker[Thing] = Tracker(self.ask, 100)
+
+    async def ask(self, ids: Sequence[str]) -> dict[str, Thing | RequestFailed]:
+        now = anyio.current_time()
+        self.asked.append((now, list(ids)))
+        self.in_flight += 1
+        try:
+            await anyio.sleep(self.latency)
+        finally:
+            self.in_flight -= 1
+        self.answered += 1
+        return {id_: self.answer(id_, now) for id_ in ids}
+
+    def answer(self, id_: str, now: float) -> Thing | RequestFailed:
+        state = [state for at, state in self.lives[id_] if at <= now][-1]
+        if isinstance(state, str):
+            return Thing(id_, state)
+        if isinstance(state, RequestFailed):
+            return state
+        raise state
+
+    def watch(self, *ids: str, wait: _tracking.Wait = MINUTE, retries: int = 4320, **things: Thing) -> Watcher[Thing]:
+        items = dict.fromkeys(ids or self.lives) | things
+        return Watcher(self.tracker, items, wait=wait, retries=retries)
+
+    @property
+    def times(self) -> list[float]:
+        """The moments of all questions, to the tenth of a second."""
+        return [round(at, 1) for at, _ in self.asked]
+
+
+async def finish(watcher: Watcher[Thing]) -> None:
+    """Wait until nothing is left to ask for; a hang shows as an error."""
+    with anyio.fail_after(10**7):
+        while await watcher.next_of(watcher.ended) is not None:
+            pass
+
+
+def reason(watcher: Watcher[Thing], id_: str = "a") -> str:
+    return watcher.watches[id_].reason or ""
+
+
+def status(watcher: Watcher[Thing], id_: str = "a") -> str:
+    item = watcher.watches[id_].item
+    assert item is not None
+    assert watcher.watches[id_].reason is None
+    return item.status
+
+
+async def settle_down() -> None:
+    """Let all other tasks go as far as they can without time passing."""
+    for _ in range(10):
+        await anyio.lowlevel.checkpoint()
+
+
+# how often, and when
+
+
+async def test_the_first_query_goes_out_at_once_the_others_after_each_wait_and_no_sleep_follows_the_last() -> None:
+    oracle = Oracle(a=FOREVER)
+    watcher = oracle.watch(retries=3)
+    await finish(watcher)
+    assert oracle.times == [0, 60, 120]
+    assert anyio.current_time() == pytest.approx(120, abs=0.1)
+    assert reason(watcher) == "not finished after 3 queries"
+
+
+async def test_a_single_query_is_called_one() -> None:
+    watcher = Oracle(a=FOREVER).watch(retries=1)
+    await finish(watcher)
+    assert reason(watcher) == "not finished after 1 query"
+
+
+async def test_what_is_finished_is_not_asked_for() -> None:
+    oracle = Oracle()
+    watcher = oracle.watch(a=Thing("a", "done"))
+    await finish(watcher)
+    assert (oracle.asked, status(watcher)) == ([], "done")
+
+
+async def test_the_interval_stays_the_same_however_long_answers_take() -> None:
+    oracle = Oracle(latency=20, a=[(0, "running"), (170, "done")])
+    await finish(oracle.watch())
+    assert oracle.times == [0, 60, 120, 180]
+
+
+async def test_answers_slower_than_the_interval_are_followed_by_the_next_question_at_once() -> None:
+    oracle = Oracle(latency=100, a=[(0, "running"), (170, "done")])
+    await finish(oracle.watch())
+    assert oracle.times == pytest.approx([0, 100, 200], abs=0.1)
+
+
+async def test_a_wait_of_nothing_asks_again_and_again_without_keeping_the_processor_busy() -> None:
+    oracle = Oracle(a=[(0, "running"), (1, "done")])
+    await finish(oracle.watch(wait=0))
+    assert len(oracle.asked) == pytest.approx(1 / _tracking.GATHER, rel=0.1)
+
+
+@pytest.mark.parametrize("wait", [0.25, 1, 7, 60, 3600])
+async def test_a_whole_schedule_takes_its_queries_and_its_time(wait: float) -> None:
+    oracle = Oracle(a=FOREVER)
+    await finish(oracle.watch(wait=wait, retries=50))
+    assert len(oracle.asked) == 50
+    assert anyio.current_time() == pytest.approx(49 * wait, abs=0.1)
+
+
+@pytest.mark.parametrize("wait", [5e-324, 1e6])
+async def test_very_short_and_very_long_waits_work(wait: float) -> None:
+    oracle = Oracle(a=FOREVER)
+    await finish(oracle.watch(wait=wait, retries=2))
+    assert len(oracle.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("wait", "retries", "error"),
+    [
+        ("60", 1, TypeError),
+        (None, 1, TypeError),
+        (True, 1, TypeError),
+        (-1, 1, ValueError),
+        (math.nan, 1, ValueError),
+        (math.inf, 1, ValueError),
+        (10**400, 1, ValueError),
+        (lambda: 5, 1, TypeError),
+        (lambda: [5, 5], 1, TypeError),
+        (60, 0, ValueError),
+        (60, -1, ValueError),
+        (60, 1.0, TypeError),
+        (60, True, TypeError),
+        (60, "1", TypeError),
+    ],
+)
+async def test_a_schedule_that_cannot_be_right_is_refused(wait: Any, retries: Any, error: type[Exception]) -> None:
+    oracle = Oracle(a=FOREVER)
+    with pytest.raises(error, match="wait|retries"):
+        oracle.watch(wait=wait, retries=retries)
+
+
+# generators of waits
+
+
+async def test_a_generator_says_how_long_each_wait_is() -> None:
+    oracle = Oracle(a=[(0, "running"), (90, "done")])
+    await finish(oracle.watch(wait=partial(backoff.expo, max_value=60)))
+    assert oracle.times == pytest.approx([0, 1, 3, 7, 15, 31, 63, 123], abs=0.15)
+
+
+async def test_each_thing_has_a_generator_of_its_own() -> None:
+    oracle = Oracle(a=[(0, "running"), (2, "done")], b=[(0, "running"), (14, "done")])
+    await finish(oracle.watch(wait=backoff.expo))
+    assert [ids for _, ids in oracle.asked] == [["a", "b"]] * 3 + [["b"]] * 2
+
+
+async def test_a_generator_that_ends_ends_the_wait() -> None:
+    watcher = Oracle(a=FOREVER).watch(wait=lambda: iter([1, 2]))
+    await finish(watcher)
+    assert reason(watcher) == "the generator of waits ended after 3 queries"
+    assert anyio.current_time() == pytest.approx(3, abs=0.1)
+
+
+def failing() -> Iterator[float]:
+    yield 1
+    message = "out of numbers"
+    raise LookupError(message)
+
+
+@pytest.mark.parametrize(
+    ("waits", "words"),
+    [
+        (failing, "after 2 queries: LookupError('out of numbers')"),
+        (lambda: iter(["soon"]), "'soon'"),
+        (lambda: iter([-1]), "-1"),
+        (lambda: iter([math.nan]), "nan"),
+        (lambda: iter([math.inf]), "inf"),
+        (lambda: iter([10**400]), "from 0 to"),
+        (lambda: iter([True]), "True"),
+        (lambda: iter([None, None]), "None"),
+    ],
+)
+async def test_a_generator_that_fails_ends_its_own_wait_and_nobody_elses(
+    waits: Callable[[], Iterator[Any]], words: str
+) -> None:
+    oracle = Oracle(a=FOREVER, b=[(0, "running"), (100, "done")])
+    faulty, healthy = oracle.watch("a", wait=waits), oracle.watch("b")
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, healthy)
+        group.start_soon(finish, faulty)
+    assert words in reason(faulty)
+    assert "the generator of waits failed" in reason(faulty)
+    assert status(healthy, "b") == "done"
+
+
+async def test_what_the_maker_of_generators_raises_leaves_as_it_is() -> None:
+    def broken() -> Iterator[float]:
+        message = "no numbers today"
+        raise LookupError(message)
+
+    with pytest.raises(LookupError, match="no numbers today"):
+        Oracle(a=FOREVER).watch(wait=broken)
+
+
+# what may be the end
+
+
+@pytest.mark.parametrize("wait", [5, 60, 3600, backoff.expo])
+async def test_what_may_be_the_end_is_looked_at_again_after_five_seconds(wait: _tracking.Wait) -> None:
+    oracle = Oracle(a=[(0, "perhaps")])
+    watcher = oracle.watch(wait=wait)
+    await finish(watcher)
+    assert oracle.times[-1] == 5
+    assert status(watcher) == "perhaps"
+    settled = watcher.watches["a"].item
+    assert settled is not None
+    assert settled.settled
+
+
+async def test_the_end_that_follows_is_seen_at_the_second_look() -> None:
+    oracle = Oracle(a=[(0, "perhaps"), (3, "done")])
+    watcher = oracle.watch()
+    await finish(watcher)
+    assert (status(watcher), oracle.times) == ("done", [0, 5])
+
+
+async def test_short_waits_go_on_while_something_settles() -> None:
+    oracle = Oracle(a=[(0, "perhaps")])
+    await finish(oracle.watch(wait=1))
+    assert oracle.times == [0, 1, 2, 3, 4, 5]
+
+
+async def test_what_runs_on_after_all_has_to_settle_anew() -> None:
+    oracle = Oracle(a=[(0, "perhaps"), (3, "running"), (90, "perhaps"), (200, "done")])
+    watcher = oracle.watch()
+    await finish(watcher)
+    assert (oracle.times, status(watcher)) == ([0, 5, 60, 120, 125], "perhaps")
+
+
+@pytest.mark.parametrize("wait", [0.5, 1, 4, 60, lambda: itertools.repeat(1.0)])
+@pytest.mark.parametrize("retries", [2, 3, 5])
+async def test_the_last_query_is_kept_for_the_look_that_can_conclude(wait: _tracking.Wait, retries: int) -> None:
+    oracle = Oracle(a=[(0, "perhaps")])
+    watcher = oracle.watch(wait=wait, retries=retries)
+    await finish(watcher)
+    assert status(watcher) == "perhaps"
+    assert len(oracle.asked) <= retries
+
+
+async def test_the_last_query_is_kept_for_it_even_when_the_one_before_was_not_answered() -> None:
+    oracle = Oracle(a=[(0, "perhaps"), (0.5, ServerError("down")), (1.5, "perhaps")])
+    watcher = oracle.watch(wait=1, retries=3)
+    await finish(watcher)
+    assert (status(watcher), oracle.times) == ("perhaps", [0, 1, 6])
+
+
+async def test_an_outage_during_the_second_look_is_waited_for_at_the_usual_pace() -> None:
+    oracle = Oracle(a=[(0, "perhaps"), (4, ConnectionLost("broken")), (100, "perhaps")])
+    watcher = oracle.watch()
+    await finish(watcher)
+    assert (status(watcher), oracle.times) == ("perhaps", [0, 5, 60, 120])
+
+
+async def test_what_somebody_else_found_to_be_the_end_is_the_end() -> None:
+    oracle = Oracle(a=[(0, "perhaps")])
+    shared = Thing("a")
+    watcher = oracle.watch(wait=lambda: iter([1, 1]), a=shared)
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, watcher)
+        await anyio.sleep(0.5)
+        shared.settle()
+    assert status(watcher) == "perhaps"
+
+
+async def test_two_who_wait_with_the_same_object_both_hear_of_its_end() -> None:
+    oracle = Oracle(a=[(0, "perhaps")])
+    shared = Thing("a")
+    first, second = oracle.watch(a=shared), oracle.watch(a=shared)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(finish, first)
+            group.start_soon(finish, second)
+    assert (status(first), status(second), oracle.times) == ("perhaps", "perhaps", [0, 5])
+
+
+async def test_two_who_wait_for_the_same_id_get_objects_of_their_own() -> None:
+    oracle = Oracle(a=[(0, "done")])
+    first, second = oracle.watch(), oracle.watch()
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, first)
+        group.start_soon(finish, second)
+    assert first.watches["a"].item is not second.watches["a"].item
+    assert [ids for _, ids in oracle.asked] == [["a"]]
+
+
+# refusals and outages
+
+REFUSALS = [NotFound("gone", status=404), Forbidden("no", status=403), AuthError("token", status=401)]
+OUTAGES = [
+    ServerError("down", status=503),
+    RateLimited("slow down", status=429),
+    StatusError("timeout", status=408),
+    ConnectionLost("broken"),
+    ConnectionFailed("refused"),
+    RequestTimedOut("silence"),
+    UnexpectedResponse("HTML", transient=True),
+]
+
+
+@pytest.mark.parametrize("refusal", [*REFUSALS, StatusError("bad id", status=400)], ids=repr)
+async def test_an_id_that_is_refused_twice_is_given_up_and_the_others_go_on(refusal: RequestFailed) -> None:
+    oracle = Oracle(a=[(0, refusal)], b=[(0, "running"), (100, "done")])
+    watcher = oracle.watch()
+    await finish(watcher)
+    assert reason(watcher) == str(refusal)
+    assert [ids for _, ids in oracle.asked] == [["a", "b"], ["a", "b"], ["b"]]
+    assert status(watcher, "b") == "done"
+
+
+async def test_an_id_that_was_refused_once_and_then_found_has_a_clean_slate() -> None:
+    gone = NotFound("gone", status=404)
+    oracle = Oracle(a=[(0, gone), (50, "running"), (100, gone), (150, "running"), (200, "done")])
+    watcher = oracle.watch()
+    await finish(watcher)
+    assert status(watcher) == "done"
+
+
+async def test_wrong_credentials_end_the_wait_at_once() -> None:
+    oracle = Oracle(a=[(0, WrongCredentials("password", status=401))])
+    watcher = oracle.watch()
+    await finish(watcher)
+    assert (reason(watcher), len(oracle.asked)) == ("password", 1)
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=repr)
+async def test_an_outage_ends_nothing(outage: RequestFailed) -> None:
+    oracle = Oracle(a=[(0, "running"), (100, outage), (3700, "done")])
+    watcher = oracle.watch()
+    await finish(watcher)
+    assert status(watcher) == "done"
+    assert len(oracle.asked) == 63
+
+
+async def test_an_unanswered_query_is_one_of_the_queries() -> None:
+    oracle = Oracle(a=[(0, "running"), (10, ServerError("down", status=503))])
+    watcher = oracle.watch(retries=4)
+    await finish(watcher)
+    assert len(oracle.asked) == 4
+    assert reason(watcher) == "not finished after 4 queries; the last one brought nothing: down"
+
+
+async def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    down = [(0, "running"), (100, ServerError("down")), (3700, "running"), (4000, "done")]
+    oracle = Oracle(**{f"n{n}": down for n in range(250)})
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, oracle.watch(*(f"n{n}" for n in range(200))))
+        group.start_soon(finish, oracle.watch(*(f"n{n}" for n in range(200, 250)), wait=7))
+    begun, ended = caplog.messages
+    assert begun == "UP42 does not say how jobs are doing (down); waiting goes on"
+    assert re.fullmatch(r"UP42 says again how jobs are doing, after 36\d\d s", ended)
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+async def test_an_outage_of_a_part_is_one_outage(caplog: pytest.LogCaptureFixture) -> None:
+    oracle = Oracle(a=[(0, ServerError("down")), (600, "done")], b=[(0, "running"), (1000, "done")])
+    await finish(oracle.watch())
+    assert len(caplog.messages) == 2
+    assert caplog.messages[1].endswith("after 600 s")
+
+
+async def test_a_refusal_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    await finish(Oracle(a=[(0, NotFound("gone", status=404))]).watch())
+    assert caplog.messages == []
+
+
+async def test_an_outage_is_over_for_whoever_has_given_up_or_gone(caplog: pytest.LogCaptureFixture) -> None:
+    oracle = Oracle(a=[(0, ServerError("down"))], b=[(0, "running"), (200, "done")])
+    await finish(oracle.watch("a", retries=2))
+    with anyio.move_on_after(100):
+        await finish(oracle.watch("a"))
+    gc.collect()
+    await finish(oracle.watch("b"))
+    assert [message.split(" how ")[0] for message in caplog.messages] == ["UP42 does not say", "UP42 says again"]
+    assert caplog.messages[1].endswith("after 160 s")
+
+
+# who asks
+
+
+async def test_everybody_who_is_due_is_asked_for_together() -> None:
+    oracle = Oracle(**{f"n{n}": [(0, "running"), (150, "done")] for n in range(250)})
+    async with anyio.create_task_group() as group:
+        for n in range(250):
+            group.start_soon(finish, oracle.watch(f"n{n}"))
+    assert sorted(len(ids) for _, ids in oracle.asked) == sorted([100, 100, 50] * 4)
+    assert oracle.times == [0] * 3 + [60] * 3 + [120] * 3 + [180] * 3
+
+
+async def test_strangers_meet_on_a_common_grid() -> None:
+    oracle = Oracle(a=FOREVER, b=FOREVER, c=FOREVER)
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, oracle.watch("a", retries=5))
+        await anyio.sleep(25)
+        group.start_soon(finish, oracle.watch("b", retries=5))
+        await anyio.sleep(20)
+        group.start_soon(finish, oracle.watch("c", retries=5))
+    assert [(round(at), ids) for at, ids in oracle.asked] == [
+        (0, ["a"]),
+        (25, ["b"]),
+        (45, ["c"]),
+        (60, ["a", "b"]),
+        (120, ["a", "b", "c"]),
+        (180, ["a", "b", "c"]),
+        (240, ["a", "b", "c"]),
+        (300, ["c"]),
+    ]
+
+
+async def test_who_joins_while_the_leader_sleeps_is_asked_for_at_once() -> None:
+    oracle = Oracle(a=FOREVER, b=[(0, "done")])
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, oracle.watch("a"))
+        await anyio.sleep(30)
+        with anyio.fail_after(1):
+            await finish(oracle.watch("b"))
+        group.cancel_scope.cancel()
+    assert [ids for _, ids in oracle.asked] == [["a"], ["b"]]
+
+
+async def test_who_joins_while_a_question_is_under_way_is_asked_for_right_after() -> None:
+    oracle = Oracle(latency=10, a=FOREVER, b=[(0, "done")])
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, oracle.watch("a"))
+        await anyio.sleep(5)
+        await finish(oracle.watch("b"))
+        assert anyio.current_time() == pytest.approx(20, abs=0.1)
+        group.cancel_scope.cancel()
+    assert [ids for _, ids in oracle.asked] == [["a"], ["b"]]
+
+
+async def test_a_leader_that_has_its_news_hands_the_lead_on() -> None:
+    oracle = Oracle(**{f"n{n}": [(0, "running"), (60 * n + 30, "done")] for n in range(50)})
+    ended: list[float] = []
+
+    async def wait_for(id_: str) -> None:
+        await finish(oracle.watch(id_))
+        ended.append(anyio.current_time())
+
+    async with anyio.create_task_group() as group:
+        for id_ in oracle.lives:
+            group.start_soon(wait_for, id_)
+    assert ended == pytest.approx([60 * (n + 1) for n in range(50)], abs=0.1)
+    assert [len(ids) for _, ids in oracle.asked] == [50, *range(50, 0, -1)]
+
+
+async def cancelled_at(seconds: float, watcher: Watcher[Thing]) -> None:
+    with anyio.move_on_after(seconds):
+        await finish(watcher)
+
+
+@pytest.mark.parametrize("moment", [0, 0.005, 5, 10.01, 30, 60.005, 65, 70.01])
+async def test_a_leader_that_is_cancelled_leaves_no_gap_and_nothing_is_counted_twice(moment: float) -> None:
+    """The moments: gathering, during the first question, as it is answered, asleep, and the same once more."""
+    oracle = Oracle(latency=10, a=FOREVER, b=FOREVER, c=FOREVER)
+    others = [oracle.watch("b", retries=4), oracle.watch("c", retries=4)]
+    async with anyio.create_task_group() as group:
+        group.start_soon(cancelled_at, moment, oracle.watch("a"))
+        for other in others:
+            group.start_soon(finish, other)
+    assert [watch.asked for other in others for watch in other.watches.values()] == [4, 4]
+    asked = [at for at, ids in oracle.asked if ids != ["a"]]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert max(gaps) == pytest.approx(60, abs=10.1)
+    assert len(asked) - 4 <= (round(moment) % 60 in {5, 10})
+
+
+async def test_who_takes_the_lead_and_is_cancelled_in_the_same_moment_hands_it_on() -> None:
+    oracle = Oracle(a=FOREVER, b=FOREVER, c=[(0, "running"), (100, "done")])
+    scopes = [anyio.CancelScope(), anyio.CancelScope()]
+
+    async def wait_for(id_: str, scope: anyio.CancelScope) -> None:
+        with scope:
+            await finish(oracle.watch(id_))
+
+    last = oracle.watch("c")
+    async with anyio.create_task_group() as group:
+        for id_, scope in zip("ab", scopes, strict=True):
+            group.start_soon(wait_for, id_, scope)
+            await settle_down()
+        group.start_soon(finish, last)
+        await anyio.sleep(30)
+        for scope in scopes:
+            scope.cancel()
+    assert (status(last, "c"), oracle.times[-1]) == ("done", 120)
+
+
+async def test_a_crowd_that_is_cancelled_all_at_once_leaves_the_last_one_in_the_lead() -> None:
+    oracle = Oracle(**{f"n{n}": FOREVER for n in range(100)}, z=[(0, "running"), (1000, "done")])
+    last = oracle.watch("z")
+    async with anyio.create_task_group() as group:
+        for n in range(100):
+            group.start_soon(cancelled_at, 30 + n % 3, oracle.watch(f"n{n}"))
+        await settle_down()
+        group.start_soon(finish, last)
+    assert status(last, "z") == "done"
+
+
+async def test_a_leader_cancelled_again_and_again_does_not_keep_others_from_their_answers() -> None:
+    oracle = Oracle(latency=2, a=FOREVER, b=[(0, "running"), (100, "done")])
+    patient, impatient = oracle.watch("b"), oracle.watch("a")
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, patient)
+        while not patient.is_over:
+            await cancelled_at(1, impatient)
+    assert anyio.current_time() < 130
+
+
+async def test_nothing_is_asked_for_whoever_does_not_wait() -> None:
+    oracle = Oracle(a=[(0, "running"), (50, "done")], b=FOREVER)
+    watcher = oracle.watch("a", "b")
+    await watcher.next_of(watcher.ended)
+    asked = len(oracle.asked)
+    await anyio.sleep(3600)
+    assert (len(oracle.asked), oracle.in_flight) == (asked, 0)
+    with anyio.move_on_after(30):
+        await watcher.next_of(watcher.ended)
+    assert len(oracle.asked) == asked + 1
+
+
+async def test_news_that_come_while_nobody_waits_are_there_for_the_next_who_does() -> None:
+    oracle = Oracle(latency=10, a=FOREVER, b=[(0, "done")])
+    watcher = oracle.watch("b")
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, oracle.watch("a"))
+        await settle_down()
+        await cancelled_at(5, watcher)
+        await anyio.sleep(10)
+        assert watcher.is_over
+        await finish(watcher)
+        group.cancel_scope.cancel()
+    assert status(watcher, "b") == "done"
+    assert oracle.asked == [(pytest.approx(0, abs=0.1), ["a", "b"])]
+
+
+async def test_who_comes_back_while_its_question_is_under_way_is_not_asked_for_again() -> None:
+    oracle = Oracle(latency=10, a=FOREVER, b=[(0, "running"), (50, "done")])
+    watcher = oracle.watch("b")
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, oracle.watch("a"))
+        await settle_down()
+        await cancelled_at(5, watcher)
+        await finish(watcher)
+        group.cancel_scope.cancel()
+    assert [ids for _, ids in oracle.asked] == [["a", "b"], ["a", "b"]]
+
+
+async def test_who_waits_for_changes_hears_that_there_will_be_none_while_somebody_else_leads() -> None:
+    oracle = Oracle(a=FOREVER, b=[(0, NotFound("gone", status=404))])
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, oracle.watch("a"))
+        await settle_down()
+        watcher = oracle.watch("b")
+        with anyio.fail_after(100):
+            assert await watcher.next_of(watcher.changed) is None
+        group.cancel_scope.cancel()
+
+
+async def test_every_change_of_a_status_is_news() -> None:
+    oracle = Oracle(a=[(0, "queued"), (50, "running"), (170, "perhaps"), (182, "done")])
+    watcher, seen = oracle.watch(a=Thing("a", "queued")), []
+    while (watch := await watcher.next_of(watcher.changed)) is not None:
+        seen.append(watch.item and watch.item.status)
+    assert seen == ["running", "perhaps", "done"]
+
+
+async def test_a_second_task_with_the_same_watcher_is_told_so_and_the_first_waits_on() -> None:
+    oracle = Oracle(a=[(0, "running"), (100, "done")])
+    watcher = oracle.watch()
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, watcher)
+        await anyio.sleep(1)
+        with pytest.raises(RuntimeError, match="another task is waiting"):
+            await watcher.next_of(watcher.ended)
+    assert status(watcher) == "done"
+
+
+async def test_forgotten_watchers_are_forgotten_by_the_tracker_too() -> None:
+    oracle = Oracle(a=FOREVER)
+    watcher = oracle.watch()
+    left = weakref.ref(watcher)
+    async with anyio.create_task_group() as group:
+        group.start_soon(cancelled_at, 100, watcher)
+        del watcher
+    gc.collect()
+    assert left() is None
+
+
+# errors and the end
+
+
+async def test_an_error_that_is_no_answer_leaves_as_itself_and_the_next_one_asks_again() -> None:
+    oracle = Oracle(a=[(0, LookupError("not ours")), (5, "done")], b=[(0, "running"), (70, "done")])
+    second = oracle.watch("b")
+
+    async def wait_longer() -> None:
+        await anyio.lowlevel.checkpoint()
+        await finish(second)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait_longer)
+        with pytest.raises(LookupError, match="not ours"):
+            await finish(oracle.watch("a"))
+    assert status(second, "b") == "done"
+
+
+async def expect_closed(wait: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(RuntimeError, match="closed while jobs were tracked.*another client"):
+        await wait()
+
+
+@pytest.mark.parametrize("moment", [0.005, 5, 30])
+async def test_everybody_who_waits_hears_that_the_client_is_closed(moment: float) -> None:
+    oracle = Oracle(latency=10, a=FOREVER, b=FOREVER, c=FOREVER)
+    async with anyio.create_task_group() as group:
+        for id_ in "abc":
+            group.start_soon(expect_closed, partial(finish, oracle.watch(id_)))
+        await anyio.sleep(moment)
+        for state in oracle.lives:
+            oracle.lives[state] = [(0, RuntimeError("this client is closed"))]
+        oracle.tracker.close()
+        closed_at = anyio.current_time()
+    assert anyio.current_time() - closed_at < 10.1
+
+
+async def test_after_the_end_nothing_is_asked_any_more() -> None:
+    oracle = Oracle(a=FOREVER)
+    oracle.tracker.close()
+    await expect_closed(partial(finish, oracle.watch()))
+    assert oracle.asked == []
+
+
+async def test_what_is_known_is_told_even_after_the_end() -> None:
+    oracle = Oracle(a=[(0, "done")], b=[(0, "done")])
+    watcher = oracle.watch()
+    await watcher.next_of(watcher.ended)
+    oracle.tracker.close()
+    await finish(watcher)
+    assert (status(watcher, "a"), status(watcher, "b")) == ("done", "done")

@@ -1,0 +1,179 @@
+"""Whoever waits, leaves, comes back and dawdles as they like: nobody hangs, and nothing is lost or asked for too often."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import anyio
+import attrs
+import backoff
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.test_tracking import Oracle, Thing
+from tests.virtual_time import virtual_backend
+from up42_async._errors import ConnectionLost, NotFound, RequestFailed, ServerError
+from up42_async._tracking import SETTLE, Wait, Watch, Watcher
+
+IDS = [f"n{n}" for n in range(8)]
+LONGEST_INTERVAL = 60
+MOST_QUESTIONS = 20_000
+STATES = ["queued", "running", "perhaps", ServerError("down"), ConnectionLost("broken"), NotFound("gone", status=404)]
+ENDS = ["done", "perhaps", "running"]
+
+
+@attrs.frozen
+class Step:
+    """Wait for the next news, so long at the most; then do something else for a while."""
+
+    patience: float
+    pause: float
+
+
+@attrs.frozen
+class Actor:
+    """Somebody who waits for some things."""
+
+    joins_after: float
+    ids: Sequence[str]
+    wait: Wait
+    retries: int
+    wants_changes: bool
+    steps: Sequence[Step]
+    leaves: bool
+
+
+def _life(spans: Sequence[tuple[float, Any]], end: str) -> list[tuple[float, Any]]:
+    life, at = [], 0.0
+    for length, state in spans:
+        life.append((at, state))
+        at += length
+    return [*life, (at, end)]
+
+
+seconds = st.sampled_from([0.0, 0.005, 0.2, 1.0, 4.0, 30.0, 61.0, 500.0])
+lives = st.builds(
+    _life,
+    st.lists(st.tuples(st.sampled_from([0.5, 3.0, 20.0, 130.0]), st.sampled_from(STATES)), max_size=5),
+    st.sampled_from(ENDS),
+)
+actors = st.builds(
+    Actor,
+    joins_after=seconds,
+    ids=st.lists(st.sampled_from(IDS), min_size=1, unique=True),
+    wait=st.sampled_from([0, 0.2, 4, LONGEST_INTERVAL, partial(backoff.expo, max_value=LONGEST_INTERVAL)]),
+    retries=st.sampled_from([1, 2, 3, 10, 100]),
+    wants_changes=st.booleans(),
+    steps=st.lists(st.builds(Step, patience=seconds, pause=seconds), max_size=6),
+    leaves=st.booleans(),
+)
+
+
+class CountingOracle(Oracle):
+    """Counts the answers that were given, and loses patience with whoever asks without end."""
+
+    def __init__(self, latency: float, lives: Sequence[list[tuple[float, Any]]]) -> None:
+        super().__init__(latency, **dict(zip(IDS, lives, strict=True)))
+        self.answers: Counter[str] = Counter()
+
+    def answer(self, id_: str, now: float) -> Thing | RequestFailed:
+        assert len(self.asked) < MOST_QUESTIONS
+        self.answers[id_] += 1
+        return super().answer(id_, now)
+
+
+class Play:
+    """What one actor lived through."""
+
+    def __init__(self, actor: Actor, oracle: CountingOracle, disturbances: int) -> None:
+        self.actor = actor
+        self.latency = oracle.latency
+        self.watcher: Watcher[Thing] = oracle.watch(*actor.ids, wait=actor.wait, retries=actor.retries)
+        self.news: list[tuple[str, str | None]] = []
+        self.disturbances = disturbances
+
+    async def act(self) -> None:
+        await anyio.sleep(self.actor.joins_after)
+        for step in self.actor.steps:
+            with anyio.move_on_after(step.patience):
+                await self.hear()
+            await anyio.sleep(step.pause)
+        if not self.actor.leaves:
+            with anyio.fail_after(self.time_it_may_take()):
+                while await self.hear():
+                    pass
+
+    async def hear(self) -> bool:
+        watcher = self.watcher
+        watch = await watcher.next_of(watcher.changed if self.actor.wants_changes else watcher.ended)
+        if watch is None:
+            return False
+        self.news.append((watch.id, watch.item and watch.item.status))
+        return True
+
+    def time_it_may_take(self) -> float:
+        """Return the seconds all queries take when the lead is never left lying about and nobody sleeps too long.
+
+        A question takes as long as the answer to one that was under way before, and its own; whoever leads and leaves
+        in the middle of one makes it be asked again.
+        """
+        wait = self.actor.wait
+        interval = LONGEST_INTERVAL if callable(wait) else max(1.5 * wait, SETTLE + wait)
+        return self.actor.retries * (interval + 2 * self.latency + 1) + self.disturbances * (self.latency + 1)
+
+    def check(self, oracle: CountingOracle, waited_for: Counter[str]) -> None:
+        for watch in self.watcher.watches.values():
+            assert watch.asked <= self.actor.retries
+            assert watch.asked <= oracle.answers[watch.id]
+            if waited_for[watch.id] == 1:
+                assert watch.asked == oracle.answers[watch.id]
+            if not self.actor.leaves:
+                self.check_end(watch, oracle)
+        if self.actor.wants_changes:
+            return
+        ended = [id_ for id_, _ in self.news]
+        assert len(ended) == len(set(ended))
+        assert self.actor.leaves or set(ended) == set(self.actor.ids)
+
+    def check_end(self, watch: Watch[Thing], oracle: CountingOracle) -> None:
+        """A thing has ended rightly, or was given up for a reason that is true."""
+        assert self.watcher.is_over
+        life = oracle.lives[watch.id]
+        if watch.reason is None:
+            assert watch.item is not None
+            assert watch.item.status in {"done", "perhaps"}
+            assert watch.item.status in {state for _, state in life}
+        elif "not finished" in watch.reason:
+            assert watch.asked == self.actor.retries
+        else:
+            assert watch.reason == "gone"
+            assert watch.asked >= 2
+
+
+async def play(actors: Sequence[Actor], lives: Sequence[list[tuple[float, Any]]], latency: float) -> None:
+    oracle = CountingOracle(latency, lives)
+    disturbances = sum(len(actor.steps) + 1 for actor in actors)
+    plays = [Play(actor, oracle, disturbances) for actor in actors]
+    async with anyio.create_task_group() as group:
+        for one in plays:
+            group.start_soon(one.act)
+    waited_for = Counter(id_ for actor in actors for id_ in actor.ids)
+    for one in plays:
+        one.check(oracle, waited_for)
+    assert (oracle.in_flight, oracle.tracker._leader, oracle.tracker._waiting) == (0, None, {})
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    actors=st.lists(actors, min_size=1, max_size=6),
+    lives=st.lists(lives, min_size=len(IDS), max_size=len(IDS)),
+    latency=st.sampled_from([0.0, 0.05, 3.0, 30.0]),
+)
+def test_whatever_happens_nobody_hangs_and_nothing_is_lost_or_asked_for_too_often(
+    loop: str, actors: Sequence[Actor], lives: Sequence[list[tuple[float, Any]]], latency: float
+) -> None:
+    backend, options = virtual_backend(loop)
+    anyio.run(play, actors, lives, latency, backend=backend, backend_options=options)
