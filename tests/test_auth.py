@@ -45,7 +45,7 @@ def auth_of(
     return Auth(
         credentials or Credentials(username=USERNAME, password=PASSWORD),
         Endpoints.of_region("eu"),
-        Lane(size=2, timeouts=Timeouts(), limits=Limits(), foreign=platform),
+        Lane(timeouts=Timeouts(), limits=Limits(), foreign=platform),
         policy or RetryPolicy(),
         closing or anyio.Event(),
     )

@@ -151,7 +151,7 @@ async def test_connections_the_server_closes_between_two_calls_cost_the_caller_n
             return
         await connection.stream.aclose()
 
-    policy = RetryPolicy(first_wait=0.02, budget=1000)
+    policy = RetryPolicy(tries=2, first_wait=0.001, budget=1000)
     async with (
         platform(answer_then_close_soon, retry=policy, limits=UNLIMITED) as up,
         anyio.create_task_group() as group,

@@ -309,6 +309,32 @@ def test_a_transport_that_is_none_is_refused(transport: type[Any]) -> None:
         Client("a", "b", transport=one)
 
 
+@pytest.mark.parametrize(
+    ("setting", "wanted"),
+    [
+        ({"timeouts": 5}, r"timeouts must be Timeouts\(...\), not a int"),
+        ({"retry": None}, r"retry must be a RetryPolicy\(...\), not a NoneType"),
+        ({"limits": {"rate": 5}}, r"limits must be Limits\(...\), not a dict"),
+        ({"endpoints": "https://api.up42.com"}, r"endpoints must be Endpoints\(api=..., auth=...\), not a str"),
+        ({"workspace_id": 5}, "workspace_id must be a string, not int"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_refused_by_name(setting: dict[str, Any], wanted: str) -> None:
+    with pytest.raises(TypeError, match=f"^{wanted}$"):
+        Client("a", "b", **setting)
+
+
+def test_an_empty_workspace_is_refused() -> None:
+    with pytest.raises(ValueError, match="^workspace_id '' cannot be right"):
+        Client("a", "b", workspace_id="")
+
+
+def test_what_is_given_as_a_client_is_one() -> None:
+    given: Any = "person@example.com"
+    with pytest.raises(TypeError, match="^client must be an up42_async.Client, not a str$"):
+        current_client(given)
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_a_client_cannot_be_copied(copied: Callable[[Client], object]) -> None:
     with pytest.raises(TypeError, match="make a new one"):

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import anyio
+import attrs
 import httpx
 import pytest
 
@@ -431,6 +432,23 @@ async def test_an_idle_connection_to_another_host_is_left_alone() -> None:
         await one.send(get(f"{second.url}/x"))
         await one.send(get(f"{first.url}/x"))
         assert (first.accepted, second.accepted) == (1, 1)
+
+
+async def test_the_connection_that_was_used_last_is_used_next_so_that_others_can_go() -> None:
+    async with serve(answer(delay=0.01)) as server, lane() as one:
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.send, get(server))
+            group.start_soon(one.send, get(server))
+        kept = list(one._connections._idle)
+        await one.send(get(server))
+        assert list(one._connections._idle) == kept
+
+
+async def test_a_new_connection_is_opened_for_a_request_that_asks_for_one() -> None:
+    async with serve(answer()) as server, lane() as one:
+        await one.send(get(server))
+        await one.send(attrs.evolve(get(server), fresh=True))
+    assert server.accepted == 2
 
 
 async def test_hosts_that_need_no_proxy_are_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:

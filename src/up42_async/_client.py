@@ -13,7 +13,7 @@ import os
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import TracebackType
+from types import TracebackType, UnionType
 from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 import anyio
@@ -30,7 +30,7 @@ from up42_async._flight import Once
 from up42_async._rate import RateGate
 from up42_async._retry import Attempts, RetryBudget
 from up42_async._transport import Lane, Message, Sink
-from up42_async._wire import Receipt, Reply, Request, decode, http_date
+from up42_async._wire import Receipt, Reply, Request, decode, http_date, segment
 
 DEFAULT_TIMEOUTS = Timeouts()
 DEFAULT_RETRY = RetryPolicy()
@@ -64,8 +64,14 @@ class Statistics:
 class Client:
     """A connection to one UP42 account: one pool of connections, one token, one pace for all tasks that use it.
 
+        async with up42.Client(username="...", password="...", region="eu"):
+            job = await up42.Job.get(job_id)
+
     `async with Client(...)` makes it the current client for that task and those started inside; every verb also takes
     `client=`. A client belongs to the event loop in which it is made, or first used if it is made outside of one.
+
+    Of its own there is little to call: `workspace_id`, `statistics` and `aclose`. The other methods serve jobs,
+    templates and files.
     """
 
     _lanes: tuple[Lane, ...] = ()  # so that a client whose settings were refused can be dropped in silence
@@ -101,15 +107,16 @@ class Client:
                 cannot prove that a request never left, a failed execution is then never sent again.
 
         Raises:
-            TypeError: A transport that is not an asynchronous one.
+            TypeError: A setting of the wrong type, such as a transport that is not an asynchronous one.
             ValueError: Not exactly one source of credentials, or a setting that cannot be right.
         """
-        if not isinstance(transport, httpx.AsyncBaseTransport | None):
-            message = f"transport must be an httpx.AsyncBaseTransport, not a {type(transport).__name__}"
-            raise TypeError(message)
-        self._endpoints = (
-            Endpoints.of_region(region) if endpoints is None else Endpoints(api=endpoints.api, auth=endpoints.auth)
-        )
+        _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
+        _check_kind("retry", retry, RetryPolicy, "a RetryPolicy(...)")
+        _check_kind("limits", limits, Limits, "Limits(...)")
+        _check_kind("transport", transport, httpx.AsyncBaseTransport | None, "an httpx.AsyncBaseTransport")
+        if workspace_id is not None:
+            segment(workspace_id, "workspace_id")
+        self._endpoints = Endpoints.of_region(region) if endpoints is None else _endpoints_of(endpoints)
         credentials = find_credentials(username, password, cfg_file, os.environ)
         self._retry = retry
         self._budget = RetryBudget(retry)
@@ -264,7 +271,7 @@ class Client:
         attempts = self.attempts()
         while True:
             attempts.tries += 1
-            outcome = await self._in_slot(request, receipt)
+            outcome = await self._in_slot(request, receipt, again=attempts.tries > 1)
             if not isinstance(outcome, RequestFailed):
                 self._budget.earn()
                 return outcome
@@ -312,28 +319,28 @@ class Client:
             asked = outcome.retry_after if outcome.retry_after is not None else pause or 0.0
             self._gate.pause(min(asked, self._retry.max_retry_after))
 
-    async def _in_slot(self, request: Request, receipt: Receipt | None) -> Any:
+    async def _in_slot(self, request: Request, receipt: Receipt | None, *, again: bool) -> Any:
         async with self._slots:
-            return await self._with_token(request, receipt)
+            return await self._with_token(request, receipt, again=again)
 
-    async def _with_token(self, request: Request, receipt: Receipt | None) -> Any:
+    async def _with_token(self, request: Request, receipt: Receipt | None, *, again: bool) -> Any:
         await self._gate.enter()
         token = await self._auth.token()
-        outcome = await self._attempt(request, receipt, token)
+        outcome = await self._attempt(request, receipt, token, again=again)
         if isinstance(outcome, AuthError):
             # refused before it was processed, so even an execution may be sent once more
             self._auth.reject(token)
             self._retried += 1
             await self._gate.enter()
-            outcome = await self._attempt(request, receipt, await self._auth.token())
+            outcome = await self._attempt(request, receipt, await self._auth.token(), again=again)
         return outcome
 
-    async def _attempt(self, request: Request, receipt: Receipt | None, token: str) -> Any:
+    async def _attempt(self, request: Request, receipt: Receipt | None, token: str, *, again: bool) -> Any:
         """Send once; return the decoded answer, or the failure as a value: the layers above decide what it means."""
         self._check_open()
         self._requests += 1
         try:
-            reply = await self._lane(request).send(self._message(request, receipt, token))
+            reply = await self._lane(request).send(self._message(request, receipt, token, again=again))
             self._note_date(reply)
             return decode(reply, request, secret=token)
         except RequestFailed as error:
@@ -344,7 +351,7 @@ class Client:
             return self._spending_lane
         return self._auth_lane if request.host == "auth" else self._api_lane
 
-    def _message(self, request: Request, receipt: Receipt | None, token: str) -> Message:
+    def _message(self, request: Request, receipt: Receipt | None, token: str, *, again: bool) -> Message:
         """Put a request on the wire: the only place where the token meets a URL, whose host is always one of UP42's."""
         base = self._endpoints.auth if request.host == "auth" else self._endpoints.api
         body = request.body
@@ -357,7 +364,15 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/json"
         url = f"{base}{request.path}?{request.query}" if request.query else f"{base}{request.path}"
-        return Message(label=str(request), method=request.method, url=url, headers=headers, body=body, receipt=receipt)
+        return Message(
+            label=str(request),
+            method=request.method,
+            url=url,
+            headers=headers,
+            body=body,
+            receipt=receipt,
+            fresh=again,
+        )
 
     def _note_date(self, reply: Reply) -> None:
         date = reply.headers.get("date")
@@ -370,7 +385,10 @@ class Client:
 
     def _check_open(self) -> None:
         if self._closed:
-            message = "this client is closed; make a new one (the end of an `async with Client(...)` block closes it)"
+            message = (
+                "this client is closed; make a new one (the end of an `async with Client(...)` block closes it), and"
+                " fetch with it, by id, what came from this one"
+            )
             raise RuntimeError(message)
 
     def _check_loop(self) -> None:
@@ -380,6 +398,21 @@ class Client:
         elif self._home != home:
             message = "this client belongs to another event loop or thread; make one client for each loop"
             raise RuntimeError(message)
+
+
+def _check_kind(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
+    if not isinstance(value, kind):
+        message = f"{name} must be {wanted}, not a {type(value).__name__}"
+        raise TypeError(message)
+
+
+def _endpoints_of(given: object) -> Endpoints:
+    """Return the two hosts that anything with both of them names."""
+    api, auth = getattr(given, "api", None), getattr(given, "auth", None)
+    if api is None or auth is None:
+        message = f"endpoints must be Endpoints(api=..., auth=...), not a {type(given).__name__}"
+        raise TypeError(message)
+    return Endpoints(api=api, auth=auth)
 
 
 def _running_loop() -> object:
@@ -401,9 +434,11 @@ def current_client(client: Client | None = None) -> Client:
 
     Raises:
         RuntimeError: None was given, and no `async with Client(...)` is open in this task.
+        TypeError: Something else than a client was given.
     """
     found = client if client is not None else _current.get()
     if found is None:
         message = "no UP42 client: open one with `async with up42_async.Client(...)`, or give one with `client=`"
         raise RuntimeError(message)
+    _check_kind("client", found, Client, "an up42_async.Client")
     return found

@@ -76,6 +76,8 @@ class Message:
     body: bytes | None = attrs.field(default=None, repr=False)
     receipt: Receipt | None = None
     """Given for a request that must not be sent twice; filled in while it is under way."""
+    fresh: bool = False
+    """Whether it needs a new connection, since one that was kept too long may be what broke the last try."""
 
 
 class Sink(Protocol):
@@ -83,11 +85,11 @@ class Sink(Protocol):
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
         """Look at the head of the answer; return whether the body is wanted. Header names are in lower case."""
-        raise NotImplementedError
+        ...
 
     async def write(self, chunks: list[bytes]) -> bool:
         """Take a batch of the body; return whether more is wanted."""
-        raise NotImplementedError
+        ...
 
 
 @attrs.define(eq=False)
@@ -119,14 +121,19 @@ class Connections:
         """Whether there may be some that nobody has closed yet."""
         return bool(self._idle or self._lent)
 
-    def take(self, url: httpx.URL) -> Connection:
+    def take(self, url: httpx.URL, *, fresh: bool = False) -> Connection:
         """Lend a connection: the one that was used last, since the server has least likely closed it, or a new one.
+
+        Args:
+            url: What it is for.
+            fresh: Whether to open a new one in any case.
 
         Raises:
             SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
         """
         route = (url.scheme, url.host, url.port)
-        connection = next((one for one in reversed(self._idle) if one.route == route), None)
+        kept = () if fresh else reversed(self._idle)
+        connection = next((one for one in kept if one.route == route), None)
         if connection is None:
             connection = Connection(self._foreign or _httpx_transport(_proxy_for(url), keep=self._keep), route)
         else:
@@ -309,7 +316,7 @@ class Exchange:
         return reply
 
     async def _on_a_connection(self, request: httpx.Request) -> Reply:
-        connection, well = self._connections.take(request.url), False
+        connection, well = self._connections.take(request.url, fresh=self._message.fresh), False
         try:
             response = await connection.transport.handle_async_request(request)
             try:
@@ -400,12 +407,9 @@ class _Upload(httpx.ByteStream):
         return _Pieces(iter(self))
 
 
-class _Pieces:
+class _Pieces(AsyncIterator[bytes]):
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-
-    def __aiter__(self) -> "_Pieces":
-        return self
 
     async def __anext__(self) -> bytes:
         for piece in self._pieces:
