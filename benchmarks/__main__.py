@@ -1,0 +1,60 @@
+"""Measure everything, or what is named: `python -m benchmarks [quick] [listing calling tracking ...] [render]`."""
+
+import importlib
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from benchmarks import report
+from benchmarks.findings import Findings
+from benchmarks.rounds import ROOT, WorkFailed
+from benchmarks.scale import FULL, QUICK
+
+ORDER: Final = ("listing", "calling", "tracking", "modelling", "executing", "downloading", "importing")
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+
+
+def main(words: list[str]) -> None:
+    """Measure, keep the findings of each benchmark as soon as they are there, and write the page.
+
+    Args:
+        words: Names of benchmarks, none for all of them; `quick` for small sizes, kept apart; `render` to measure
+            nothing.
+    """
+    unknown = set(words) - {*ORDER, "quick", "render"}
+    if unknown:
+        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(ORDER)}")
+    scale = QUICK if "quick" in words else FULL
+    page = PAGE if scale is FULL else ROOT / "build" / "benchmarks-quick.md"
+    folder = page.with_suffix("")
+    names = [] if "render" in words else [name for name in ORDER if name in words] or list(ORDER)
+    failed = [name for name in names if not _measure(name, folder)]
+    report.render(folder, page, ORDER)
+    print(f"\n{page}")
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
+
+
+def _measure(name: str, folder: Path) -> bool:
+    """Measure one thing; one that fails does not keep the others from being measured."""
+    scale = QUICK if folder.name.endswith("quick") else FULL
+    started = time.monotonic()
+    print(f"{name} ...", flush=True)
+    try:
+        findings: Findings = importlib.import_module(f"benchmarks.{name}").measure(scale)
+    except WorkFailed as error:
+        print(f"  {error}", flush=True)
+        return False
+    report.keep(folder, name, findings, scale.name)
+    for target in findings["targets"]:
+        print(
+            f"  {'met   ' if target['met'] else 'MISSED'} {target['what']}: {target['seen']} ({target['bound']})",
+            flush=True,
+        )
+    print(f"  {time.monotonic() - started:.0f} s", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

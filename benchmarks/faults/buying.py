@@ -1,0 +1,166 @@
+"""Execute templates: one, many, many in a block that is left early, and the same thing twice at once."""
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import anyio
+
+import up42_async as up42
+from benchmarks.faults.books import HANDLED, KEPT, RETURNED
+from benchmarks.faults.callers import Caller
+from benchmarks.faults.desk import Desk
+from up42_async import processing_templates
+from up42_async._batch import Executions
+from up42_async.processing_templates import JobTemplate, SingleItemJobTemplate
+
+KINDS: Final[Sequence[type[SingleItemJobTemplate]]] = (
+    processing_templates.DetectionTreesSpacept,
+    processing_templates.DetectionShipsAirbus,
+    processing_templates.TrueColorConversion,
+    processing_templates.UpsamplingNS,
+)
+MOST_AT_ONCE: Final = 8
+LEAVES: Final = 0.05
+"""How often a block is left early, of each outcome."""
+PAUSE: Final = 0.3
+"""Seconds between two purchases at the most."""
+
+
+class _ChangedMind(Exception):
+    """An error of the user's own, in the middle of a block."""
+
+
+class Buyer:
+    """Somebody who executes templates, one call after the other."""
+
+    def __init__(self, name: str, caller: Caller, desk: Desk, api: str) -> None:
+        """Buy nothing yet.
+
+        Args:
+            name: Begins the titles of what this one executes.
+            caller: Makes the calls.
+            desk: Where the jobs go.
+            api: Base URL of the API, where the items are.
+        """
+        self._name = name
+        self._caller = caller
+        self._books = caller.books
+        self._dice = caller.dice
+        self._desk = desk
+        self._api = api
+        self._number = 0
+
+    async def buy(self) -> None:
+        """Buy something, in one of all the ways there are."""
+        ways = [self._buy_one, self._buy_one, self._buy_one, self._buy_all, self._buy_in_block, self._buy_twins]
+        way = self._dice.choice(ways)
+        await way()
+        await anyio.sleep(PAUSE * self._dice.random())
+
+    async def _buy_one(self) -> None:
+        template = self._template()
+        await self._caller.call("evaluate", template.evaluate)
+        cap = self._dice.choice([None, None, 50.0, 1e6])
+        self._books.executing([_title(template)], cap)
+        ended = await self._caller.call("execute", partial(template.execute, max_credits=cap))
+        if ended.result is not None and [ended.result] != [execution.job for execution in template.executions]:
+            self._books.unexpected.append(f"{template} returned a job that its executions do not have")
+        self._learn(template.executions, KEPT if ended.cancelled else RETURNED)
+
+    async def _buy_all(self) -> None:
+        templates = self._templates()
+        cap = self._dice.choice([None, 60.0 * len(templates)])
+        running = self._executing(templates, cap)
+
+        async def work() -> Sequence[up42.Execution[Any]]:
+            return await running
+
+        ended = await self._caller.call("execute many", work)
+        self._learn_batch(templates, running, KEPT if ended.cancelled else RETURNED)
+
+    async def _buy_in_block(self) -> None:
+        templates = self._templates()
+        running = self._executing(templates, None)
+        read: list[up42.Execution[Any]] = []
+
+        async def work() -> None:
+            with contextlib.suppress(_ChangedMind):  # one error of the user's own leaves a block as itself
+                async with running as outcomes:
+                    async for outcome in outcomes:
+                        read.append(outcome)
+                        self._learn([outcome], RETURNED)
+                        if self._dice.random() < LEAVES:
+                            break
+                        if self._dice.random() < LEAVES:
+                            raise _ChangedMind
+
+        ended = await self._caller.call("execute many in a block", work)
+        how = HANDLED if ended.cancelled else RETURNED
+        self._learn_batch(templates, running, how, read=read)
+
+    async def _buy_twins(self) -> None:
+        """Execute the same thing twice at once: two jobs, each for one of the two calls."""
+        twin = self._template()
+        templates = [twin, type(twin)(title=twin.title, item=twin.item)]
+        running = self._executing(templates, None)
+
+        async def work() -> Sequence[up42.Execution[Any]]:
+            return await running
+
+        ended = await self._caller.call("execute twins", work)
+        self._learn_batch(templates, running, KEPT if ended.cancelled else RETURNED)
+
+    def _executing(
+        self, templates: Sequence[SingleItemJobTemplate], cap: float | None
+    ) -> Executions[SingleItemJobTemplate]:
+        self._books.executing([_title(template) for template in templates], cap)
+        running = up42.execute(templates, max_credits=cap, client=self._desk.client)
+        self._books.under_way.append(running)
+        return running
+
+    def _learn_batch(
+        self,
+        templates: Sequence[JobTemplate],
+        running: Executions[SingleItemJobTemplate],
+        how: str,
+        *,
+        read: Sequence[up42.Execution[Any]] = (),
+    ) -> None:
+        """Note what came of many executions, but for the outcomes that were read already."""
+        self._books.under_way.remove(running)
+        kept = {execution.job.id for template in templates for execution in template.executions if execution.job}
+        if kept != {outcome.job.id for outcome in running.outcomes if outcome.job}:
+            self._books.unexpected.append("the outcomes of execute() and its templates have different jobs")
+        told = {id(outcome) for outcome in read}
+        self._learn([outcome for outcome in running.outcomes if id(outcome) not in told], how)
+
+    def _learn(self, executions: Sequence[up42.Execution[Any]], how: str) -> None:
+        self._desk.add(self._books.learn(executions, how))
+
+    def _templates(self) -> list[SingleItemJobTemplate]:
+        return [self._template() for _ in range(self._dice.randint(2, MOST_AT_ONCE))]
+
+    def _template(self) -> SingleItemJobTemplate:
+        self._number += 1
+        kind = self._dice.choice(KINDS)
+        item = f"{self._api}/v2/assets/stac/collections/harbours/items/{self._number}"
+        return kind(title=f"{self._name} {self._number}", item=item, client=self._desk.client)
+
+
+def _title(template: JobTemplate) -> str:
+    return str(template.inputs["title"])
+
+
+async def look_up(desk: Desk) -> None:
+    """Look for the jobs of executions of which nothing was known, as `ExecutionUncertain` advises.
+
+    Args:
+        desk: Whose client to ask with, and where the jobs go.
+    """
+    for one in desk.books.unnamed:
+        jobs = up42.Job.all(process_id=[one.process_id], sort_by=up42.JobSorting.created.desc, client=desk.client)
+        async for job in jobs:
+            if job.definition.get("inputs") == one.inputs:
+                desk.add(desk.books.look_up(job))

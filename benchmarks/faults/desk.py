@@ -1,0 +1,89 @@
+"""What one client has in hand: jobs to follow, and results to fetch."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+import up42_async as up42
+from benchmarks.faults.books import Books
+
+
+@attrs.define
+class Desk:
+    """One client's work: executions put jobs on it, following takes them off, and fetching takes their results."""
+
+    client: up42.Client
+    books: Books
+    folder: Path
+    """Where the results go."""
+    to_follow: dict[str, None] = attrs.field(factory=dict)
+    """Ids of jobs that nobody follows now."""
+    to_fetch: dict[str, up42.Job] = attrs.field(factory=dict)
+    """Jobs whose results nobody fetches now."""
+    in_hand: int = 0
+    """Jobs that somebody follows or fetches now."""
+    is_closed: bool = False
+    """Whether no more jobs will come."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.is_closed and not (self.to_follow or self.to_fetch or self.in_hand)
+
+    @property
+    def left(self) -> int:
+        """Jobs that are not brought to their end."""
+        return len(self.to_follow) + len(self.to_fetch) + self.in_hand
+
+    def add(self, ids: Iterable[str]) -> None:
+        """Put jobs on the desk."""
+        self.to_follow.update(dict.fromkeys(ids))
+
+    def take_to_follow(self, number: int) -> list[str]:
+        """Take up to so many jobs, the oldest first."""
+        ids = list(self.to_follow)[:number]
+        for id_ in ids:
+            del self.to_follow[id_]
+        self.in_hand += len(ids)
+        return ids
+
+    def followed(self, ids: Iterable[str], finished: Iterable[up42.Job]) -> None:
+        """Put back what was taken: jobs that are finished go on to have their results fetched.
+
+        Args:
+            ids: The jobs taken.
+            finished: Those that are finished.
+        """
+        done = {job.id: job for job in finished}
+        for id_ in ids:
+            self.in_hand -= 1
+            if id_ not in done:
+                self.to_follow[id_] = None
+                continue
+            self.books.finish(done[id_])
+            if done[id_].is_successful:
+                self.to_fetch[id_] = done[id_]
+
+    def take_to_fetch(self, number: int) -> list[up42.Job]:
+        """Take up to so many jobs whose results are to be fetched."""
+        jobs = list(self.to_fetch.values())[:number]
+        for job in jobs:
+            del self.to_fetch[job.id]
+        self.in_hand += len(jobs)
+        return jobs
+
+    def fetched(self, jobs: Iterable[up42.Job], complete: Iterable[str]) -> None:
+        """Put back what was taken.
+
+        Args:
+            jobs: The jobs taken.
+            complete: Ids of those whose files are all here.
+        """
+        done = set(complete)
+        for job in jobs:
+            self.in_hand -= 1
+            if job.id in done:
+                self.books.fetched.add(job.id)
+            else:
+                self.to_fetch[job.id] = job

@@ -1,0 +1,63 @@
+"""Count what a program holds: descriptors, tasks, connections in use, and memory."""
+
+import asyncio
+import enum
+import gc
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import up42_async as up42
+from benchmarks.meter import memory_now
+
+DESCRIPTORS: Final = Path("/dev/fd")
+LIBRARIES: Final = ("up42_async", "httpx", "httpcore", "h11")
+
+
+def descriptors() -> int:
+    """Return the number of open files and sockets of this process; 0 where the system does not say."""
+    gc.collect()
+    return len(list(DESCRIPTORS.iterdir())) if DESCRIPTORS.is_dir() else 0
+
+
+def objects() -> Counter[str]:
+    """Return how many objects of the library, and of those it sends with, are alive, by type."""
+    gc.collect()
+    types = (type(one) for one in gc.get_objects() if not isinstance(one, enum.Enum))
+    return Counter(f"{kind.__module__}.{kind.__qualname__}" for kind in types if kind.__module__.startswith(LIBRARIES))
+
+
+def tasks(backend: str) -> int:
+    """Return the number of tasks of the loop that runs.
+
+    Args:
+        backend: `"asyncio"` or `"trio"`.
+    """
+    if backend == "asyncio":
+        return len(asyncio.all_tasks())
+    import trio  # noqa: PLC0415 - only where it is the loop
+
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+def in_use(client: up42.Client) -> int:
+    """Return how many slots and connections of an idle client somebody seems to hold: each of them is lost for ever."""
+    held = client.statistics().in_flight + int(client.file_slots.borrowed_tokens)
+    for lane in client._lanes:  # noqa: SLF001 - nothing public shows connections
+        connections = lane._connections  # noqa: SLF001 - the same
+        held += connections._lent  # noqa: SLF001 - the same
+        held += sum(_is_busy(connection.transport) for connection in connections._idle)  # noqa: SLF001 - the same
+    return held
+
+
+def _is_busy(transport: Any) -> bool:
+    """Return whether httpcore believes that somebody uses a connection, or waits for it."""
+    pool = transport._pool  # noqa: SLF001 - the same
+    waiting: Sequence[object] = pool._requests  # noqa: SLF001 - the same
+    return bool(waiting) or not all(one.is_idle() or one.is_closed() for one in pool.connections)
+
+
+def memory() -> int:
+    """Return the bytes of memory this process uses."""
+    return memory_now()

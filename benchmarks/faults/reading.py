@@ -1,0 +1,71 @@
+"""Read what is there: single jobs, collections and items."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+
+import up42_async as up42
+from benchmarks.faults.callers import Caller
+from benchmarks.faults.desk import Desk
+
+PAUSE: Final = 0.3
+"""Seconds between two calls at the most."""
+
+
+class Reader:
+    """Somebody who looks at jobs and their results, one call after the other."""
+
+    def __init__(self, caller: Caller, desk: Desk) -> None:
+        """Read nothing yet.
+
+        Args:
+            caller: Makes the calls.
+            desk: Whose client to ask with.
+        """
+        self._caller = caller
+        self._books = caller.books
+        self._dice = caller.dice
+        self._client = desk.client
+
+    async def read(self) -> None:
+        """Look at something that some client knows."""
+        if self._books.known:
+            ways: list[tuple[str, Callable[[str], Awaitable[None]]]] = [
+                ("get job", self._get),
+                ("list by ids", self._list),
+                ("collection", self._collection),
+                ("search items", self._search),
+            ]
+            what, way = self._dice.choice(ways)
+            id_ = self._dice.choice(sorted(self._books.known))
+
+            async def work() -> None:
+                await way(id_)
+
+            await self._caller.call(what, work)
+        await anyio.sleep(PAUSE * self._dice.random())
+
+    async def _get(self, id_: str) -> None:
+        job = await up42.Job.get(id_, client=self._client)
+        self._expect({id_}, {job.id, (await job.refresh()).id})
+
+    async def _list(self, id_: str) -> None:
+        ids = list(dict.fromkeys([id_, *self._dice.choices(sorted(self._books.known), k=self._dice.randint(1, 150))]))
+        listed = [job.id async for job in up42.Job.all(ids=ids, client=self._client)]
+        # a platform that leaves jobs out of a list can only be believed, but order and number are the client's promise
+        self._expect([id_ for id_ in ids if id_ in set(listed)], listed)
+
+    async def _collection(self, id_: str) -> None:
+        job = await up42.Job.get(id_, client=self._client)
+        collection = await job.collection()
+        if collection is not None:
+            self._expect([str(job.collection_url).rpartition("/")[2]], [collection.id])
+
+    async def _search(self, id_: str) -> None:
+        found = [item.id async for item in up42.search_items(job_id=id_, client=self._client)]
+        self._expect(sorted(set(found)), sorted(found))
+
+    def _expect(self, wanted: object, got: object) -> None:
+        if wanted != got:
+            self._books.unexpected.append(f"asked for {wanted}, got {got}")

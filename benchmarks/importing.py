@@ -1,0 +1,53 @@
+"""Measure importing the package, against httpx and up42-py."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from typing import Any, Final
+
+from benchmarks.findings import Findings, Result, at_most, ratios, table
+from benchmarks.scale import Scale
+
+_STATEMENTS: Final = {
+    "httpx": "import httpx",
+    "up42-async": "import up42_async",
+    "up42-py": "import up42",
+    "httpx, anyio and attrs": "import httpx, anyio, anyio.lowlevel, attrs",
+}
+
+
+def measure(scale: Scale) -> Findings:
+    """Measure, each in a fresh interpreter whose own start is taken off."""
+    samples: dict[str, list[Result]] = {label: [] for label in _STATEMENTS}
+    for label in _STATEMENTS:
+        _cost(_STATEMENTS[label])  # so that every module is compiled
+    for _ in range(scale.rounds * 3):
+        bare = _cost("pass")
+        for label, statement in _STATEMENTS.items():
+            whole = _cost(statement)
+            samples[label].append({name: max(whole[name] - bare[name], 1e-6) for name in whole})
+    ours = samples["up42-async"]
+    return Findings(
+        title="Importing",
+        how=(
+            "Each import in a fresh interpreter, whose own start is taken off. up42-py's question to PyPI for a"
+            " newer version of itself, which importing it asks otherwise, is switched off."
+        ),
+        tables=[table("Importing", samples, "httpx", compared=["cpu", "wall"])],
+        targets=[
+            at_most("`import up42_async`, CPU times `import httpx`", 1.6, ratios(ours, samples["httpx"], "cpu")),
+            at_most("`import up42_async`, CPU times `import up42`", 0.6, ratios(ours, samples["up42-py"], "cpu")),
+        ],
+        facts={},
+    )
+
+
+def _cost(statement: str) -> dict[str, Any]:
+    environment = {**os.environ, "UP42_DISABLE_VERSION_CHECK": "true"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an import is measured, not a compiler
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], env=environment, check=True)  # noqa: S603 - our own words
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, "wall": wall}

@@ -1,0 +1,107 @@
+"""Write docs/benchmarks.md and its picture from what was measured, which is kept as JSON beside it."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.findings import Findings, Table, Target
+from benchmarks.picture import draw
+
+_PACKAGES: Final = ("httpx", "httpcore", "anyio", "attrs", "up42-py", "requests")
+
+
+def circumstances(scale: str) -> dict[str, Any]:
+    """Return what the figures depend on."""
+    return {
+        "scale": scale,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def keep(folder: Path, name: str, findings: Findings, scale: str) -> None:
+    """Keep what one benchmark found."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"circumstances": circumstances(scale), **findings}, indent=1)
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def render(folder: Path, page: Path, order: tuple[str, ...]) -> None:
+    """Write the page, and the picture beside it, from everything that is kept.
+
+    Args:
+        folder: Where the JSON files are.
+        page: The page to write.
+        order: The benchmarks in the order of the page.
+    """
+    kept = {
+        name: json.loads((folder / f"{name}.json").read_text()) for name in order if (folder / f"{name}.json").exists()
+    }
+    if not kept:
+        return
+    picture = _picture(kept)
+    if picture:
+        page.with_suffix(".svg").write_text(picture, encoding="utf-8")
+    parts = [_opening(kept), *([f"![Requests against number of jobs]({page.stem}.svg)\n"] if picture else [])]
+    parts.append(_targets([target for findings in kept.values() for target in findings["targets"]]))
+    parts += [_section(findings) for findings in kept.values()]
+    page.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _opening(kept: Mapping[str, Any]) -> str:
+    facts = next(iter(kept.values()))["circumstances"]
+    packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
+    quick = "\nThis is a quick look: sizes are small and rounds few.\n" if facts["scale"] != "full" else ""
+    return f"""# Benchmarks
+
+Written by `nox -s bench`; the same figures as JSON are in `docs/benchmarks/`. To repeat them, or only some of them, or
+to have a quick look:
+
+```
+python -m pip install nox && python -m nox -s bench
+python -m nox -s bench -- listing tracking
+python -m nox -s bench -- quick
+```
+{quick}
+Python {facts["python"]} on {facts["system"]} with {facts["cores"]} cores; {packages}.
+
+Every variant runs in a fresh process, in turn with the others, against one server in a process of its own. CPU is the
+time the client's process spent, user and system together, on the measured part alone: imports, login and one request
+to warm up come before (they are among the requests that the server counted). Figures are medians; ratios are taken
+round by round, with the least and the most in parentheses. *Server busy* is the share of the wall time for which the
+server computed: where it is far below 100 %, the client is what is measured. The floor client, which only reads
+bytes, says the same.
+"""
+
+
+def _targets(targets: list[Target]) -> str:
+    rows = [[one["what"], one["bound"], one["seen"], "yes" if one["met"] else "**no**"] for one in targets]
+    return "## Targets\n\n" + _markdown(Table(caption="", columns=["what", "target", "seen", "met"], rows=rows))
+
+
+def _section(findings: Findings) -> str:
+    tables = "\n".join(f"**{one['caption']}**\n\n{_markdown(one)}" for one in findings["tables"])
+    return f"## {findings['title']}\n\n{findings['how']}\n\n{tables}"
+
+
+def _markdown(table: Table) -> str:
+    lines = [table["columns"], ["---", *["---:"] * (len(table["columns"]) - 1)], *table["rows"]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def _picture(kept: Mapping[str, Any]) -> str:
+    if "modelling" not in kept:
+        return ""
+    requests = kept["modelling"]["facts"]["requests"]
+    lines = {
+        "up42-py: a request a job": requests["a request a job"],
+        "up42-async: model": requests["together"],
+        "up42-async: counted": requests["the library"],
+    }
+    return draw("Requests until all jobs are finished", lines, "jobs, tracked every 60 s", "requests")

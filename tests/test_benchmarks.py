@@ -1,0 +1,121 @@
+"""What the benchmarks stand on: a server that tells the truth, and tables that say what was measured."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from benchmarks import report
+from benchmarks.attribution import HTTPX, JSON, OURS, payer
+from benchmarks.findings import Findings, at_least, at_most, ratios, table
+from benchmarks.modelling import together
+from benchmarks.rounds import Server
+from benchmarks.server import job_id
+from up42_async import Client, Endpoints, Job, JobStatus, Limits, track
+
+NO_PACE = Limits(rate=1e6, burst=10**6)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(page_default=50, page_max=100) as server:
+        yield server
+
+
+def connected(server: Server) -> Client:
+    endpoints = Endpoints(api=server.base, auth=f"{server.base}/auth")
+    return Client("benchmark", "benchmark", endpoints=endpoints, limits=NO_PACE)
+
+
+async def test_the_server_lists_every_job_once_and_caps_the_page(server: Server) -> None:
+    server.control("jobs", number=250)
+    server.control("reset")
+    async with connected(server):
+        ids = [job.id async for job in Job.all()]
+    assert ids == [job_id(position) for position in range(250)]
+    assert server.control("counts")["requests"] == 4  # a login, and 250 jobs at 100 a page
+
+
+async def test_the_server_ends_jobs_when_it_was_told_to(server: Server) -> None:
+    server.control("jobs", number=2, flips=[0.0, 3600.0])
+    async with connected(server):
+        first, second = [await Job.get(job_id(position)) for position in range(2)]
+        assert (first.status, second.status) == (JobStatus.CAPTURED, JobStatus.RUNNING)
+        (finished,) = await track([first.id])
+    assert finished.id == first.id
+
+
+def test_the_file_server_sends_as_many_bytes_as_it_was_asked_for() -> None:
+    with Server("file_server") as files, urllib.request.urlopen(f"{files.base}/files/700000/a.tif") as answer:  # noqa: S310
+        assert len(answer.read()) == 700_000
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    ours, theirs = [{"cpu": 1.0}, {"cpu": 4.0}], [{"cpu": 2.0}, {"cpu": 2.0}]
+    assert ratios(ours, theirs, "cpu") == [0.5, 2.0]
+
+
+def test_a_target_is_judged_by_the_median_and_shows_the_spread() -> None:
+    assert at_most("CPU", 1.0, [0.5, 0.9, 3.0]) == {
+        "what": "CPU",
+        "bound": "at most 1",
+        "seen": "0.9 (0.5 to 3)",
+        "met": True,
+    }
+    assert not at_least("rate", 1.0, [0.5, 0.9, 3.0])["met"]
+
+
+def test_a_table_gives_medians_and_what_they_are_compared_with() -> None:
+    samples = {
+        "theirs": [{"cpu": 2.0, "wall": 4.0, "server_cpu": 1.0, "requests": 10}],
+        "ours": [{"cpu": 1.0, "wall": 2.0, "server_cpu": 1.0, "requests": 5}],
+    }
+    made = table("Both", samples, "theirs", compared=["cpu"], shown=["requests"])
+    assert made["columns"] == ["", "CPU", "CPU, times theirs", "requests", "server busy"]
+    assert made["rows"] == [
+        ["theirs", "2 s", "1", "10", "25% of the time"],
+        ["ours", "1 s", "0.5", "5", "50% of the time"],
+    ]
+
+
+def test_the_page_is_made_again_from_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def circumstances(scale: str) -> dict[str, Any]:
+        return {**CIRCUMSTANCES, "scale": scale}
+
+    monkeypatch.setattr(report, "circumstances", circumstances)
+    lines = {"a request a job": {"100": 4000, "1000": 40_000}, "together": {"100": 250}, "the library": {"100": 250}}
+    findings = Findings(
+        title="Three days",
+        how="By counting.",
+        tables=[table("Both", {"ours": [{"cpu": 1.0}]}, "ours", compared=["cpu"])],
+        targets=[at_most("CPU", 1.0, [2.0])],
+        facts={"requests": lines},
+    )
+    report.keep(tmp_path / "kept", "modelling", findings, "quick")
+    page = tmp_path / "page.md"
+    report.render(tmp_path / "kept", page, ("listing", "modelling"))
+    text = page.read_text(encoding="utf-8")
+    assert "| CPU | at most 1 | 2 | **no** |" in text
+    assert "## Three days\n\nBy counting.\n\n**Both**" in text
+    assert "a quick look" in text
+    assert json.loads((tmp_path / "kept" / "modelling.json").read_text())["targets"][0]["met"] is False
+    assert ET.fromstring(page.with_suffix(".svg").read_text()).tag.endswith("svg")  # noqa: S314 - our own picture
+
+
+CIRCUMSTANCES = {"python": "3.11", "system": "Linux", "cores": 2, "packages": {"httpx": "0.28.1"}}
+
+
+def test_the_model_asks_for_a_hundred_open_jobs_at_once() -> None:
+    # 101 jobs that end within the first minute, and one that ends in the third: 2 requests, 2 more, then 1 and 1
+    assert together([30.0] * 101 + [170.0]) == 2 + 2 + 1 + 1
+
+
+def test_a_sample_is_charged_to_whoever_works_for_himself() -> None:
+    assert payer("/site-packages/httpcore/_async/http11.py") == HTTPX
+    assert payer("/lib/python3.11/json/decoder.py") == JSON
+    assert payer("<attrs generated methods up42_async._jobs.Job>") == OURS
+    assert payer("/site-packages/anyio/_core/_tasks.py") is None
