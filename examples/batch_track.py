@@ -1,13 +1,17 @@
-"""Follow 300 processing jobs to their end with a handful of requests, and watch.
+"""Follow 300 processing jobs to their end with a handful of requests, watch, and bring some of the results home.
 
-    python examples/batch_track.py
+    python examples/batch_track.py [directory]
 
-It starts an UP42 of its own on this machine (the sandbox), where an hour of processing takes half a minute.
+It starts an UP42 of its own on this machine (the sandbox), where an hour of processing takes half a minute. Without a
+directory the files go to a temporary one, which is removed at the end.
 """
 
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 import attrs
@@ -23,6 +27,7 @@ from up42_async.sandbox import Sandbox
 JOBS = 300
 SPEED = 120  # an hour of processing takes 30 seconds
 MINUTE = 60 / SPEED  # a minute at UP42, in seconds of this demo
+RESULTS = 60  # jobs whose results are downloaded
 LINE_EVERY = 3.0  # seconds between two lines where there is no terminal to draw on
 
 COLOURS = {"captured": "green", "successful": "green", "released": "red", "failed": "red", "running": "cyan"}
@@ -115,7 +120,20 @@ def summarise(board: Board, console: Console) -> None:
     )
 
 
-async def main() -> None:
+async def bring_home(jobs: Sequence[up42.Job], directory: Path, console: Console) -> None:
+    """Download the results of jobs, each file whole or not at all."""
+    started = time.monotonic()
+    files = await up42.download(jobs, directory, bar=console.is_terminal)
+    sizes = [file.path.stat().st_size for file in files if file.path is not None]
+    console.print(
+        f"{len(sizes)} of {len(files)} files of {len(jobs)} jobs downloaded and verified:"
+        f" {sum(sizes) / 1e6:.1f} MB in {time.monotonic() - started:.1f} s, in {directory}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+async def main(directory: Path) -> None:
     """Run the demo."""
     console = Console()
     async with Sandbox(speed=SPEED, seed=42) as sandbox:
@@ -126,7 +144,12 @@ async def main() -> None:
             board = Board(client, jobs)
             await follow(jobs, board, console)
             summarise(board, console)
+            await bring_home([job for job in jobs if job.is_successful][:RESULTS], directory, console)
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    if len(sys.argv) > 1:
+        anyio.run(main, Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            anyio.run(main, Path(place))

@@ -49,6 +49,8 @@ class JobPlatform(httpx.AsyncBaseTransport):
         self.in_flight = 0
         self.peak_in_flight = 0
         self.logins = 0
+        self.downloads = 0
+        """Files that were asked for; they never come."""
         self._lives: dict[str, tuple[list[float], list[str]]] = {}
 
     def live(self, job_id: str, life: Life) -> str:
@@ -81,6 +83,9 @@ class JobPlatform(httpx.AsyncBaseTransport):
         if request.url.path.endswith("/token"):
             self.logins += 1
             return self.login()
+        if request.url.path == "/endless":
+            self.downloads += 1
+            await anyio.sleep_forever()
         self.requests += 1
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)

@@ -237,7 +237,7 @@ def priced(credits: float) -> dict[str, Any]:
 def own_lanes(platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients that are given no transport of the user's send to the platform."""
 
-    def transport(*_: object) -> httpx.AsyncBaseTransport:
+    def transport(*_: object, **__: object) -> httpx.AsyncBaseTransport:
         return platform
 
     monkeypatch.setattr(_transport, "_httpx_transport", transport)

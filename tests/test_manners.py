@@ -31,6 +31,23 @@ print({heavy!r} in sys.modules.keys() - before)
     assert in_a_new_interpreter(code, tmp_path) == "False"
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_pystac_is_imported_without_stopping_the_event_loop(backend: str, tmp_path: Path) -> None:
+    code = f"""
+import sys, threading, anyio
+from up42_async import _stac
+importers = set()
+def watch(event, arguments):
+    if event == "import" and arguments[0] == "pystac":
+        importers.add(threading.current_thread() is threading.main_thread())
+sys.addaudithook(watch)
+anyio.run(_stac.be_ready, backend={backend!r})
+anyio.run(_stac.be_ready, backend={backend!r})
+print(importers, "pystac" in sys.modules)
+"""
+    assert in_a_new_interpreter(code, tmp_path) == "{False} True"
+
+
 def test_import_leaves_the_sandbox_alone(tmp_path: Path) -> None:
     code = "import sys, up42_async; print('up42_async.sandbox' in sys.modules)"
     assert in_a_new_interpreter(code, tmp_path) == "False"

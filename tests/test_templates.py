@@ -12,7 +12,7 @@ import attrs
 import pystac
 import pytest
 
-from up42_async import processing_templates
+from up42_async import Client, processing_templates
 from up42_async.processing_templates import (
     CoregistrationSimularity,
     DetectionChangeSimularity,
@@ -268,6 +268,23 @@ def test_templates_can_be_copied_and_pickled(template: JobTemplate) -> None:
     for twin in copies:
         assert twin == template
         assert (twin.inputs, twin.workspace_id, twin.executions) == (template.inputs, template.workspace_id, ())
+
+
+def test_copies_keep_the_client_and_pickles_leave_it_out() -> None:
+    client = Client("person@example.com", "SECRET")
+    template = DetectionTreesSpacept("t", URL, client=client)
+    assert copy.copy(template).client is copy.deepcopy(template).client is client
+    content = pickle.dumps(template)
+    assert b"SECRET" not in content
+    assert pickle.loads(content).client is None  # noqa: S301
+
+
+def test_a_deep_copy_has_fields_of_its_own() -> None:
+    weights = [GreyWeight("red", 1.0)]
+    twin = copy.deepcopy(Pansharpening("t", URL, weights))
+    weights.append(GreyWeight("blue", 1.0))
+    assert twin.grey_weights is not None
+    assert len(twin.grey_weights) == 1
 
 
 def test_a_template_says_what_it_is() -> None:

@@ -1,17 +1,22 @@
-"""Three days of waiting for 300 jobs, on a clock that jumps: all come to their end, and it costs next to nothing."""
+"""Days of waiting for hundreds of jobs, on a clock that jumps: all come to their end, and it costs next to nothing."""
 
+import asyncio
 import gc
 import logging
 import random
 import sys
+import tracemalloc
 from collections.abc import Iterable
+from functools import partial
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
+import trio
 
 from tests.job_platform import JobPlatform
-from up42_async import JobStatus, track
+from up42_async import Job, JobStatus, track
 
 pytestmark = pytest.mark.virtual_time
 
@@ -62,3 +67,57 @@ async def test_300_jobs_all_come_to_their_end_through_two_outages(
     assert platform.requests < 30_000
     assert len(caplog.records) == 4
     assert blocks[1] - blocks[0] < 2000
+
+
+def freeze(seconds: float) -> None:
+    """Let the clock jump as when a machine has slept: everything that was to happen meanwhile is due at once."""
+    try:
+        asyncio.get_running_loop()._jumping.now += seconds  # type: ignore[attr-defined]
+    except RuntimeError:
+        trio.lowlevel.current_clock().jump(seconds)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("waits", [(60,), (7, 20, 45, 60, 61, 90)])
+async def test_300_trackers_resumed_after_a_freeze_come_in_few_requests(waits: tuple[float, ...]) -> None:
+    platform = JobPlatform(latency=0.5)
+    ids = platform.live_all(300, [(0, "running"), (8.1 * HOUR, "captured")])
+    async with platform.client(), anyio.create_task_group() as group:
+        jobs = [platform.job(id_) for id_ in ids]
+        for number, job in enumerate(jobs):
+            group.start_soon(partial(job.track, wait=waits[number % len(waits)]))
+            await anyio.sleep(0.1 * (number % 3))
+        await anyio.sleep(3 * MINUTE)
+        platform.asked.clear()
+        platform.peak_in_flight = 0
+        freeze(8 * HOUR)
+        await anyio.sleep(1)
+        assert len(platform.asked) <= 6
+        assert sum(number for _, number in platform.asked) >= 300
+    assert platform.peak_in_flight <= 20
+    starts = [at for at, _ in platform.asked]
+    assert max(sum(at <= other < at + 1 for other in starts) for at in starts) <= 30
+    assert {job.status for job in jobs} == {JobStatus.CAPTURED}
+
+
+async def test_a_wait_for_100_000_jobs_takes_little_memory() -> None:
+    """Less than 400 bytes for each job that is known by its id only."""
+    ids = [f"68567134-27ad-7bd7-4b65-{number:012}" for number in range(100_000)]
+    async with JobPlatform().client():
+        tracemalloc.start()
+        try:
+            tracking = track(ids)
+            size, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert size / len(ids) < 400
+    del tracking
+
+
+async def test_a_job_is_forgotten_when_whoever_waited_for_it_forgets_it() -> None:
+    platform = JobPlatform()
+    async with platform.client():
+        for number in range(50):
+            await track([platform.live(f"forgotten-{number}", [(0, "captured")])])
+        await anyio.lowlevel.checkpoint()
+        gc.collect()
+        assert [one for one in gc.get_objects() if isinstance(one, Job) and one.id.startswith("forgotten-")] == []

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import pickle
 import random
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 import trio
 
 from tests.job_platform import JobPlatform, Life, outage
+from tests.virtual_time import virtual_backend
 from up42_async import Client, Job, JobStatus, RetryPolicy, UnfinishedJob, track
+from up42_async._transport import Message
 from up42_async.sandbox import Sandbox, faults
 
 virtual = pytest.mark.virtual_time
@@ -49,10 +52,9 @@ def tasks_alive() -> int:
 
 
 @virtual
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_500_jobs_that_flip_at_random_are_followed_to_their_ends_by_pages(seed: int) -> None:
-    source, platform = dice(seed), JobPlatform(latency=0.05)
-    ids = [platform.live(f"job-{n}", random_life(source)) for n in range(500)]
+async def test_500_jobs_that_flip_at_random_are_followed_to_their_ends_by_pages() -> None:
+    source, platform = dice(1), JobPlatform(latency=0.05)
+    ids = [platform.live(f"job-{n}", random_life(source, seconds=20)) for n in range(500)]
     source.shuffle(ids)
     async with platform.client():
         jobs = await track(ids, wait=0.2)
@@ -68,7 +70,10 @@ async def test_200_tasks_that_track_a_job_each_cost_what_one_track_of_200_jobs_c
     for apart in (False, True):
         source, platform = dice(3), JobPlatform(latency=0.05)
         start = anyio.current_time()
-        ids = [platform.live(f"job-{n}", [(start + at, word) for at, word in random_life(source)]) for n in range(200)]
+        ids = [
+            platform.live(f"job-{n}", [(start + at, word) for at, word in random_life(source, seconds=10)])
+            for n in range(200)
+        ]
         async with platform.client(), anyio.create_task_group() as group:
             jobs = [platform.job(id_) for id_ in ids]
             if apart:
@@ -174,6 +179,36 @@ async def test_jobs_that_are_finished_cost_nothing() -> None:
         assert [job async for job in track(jobs)] == jobs
         assert await track([]) == []
     assert platform.requests == 0
+
+
+class Sink:
+    """Takes a file and forgets it."""
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
+        return status == 200 or bool(headers)
+
+    async def write(self, chunks: list[bytes]) -> bool:
+        return bool(chunks)
+
+
+@virtual
+async def test_long_downloads_do_not_keep_jobs_waiting() -> None:
+    platform = JobPlatform(latency=1)
+    ids = platform.live_all(3, [(0, "running"), (100, "captured")])
+    message = Message(label="a file", method="GET", url="https://files.example.com/endless", headers={})
+
+    async def download(client: Client) -> None:
+        async with client.file_slots:
+            await client.fetch(message, Sink())
+
+    async with platform.client() as client, anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(download, client)
+        await anyio.sleep(1)
+        await track(ids)
+        assert anyio.current_time() == pytest.approx(122, abs=1)
+        assert platform.downloads == 4
+        group.cancel_scope.cancel()
 
 
 # what comes, and when
@@ -474,8 +509,8 @@ async def test_a_job_that_cannot_be_read_does_not_spoil_the_others() -> None:
 async def test_a_job_that_a_list_leaves_out_is_asked_for_singly() -> None:
     platform = JobPlatform()
     ids = platform.live_all(3, [(0, "running"), (100, "captured")])
-    left_out = {"jobs": [], "links": []}
-    platform.trouble = lambda ids: httpx.Response(200, json=left_out) if len(ids) > 1 else None
+    left_out = httpx.Response(200, text='{"jobs": [], "links": []}')
+    platform.trouble = lambda ids: left_out if len(ids) > 1 else None
     async with platform.client():
         jobs = await track(ids)
     assert all(job.is_finished for job in jobs)
@@ -539,6 +574,21 @@ async def test_any_iterable_of_jobs_will_do() -> None:
     async with platform.client():
         for given in (tuple(ids), dict.fromkeys(ids), (id_ for id_ in ids)):
             assert [job.id for job in await track(given)] == ids
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_what_is_made_outside_of_a_loop_works_inside(loop: str) -> None:
+    platform = JobPlatform()
+    client = platform.client()
+    tracking = track(platform.live_all(3, [(0, "running"), (100, "captured")]), client=client)
+
+    async def wait() -> list[Job]:
+        async with client:
+            return await tracking
+
+    backend, options = virtual_backend(loop)
+    jobs = anyio.run(wait, backend=backend, backend_options=options)
+    assert {job.status for job in jobs} == {JobStatus.CAPTURED}
 
 
 # over real sockets

@@ -4,8 +4,9 @@ import asyncio
 import gc
 import itertools
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -22,7 +23,7 @@ POLLERS = 20
 LATENCY = 2
 MINUTE = 60
 
-Leave = Callable[[list[str]], Awaitable[None]]
+Leave = Callable[[list[str]], Coroutine[Any, Any, None]]
 
 
 class OwnError(Exception):

@@ -35,7 +35,10 @@ from up42_async._tracking import Progress, Tracker, Watcher
 
 pytestmark = pytest.mark.virtual_time
 
-FOREVER: list[tuple[float, Any]] = [(0, "running")]
+Life = Sequence[tuple[float, str | Exception]]
+"""Moments in seconds, each with what comes from then on: a status, or an error instead of an answer."""
+
+FOREVER: Life = [(0, "running")]
 MINUTE = 60
 
 
@@ -65,7 +68,7 @@ class Thing:
 class Oracle:
     """Knows what comes when: statuses, or errors instead of answers."""
 
-    def __init__(self, latency: float = 0.0, **lives: Sequence[tuple[float, str | Exception]]) -> None:
+    def __init__(self, latency: float = 0.0, /, **lives: Life) -> None:
         self.latency = latency
         self.lives = lives
         self.asked: list[tuple[float, list[str]]] = []
@@ -152,13 +155,13 @@ async def test_what_is_finished_is_not_asked_for() -> None:
 
 
 async def test_the_interval_stays_the_same_however_long_answers_take() -> None:
-    oracle = Oracle(latency=20, a=[(0, "running"), (170, "done")])
+    oracle = Oracle(20, a=[(0, "running"), (170, "done")])
     await finish(oracle.watch())
     assert oracle.times == [0, 60, 120, 180]
 
 
 async def test_answers_slower_than_the_interval_are_followed_by_the_next_question_at_once() -> None:
-    oracle = Oracle(latency=100, a=[(0, "running"), (170, "done")])
+    oracle = Oracle(100, a=[(0, "running"), (170, "done")])
     await finish(oracle.watch())
     assert oracle.times == pytest.approx([0, 100, 200], abs=0.1)
 
@@ -422,7 +425,7 @@ async def test_an_unanswered_query_is_one_of_the_queries() -> None:
 async def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    down = [(0, "running"), (100, ServerError("down")), (3700, "running"), (4000, "done")]
+    down: Life = [(0, "running"), (100, ServerError("down")), (3700, "running"), (4000, "done")]
     oracle = Oracle(**{f"n{n}": down for n in range(250)})
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch(*(f"n{n}" for n in range(200))))
@@ -500,7 +503,7 @@ async def test_who_joins_while_the_leader_sleeps_is_asked_for_at_once() -> None:
 
 
 async def test_who_joins_while_a_question_is_under_way_is_asked_for_right_after() -> None:
-    oracle = Oracle(latency=10, a=FOREVER, b=[(0, "done")])
+    oracle = Oracle(10, a=FOREVER, b=[(0, "done")])
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
         await anyio.sleep(5)
@@ -533,7 +536,7 @@ async def cancelled_at(seconds: float, watcher: Watcher[Thing]) -> None:
 @pytest.mark.parametrize("moment", [0, 0.005, 5, 10.01, 30, 60.005, 65, 70.01])
 async def test_a_leader_that_is_cancelled_leaves_no_gap_and_nothing_is_counted_twice(moment: float) -> None:
     """The moments: gathering, during the first question, as it is answered, asleep, and the same once more."""
-    oracle = Oracle(latency=10, a=FOREVER, b=FOREVER, c=FOREVER)
+    oracle = Oracle(10, a=FOREVER, b=FOREVER, c=FOREVER)
     others = [oracle.watch("b", retries=4), oracle.watch("c", retries=4)]
     async with anyio.create_task_group() as group:
         group.start_soon(cancelled_at, moment, oracle.watch("a"))
@@ -578,7 +581,7 @@ async def test_a_crowd_that_is_cancelled_all_at_once_leaves_the_last_one_in_the_
 
 
 async def test_a_leader_cancelled_again_and_again_does_not_keep_others_from_their_answers() -> None:
-    oracle = Oracle(latency=2, a=FOREVER, b=[(0, "running"), (100, "done")])
+    oracle = Oracle(2, a=FOREVER, b=[(0, "running"), (100, "done")])
     patient, impatient = oracle.watch("b"), oracle.watch("a")
     async with anyio.create_task_group() as group:
         group.start_soon(finish, patient)
@@ -600,7 +603,7 @@ async def test_nothing_is_asked_for_whoever_does_not_wait() -> None:
 
 
 async def test_news_that_come_while_nobody_waits_are_there_for_the_next_who_does() -> None:
-    oracle = Oracle(latency=10, a=FOREVER, b=[(0, "done")])
+    oracle = Oracle(10, a=FOREVER, b=[(0, "done")])
     watcher = oracle.watch("b")
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
@@ -615,7 +618,7 @@ async def test_news_that_come_while_nobody_waits_are_there_for_the_next_who_does
 
 
 async def test_who_comes_back_while_its_question_is_under_way_is_not_asked_for_again() -> None:
-    oracle = Oracle(latency=10, a=FOREVER, b=[(0, "running"), (50, "done")])
+    oracle = Oracle(10, a=FOREVER, b=[(0, "running"), (50, "done")])
     watcher = oracle.watch("b")
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
@@ -692,7 +695,7 @@ async def expect_closed(wait: Callable[[], Awaitable[object]]) -> None:
 
 @pytest.mark.parametrize("moment", [0.005, 5, 30])
 async def test_everybody_who_waits_hears_that_the_client_is_closed(moment: float) -> None:
-    oracle = Oracle(latency=10, a=FOREVER, b=FOREVER, c=FOREVER)
+    oracle = Oracle(10, a=FOREVER, b=FOREVER, c=FOREVER)
     async with anyio.create_task_group() as group:
         for id_ in "abc":
             group.start_soon(expect_closed, partial(finish, oracle.watch(id_)))

@@ -1,4 +1,4 @@
-"""Whoever waits, leaves, comes back and dawdles as they like: nobody hangs, and nothing is lost or asked for too often."""
+"""Whoever waits, leaves, comes back and dawdles as they like: nobody hangs, nothing is lost or asked for too often."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.test_tracking import Oracle, Thing
+from tests.test_tracking import Life, Oracle, Thing
 from tests.virtual_time import virtual_backend
 from up42_async._errors import ConnectionLost, NotFound, RequestFailed, ServerError
 from up42_async._tracking import SETTLE, Wait, Watch, Watcher
@@ -45,8 +45,9 @@ class Actor:
     leaves: bool
 
 
-def _life(spans: Sequence[tuple[float, Any]], end: str) -> list[tuple[float, Any]]:
-    life, at = [], 0.0
+def _life(spans: Sequence[tuple[float, Any]], end: str) -> Life:
+    life: list[tuple[float, Any]] = []
+    at = 0.0
     for length, state in spans:
         life.append((at, state))
         at += length
@@ -74,7 +75,7 @@ actors = st.builds(
 class CountingOracle(Oracle):
     """Counts the answers that were given, and loses patience with whoever asks without end."""
 
-    def __init__(self, latency: float, lives: Sequence[list[tuple[float, Any]]]) -> None:
+    def __init__(self, latency: float, lives: Sequence[Life]) -> None:
         super().__init__(latency, **dict(zip(IDS, lives, strict=True)))
         self.answers: Counter[str] = Counter()
 
@@ -110,7 +111,7 @@ class Play:
         watch = await watcher.next_of(watcher.changed if self.actor.wants_changes else watcher.ended)
         if watch is None:
             return False
-        self.news.append((watch.id, watch.item and watch.item.status))
+        self.news.append((watch.id, watch.item.status if watch.item else None))
         return True
 
     def time_it_may_take(self) -> float:
@@ -152,7 +153,7 @@ class Play:
             assert watch.asked >= 2
 
 
-async def play(actors: Sequence[Actor], lives: Sequence[list[tuple[float, Any]]], latency: float) -> None:
+async def play(actors: Sequence[Actor], lives: Sequence[Life], latency: float) -> None:
     oracle = CountingOracle(latency, lives)
     disturbances = sum(len(actor.steps) + 1 for actor in actors)
     plays = [Play(actor, oracle, disturbances) for actor in actors]
@@ -173,7 +174,7 @@ async def play(actors: Sequence[Actor], lives: Sequence[list[tuple[float, Any]]]
     latency=st.sampled_from([0.0, 0.05, 3.0, 30.0]),
 )
 def test_whatever_happens_nobody_hangs_and_nothing_is_lost_or_asked_for_too_often(
-    loop: str, actors: Sequence[Actor], lives: Sequence[list[tuple[float, Any]]], latency: float
+    loop: str, actors: Sequence[Actor], lives: Sequence[Life], latency: float
 ) -> None:
     backend, options = virtual_backend(loop)
     anyio.run(play, actors, lives, latency, backend=backend, backend_options=options)

@@ -24,6 +24,8 @@ KINDS: Final[Sequence[type[SingleItemJobTemplate]]] = (
 MOST_AT_ONCE: Final = 8
 LEAVES: Final = 0.05
 """How often a block is left early, of each outcome."""
+LATEST: Final = (0.02, 0.8, 1.5, 6.0)
+"""Seconds after which an execution is cancelled at the latest: most of them while the answer is waited for."""
 PAUSE: Final = 0.3
 """Seconds between two purchases at the most."""
 
@@ -64,7 +66,7 @@ class Buyer:
         await self._caller.call("evaluate", template.evaluate)
         cap = self._dice.choice([None, None, 50.0, 1e6])
         self._books.executing([_title(template)], cap)
-        ended = await self._caller.call("execute", partial(template.execute, max_credits=cap))
+        ended = await self._caller.call("execute", partial(template.execute, max_credits=cap), latest=LATEST)
         if ended.result is not None and [ended.result] != [execution.job for execution in template.executions]:
             self._books.unexpected.append(f"{template} returned a job that its executions do not have")
         self._learn(template.executions, KEPT if ended.cancelled else RETURNED)
@@ -77,7 +79,7 @@ class Buyer:
         async def work() -> Sequence[up42.Execution[Any]]:
             return await running
 
-        ended = await self._caller.call("execute many", work)
+        ended = await self._caller.call("execute many", work, latest=LATEST)
         self._learn_batch(templates, running, KEPT if ended.cancelled else RETURNED)
 
     async def _buy_in_block(self) -> None:
@@ -96,7 +98,7 @@ class Buyer:
                         if self._dice.random() < LEAVES:
                             raise _ChangedMind
 
-        ended = await self._caller.call("execute many in a block", work)
+        ended = await self._caller.call("execute many in a block", work, latest=LATEST)
         how = HANDLED if ended.cancelled else RETURNED
         self._learn_batch(templates, running, how, read=read)
 
@@ -109,7 +111,7 @@ class Buyer:
         async def work() -> Sequence[up42.Execution[Any]]:
             return await running
 
-        ended = await self._caller.call("execute twins", work)
+        ended = await self._caller.call("execute twins", work, latest=LATEST)
         self._learn_batch(templates, running, KEPT if ended.cancelled else RETURNED)
 
     def _executing(

@@ -1,7 +1,7 @@
 """Make calls, a tenth of which are cancelled, in every way that the loop has."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Final, Generic, TypeVar
@@ -128,16 +128,17 @@ class Caller:
         self.books: Final = books
         self._ways = {**WAYS, **(NATIVE_WAYS if backend == "asyncio" else {})}
 
-    async def call(self, what: str, work: Work[T]) -> Ended[T]:
+    async def call(self, what: str, work: Work[T], *, latest: Sequence[float] = LATEST) -> Ended[T]:
         """Make a call.
 
         Args:
             what: What it is, for the report.
             work: The call.
+            latest: Seconds after which it is cancelled at the latest, one of these.
         """
         self.books.attempts[what] += 1
         name = self.dice.choice(sorted(self._ways))
-        delay = self.dice.choice(LATEST) * self.dice.random()
+        delay = self.dice.choice(latest) * self.dice.random()
         is_cancelled = self.dice.random() < SHARE
         try:
             return Ended(await (self._ways[name](work, delay) if is_cancelled else work()))

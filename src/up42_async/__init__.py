@@ -20,7 +20,8 @@ A map of the package, from the verbs down to the bytes; each module imports only
     _search, _selection        searching items | which of their files
     _stac, _properties         pystac objects without hidden network access | UP42's properties of an item
     _downloads, _transfer      files of one job or asset | one file, whole or not at all
-    _part_file, _file_heads    what came so far | what the answer says of the file
+    _part_file, _own_files     what came so far | in files that nobody else writes
+    _file_heads                what the answer says of the file
     _file_names, _checksums    safe names | is it what it should be?
     _signed_urls, _archives    where files may come from | unpacking
     _progress, _progress_bar   how far a download is | and to look at
@@ -42,6 +43,8 @@ A map of the package, from the verbs down to the bytes; each module imports only
 from up42_async._allowance import CostLimitExceeded as CostLimitExceeded
 from up42_async._assets import Asset as Asset
 from up42_async._assets import initialize_asset as initialize_asset
+from up42_async._batch import Evaluations as Evaluations
+from up42_async._batch import Executions as Executions
 from up42_async._batch import evaluate as evaluate
 from up42_async._batch import execute as execute
 from up42_async._client import Client as Client
@@ -73,7 +76,10 @@ from up42_async._jobs import Job as Job
 from up42_async._jobs import JobFailed as JobFailed
 from up42_async._jobs import UnfinishedJob as UnfinishedJob
 from up42_async._progress import DownloadProgress as DownloadProgress
+from up42_async._progress import FileProgress as FileProgress
 from up42_async._properties import Up42Properties as Up42Properties
+from up42_async._results import ResultDownload as ResultDownload
+from up42_async._results import ResultFile as ResultFile
 from up42_async._results import download as download
 from up42_async._search import search_items as search_items
 from up42_async._storage import get_collection as get_collection
@@ -81,6 +87,7 @@ from up42_async._storage import update_item as update_item
 from up42_async._templates import Execution as Execution
 from up42_async._templates import InvalidTemplate as InvalidTemplate
 from up42_async._track import Tracking as Tracking
+from up42_async._track import Updates as Updates
 from up42_async._track import track as track
 from up42_async._transfer import DownloadFailed as DownloadFailed
 from up42_async._vocabulary import TERMINAL_STATUSES as TERMINAL_STATUSES

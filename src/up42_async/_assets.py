@@ -12,7 +12,7 @@ from up42_async._client import Client, current_client
 from up42_async._downloads import Downloads, fetch_all
 from up42_async._errors import UnexpectedResponse
 from up42_async._search import DEFAULT_LIMIT, Items, property_is
-from up42_async._transfer import RemoteFile
+from up42_async._signed_urls import RemoteFile
 from up42_async._wire import Request, segment, timestamp
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Asset:
     """Where it came from, such as `ARCHIVE`, `TASKING`, `ANALYTICS` or `USER`."""
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """Everything UP42 says of it, as it came."""
-    _client: Client | None = attrs.field(default=None, repr=False, eq=False)
+    _client: Client | None = attrs.field(default=None, alias="client", repr=False, eq=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied and pickled: all but the client, so that a copy uses the current one."""
@@ -115,8 +115,8 @@ class Asset:
 
         Args:
             directory: Where to put it; made when it is missing.
-            unpack: Whether to unpack it when it is an archive (`.zip`, `.tgz`, `.tar.gz`, `.tar`), into a directory beside it.
-            resume: Whether to keep what came of a file that broke off, as `name.part`, and go on from there the next time.
+            unpack: Whether to unpack an archive (`.zip`, `.tgz`, `.tar.gz`, `.tar`), into a directory beside it.
+            resume: Whether to keep what came of a file that broke off, as `name.part`, and go on from there next time.
 
         Returns:
             The file; or the files of the archive, when it was unpacked.

@@ -98,6 +98,9 @@ class Endpoints:
     def of_region(cls, region: str) -> "Endpoints":
         """Return the endpoints of a region.
 
+        Args:
+            region: `"eu"` or `"sa"`.
+
         Raises:
             ValueError: No such region.
         """

@@ -12,7 +12,8 @@ from up42_async._archives import BadArchive, is_archive, unpack
 from up42_async._client import Client
 from up42_async._file_names import safe_name, same_name, with_digest
 from up42_async._progress import Board
-from up42_async._transfer import DownloadFailed, RemoteFile, Transfer
+from up42_async._signed_urls import RemoteFile
+from up42_async._transfer import DownloadFailed, Transfer
 
 
 @attrs.frozen(kw_only=True)

@@ -22,7 +22,7 @@
     ├── InvalidTemplate          what UP42 has against it: `.errors`                          (`_templates`)
     ├── CostLimitExceeded        `.cost`, `.max_credits`                                      (`_allowance`)
     ├── ExecutionUncertain       a job may have been made: `.candidates`                      (`_execution`)
-    └── DownloadFailed           a file did not come whole                                    (`_downloads`)
+    └── DownloadFailed           a file did not come whole                                    (`_transfer`)
 
 The caller's mistakes are `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or a signed
 URL, and all of them can be copied and pickled.

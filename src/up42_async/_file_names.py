@@ -15,6 +15,7 @@ PART: Final = ".part"
 """Ending of a file that is not whole yet."""
 
 _NOT_ALLOWED: Final = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
+_SEPARATORS: Final = frozenset("/\\:")
 _SUFFIX: Final = re.compile(r"(\.tar)?\.[A-Za-z][A-Za-z0-9]{0,7}$")
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$", re.IGNORECASE)
 
@@ -67,11 +68,16 @@ def safe_name(name: str) -> str:
         The name; empty when nothing of it can be used.
     """
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
-    visible = "".join(char for char in last if char.isprintable())
+    visible = "".join("_" if _is_separator(char) else char for char in last if char.isprintable())
     clean = _shortened(_NOT_ALLOWED.sub("_", visible).strip(" ."))
     if _RESERVED.match(clean):
         clean = f"_{clean}"
     return f"{clean}_" if clean.casefold().endswith((PART, f"{PART}.json")) else clean
+
+
+def _is_separator(char: str) -> bool:
+    """Return whether a character is another way of writing one that separates names."""
+    return not char.isascii() and not _SEPARATORS.isdisjoint(unicodedata.normalize("NFKC", char))
 
 
 def with_digest(name: str, source: str) -> str:

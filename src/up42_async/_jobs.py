@@ -327,6 +327,7 @@ class Job:
         roles: Iterable[str] | None = None,
         media_types: Iterable[str] | None = None,
         unpack: bool = False,
+        resume: bool = True,
     ) -> list[Path]:
         """Bring the files of the results home: each whole and verified, or not at all.
 
@@ -338,6 +339,8 @@ class Job:
             roles: Only the assets with one of these roles, such as `"data"`.
             media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
             unpack: Whether to unpack archives, each into a directory beside it.
+            resume: Whether to keep what came of a file that broke off, as `name.part`, and go on from there the next
+                time.
 
         Returns:
             The files, in the order of item ids and asset keys.
@@ -353,15 +356,27 @@ class Job:
             self.raise_for_status()
         client = current_client(self._client)
         return await _storage.download_result(
-            client, self.collection_url, directory, keys=keys, roles=roles, media_types=media_types, unpack=unpack
+            client,
+            self.collection_url,
+            directory,
+            keys=keys,
+            roles=roles,
+            media_types=media_types,
+            unpack=unpack,
+            resume=resume,
         )
 
     def update(self, newer: "Job") -> None:
-        """Take over everything from a newer state of the same job."""
+        """Take over everything from a newer state of the same job.
+
+        Args:
+            newer: The newer state.
+        """
         if newer.status is not self.status:
             self._settling_since, self._settled = None, False
         for name in _STATE:
             setattr(self, name, getattr(newer, name))
+        self._client = newer.client or self._client
 
     def settle(self) -> None:
         """Note that SUCCESSFUL or FAILED is the end of this job."""

@@ -1,36 +1,25 @@
-"""Keep a file that is not whole yet: `name.part` beside its place, and in `name.part.json` which version of what it is part of.
+"""Keep a file that is not whole yet: `name.part` beside its place, and `name.part.json`, which says what it is part of.
 
-Everything here blocks, so it is called in worker threads, for each file by one at a time. Symbolic and hard links that somebody put in
-the way are removed, never followed.
+Everything here blocks, so it is called in worker threads, for each file by one at a time. Symbolic and hard links that
+somebody put in the way are removed, never followed.
 """
 
 import contextlib
-import errno
 import json
 import os
 import stat
-import uuid
 from pathlib import Path
 from typing import Any, Final
 
-import anyio.from_thread
-
 from up42_async._checksums import Checksum
 from up42_async._file_names import PART
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - on Windows, where a file that is open cannot be taken over anyway
-    fcntl = None  # type: ignore[assignment]
+from up42_async._own_files import has_locks, open_locked, open_new, open_to_read, open_to_write, sync_directory
 
 CHECKPOINT: Final = 64 * 2**20
 """Bytes after which what was written is made to survive a crash of the machine."""
 
+_CLOSED: Final = -1
 _PIECE: Final = 2**20
-_FLAGS: Final = (
-    os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-)
-_MODE: Final = 0o666  # less the umask, as for any new file
 
 
 class PartFile:
@@ -55,7 +44,7 @@ class PartFile:
         self._note = target.with_name(f"{target.name}{PART}.json")
         self._is_private = False
         self._safe = 0
-        self._file: int | None = None
+        self._file = _CLOSED
 
     @property
     def can_go_on(self) -> bool:
@@ -72,13 +61,14 @@ class PartFile:
             OSError: It cannot be made.
         """
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._file = _locked(self._path)
-        if self._file is None:  # somebody is writing it, maybe another process
+        file = open_locked(self._path)
+        if file is None:  # somebody is writing it, maybe another process
             self._is_private = True
-            self._path = self._target.with_name(f"{self._target.name}.{uuid.uuid4().hex[:8]}{PART}")
-            self._file = os.open(self._path, _FLAGS | os.O_EXCL, _MODE)
+            self._path = self._target.with_name(f"{self._target.name}.{os.urandom(4).hex()}{PART}")
+            self._file = open_new(self._path)
             return
-        self._take_over(self._file, _read_note(self._note) if resume else {})
+        self._file = file
+        self._take_over(file, _read_note(self._note) if resume else {})
 
     def _take_over(self, file: int, note: dict[str, Any]) -> None:
         size = os.fstat(file).st_size
@@ -95,6 +85,8 @@ class PartFile:
         self._safe = self.received
 
     def _hash_again(self, file: int) -> None:
+        import anyio.from_thread
+
         os.lseek(file, 0, os.SEEK_SET)
         while self._hasher is not None and (piece := os.read(file, _PIECE)):
             anyio.from_thread.check_cancelled()
@@ -113,10 +105,9 @@ class PartFile:
         self.received = self._safe = 0
         self.etag, self.total = etag, total
         self._hasher = None if self._checksum is None else self._checksum.hasher()
-        if self._file is not None:
-            _remove(self._note, is_private=self._is_private)
-            os.ftruncate(self._file, 0)
-            os.lseek(self._file, 0, os.SEEK_SET)
+        _remove(self._note, is_private=self._is_private)
+        os.ftruncate(self._file, 0)
+        os.lseek(self._file, 0, os.SEEK_SET)
 
     def write(self, chunks: list[bytes]) -> None:
         """Write what came next.
@@ -128,7 +119,7 @@ class PartFile:
         if self._hasher is not None:
             self._hasher.update(data)
         left = data
-        while left and self._file is not None:
+        while left:
             left = left[os.write(self._file, left) :]
         self.received += len(data)
         if self.received - self._safe >= CHECKPOINT:
@@ -141,7 +132,7 @@ class PartFile:
             Whether another run can.
         """
         self._safe = self.received
-        if self._file is None or self._is_private or self.etag is None:
+        if self._is_private or self.etag is None:
             return False
         note = {"source": self._source, "etag": self.etag, "total": self.total, "received": self.received}
         try:
@@ -166,16 +157,14 @@ class PartFile:
         Raises:
             OSError: It cannot be put there.
         """
-        if self._file is None:
-            return
         os.fsync(self._file)
-        if fcntl is None:  # pragma: no cover - Windows moves no file that is open
+        if not has_locks():  # as on Windows, which moves no file that is open
             self.close()
         if modified is not None:
             os.utime(self._path, (modified, modified))
         # the lock is held until the file has its new name, so that nobody takes over the old one
         os.replace(self._path, self._target)  # noqa: PTH105 - all of this is about file descriptors
-        _sync_directory(self._target.parent)
+        sync_directory(self._target.parent)
         _remove(self._note, is_private=self._is_private)
         self.close()
 
@@ -185,7 +174,7 @@ class PartFile:
         Args:
             keep: Whether anything may be left behind.
         """
-        if self._file is None:
+        if self._file == _CLOSED:
             return
         if not (keep and self.can_go_on and self.checkpoint()):
             _remove(self._note, is_private=self._is_private)
@@ -195,8 +184,8 @@ class PartFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        file, self._file = self._file, None
-        if file is not None:
+        file, self._file = self._file, _CLOSED
+        if file != _CLOSED:
             os.close(file)
 
 
@@ -210,7 +199,7 @@ def is_whole(path: Path, *, size: int, checksum: Checksum | None, modified: floa
         modified: When it was last changed, in seconds since 1970; None when that is not known.
     """
     try:
-        file = os.open(path, os.O_RDONLY | (_FLAGS & ~(os.O_RDWR | os.O_CREAT)) | getattr(os, "O_NONBLOCK", 0))
+        file = open_to_read(path)
     except OSError:
         return False
     try:
@@ -225,6 +214,8 @@ def is_whole(path: Path, *, size: int, checksum: Checksum | None, modified: floa
 
 
 def _digest(file: int, checksum: Checksum) -> bytes:
+    import anyio.from_thread
+
     hasher = checksum.hasher()
     while piece := os.read(file, _PIECE):
         anyio.from_thread.check_cancelled()
@@ -233,58 +224,10 @@ def _digest(file: int, checksum: Checksum) -> bytes:
     return digest
 
 
-def _locked(path: Path) -> int | None:
-    """Open a file for us alone; None when somebody else has it."""
-    while True:
-        file = _open_plain(path)
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(file, path):
-                return file
-        except BlockingIOError:
-            os.close(file)
-            return None
-        except OSError as error:
-            if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}:
-                os.close(file)
-                raise
-            return file  # a file system without locks
-        os.close(file)  # whoever had it has just moved it away
-
-
-def _is_at(file: int, path: Path) -> bool:
-    """Return whether an open file is still the one that has the name."""
-    try:
-        return os.path.samestat(os.fstat(file), path.lstat())
-    except FileNotFoundError:
-        return False
-
-
-def _open_plain(path: Path) -> int:
-    """Open or make a file of our own; anything else with that name is removed."""
-    try:
-        file = os.open(path, _FLAGS | getattr(os, "O_NONBLOCK", 0), _MODE)
-    except OSError as error:
-        if error.errno not in {
-            errno.ELOOP,
-            errno.EMLINK,
-            errno.ENXIO,
-        }:  # what systems say of a symbolic link or a device
-            raise
-    else:
-        status = os.fstat(file)
-        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
-            return file
-        os.close(file)
-    path.unlink()
-    return os.open(path, _FLAGS | os.O_EXCL, _MODE)
-
-
 def _read_note(path: Path) -> dict[str, Any]:
     """Read what an earlier run wrote about its part; empty when it is not to be trusted."""
     try:
-        file = os.open(path, os.O_RDONLY | (_FLAGS & ~(os.O_RDWR | os.O_CREAT)) | getattr(os, "O_NONBLOCK", 0))
+        file = open_to_read(path)
         with os.fdopen(file, "rb") as stream:
             note = json.loads(stream.read(_PIECE))
     except (OSError, ValueError):
@@ -306,7 +249,7 @@ def _is_count(value: object) -> bool:
 
 
 def _write_note(path: Path, note: dict[str, Any]) -> None:
-    file = _open_plain(path)
+    file = open_to_write(path)
     with os.fdopen(file, "wb") as stream:
         stream.truncate(0)
         stream.write(json.dumps(note).encode())
@@ -318,13 +261,3 @@ def _remove(note: Path, *, is_private: bool) -> None:
     if not is_private:
         with contextlib.suppress(OSError):
             note.unlink()
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a new name survive a crash; systems that cannot do that for a directory do it by themselves."""
-    with contextlib.suppress(OSError):
-        file = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)

@@ -17,8 +17,9 @@ from up42_async._progress import Board, ProgressWatch
 from up42_async._progress_bar import check_installed, show_bar
 from up42_async._running import Running
 from up42_async._selection import Selection
+from up42_async._signed_urls import RemoteFile
 from up42_async._storage import result_files
-from up42_async._transfer import DownloadFailed, RemoteFile
+from up42_async._transfer import DownloadFailed
 
 JOBS_AT_ONCE: Final = 20
 """Jobs whose files are looked up and fetched at once; how many files that makes is for the client to limit."""
@@ -102,18 +103,19 @@ class ResultDownload(Running[Job | str, ResultFile]):
     async def _work_on(self, position: int, item: Job | str) -> None:
         """Bring the files of one job."""
         job_id = item if isinstance(item, str) else item.id
-        files: list[RemoteFile] = []
         try:
             downloads = self._downloads(job_id, self._client_for(item))
             files = await self._files_of(item, downloads)
         except Up42Error as error:
+            self._board.found()
             self._note(position * _FILES, ResultFile(job_id=job_id, key=None, error=error))
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
             self._give_up(error)
-        self._board.found()
-        async with anyio.create_task_group() as group:
-            for number, file in enumerate(files):
-                group.start_soon(self._bring, position * _FILES + number, downloads, file, job_id)
+        else:
+            self._board.found()
+            async with anyio.create_task_group() as group:
+                for number, file in enumerate(files):
+                    group.start_soon(self._bring, position * _FILES + number, downloads, file, job_id)
 
     def _client_for(self, item: Job | str) -> Client:
         return current_client(self._client or (None if isinstance(item, str) else item.client))
@@ -166,7 +168,11 @@ class _Source:
         self._lock = anyio.Lock()
 
     async def next(self, board: Board) -> tuple[int, Job | str] | None:
-        """Return the next job and its position, None when there are no more; one that is taken is expected to have files."""
+        """Return the next job and its position, None when there are no more.
+
+        Args:
+            board: Where to say that the files of a job will be looked up, or that there are no more jobs.
+        """
         async with self._lock:
             if self._is_over:
                 return None
@@ -199,14 +205,14 @@ def download(
     """Bring home the results of many jobs, each file whole and verified, or not at all.
 
     `await download(...)` gives all files in the order of the jobs. `async with download(...) as files:` with
-    `async for file in files:` gives each as it lands, while your own code runs; leaving the block early stops what is under way.
-    A file that does not come is a `ResultFile` with an error, and keeps no other from coming.
+    `async for file in files:` gives each as it lands, while your own code runs; leaving the block early stops what is
+    under way. A file that does not come is a `ResultFile` with an error, and keeps no other from coming.
 
-    Costs for each job one request for every 100 items (and one for the job, when it is given by id), and two for each file. At most
-    `Limits.downloads` files come at once, on connections of their own.
+    Costs for each job one request for every 100 items (and one for the job, when it is given by id), and two for each
+    file. At most `Limits.downloads` files come at once, on connections of their own.
 
     Args:
-        jobs: Jobs or job ids; an async iterable such as `track(jobs)` brings each result as soon as its job is finished.
+        jobs: Jobs or job ids; of an async iterable such as `track(jobs)` each result comes as soon as it is there.
         directory: Where to put them: each job's files go into a directory with the job's id, made when it is missing.
         keys: Only the assets with these keys.
         roles: Only the assets with one of these roles, such as `"data"`.

@@ -4,7 +4,7 @@ import datetime as dt
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from up42_async import _clock, _stac
 from up42_async._client import Client, current_client
@@ -68,6 +68,7 @@ class Items:
         """
         if self._pager is None or self._left < 1 or self._request is None:
             raise StopAsyncIteration
+        await _stac.be_ready()
         content = await self._next_content(self._pager)
         self._left -= 1
         self._waits = iter(())
@@ -106,7 +107,7 @@ class Items:
         target = follow(link["href"], api=self._client.api, request=request) if "href" in link else request
         added = link.get("body")
         if not isinstance(added, dict):
-            added = {"token": token for token in parse_qs(target.query).get("token", [])}
+            added = dict(pair for pair in parse_qsl(target.query) if pair[0] == "token")
         return Request(method="POST", path=SEARCH, json={**request.json, **added})
 
 

@@ -1,4 +1,7 @@
-"""Judge signed URLs: they name a host of the server's choice, which must not be one inside the caller's own network."""
+"""Ask for signed URLs of files, and judge them.
+
+They name a host of the server's choice, which must not be one inside the caller's own network.
+"""
 
 import ipaddress
 import re
@@ -6,14 +9,57 @@ import socket
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+import attrs
+
 from up42_async._config import is_loopback
 from up42_async._errors import ForeignLink, UnexpectedResponse
-from up42_async._wire import Request
+from up42_async._wire import Request, follow
 
 LONGEST: Final = 16_384
 
+_DOWNLOAD_URL: Final = "/download-url"
+_ASSETS: Final = "/v2/assets/"
+
 _UNREADABLE: Final = re.compile(r"[^\x21-\x7e]|\\")
 _MEANT_AS_NUMBER: Final = re.compile(r"[0-9a-fx.]*[0-9][0-9a-fx.]*", re.IGNORECASE)
+
+
+@attrs.frozen(kw_only=True)
+class RemoteFile:
+    """A file in UP42's storage."""
+
+    href: str
+    """Where a signed URL for it is had: a link to an asset, on the API host."""
+    key: str
+    """Its asset key, which is its name when nothing better is known."""
+    size: int | None = None
+    """Its size in bytes, None when that is not known."""
+    checksum: str | None = None
+    """Its multihash, None when that is not known."""
+
+    @property
+    def source(self) -> str:
+        """What stands for the file in every run: the path of its link."""
+        return urlsplit(self.href).path.removesuffix(_DOWNLOAD_URL)
+
+
+def signed_url_request(file: RemoteFile, *, api: str) -> Request:
+    """Return how to ask for a signed URL of a file.
+
+    Args:
+        file: The file.
+        api: Base URL of the API.
+
+    Raises:
+        ForeignLink: Its link leads away from UP42, or to something else than an asset.
+    """
+    about = Request(method="POST", path=f"{_ASSETS}...{_DOWNLOAD_URL}")
+    path = follow(file.href, api=api, request=about).path.removesuffix(_DOWNLOAD_URL)
+    asset_id = path.removeprefix(_ASSETS)
+    if not path.startswith(_ASSETS) or "/" in asset_id or asset_id in {"", ".", ".."}:
+        message = "a file's link leads to something else than an asset; it was not followed"
+        raise ForeignLink(message, request=str(about))
+    return Request(method="POST", path=f"{path}{_DOWNLOAD_URL}")
 
 
 def check_signed_url(url: object, *, api: str, request: Request) -> str:
@@ -44,9 +90,10 @@ def _split(url: object) -> SplitResult | None:
         if not isinstance(url, str) or len(url) > LONGEST or _UNREADABLE.search(url):
             return None
         parts = urlsplit(url)
-        return parts if parts.hostname and parts.port != 0 else None
+        port = parts.port
     except ValueError:
         return None
+    return parts if parts.hostname and port != 0 else None
 
 
 def _problem(parts: SplitResult, *, local: bool) -> str | None:
@@ -65,7 +112,7 @@ def _is_inside(host: str) -> bool:
     """Return whether a host is, by its looks, not on the internet; names are not resolved."""
     address = _address(host)
     if address is None:
-        # nothing that looks like a number is left to the resolver, which knows more ways of writing addresses than we do
+        # nothing that looks like a number is left to the resolver, which knows more ways of writing addresses
         return host == "localhost" or host.endswith(".localhost") or bool(_MEANT_AS_NUMBER.fullmatch(host))
     mapped = getattr(address, "ipv4_mapped", None) or address
     return not mapped.is_global or mapped.is_multicast

@@ -1,14 +1,18 @@
-"""Make pystac objects from UP42's answers: parsed without network, and guarded against pystac's own blocking network access.
+"""Make pystac objects from UP42's answers: parsed without network, and guarded against pystac's blocking network use.
 
-pystac follows a link when it is asked for what stands behind it: it would block the event loop, and ask without a token. So the links
-of the objects made here refuse to be followed that way, and their root reads no URL; both say what to await instead. Nothing in
-pystac is changed. It is imported when the first object is made, since importing it takes as long as importing everything else.
+pystac follows a link when it is asked for what stands behind it: it would block the event loop, and ask without a
+token. So the links of the objects made here refuse to be followed that way, and their root reads no URL; both say what
+to await instead. Nothing in pystac is changed. It is imported when the first object is made, since importing it takes
+as long as importing everything else.
 """
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
+
+import anyio.to_thread
 
 from up42_async._errors import UnexpectedResponse
 from up42_async._wire import Request
@@ -18,7 +22,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ROOT_ID = "up42"
+ROOT_ID: Final = "up42"
+
+
+async def be_ready() -> None:
+    """Import pystac, where nobody has, in a worker thread: it takes longer than an event loop may stand still."""
+    if "pystac" not in sys.modules:
+        await anyio.to_thread.run_sync(_io_class)
 
 
 def item_from(content: Any, request: Request) -> "pystac.Item":
@@ -31,7 +41,7 @@ def item_from(content: Any, request: Request) -> "pystac.Item":
     Raises:
         UnexpectedResponse: It is no STAC item.
     """
-    return _guarded(_parse(_classes().item.from_dict, content, request))
+    return _guarded(_parse(_item_class().from_dict, content, request))
 
 
 def collection_from(content: Any, request: Request) -> "pystac.Collection":
@@ -44,7 +54,7 @@ def collection_from(content: Any, request: Request) -> "pystac.Collection":
     Raises:
         UnexpectedResponse: It is no STAC collection.
     """
-    return _guarded(_parse(_classes().collection.from_dict, content, request))
+    return _guarded(_parse(_collection_class().from_dict, content, request))
 
 
 def last_segment(url: str) -> str:
@@ -60,26 +70,27 @@ def _parse(make: Callable[..., T], content: Any, request: Request) -> T:
         if not isinstance(content["id"], str):
             raise TypeError  # noqa: TRY301 - one place says what is wrong
         return make(content, preserve_dict=False)
-    except Exception as error:
+    except Exception as error:  # pystac raises whatever its first access to a missing or odd field raises
         message = f"an answer that is no STAC object ({type(error).__name__} when it was read)"
         raise UnexpectedResponse(message, request=str(request)) from error
 
 
 def _guarded(made: T) -> T:
     """Replace the links by ones that refuse hidden network access, and the root by one that has nothing behind it."""
-    classes = _classes()
+    import pystac
+
     stac: Any = made
     root_link = stac.get_root_link()
     root_href = root_link.get_target_str() if root_link is not None and not root_link.is_resolved() else None
     stac.links = [_guarded_link(link, stac) for link in stac.links if link.rel != "root"]
-    root = classes.catalog(ROOT_ID, "UP42 storage", href=root_href)
-    root._stac_io = classes.io()  # noqa: SLF001 - the place pystac documents for a root's own StacIO
+    root = pystac.Catalog(ROOT_ID, "UP42 storage", href=root_href)
+    root._stac_io = _io_class()()  # noqa: SLF001 - where pystac keeps the StacIO of a root
     stac.set_root(root)
     return made
 
 
 def _guarded_link(link: "pystac.Link", owner: Any) -> "pystac.Link":
-    made = _classes().link(link.rel, link.target, link.media_type, link.title, link.extra_fields)
+    made = _link_class()(link.rel, link.target, link.media_type, link.title, link.extra_fields)
     return made.set_owner(owner)
 
 
@@ -93,37 +104,18 @@ def refuse(href: str, rel: str) -> NoReturn:
     if rel in {"collection", "parent"}:
         instead = f"`await up42_async.get_collection({last_segment(href)!r})`"
     elif rel == "items":
-        instead = (
-            f"`up42_async.search_items(collections=[{last_segment(href.removesuffix('/items'))!r}])` or `job.items()`"
-        )
+        collection = last_segment(href.removesuffix("/items"))
+        instead = f"`up42_async.search_items(collections=[{collection!r}])` or `job.items()`"
     else:
         instead = "`up42_async.search_items(...)`, `job.items()` or `await job.collection()`"
-    message = (
+    raise RuntimeError(
         f"pystac would fetch {path} ({rel}) blocking the event loop, and without your token; use {instead} instead"
     )
-    raise RuntimeError(message)
-
-
-def _revive(name: str) -> object:
-    """Make an empty object of one of the classes below, for pickle and copy, which cannot find them by name."""
-    kind: Any = getattr(_classes(), name)
-    return kind.__new__(kind)
-
-
-class _Classes(NamedTuple):
-    """pystac's classes, and ours that are derived from them, known once pystac is imported."""
-
-    item: type["pystac.Item"]
-    catalog: type["pystac.Catalog"]
-    collection: type["pystac.Collection"]
-    link: type["pystac.Link"]
-    io: Callable[[], "pystac.StacIO"]
 
 
 @functools.cache
-def _classes() -> _Classes:
+def _link_class() -> type["pystac.Link"]:
     import pystac
-    from pystac.stac_io import DefaultStacIO
 
     class AwaitedLink(pystac.Link):
         """A link that is followed by an awaited call only."""
@@ -139,19 +131,30 @@ def _classes() -> _Classes:
             return super().resolve_stac_object(root)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _revive, ("link",), self.__dict__
+            return _revive, ("link",), vars(self)
+
+    return AwaitedLink
+
+
+@functools.cache
+def _item_class() -> type["pystac.Item"]:
+    import pystac
 
     class AwaitedItem(pystac.Item):
-        """An item whose links stay as they are when it is pickled or copied; pystac's own come back as ordinary ones."""
+        """An item whose links stay as they are when it is pickled or copied, unlike those of pystac's own."""
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _revive, ("item",), self.__dict__
-
-        def __getstate__(self) -> dict[str, Any]:
-            return self.__dict__
+            return _revive, ("item",), vars(self)
 
         def __setstate__(self, state: dict[str, Any]) -> None:
-            self.__dict__.update(state)
+            vars(self).update(state)
+
+    return AwaitedItem
+
+
+@functools.cache
+def _collection_class() -> type["pystac.Collection"]:
+    import pystac
 
     class AwaitedCollection(pystac.Collection):
         """A collection whose items are in the API, where pystac does not look for them."""
@@ -168,7 +171,14 @@ def _classes() -> _Classes:
             return super().get_items(*ids, recursive=recursive)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _revive, ("collection",), self.__dict__
+            return _revive, ("collection",), vars(self)
+
+    return AwaitedCollection
+
+
+@functools.cache
+def _io_class() -> type["pystac.StacIO"]:
+    from pystac.stac_io import DefaultStacIO
 
     class LocalStacIO(DefaultStacIO):
         """Reads and writes files, not URLs."""
@@ -184,8 +194,20 @@ def _classes() -> _Classes:
             return super().read_text_from_href(href)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _revive, ("io",), self.__dict__
+            return _revive, ("io",), vars(self)
 
-    return _Classes(
-        item=AwaitedItem, catalog=pystac.Catalog, collection=AwaitedCollection, link=AwaitedLink, io=LocalStacIO
-    )
+    return LocalStacIO
+
+
+_CLASSES: Final[dict[str, Callable[[], Any]]] = {
+    "link": _link_class,
+    "item": _item_class,
+    "collection": _collection_class,
+    "io": _io_class,
+}
+
+
+def _revive(name: str) -> object:
+    """Make an empty object of one of the classes above, for pickle and copy, which cannot find them by name."""
+    kind = _CLASSES[name]()
+    return kind.__new__(kind)

@@ -12,7 +12,7 @@ from up42_async._errors import NotFound, UnexpectedResponse
 from up42_async._properties import TAGS, TITLE
 from up42_async._search import DEFAULT_LIMIT, PATIENCE, STORAGE, Items
 from up42_async._selection import Selection
-from up42_async._transfer import RemoteFile
+from up42_async._signed_urls import RemoteFile
 from up42_async._wire import Request, segment
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
         ValueError: It cannot be an id.
     """
     request = Request(method="GET", path=f"{STORAGE}/collections/{segment(collection_id, 'collection_id')}")
+    await _stac.be_ready()
     return _stac.collection_from(await current_client(client).call(request), request)
 
 

@@ -1,6 +1,7 @@
 """Know one template: what to run on what, checked and priced by `evaluate`, and run by `execute`."""
 
 import abc
+import copy
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -160,10 +161,11 @@ class JobTemplate(abc.ABC):
     async def execute(self, *, max_credits: float | None = None, budget_id: str | None = None) -> Job:
         """Run the process on the inputs: this spends credits, once.
 
-        One request, after those of `evaluate()` if that was not done. It is never sent again unless it certainly did
-        not arrive or was refused unprocessed. If the answer is lost, the job it may have made is looked for, for about
-        a minute, and is returned when it is the only one with these inputs; an identical execution by another program
-        in the same seconds cannot be told apart, which a title of its own for each execution prevents.
+        One request, after those of `evaluate()` if that was not done, and one for the user's own workspace the first
+        time that no other is given. It is never sent again unless it certainly did not arrive or was refused
+        unprocessed. If the answer is lost, the job it may have made is looked for, for about a minute, and is returned
+        when it is the only one with these inputs; an identical execution by another program in the same seconds cannot
+        be told apart, which a title of its own for each execution prevents.
 
         Cancelled before it is sent, nothing is bought. Cancelled later, the answer is still waited for
         (`Timeouts.answer`), and what came of it is in `executions`, in the log and in a note on the cancellation.
@@ -184,12 +186,21 @@ class JobTemplate(abc.ABC):
         client = current_client(self.client)
         return await self._execute(client, allowance, budget_id, since=_clock.now(), keep=_ignore)
 
+    def __copy__(self) -> Self:
+        return _revive(type(self), {**self._state(), "client": self.client})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return _revive(type(self), {**copy.deepcopy(self._state(), memo), "client": self.client})
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave out of copies and pickles what belongs to this object: who evaluated it, and what was executed."""
+        """Leave the client out of pickles: it holds a password, and connections that cannot be copied."""
+        return _revive, (type(self), self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """Return what copies take along: neither a client, nor who evaluated it, nor what was executed."""
         state = {**self.__dict__, **{field.name: getattr(self, field.name) for field in attrs.fields(type(self))}}
-        if self._evaluated is not None:
-            state["_evaluated"] = attrs.evolve(self._evaluated, client=None)
-        return _revive, (type(self), {**state, "_executions": ()})
+        evaluated = self._evaluated and attrs.evolve(self._evaluated, client=None)
+        return {**state, "client": None, "_evaluated": evaluated, "_executions": ()}
 
     def __str__(self) -> str:
         """Return the process, and the title if there is one."""

@@ -60,14 +60,17 @@ class Trackable(Protocol):
     @property
     def id(self) -> str:
         """The id to ask for."""
+        ...
 
     @property
     def status(self) -> object:
         """The status, compared with the one before."""
+        ...
 
     @property
     def progress(self) -> Progress:
         """How near the end it is."""
+        ...
 
     def update(self, newer: Any) -> None:
         """Take over everything from a newer state of the same thing."""

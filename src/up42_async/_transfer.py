@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.abc
 import anyio.to_thread
-import attrs
 
 from up42_async import _clock
 from up42_async._checksums import Checksum, read_multihash
@@ -26,7 +25,6 @@ from up42_async._client import Client
 from up42_async._config import VERSION
 from up42_async._errors import (
     ConnectionLost,
-    ForeignLink,
     RequestFailed,
     UnexpectedResponse,
     Up42Error,
@@ -35,9 +33,8 @@ from up42_async._file_heads import NOT_THAT_RANGE, PART_OF, WHOLE, FileHead, rea
 from up42_async._file_names import name_in_url, names_of
 from up42_async._part_file import PartFile, is_whole
 from up42_async._progress import Meter
-from up42_async._signed_urls import check_signed_url
+from up42_async._signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._transport import Message
-from up42_async._wire import Request, follow
 
 logger = logging.getLogger("up42_async")
 
@@ -45,9 +42,6 @@ T = TypeVar("T")
 
 PROGRESS: Final = 2**20
 """Bytes that a try must have brought for the tries to be counted anew."""
-
-_DOWNLOAD_URL: Final = "/download-url"
-_ASSETS: Final = "/v2/assets/"
 
 
 class DownloadFailed(Up42Error):
@@ -65,44 +59,6 @@ class DownloadFailed(Up42Error):
         self.file = file
         self.path = path
         self.received = received
-
-
-@attrs.frozen(kw_only=True)
-class RemoteFile:
-    """A file in UP42's storage."""
-
-    href: str
-    """Where a signed URL for it is had: a link to an asset, on the API host."""
-    key: str
-    """Its asset key, which is its name when nothing better is known."""
-    size: int | None = None
-    """Its size in bytes, None when that is not known."""
-    checksum: str | None = None
-    """Its multihash, None when that is not known."""
-
-    @property
-    def source(self) -> str:
-        """What stands for the file in every run: the path of its link."""
-        return urlsplit(self.href).path.removesuffix(_DOWNLOAD_URL)
-
-
-def signed_url_request(file: RemoteFile, *, api: str) -> Request:
-    """Return how to ask for a signed URL of a file.
-
-    Args:
-        file: The file.
-        api: Base URL of the API.
-
-    Raises:
-        ForeignLink: Its link leads away from UP42, or to something else than an asset.
-    """
-    about = Request(method="POST", path=f"{_ASSETS}...{_DOWNLOAD_URL}")
-    path = follow(file.href, api=api, request=about).path.removesuffix(_DOWNLOAD_URL)
-    asset_id = path.removeprefix(_ASSETS)
-    if not path.startswith(_ASSETS) or "/" in asset_id or asset_id in {"", ".", ".."}:
-        message = "a file's link leads to something else than an asset; it was not followed"
-        raise ForeignLink(message, request=str(about))
-    return Request(method="POST", path=f"{path}{_DOWNLOAD_URL}")
 
 
 class Transfer:
@@ -175,7 +131,7 @@ class Transfer:
             await self._client.pause(pause)
 
     def _came_further(self) -> bool:
-        """Return whether the file came further than ever, so that going on is worth it however often the connection breaks."""
+        """Return whether the file came further than ever: then going on is worth it, however often that was tried."""
         received = 0 if self._part is None else self._part.received
         if received < self._furthest + PROGRESS:
             return False
@@ -240,25 +196,20 @@ class Transfer:
 
     async def _receive(self, url: str) -> Path:
         """Fetch what is missing, and judge what came."""
-        host = urlsplit(url).hostname or ""
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
             intake = Intake(self, group, url)
             try:
-                reply = await self._client.fetch(self._message(url, host), intake)
+                await self._client.fetch(self._message(url, intake.host), intake)
             except Exception as error:  # noqa: BLE001 - raised below, outside of the group, which would wrap it
                 failure = error
         failure = intake.problem or failure
         if failure is not None:
             raise failure
-        if intake.whole is not None:
-            return intake.whole
-        if intake.head is None or self._part is None or self._path is None:
-            if reply.status == NOT_THAT_RANGE:
-                await self.restart()
-            raise refusal(reply.status, reply.headers, host)
-        await self._finish(self._part, intake.head.modified)
-        return self._path
+        if intake.is_here:
+            return intake.at
+        await self._finish(intake.part, intake.modified)
+        return intake.at
 
     def _message(self, url: str, host: str) -> Message:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"up42-async/{VERSION}"}
@@ -311,43 +262,58 @@ class Intake:
             group: Where the writing runs.
             url: Where the file comes from.
         """
-        self.head: FileHead | None = None
-        self.whole: Path | None = None
+        self.host = urlsplit(url).hostname or ""
+        self.is_here = False
         self.problem: Exception | None = None
+        self.modified: float | None = None
         self._transfer = transfer
         self._group = group
         self._url = url
-        self._part: PartFile | None = None
+        self._place: tuple[Path, PartFile] | None = None
         self._written = anyio.Event()
         self._written.set()
 
+    @property
+    def at(self) -> Path:
+        """Where the file goes, once it is known."""
+        return self._placed()[0]
+
+    @property
+    def part(self) -> PartFile:
+        """What is being written, once it is known."""
+        return self._placed()[1]
+
+    def _placed(self) -> tuple[Path, PartFile]:
+        if self._place is None:
+            raise AssertionError
+        return self._place
+
     async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
         """Decide whether the body is wanted: not when it is no file, or one that is here already."""
-        if status not in {WHOLE, PART_OF}:
-            return False
         try:
-            self.head = read_head(status, headers)
-            return await self._prepare(self.head)
+            if status not in {WHOLE, PART_OF}:
+                raise refusal(status, headers, self.host)
+            return await self._prepare(read_head(status, headers))
         except (OSError, RequestFailed) as error:
             self.problem = error
-            if status == PART_OF:
+            if status in {PART_OF, NOT_THAT_RANGE}:
                 await self._transfer.restart()
             return False
 
     async def _prepare(self, head: FileHead) -> bool:
         transfer = self._transfer
-        path, part = await transfer.place(names_of(self._url, head.disposition, transfer.file.key))
+        self._place = path, part = await transfer.place(names_of(self._url, head.disposition, transfer.file.key))
+        self.modified = head.modified
         self._check_length(head)
         if not head.start:
-            if await transfer.is_here(path, head.total, head.modified):
-                self.whole = path
+            self.is_here = await transfer.is_here(path, head.total, head.modified)
+            if self.is_here:
                 return False
             await transfer.in_thread(part.restart, head.etag, head.total)
         elif (head.start, head.etag, head.total) != (part.received, part.etag, part.total):
             message = "the file has changed since its first part came"
             raise UnexpectedResponse(message, transient=True)
         transfer.meter.show(part.received, part.total)
-        self._part = part
         return True
 
     def _check_length(self, head: FileHead) -> None:
@@ -362,10 +328,10 @@ class Intake:
     async def write(self, chunks: list[bytes]) -> bool:
         """Wait until the batch before is written, and have this one written while the next is received."""
         await self._written.wait()
-        if self.problem is not None or self._part is None:
+        if self.problem is not None:
             return False
         self._written = anyio.Event()
-        self._group.start_soon(self._write, self._part, chunks)
+        self._group.start_soon(self._write, self.part, chunks)
         return True
 
     async def _write(self, part: PartFile, chunks: list[bytes]) -> None:

@@ -1,0 +1,284 @@
+"""What unpacking promises: all of an archive or nothing, and never outside of the directory beside it."""
+
+import io
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from tests.storage_host import StorageHost, StoredFile, serving
+from up42_async import _archives
+from up42_async._archives import BadArchive, directory_for, is_archive, unpack
+from up42_async._downloads import Downloads, fetch_all
+from up42_async._signed_urls import RemoteFile
+from up42_async._transfer import DownloadFailed
+
+Members = dict[str, bytes]
+
+
+def zipped(path: Path, members: Members) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a directory/", b"")
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, members: Members) -> Path:
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
+        directory = tarfile.TarInfo("a directory")
+        directory.type = tarfile.DIRTYPE
+        archive.addfile(directory)
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def packed(path: Path, members: Members) -> Path:
+    return zipped(path, members) if path.suffix.lower() == ".zip" else tarred(path, members)
+
+
+async def unpacked(path: Path) -> list[Path]:
+    return await anyio.to_thread.run_sync(unpack, path)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def everything_in(directory: Path) -> list[Path]:
+    return sorted(directory.rglob("*"))
+
+
+@pytest.fixture(params=["a.zip", "a.tgz", "a.tar.gz", "a.tar", "A.ZIP"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / str(request.param)
+
+
+async def test_an_archive_is_unpacked_beside_itself(archive: Path) -> None:
+    members = {"one.tif": b"1", "deep/er/two.json": b"2", "empty": b""}
+    paths = await unpacked(packed(archive, members))
+    assert {path.relative_to(archive.parent / archive.name[0]).as_posix() for path in paths} == set(members)
+    assert tree(archive.parent / archive.name[0]) == members
+    assert {path.name for path in archive.parent.iterdir()} == {archive.name, archive.name[0]}
+
+
+async def test_unpacking_again_replaces_what_is_there_and_leaves_the_rest_alone(archive: Path) -> None:
+    (archive.parent / archive.name[0]).mkdir()
+    (archive.parent / archive.name[0] / "mine").write_bytes(b"mine")
+    await unpacked(packed(archive, {"one": b"old"}))
+    await unpacked(packed(archive, {"one": b"new"}))
+    assert tree(archive.parent / archive.name[0]) == {"one": b"new", "mine": b"mine"}
+
+
+OUTSIDE = [
+    "../evil",
+    "a/../../evil",
+    "/etc/evil",
+    "..\\evil",
+    "C:\\evil",
+    "C:/evil",
+    "a/..",
+    "..",
+    "/",
+    "a/" * 20 + "x",
+    "\x7f",
+]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+async def test_members_that_lead_outside_are_refused_and_nothing_is_unpacked(archive: Path, name: str) -> None:
+    packed(archive, {"good": b"1", name.rstrip("/") or "//x": b"evil"})
+    before = everything_in(archive.parent.parent)
+    with pytest.raises(BadArchive):
+        await unpacked(archive)
+    assert everything_in(archive.parent.parent) == before
+
+
+def link(kind: bytes) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        with tarfile.open(path, "w:gz") as archive:
+            info = tarfile.TarInfo("evil")
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+
+    return make
+
+
+def linked_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("evil")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+
+
+def small_disk(_: Path) -> Any:
+    return SimpleNamespace(free=100)
+
+
+def no_archive(path: Path) -> None:
+    path.write_bytes(b"no archive")
+
+
+def zip_with_names_that_differ_in_case(path: Path) -> None:
+    zipped(path, {"A": b"1", "a": b"2"})
+
+
+def encrypted_zip(path: Path) -> None:
+    zipped(path, {"secret": b"1"})
+    content = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.rindex(mark) + offset] |= 1
+    path.write_bytes(content)
+
+
+def damaged_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("one", b"content")
+    path.write_bytes(path.read_bytes().replace(b"content", b"damaged", 1))
+
+
+def truncated_tar(path: Path) -> None:
+    tarred(path, {"one": os.urandom(100_000)})
+    path.write_bytes(path.read_bytes()[:50_000])
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("a.tgz", link(tarfile.SYMTYPE), "link or a device"),
+        ("a.tgz", link(tarfile.LNKTYPE), "link or a device"),
+        ("a.tgz", link(tarfile.CHRTYPE), "link or a device"),
+        ("a.tgz", link(tarfile.FIFOTYPE), "link or a device"),
+        ("a.zip", linked_zip, "link or a device"),
+        ("a.zip", encrypted_zip, "encrypted"),
+        ("a.zip", damaged_zip, "broken"),
+        ("a.tgz", truncated_tar, "broken"),
+        ("a.zip", no_archive, "broken"),
+        ("a.tgz", no_archive, "broken"),
+        ("a.zip", zip_with_names_that_differ_in_case, "two members called"),
+    ],
+)
+async def test_archives_that_are_not_what_they_should_be_are_refused(
+    tmp_path: Path, name: str, make: Callable[[Path], object], message: str
+) -> None:
+    make(tmp_path / name)
+    with pytest.raises(BadArchive, match=message):
+        await unpacked(tmp_path / name)
+    assert names_in(tmp_path) == [name]
+
+
+async def test_too_many_members_are_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_archives, "MOST_MEMBERS", 3)
+    packed(archive, {str(number): b"" for number in range(4)})
+    with pytest.raises(BadArchive, match="more than 3 members"):
+        await unpacked(archive)
+    assert names_in(archive.parent) == [archive.name]
+
+
+async def test_too_many_bytes_are_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_archives, "MOST_BYTES", 1000)
+    packed(archive, {"one": bytes(600), "two": bytes(600)})
+    with pytest.raises(BadArchive, match="no room"):
+        await unpacked(archive)
+    assert names_in(archive.parent) == [archive.name]
+
+
+async def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", small_disk)
+    packed(archive, {"one": bytes(101)})
+    with pytest.raises(BadArchive, match="no room"):
+        await unpacked(archive)
+
+
+async def test_a_size_that_is_a_lie_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lying(_: Path) -> Generator[Any]:
+        yield _archives._Member(name="bomb", size=1, content=io.BytesIO(bytes(5000)))
+
+    monkeypatch.setattr(_archives, "MOST_BYTES", 1000)
+    monkeypatch.setattr(_archives, "_zip_members", lying)
+    zipped(tmp_path / "a.zip", {})
+    with pytest.raises(BadArchive, match="larger than there is room for"):
+        await unpacked(tmp_path / "a.zip")
+    assert names_in(tmp_path) == ["a.zip"]
+
+
+async def test_a_symbolic_link_in_the_directory_is_not_followed(archive: Path) -> None:
+    outside = archive.parent / "outside"
+    outside.mkdir()
+    (archive.parent / archive.name[0]).mkdir()
+    (archive.parent / archive.name[0] / "sub").symlink_to(outside)
+    packed(archive, {"sub/evil": b"1"})
+    with pytest.raises(BadArchive, match="is a symbolic link"):
+        await unpacked(archive)
+    assert list(outside.iterdir()) == []
+
+
+async def test_unpacking_can_be_cancelled_and_leaves_nothing(archive: Path) -> None:
+    packed(archive, {"one": os.urandom(50_000_000)} if archive.suffix == ".tar" else {"one": bytes(300_000_000)})
+    with anyio.move_on_after(0.02) as scope:
+        await unpacked(archive)
+    assert scope.cancelled_caught
+    assert names_in(archive.parent) == [archive.name]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "b.TGZ", "c.tar.gz", "d.tar"])
+def test_archives_are_known_by_their_names(name: str) -> None:
+    assert is_archive(Path(name))
+    assert directory_for(Path("x") / name) == Path("x") / name[0]
+
+
+def test_an_archive_with_nothing_but_an_ending_has_a_directory_all_the_same() -> None:
+    assert directory_for(Path("x/.zip")) == Path("x/archive")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "zip", "a.zip.tif", "a.gz"])
+def test_other_files_are_no_archives(name: str) -> None:
+    assert not is_archive(Path(name))
+
+
+@pytest.fixture
+def host() -> Iterator[StorageHost]:
+    with serving() as host:
+        yield host
+
+
+async def test_a_download_unpacks_archives_on_request_only(host: StorageHost, tmp_path: Path) -> None:
+    content = zipped(tmp_path / "made.zip", {"one.tif": b"1", "two.tif": b"2"}).read_bytes()
+    host.files = {"a1": StoredFile(content, name="got.zip"), "a2": StoredFile(b"3", name="three.tif")}
+    files = [RemoteFile(href=f"/v2/assets/{name}", key=name) for name in host.files]
+    async with host.client() as client:
+        packed_paths = await fetch_all(Downloads(client, tmp_path / "x"), files)
+        paths = await fetch_all(Downloads(client, tmp_path / "x", unpack=True), files)
+    assert [path.name for path in packed_paths] == ["got.zip", "three.tif"]
+    assert [path.relative_to(tmp_path / "x").as_posix() for path in paths] == [
+        "got/one.tif",
+        "got/two.tif",
+        "three.tif",
+    ]
+
+
+async def test_an_archive_that_cannot_be_unpacked_is_kept_and_named(host: StorageHost, tmp_path: Path) -> None:
+    host.files["a1"] = StoredFile(b"no archive", name="got.zip")
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed, match=r"got\.zip came whole but cannot be unpacked: it is broken") as caught:
+            await fetch_all(Downloads(client, tmp_path, unpack=True), [RemoteFile(href="/v2/assets/a1", key="k")])
+    assert caught.value.path == tmp_path / "got.zip"
+    assert (tmp_path / "got.zip").read_bytes() == b"no archive"

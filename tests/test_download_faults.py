@@ -1,0 +1,611 @@
+"""What downloading promises when things go wrong: a file is whole or absent, and what was there before is as it was."""
+
+import asyncio
+import contextlib
+import copy
+import errno
+import hashlib
+import os
+import pickle
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from tests.storage_host import (
+    Exchange,
+    Fault,
+    StorageHost,
+    StoredFile,
+    announced,
+    broken_after,
+    refused,
+    serving,
+    whole,
+)
+from up42_async import Client, ForeignLink, RetryPolicy, Timeouts, UnexpectedResponse
+from up42_async._downloads import Downloads, fetch_all
+from up42_async._signed_urls import RemoteFile, check_signed_url, signed_url_request
+from up42_async._transfer import DownloadFailed
+from up42_async._wire import Request
+
+CONTENT = os.urandom(3 * 2**20 + 12345)
+SHA256 = f"1220{hashlib.sha256(CONTENT).hexdigest()}"
+ONE_TRY = RetryPolicy(tries=1)
+OLD = b"the old copy"
+
+
+@pytest.fixture
+def host() -> Iterator[StorageHost]:
+    with serving() as host:
+        host.files["a1"] = StoredFile(CONTENT)
+        yield host
+
+
+def remote(
+    asset_id: str = "a1", *, key: str = "key.tif", size: int | None = None, checksum: str | None = None
+) -> RemoteFile:
+    return RemoteFile(href=f"/v2/assets/{asset_id}", key=key, size=size, checksum=checksum)
+
+
+async def bring(client: Client, directory: Path, *files: RemoteFile, resume: bool = True) -> list[Path]:
+    return await fetch_all(Downloads(client, directory, resume=resume), files or [remote()])
+
+
+def left_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def reset_after(count: int) -> Fault:
+    """Send so many bytes, and reset the connection."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.head()
+        exchange.wfile.write(exchange.rest[:count])
+        exchange.connection.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER of no time: close() resets
+        exchange.connection.close()
+
+    return fault
+
+
+def silent_after(count: int) -> Fault:
+    """Send so many bytes, and nothing more until the client goes away."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.head()
+        exchange.wfile.write(exchange.rest[:count])
+        exchange.wfile.flush()
+        exchange.connection.settimeout(5)
+        exchange.rfile.read(1)
+
+    return fault
+
+
+def without_range(exchange: Exchange) -> None:
+    """Send the whole file, whatever part of it was asked for."""
+    exchange.start = 0
+    whole(exchange)
+
+
+PASSING: dict[str, list[Fault | None]] = {
+    "broken before the head": [Exchange.drop],
+    "broken at the first byte": [broken_after(0)],
+    "broken in the middle": [broken_after(1_500_000)],
+    "broken again and again": [broken_after(1_100_000), broken_after(1_100_000), broken_after(500_000)],
+    "reset": [reset_after(1_500_000)],
+    "silent": [silent_after(1_500_000)],
+    "expired": [refused(403)],
+    "expired in the middle": [broken_after(1_500_000), refused(403), refused(400)],
+    "overloaded": [refused(503), refused(429, Retry_After="0")],
+    "gone for a moment": [refused(404)],
+    "range refused": [broken_after(1_500_000), refused(416)],
+    "range ignored": [broken_after(1_500_000), without_range],
+    "another range": [broken_after(1_500_000), announced(Content_Range=f"bytes 7-{len(CONTENT) - 1}/{len(CONTENT)}")],
+    "a part of a part": [broken_after(1_500_000), announced(Content_Range=f"bytes 1500000-1600000/{len(CONTENT)}")],
+    "no range": [broken_after(1_500_000), announced(Content_Range=None)],
+    "another version": [broken_after(1_500_000), announced(ETag='"another"')],
+    "no version": [broken_after(1_500_000), announced(ETag=None)],
+    "a weak version": [announced(ETag='W/"weak"')],
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+async def test_faults_that_pass_are_overcome(host: StorageHost, tmp_path: Path, name: str) -> None:
+    host.faults = [*PASSING[name]]
+    async with host.client(timeouts=Timeouts(read=0.3)) as client:
+        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+    assert path.read_bytes() == CONTENT
+    assert left_in(tmp_path) == ["result.tif"]
+    assert host.minted == len(host.seen)
+
+
+def another_version(content: bytes, headers: dict[str, str | None]) -> Fault:
+    """Send the part that was asked for of another version, whatever If-Range says."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.host.files["a1"] = exchange.file = StoredFile(content)
+        exchange.start = int(exchange.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        announced(None, **headers)(exchange)
+
+    return fault
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": None}], ids=["another ETag", "no ETag"])
+async def test_two_versions_are_never_mixed_even_when_nothing_but_the_etag_tells_them_apart(
+    host: StorageHost, tmp_path: Path, headers: dict[str, str | None]
+) -> None:
+    host.faults = [broken_after(1_500_000), another_version(CONTENT[::-1], headers)]
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path)
+    assert path.read_bytes() == CONTENT[::-1]
+
+
+async def test_a_part_that_was_not_asked_for_is_never_put_in_place_of_another(
+    host: StorageHost, tmp_path: Path
+) -> None:
+    total = len(CONTENT)
+
+    def later(exchange: Exchange) -> None:
+        exchange.start -= 1000
+        announced(Content_Range=f"bytes {exchange.start}-{total - 1}/{total}")(exchange)
+
+    host.faults = [broken_after(1_500_000), later]
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+async def test_a_shorter_version_keeps_nothing_of_a_longer_one(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [broken_after(2_000_000), refused(503)]
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadFailed):
+            await bring(client, tmp_path)
+        host.files["a1"] = StoredFile(b"short")
+        (path,) = await bring(client, tmp_path)
+    assert path.read_bytes() == b"short"
+
+
+LASTING: dict[str, tuple[Fault, str]] = {
+    "broken": (broken_after(0), "connection broke"),
+    "silent": (silent_after(10), "no answer in time"),
+    "expired": (refused(403), "status 403: the signed URL has expired, or the file is gone"),
+    "forbidden method": (refused(405), "status 405"),
+    "overloaded": (refused(503), "status 503"),
+    "asks for a year": (refused(429, Retry_After="31536000"), "status 429"),
+    "redirects": (refused(302, Location="https://elsewhere.example/x?canary"), "redirects of files are not followed"),
+    "packed": (announced(Content_Encoding="gzip"), "encoding that was not asked for"),
+    "longer than known": (
+        announced(Content_Length=str(len(CONTENT) + 1)),
+        f"has {len(CONTENT) + 1} bytes, and UP42 says",
+    ),
+    "no length": (announced(Content_Length=None, ETag=None), "nobody says how long the file is"),
+}
+
+
+@pytest.mark.parametrize("name", LASTING)
+async def test_after_a_fault_that_lasts_the_old_copy_is_intact_and_nothing_else_is_there(
+    host: StorageHost, tmp_path: Path, name: str
+) -> None:
+    fault, message = LASTING[name]
+    host.faults = [fault] * 10
+    (tmp_path / "result.tif").write_bytes(OLD)
+    file = remote(size=len(CONTENT) if name == "longer than known" else None)
+    async with host.client(retry=RetryPolicy(tries=2, first_wait=0.001), timeouts=Timeouts(read=0.1)) as client:
+        with pytest.raises(DownloadFailed) as caught:
+            await bring(client, tmp_path, file, resume=False)
+    assert message in str(caught.value)
+    assert "canary" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert (tmp_path / "result.tif").read_bytes() == OLD
+    assert left_in(tmp_path) == ["result.tif"]
+
+
+async def test_a_server_that_asks_for_a_long_wait_is_not_asked_again(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [refused(503, Retry_After="3600")] * 5
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed):
+            await bring(client, tmp_path)
+    assert len(host.seen) == 1
+
+
+@pytest.mark.parametrize("wrong", ["one byte", "all"])
+async def test_a_file_with_a_wrong_checksum_is_fetched_once_more_and_then_refused(
+    host: StorageHost, tmp_path: Path, wrong: str
+) -> None:
+    host.files["a1"] = StoredFile(
+        CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]) if wrong == "one byte" else bytes(len(CONTENT))
+    )
+    (tmp_path / "result.tif").write_bytes(OLD)
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed, match="its sha256 checksum is wrong"):
+            await bring(client, tmp_path, remote(checksum=SHA256))
+    assert len(host.seen) == 2
+    assert left_in(tmp_path) == ["result.tif"]
+    assert (tmp_path / "result.tif").read_bytes() == OLD
+
+
+async def test_bytes_that_were_damaged_once_are_fetched_again(host: StorageHost, tmp_path: Path) -> None:
+    def damaged(exchange: Exchange) -> None:
+        exchange.head()
+        exchange.wfile.write(bytes(len(CONTENT)))
+
+    host.faults = [damaged]
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+    assert path.read_bytes() == CONTENT
+
+
+async def test_damage_on_the_disk_between_two_runs_is_noticed(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [broken_after(2_000_000), refused(503)]
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadFailed):
+            await bring(client, tmp_path)
+    with (tmp_path / "result.tif.part").open("r+b") as file:
+        file.write(b"damaged")
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+    assert path.read_bytes() == CONTENT
+
+
+async def test_a_file_without_length_passes_when_its_checksum_is_known(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [announced(Content_Length=None)]
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+    assert path.read_bytes() == CONTENT
+
+
+async def test_a_file_without_length_is_refused_when_its_size_is_wrong(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [announced(Content_Length=None)] * 2
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed, match=f"it has {len(CONTENT)} bytes instead of 5"):
+            await bring(client, tmp_path, remote(size=5))
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+async def test_a_full_disk_is_reported_and_leaves_nothing_behind(
+    host: StorageHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "result.tif").write_bytes(OLD)
+    async with host.client() as client:
+        monkeypatch.setattr(os, call, full)
+        with pytest.raises(DownloadFailed, match=r"result\.tif: No space left on device$") as caught:
+            await bring(client, tmp_path)
+        monkeypatch.undo()
+    assert caught.value.received == 0
+    assert len(host.seen) == 1
+    assert left_in(tmp_path) == ["result.tif"]
+    assert (tmp_path / "result.tif").read_bytes() == OLD
+
+
+async def test_a_place_that_cannot_be_written_to_is_reported(host: StorageHost, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed, match="Not a directory"):
+            await bring(client, tmp_path / "file" / "place")
+
+
+async def test_a_directory_in_the_way_is_reported(host: StorageHost, tmp_path: Path) -> None:
+    (tmp_path / "result.tif").mkdir()
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed, match="Is a directory"):
+            await bring(client, tmp_path)
+    assert left_in(tmp_path) == ["result.tif"]
+
+
+async def test_a_directory_in_the_way_of_the_part_is_reported(host: StorageHost, tmp_path: Path) -> None:
+    (tmp_path / "result.tif.part").mkdir()
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed, match="Is a directory"):
+            await bring(client, tmp_path)
+
+
+async def test_a_part_that_comes_first_of_all_is_not_taken_for_the_file(host: StorageHost, tmp_path: Path) -> None:
+    host.files["a1"].name = None
+    host.faults = [announced(206, Content_Range=f"bytes 5-9/{len(CONTENT)}")]
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in directories")
+@pytest.mark.parametrize("name", ["result.tif", "result.tif.part", "result.tif.part.json"])
+async def test_a_named_pipe_in_the_way_blocks_nothing(host: StorageHost, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+async def test_files_are_never_touched_by_the_thread_of_the_event_loop(
+    host: StorageHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, callers = threading.get_ident(), set[str]()
+    for name in ("open", "write", "read", "fsync", "replace", "unlink", "ftruncate", "fstat", "close"):
+        original: Callable[..., Any] = getattr(os, name)
+
+        def watched(*args: Any, name: str = name, original: Callable[..., Any] = original, **kwargs: Any) -> Any:
+            if threading.get_ident() == loop:
+                callers.add(name)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(f"up42_async._part_file.os.{name}", watched)
+    host.faults = [broken_after(1_500_000), refused(416)]
+    async with host.client() as client:
+        await bring(client, tmp_path, remote(checksum=SHA256))
+        await bring(client, tmp_path, remote(checksum=SHA256))
+    monkeypatch.undo()
+    assert callers == set()
+
+
+async def test_cancelling_keeps_the_old_copy_and_what_can_be_gone_on_from(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [silent_after(2_000_000)]
+    (tmp_path / "result.tif").write_bytes(OLD)
+    async with host.client() as client:
+        async with anyio.create_task_group() as group:
+            group.start_soon(bring, client, tmp_path)
+            await host.until(lambda: bool(host.seen))
+            await anyio.sleep(1.2)  # what came is handed over once a second at the latest
+            group.cancel_scope.cancel()
+        assert (tmp_path / "result.tif").read_bytes() == OLD
+        assert left_in(tmp_path) == ["result.tif", "result.tif.part", "result.tif.part.json"]
+        (path,) = await bring(client, tmp_path)
+    assert 0 < int(host.seen[-1].headers["range"].removeprefix("bytes=").removesuffix("-")) <= 2_000_000
+    assert path.read_bytes() == CONTENT
+
+
+async def test_cancelling_without_resume_leaves_nothing(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [silent_after(2_000_000)]
+    async with host.client() as client:
+        with anyio.move_on_after(0.3):
+            await bring(client, tmp_path, resume=False)
+    assert left_in(tmp_path) == []
+
+
+async def test_after_cancelling_at_any_moment_the_next_run_brings_the_file(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client() as client:
+        for number in range(20):
+            with anyio.move_on_after(number * 0.004):
+                await bring(client, tmp_path, remote(checksum=SHA256))
+            assert {"result.tif", "result.tif.part", "result.tif.part.json"}.issuperset(left_in(tmp_path))
+            (tmp_path / "result.tif").unlink(missing_ok=True)
+        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+        assert path.read_bytes() == CONTENT
+        assert client.file_slots.borrowed_tokens == 0
+
+
+async def test_asyncio_may_cancel_a_download_twice(host: StorageHost, tmp_path: Path, anyio_backend_name: str) -> None:
+    if anyio_backend_name != "asyncio":
+        return
+    async with host.client() as client:
+        for turns in range(12):
+            task = asyncio.create_task(bring(client, tmp_path, remote(checksum=SHA256)))
+            await asyncio.sleep(0.003 * turns)
+            task.cancel()
+            for _ in range(turns % 4):
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert {"result.tif", "result.tif.part", "result.tif.part.json"}.issuperset(left_in(tmp_path))
+            (tmp_path / "result.tif").unlink(missing_ok=True)
+        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+    assert path.read_bytes() == CONTENT
+    assert left_in(tmp_path) == ["result.tif"]
+
+
+async def test_closing_the_client_ends_a_download_with_an_error_that_says_so(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [silent_after(10)]
+    client = host.client()
+
+    async def expect_the_end() -> None:
+        with pytest.raises(RuntimeError, match="client was closed"):
+            await bring(client, tmp_path)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(expect_the_end)
+        await host.until(lambda: bool(host.seen))
+        await client.aclose()
+    assert left_in(tmp_path) == []
+
+
+async def test_one_file_that_fails_keeps_no_other_from_coming(host: StorageHost, tmp_path: Path) -> None:
+    files = [remote("a1", key="k1"), remote("nothing", key="k2")]
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed, match="k2: POST /v2/assets/nothing/download-url: status 404"):
+            await bring(client, tmp_path, *files)
+    assert left_in(tmp_path) == ["result.tif"]
+
+
+async def test_several_files_that_fail_are_reported_together(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client() as client:
+        with pytest.raises(ExceptionGroup, match="2 of 3 files did not come") as caught:
+            await bring(client, tmp_path, remote("x", key="k1"), remote("a1", key="k2"), remote("y", key="k3"))
+    assert [str(error)[:2] for error in caught.value.exceptions] == ["k1", "k3"]
+
+
+def test_the_error_can_be_pickled_and_copied() -> None:
+    error = DownloadFailed("why", file="a.tif", path=Path("x/a.tif"), received=7)
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
+        assert (str(twin), twin.file, twin.path, twin.received) == ("why", "a.tif", Path("x/a.tif"), 7)
+
+
+ABOUT = Request(method="POST", path="/v2/assets/x/download-url")
+API = "https://api.up42.com"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://storage.example/x",
+        "ftp://storage.example/x",
+        "https://user@storage.example/x",
+        "https://user:password@storage.example/x",
+        "https://127.0.0.1/x",
+        "https://127.1/x",
+        "https://2130706433/x",
+        "https://0x7f000001/x",
+        "https://0177.0.0.1/x",
+        "https://127.0.0.1./x",
+        "https://localhost/x",
+        "https://LOCALHOST./x",
+        "https://some.localhost/x",
+        "https://10.0.0.1/x",
+        "https://172.16.0.1/x",
+        "https://192.168.0.1/x",
+        "https://169.254.169.254/latest/meta-data",
+        "https://100.64.0.1/x",
+        "https://0.0.0.0/x",
+        "https://224.0.0.1/x",
+        "https://[::1]/x",
+        "https://[::]/x",
+        "https://[fe80::1%25eth0]/x",
+        "https://[fc00::1]/x",
+        "https://[::ffff:10.0.0.1]/x",
+        "https://1.2.3.4.5/x",
+    ],
+)
+def test_signed_urls_that_lead_somewhere_else_than_the_internet_are_refused(url: str) -> None:
+    with pytest.raises(ForeignLink, match="nothing was fetched from there") as caught:
+        check_signed_url(f"{url}?canary", api=API, request=ABOUT)
+    assert "canary" not in str(caught.value)
+    assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        7,
+        "",
+        "/relative",
+        "file:///etc/passwd",
+        "https://",
+        "https:///x",
+        "https://a b/x",
+        "https://storage.example\\@evil.test/x",
+        "https://storage.example/\n",
+        "https://st\u00f6rage.example/x",
+        "https://storage.example:99999/x",
+        "https://storage.example:0/x",
+        "https://storage.example:x/x",
+        "https://[::1/x",
+        "https://storage.example/" + "x" * 20_000,
+    ],
+)
+def test_signed_urls_that_cannot_be_read_are_refused(url: object) -> None:
+    with pytest.raises(UnexpectedResponse, match="POST /v2/assets/x/download-url: an answer without a signed URL"):
+        check_signed_url(url, api=API, request=ABOUT)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://storage.googleapis.com/x?y",
+        "https://s3.eu-1.amazonaws.com:443/x",
+        "https://8.8.8.8/x",
+        "https://[2606::1]/x",
+    ],
+)
+def test_signed_urls_on_the_internet_are_taken_without_their_fragment(url: str) -> None:
+    assert check_signed_url(f"{url}#fragment", api=API, request=ABOUT) == url
+
+
+@pytest.mark.parametrize("api", ["http://127.0.0.1:8000", "http://localhost:8000"])
+def test_beside_an_api_on_this_machine_files_may_be_on_it_too(api: str) -> None:
+    assert check_signed_url("http://127.0.0.1:9/x", api=api, request=ABOUT)
+    with pytest.raises(ForeignLink, match="not over https"):
+        check_signed_url("http://storage.example/x", api=api, request=ABOUT)
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"url": None}, {"url": 7}, [], "https://x.example/", {"url": "http://10.1.1.1/x"}]
+)
+async def test_an_answer_without_a_usable_signed_url_is_an_error_that_names_the_file(
+    host: StorageHost, tmp_path: Path, answer: object
+) -> None:
+    host.answers["POST /v2/assets/a1/download-url"] = answer
+    async with host.client() as client:
+        with pytest.raises(DownloadFailed, match=r"key\.tif: POST /v2/assets/a1/download-url: .*signed URL"):
+            await bring(client, tmp_path)
+    assert host.seen == []
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "https://elsewhere.example/v2/assets/a1",
+        "https://api.up42.com.evil.test/v2/assets/a1",
+        "https://user@api.up42.com/v2/assets/a1",
+        "https://@evil.test/v2/assets/a1",
+        "https://api.up42.com@evil.test/v2/assets/a1",
+        "https://api.up42.com:444/v2/assets/a1",
+        "https://api.up42.com:99999/v2/assets/a1",
+        "ftp://api.up42.com/v2/assets/a1",
+        "//evil.test/v2/assets/a1",
+        "https:\\\\evil.test\\v2\\assets\\a1",
+        "https://\u0430pi.up42.com/v2/assets/a1",
+        "/v2/processing/processes/x/execution",
+        "/v2/assets/../users/me",
+        "/v2/assets/..",
+        "/v2/assets/",
+        "/v2/assets/a/b",
+        "relative",
+        "",
+    ],
+)
+def test_links_of_files_that_lead_elsewhere_are_not_followed(href: str) -> None:
+    with pytest.raises(ForeignLink):
+        signed_url_request(RemoteFile(href=href, key="k"), api=API)
+
+
+@pytest.mark.parametrize(
+    "href", ["http://api.up42.com/v2/assets/a1?x=y", "https://api.up42.com/v2/assets/a1/download-url"]
+)
+def test_links_to_assets_become_requests_to_the_api(href: str) -> None:
+    request = signed_url_request(RemoteFile(href=href, key="k"), api=API)
+    assert (request.method, request.path, request.query) == ("POST", "/v2/assets/a1/download-url", "")
+
+
+class Verbose(httpx.AsyncBaseTransport):
+    """Sends more or fewer bytes than it announces, as only a transport of the user's can."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.fetched = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/token"):
+            return httpx.Response(200, json={"access_token": "t", "expires_in": 300})
+        if request.url.path.endswith("/download-url"):
+            return httpx.Response(200, json={"url": "http://127.0.0.1:9/x.tif"})
+        self.fetched += 1
+        return httpx.Response(200, headers={"Content-Length": "1000", "ETag": '"e"'}, stream=Stream(self._count))
+
+
+class Stream(httpx.AsyncByteStream):
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self._count):
+            yield bytes(100)
+
+
+@pytest.mark.parametrize(("count", "message"), [(11, "more bytes came than were announced"), (9, "900 of 1000 bytes")])
+async def test_lengths_are_checked_whatever_the_transport(
+    host: StorageHost, tmp_path: Path, count: int, message: str
+) -> None:
+    transport = Verbose(count)
+    async with host.client(transport=transport) as client:
+        with pytest.raises(DownloadFailed, match=message):
+            await bring(client, tmp_path, resume=False)
+    assert transport.fetched == 4
+    assert left_in(tmp_path) == []

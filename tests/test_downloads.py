@@ -1,0 +1,331 @@
+"""What downloading promises when nothing goes wrong: whole files in the right place, and nothing fetched twice."""
+
+import hashlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.storage_host import Fault, StorageHost, StoredFile, broken_after, refused, serving
+from up42_async import Client, Limits, RetryPolicy
+from up42_async._downloads import Downloads, fetch_all
+from up42_async._signed_urls import RemoteFile
+from up42_async._transfer import DownloadFailed
+
+CONTENT = os.urandom(3 * 2**20 + 12345)
+ONE_TRY = RetryPolicy(tries=1)
+BREAKING_OFF: list[Fault | None] = [broken_after(2_000_000), refused(503)]
+"""Ends a client's patience, if it has none, with 2 million bytes on the disk."""
+
+
+@pytest.fixture
+def host() -> Iterator[StorageHost]:
+    with serving() as host:
+        host.files["a1"] = StoredFile(CONTENT)
+        yield host
+
+
+async def bring(client: Client, directory: Path, *files: RemoteFile, resume: bool = True) -> list[Path]:
+    return await fetch_all(Downloads(client, directory, resume=resume), files)
+
+
+def remote(
+    asset_id: str = "a1", *, key: str = "key.tif", size: int | None = None, checksum: str | None = None
+) -> RemoteFile:
+    return RemoteFile(href=f"/v2/assets/{asset_id}", key=key, size=size, checksum=checksum)
+
+
+def left_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+async def test_a_file_arrives_whole_under_its_name_and_nothing_else_is_left(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client() as client:
+        paths = await bring(client, tmp_path / "new" / "place", remote())
+    assert paths == [tmp_path / "new" / "place" / "result.tif"]
+    assert paths[0].read_bytes() == CONTENT
+    assert left_in(paths[0].parent) == ["result.tif"]
+
+
+async def test_a_file_costs_one_signed_url_and_one_request(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client() as client:
+        await bring(client, tmp_path, remote())
+    assert (host.minted, len(host.seen)) == (1, 1)
+
+
+async def test_the_storage_host_sees_neither_token_nor_cookie(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client() as client:
+        await bring(client, tmp_path, remote())
+    assert host.seen[0].headers.keys().isdisjoint({"authorization", "cookie", "proxy-authorization"})
+    assert "canary-token" not in str(host.seen)
+    assert host.seen[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("href", ["{api}/v2/assets/a1", "{api}/v2/assets/a1/download-url", "/v2/assets/a1"])
+async def test_every_form_of_link_to_an_asset_works(host: StorageHost, tmp_path: Path, href: str) -> None:
+    async with host.client() as client:
+        await bring(client, tmp_path, RemoteFile(href=href.format(api=host.api), key="k"))
+    assert host.asked["POST /v2/assets/a1/download-url"] == 1
+
+
+async def test_an_empty_file_arrives(host: StorageHost, tmp_path: Path) -> None:
+    host.files["a1"] = StoredFile(b"")
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote(size=0))
+    assert path.read_bytes() == b""
+
+
+async def test_the_mode_of_a_file_follows_the_umask(host: StorageHost, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        async with host.client() as client:
+            (path,) = await bring(client, tmp_path, remote())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+async def test_a_whole_file_is_not_fetched_again(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote())
+        inode = path.stat().st_ino
+        assert await bring(client, tmp_path, remote()) == [path]
+    assert path.stat().st_ino == inode
+    assert left_in(tmp_path) == ["result.tif"]
+
+
+async def test_a_whole_file_with_a_known_checksum_costs_no_request_to_the_storage_host(
+    host: StorageHost, tmp_path: Path
+) -> None:
+    (tmp_path / "result.tif").write_bytes(CONTENT)
+    file = remote(size=len(CONTENT), checksum=f"1220{hashlib.sha256(CONTENT).hexdigest()}")
+    async with host.client() as client:
+        await bring(client, tmp_path, file)
+    assert host.seen == []
+
+
+@pytest.mark.parametrize("checksum", [None, f"1220{hashlib.sha256(CONTENT).hexdigest()}"])
+async def test_another_file_of_the_same_name_and_size_is_replaced(
+    host: StorageHost, tmp_path: Path, checksum: str | None
+) -> None:
+    (tmp_path / "result.tif").write_bytes(bytes(len(CONTENT)))
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote(size=len(CONTENT), checksum=checksum))
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "checksum",
+    [
+        f"1220{hashlib.sha256(CONTENT).hexdigest()}",
+        f"1340{hashlib.sha512(CONTENT).hexdigest()}",
+        f"1114{hashlib.sha1(CONTENT).hexdigest()}",  # noqa: S324 - UP42 may choose it
+        f"d50110{hashlib.md5(CONTENT).hexdigest()}",  # noqa: S324 - the same
+        f"c0e40240{hashlib.blake2b(CONTENT, digest_size=64).hexdigest()}",
+        "ffff",
+        "no checksum at all",
+    ],
+)
+async def test_checksums_that_are_right_or_cannot_be_computed_let_a_file_pass(
+    host: StorageHost, tmp_path: Path, checksum: str
+) -> None:
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote(checksum=checksum))
+    assert path.read_bytes() == CONTENT
+
+
+async def test_what_an_earlier_run_left_is_gone_on_from(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [*BREAKING_OFF]
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadFailed, match=r"result\.tif: .*2000000 bytes are kept") as caught:
+            await bring(client, tmp_path, remote())
+        assert (caught.value.received, caught.value.path) == (2_000_000, tmp_path / "result.tif")
+        assert left_in(tmp_path) == ["result.tif.part", "result.tif.part.json"]
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote(checksum=f"1220{hashlib.sha256(CONTENT).hexdigest()}"))
+    assert host.seen[-1].headers["range"] == "bytes=2000000-"
+    assert host.seen[-1].headers["if-range"] == host.files["a1"].etag
+    assert path.read_bytes() == CONTENT
+    assert left_in(tmp_path) == ["result.tif"]
+
+
+async def test_what_is_left_holds_no_secret(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [*BREAKING_OFF]
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadFailed) as caught:
+            await bring(client, tmp_path, remote())
+    assert "canary" not in (tmp_path / "result.tif.part.json").read_text()
+    assert "canary" not in f"{caught.value!r}{caught.value.__cause__!r}"
+
+
+async def test_what_is_left_of_another_asset_or_version_is_thrown_away(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [*BREAKING_OFF]
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadFailed):
+            await bring(client, tmp_path, remote())
+        host.files["a2"] = StoredFile(CONTENT[::-1])
+        (path,) = await bring(client, tmp_path, remote("a2"))
+    assert "range" not in host.seen[-1].headers
+    assert path.read_bytes() == CONTENT[::-1]
+
+
+async def test_a_version_that_changed_between_runs_begins_anew(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [*BREAKING_OFF]
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadFailed):
+            await bring(client, tmp_path, remote())
+        host.files["a1"] = StoredFile(CONTENT[::-1])
+        (path,) = await bring(client, tmp_path, remote())
+    assert path.read_bytes() == CONTENT[::-1]
+
+
+async def test_a_part_that_was_complete_is_checked_against_the_current_version(
+    host: StorageHost, tmp_path: Path
+) -> None:
+    host.faults = [*BREAKING_OFF]
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadFailed):
+            await bring(client, tmp_path, remote())
+        note = tmp_path / "result.tif.part.json"
+        note.write_text(note.read_text().replace('"received": 2000000', f'"received": {len(CONTENT)}'))
+        (tmp_path / "result.tif.part").write_bytes(CONTENT)
+        (path,) = await bring(client, tmp_path, remote())
+    assert host.seen[-1].headers["range"] == f"bytes={len(CONTENT) - 1}-"
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"source": "/v2/assets/a1", "etag": "\\"x\\"", "total": 9, "received": -1}',
+        '{"source": "/v2/assets/a1", "etag": "\\"x\\"", "total": 9, "received": true}',
+        '{"source": "/v2/assets/a1", "etag": "\\"x\\n\\"", "total": 9, "received": 3}',
+        '{"source": "/v2/assets/a1", "etag": "\\"x\\"", "total": "9", "received": 3}',
+        '{"source": "/v2/assets/a1", "etag": "\\"x\\"", "total": 9, "received": 300}',
+        '{"source": "/v2/assets/a1", "etag": "\\"x\\"", "total": 9, "received": 0}',
+    ],
+)
+async def test_a_note_that_makes_no_sense_is_not_trusted(host: StorageHost, tmp_path: Path, note: str) -> None:
+    (tmp_path / "result.tif.part").write_bytes(b"whatever")
+    (tmp_path / "result.tif.part.json").write_text(note)
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote())
+    assert "range" not in host.seen[0].headers
+    assert path.read_bytes() == CONTENT
+
+
+async def test_without_resume_nothing_is_taken_over_and_nothing_is_left(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [*BREAKING_OFF, *BREAKING_OFF]
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadFailed):
+            await bring(client, tmp_path, remote())
+        with pytest.raises(DownloadFailed) as caught:
+            await bring(client, tmp_path, remote(), resume=False)
+    assert "range" not in host.seen[2].headers
+    assert (left_in(tmp_path), caught.value.received) == ([], 0)
+
+
+async def test_two_files_with_one_name_are_kept_apart_the_same_way_every_time(
+    host: StorageHost, tmp_path: Path
+) -> None:
+    host.files["a2"] = StoredFile(CONTENT[::-1])
+    async with host.client() as client:
+        first = await bring(client, tmp_path, remote("a1"), remote("a2"))
+        second = await bring(client, tmp_path, remote("a2"), remote("a1"))
+    assert len(set(first)) == 2
+    assert first == second[::-1]
+    assert [path.read_bytes() for path in first] == [CONTENT, CONTENT[::-1]]
+
+
+async def test_two_files_whose_names_differ_in_case_only_are_kept_apart(host: StorageHost, tmp_path: Path) -> None:
+    host.files["a2"] = StoredFile(b"two", name="RESULT.tif")
+    async with host.client() as client:
+        paths = await bring(client, tmp_path, remote("a1", key="k1"), remote("a2", key="k2"))
+    assert len({path.name.casefold() for path in paths}) == 2
+
+
+async def test_two_downloads_to_one_place_at_the_same_time_mix_nothing(host: StorageHost, tmp_path: Path) -> None:
+    host.files["a2"] = StoredFile(bytes(len(CONTENT)))
+    async with host.client() as client, anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(bring, client, tmp_path, remote("a1"))
+            group.start_soon(bring, client, tmp_path, remote("a2"))
+    assert (tmp_path / "result.tif").read_bytes() in {CONTENT, bytes(len(CONTENT))}
+    assert left_in(tmp_path) == ["result.tif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "expected"),
+    [
+        ("from url.tif", 'attachment; filename="header.tif"', "from url.tif"),
+        (None, 'attachment; filename="header.tif"', "header.tif"),
+        (None, "attachment; filename*=UTF-8''%C3%A4.tif", "ä.tif"),
+        (None, None, "key.tif"),
+        ("without ending", None, "without ending.bin"),
+    ],
+)
+async def test_the_name_comes_from_the_best_source(
+    host: StorageHost, tmp_path: Path, name: str | None, header: str | None, expected: str
+) -> None:
+    host.files["a1"] = StoredFile(b"x", name=name, header=header)
+    async with host.client() as client:
+        (path,) = await bring(client, tmp_path, remote())
+    assert path.name == expected
+
+
+async def test_at_most_as_many_files_as_the_limit_come_at_once(host: StorageHost, tmp_path: Path) -> None:
+    most = 0
+
+    def sign(asset_id: str) -> str:
+        nonlocal most
+        most = max(most, int(client.file_slots.borrowed_tokens))
+        return f"{host.storage}/bucket/{asset_id}.bin"
+
+    host.sign = sign
+    host.files = {f"a{number}": StoredFile(b"x") for number in range(12)}
+    async with host.client(limits=Limits(downloads=3)) as client:
+        await bring(client, tmp_path, *(remote(name, key=name) for name in host.files))
+    assert most == 3
+
+
+async def test_the_event_loop_stays_free_while_a_large_file_comes(host: StorageHost, tmp_path: Path) -> None:
+    host.files["a1"] = StoredFile(CONTENT * 20)
+    lags: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            started, busy = time.perf_counter(), time.thread_time()
+            await anyio.sleep(0.002)
+            # time that this thread worked counts; time that the machine gave to others does not
+            lags.append(min(time.perf_counter() - started, time.thread_time() - busy))
+
+    async with host.client() as client, anyio.create_task_group() as group:
+        group.start_soon(beat)
+        await bring(client, tmp_path, remote())
+        group.cancel_scope.cancel()
+    assert sorted(lags)[-2] < 0.02
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no symbolic links for everybody")
+@pytest.mark.parametrize("name", ["result.tif", "result.tif.part", "result.tif.part.json"])
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+async def test_links_in_the_way_are_not_followed(host: StorageHost, tmp_path: Path, name: str, kind: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / name).symlink_to(victim) if kind == "symbolic" else (place / name).hardlink_to(victim)
+    host.faults = [broken_after(2_000_000)]
+    async with host.client() as client:
+        (path,) = await bring(client, place, remote())
+    assert victim.read_bytes() == b"precious"
+    assert not path.is_symlink()
+    assert path.read_bytes() == CONTENT

@@ -1,0 +1,117 @@
+"""What fetching promises to a sink: batches in order, nothing after it has had enough, and streams that are ended."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from up42_async import ConnectionLost, Limits, Timeouts
+from up42_async import _transport as transport_module
+from up42_async._transport import Lane, Message
+
+PIECE = bytes(2**18)
+MESSAGE = Message(label="GET file", method="GET", url="https://storage.example/x", headers={})
+
+
+class Stream(httpx.AsyncByteStream):
+    """Sends pieces; as httpx's own, it hands on what another generator makes."""
+
+    def __init__(self, count: int, *, breaks: bool = False) -> None:
+        self.count = count
+        self.breaks = breaks
+        self.ended: list[str] = []
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._pieces():
+                yield piece
+        finally:
+            self.ended.append("outer")
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        try:
+            for _ in range(self.count):
+                await anyio.lowlevel.checkpoint()
+                yield PIECE
+            if self.breaks:
+                raise httpx.ReadError("broken")
+        finally:
+            self.ended.append("inner")
+
+
+class Transport(httpx.AsyncBaseTransport):
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=self._stream, headers={"X-Name": request.url.path})
+
+
+class Sink:
+    """Takes a number of batches, at its own pace."""
+
+    def __init__(self, *, most: int = 1000, pause: float = 0.0, wanted: bool = True) -> None:
+        self.sizes: list[int] = []
+        self.head: tuple[int, Mapping[str, str]] | None = None
+        self._most = most
+        self._pause = pause
+        self._wanted = wanted
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
+        self.head = status, headers
+        return self._wanted
+
+    async def write(self, chunks: list[bytes]) -> bool:
+        await anyio.sleep(self._pause)
+        self.sizes.append(sum(map(len, chunks)))
+        return len(self.sizes) < self._most
+
+
+def lane_to(stream: Stream) -> Lane:
+    return Lane(timeouts=Timeouts(), limits=Limits(), foreign=Transport(stream))
+
+
+async def test_a_body_comes_in_large_batches_and_its_head_before_it() -> None:
+    stream, sink = Stream(10), Sink()
+    reply = await lane_to(stream).fetch(MESSAGE, sink)
+    assert sink.sizes == [2**20, 2**20, 2**19]
+    assert sink.head == (200, {"x-name": "/x"})
+    assert (reply.status, reply.body) == (200, b"")
+    assert stream.ended == ["inner", "outer"]
+
+
+async def test_a_slow_body_comes_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "BATCH_TIME", 0.0)
+    sink = Sink()
+    await lane_to(Stream(3)).fetch(MESSAGE, sink)
+    assert sink.sizes == [2**18] * 3
+
+
+async def test_a_body_that_is_not_wanted_is_not_read() -> None:
+    stream, sink = Stream(10), Sink(wanted=False)
+    await lane_to(stream).fetch(MESSAGE, sink)
+    assert (sink.sizes, stream.ended) == ([], [])
+
+
+async def test_a_sink_that_has_had_enough_gets_no_more_and_the_stream_is_ended() -> None:
+    stream, sink = Stream(100), Sink(most=2)
+    await lane_to(stream).fetch(MESSAGE, sink)
+    assert len(sink.sizes) == 2
+    assert stream.ended == ["inner", "outer"]
+
+
+async def test_what_came_before_a_body_broke_off_is_handed_over() -> None:
+    stream, sink = Stream(5, breaks=True), Sink()
+    with pytest.raises(ConnectionLost, match="GET file: the connection broke: broken"):
+        await lane_to(stream).fetch(MESSAGE, sink)
+    assert sum(sink.sizes) == 5 * 2**18
+
+
+async def test_cancelling_while_the_sink_is_busy_ends_the_stream_from_the_inside() -> None:
+    stream, sink = Stream(1000), Sink(pause=0.02)
+    with anyio.move_on_after(0.03) as scope:
+        await lane_to(stream).fetch(MESSAGE, sink)
+    assert scope.cancelled_caught
+    assert stream.ended == ["inner", "outer"]

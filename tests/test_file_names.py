@@ -1,0 +1,157 @@
+"""What becomes of the names that a server gives to files."""
+
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.storage_host import StoredFile, serving
+from up42_async._checksums import read_multihash
+from up42_async._downloads import Downloads, fetch_all
+from up42_async._file_names import LONGEST, name_in_disposition, names_of, safe_name, with_digest
+from up42_async._signed_urls import RemoteFile
+
+HOSTILE = [
+    "../../../evil.tif",
+    "/etc/cron.d/evil.tif",
+    "..\\..\\evil.tif",
+    "C:\\Windows\\evil.tif",
+    "\\\\server\\share\\evil.tif",
+    "..",
+    ".",
+    "",
+    "   ",
+    "evil\x00.tif",
+    "evil\r\nX-Header: 1.tif",
+    "CON",
+    "nul.tif",
+    "evil.tif:stream",
+    ".bashrc",
+    "evil.tif. .",
+    "\u202efit.live",
+    "x" * 5000 + ".tif",
+    "\u00e4" * 5000,
+    "/",
+    "evil/",
+    "~root",
+    "\uff0e\uff0e\uff0foutside.tif",
+    "c\uff1a\u29f5outside.tif",
+    'a|b<c>d?e*f"g.tif',
+    "evil.tif.part",
+    "evil.tif.PART.json",
+    "\ud800.tif",
+]
+
+
+def is_harmless(name: str) -> bool:
+    return (
+        name == PurePosixPath(name).name == PureWindowsPath(name).name
+        and not PureWindowsPath(name).is_reserved()
+        and len(name.encode()) <= LONGEST
+        and name == name.strip(" .")
+        and name.isprintable()
+        and not set(name) & set('<>:"|?*/\\')
+        and not name.casefold().endswith((".part", ".part.json"))
+    )
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_become_harmless(name: str) -> None:
+    safe = safe_name(name)
+    assert safe == "" or is_harmless(safe)
+
+
+@given(st.text(max_size=300))
+def test_any_name_becomes_harmless_and_stays_so(name: str) -> None:
+    safe = safe_name(name)
+    assert safe == "" or is_harmless(safe)
+    assert safe_name(safe) == safe
+
+
+@pytest.mark.parametrize(
+    "name", ["result.tif", "Ergebnis \u00fcber Z\u00fcrich.tar.gz", "a-b_c (1).geojson", "\u7d50\u679c.tif"]
+)
+def test_harmless_names_are_kept(name: str) -> None:
+    assert safe_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("x" * 500 + ".tif", ".tif"), ("x" * 500 + ".tar.gz", ".tar.gz"), ("y" * 500, "y")]
+)
+def test_long_names_keep_their_ending(name: str, expected: str) -> None:
+    assert safe_name(name).endswith(expected)
+    assert len(safe_name(name)) == LONGEST - 2
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('attachment; filename="a b.tif"', "a b.tif"),
+        ("attachment; filename=a.tif", "a.tif"),
+        ("attachment;filename=a.tif;size=7", "a.tif"),
+        ("attachment; filename*=UTF-8''%e2%82%ac.tif", "\u20ac.tif"),
+        ("attachment", None),
+        ("attachment; filename=", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_content_disposition_is_read_as_rfc_6266_has_it(value: str | None, expected: str | None) -> None:
+    assert name_in_disposition(value) == expected
+
+
+def test_names_come_best_first_and_get_an_ending_when_they_have_none() -> None:
+    url = "https://s.example/bucket/data.tif?response-content-disposition=attachment%3B%20filename%3Dscene"
+    assert names_of(url, 'attachment; filename="header.png"', "key") == [
+        "scene.tif",
+        "header.png",
+        "key.tif",
+        "data.tif",
+    ]
+
+
+def test_a_name_without_ending_stays_so_when_the_url_has_none() -> None:
+    assert names_of("https://s.example/bucket/data", None, "key") == ["key", "data"]
+
+
+def test_a_digest_goes_before_the_ending() -> None:
+    assert with_digest("a.tar.gz", "one").endswith(".tar.gz")
+    assert with_digest("a.tif", "one") != with_digest("a.tif", "two")
+    assert with_digest(".tif", "one").startswith(".tif-")
+
+
+@pytest.mark.parametrize("where", ["url", "header", "key"])
+@pytest.mark.parametrize("name", HOSTILE[:16])
+async def test_a_file_lands_inside_the_directory_whatever_it_is_called(
+    tmp_path_factory: pytest.TempPathFactory, where: str, name: str
+) -> None:
+    directory = tmp_path_factory.mktemp("place") / "inside"
+    printable = name.replace("\r\n", "_").replace("\x00", "_")  # which no header can carry
+    with serving() as host:
+        host.files["a1"] = StoredFile(b"content", name=name if where == "url" else None)
+        host.files["a1"].header = f'attachment; filename="{printable}"' if where == "header" else None
+        async with host.client() as client:
+            file = RemoteFile(href="/v2/assets/a1", key=name if where == "key" else "key")
+            (path,) = await fetch_all(Downloads(client, directory), [file])
+    assert path.parent == directory
+    assert [entry.name for entry in directory.iterdir()] == [path.name]
+    assert path.read_bytes() == b"content"
+    assert is_harmless(path.name)
+
+
+async def test_a_file_without_any_name_gets_one(tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.mktemp("place")
+    with serving() as host:
+        host.files[".."] = StoredFile(b"content", name="..")
+        host.sign = lambda _: f"{host.storage}/bucket/...bin?response-content-disposition=filename%3D.."
+        async with host.client() as client:
+            (path,) = await fetch_all(Downloads(client, directory), [RemoteFile(href="/v2/assets/x", key="..")])
+    assert path.name.strip(".") == path.name != ""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "zz", "12", "80", "ff" * 300, "1220" + "00" * 31, "1221" + "00" * 33, "00" + "20" + "00" * 32]
+)
+def test_multihashes_that_cannot_be_read_are_none(text: str) -> None:
+    assert read_multihash(text) is None

@@ -1,0 +1,126 @@
+"""From the end of a job to its files, against the sandbox and everything that its storage can do wrong."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pystac
+import pytest
+
+import up42_async as up42
+from up42_async._downloads import Downloads, fetch_all
+from up42_async._selection import Selection
+from up42_async.processing_templates import DetectionTreesSpacept
+from up42_async.sandbox import Sandbox, faults
+
+FILES = "/up42-sandbox-assets/"
+REFERENCE_ASSET = "68567134-27ad-7bd7-4b65-d61adb11fc78"
+QUICK = up42.RetryPolicy(tries=6, first_wait=0.002, max_wait=0.01, budget=1000)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
+        yield sandbox
+
+
+def client_of(sandbox: Sandbox) -> up42.Client:
+    return up42.Client(
+        **sandbox.credentials, endpoints=sandbox.endpoints, retry=QUICK, timeouts=up42.Timeouts(read=0.5)
+    )
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def everything_in(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+async def test_the_example_of_the_reference_runs_to_its_files(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with client_of(sandbox):
+        asset = await up42.initialize_asset(asset_id=REFERENCE_ASSET)
+        items = await asset.stac_items()
+        template = DetectionTreesSpacept(title="Detect trees over UK", item=items[0])
+        job = await template.execute()
+        await job.track(wait=0.05)
+        collection = await job.collection()
+        results = [item async for item in job.items()]
+        paths = await job.download(tmp_path)
+    assert isinstance(collection, pystac.Collection)
+    assert {item.collection_id for item in results} == {collection.id}
+    assert sorted(map(sha256, paths)) == sorted(file.sha256 for file in sandbox.results_of(job.id))
+    assert sandbox.tokens_leaked == 0
+
+
+@pytest.mark.parametrize("where", ["url", "header"])
+@pytest.mark.parametrize("name", faults.HOSTILE_NAMES)
+async def test_a_hostile_name_lands_inside_the_directory(
+    sandbox: Sandbox, tmp_path: Path, name: str, where: str
+) -> None:
+    sandbox.faults.add(faults.FileName(faults.HOSTILE_NAMES[name], where="url" if where == "url" else "header"))
+    async with client_of(sandbox):
+        asset = await up42.initialize_asset(REFERENCE_ASSET)
+        (path,) = await asset.download(tmp_path / "inside")
+    assert everything_in(tmp_path) == [path]
+    assert path.parent == tmp_path / "inside"
+    assert sha256(path) == sandbox.stored_file(REFERENCE_ASSET).sha256
+
+
+@pytest.mark.parametrize("name", sorted(set(faults.HOSTILE_ORIGINS) - {"userinfo"}))
+async def test_a_signed_url_that_leads_elsewhere_is_not_followed(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+    sandbox.faults.add(faults.SignedUrlAt(faults.HOSTILE_ORIGINS[name]))
+    async with client_of(sandbox):
+        asset = await up42.initialize_asset(REFERENCE_ASSET)
+        with pytest.raises(up42.DownloadFailed) as caught:
+            await asset.download(tmp_path)
+    assert isinstance(caught.value.__cause__, up42.Up42Error)
+    assert everything_in(tmp_path) == []
+    assert "signature" not in str(caught.value).lower()
+
+
+TROUBLE: list[faults.Kind] = [
+    faults.DropConnection(),
+    faults.DropConnection(reset=True),
+    faults.Truncate(),
+    faults.Truncate(keep=100, reset=True),
+    faults.Stall(after=5000),
+    faults.Status(403, "xml"),
+    faults.Status(503, "html"),
+    faults.Status(429, "empty", retry_after=0),
+    faults.ExpireSignedUrls(),
+    faults.Corrupt(),
+    faults.WrongLength(-10, announced=False),
+    faults.WrongLength(10, announced=False),
+    faults.ChangeEtag(),
+    faults.ChangeEtag(heeds_if_range=False),
+    faults.IgnoreRange(),
+    faults.WrongRange(),
+    faults.WrongRange(7, admitted=False),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_goes_wrong_a_file_is_whole_or_absent(tmp_path: Path, seed: int) -> None:
+    with Sandbox(seed=seed) as sandbox:
+        ids = [sandbox.add_asset(size=300_000 + number, name=f"{number}.tif") for number in range(25)]
+        for trouble in TROUBLE:
+            sandbox.faults.add(trouble, path=FILES, probability=0.04)
+        async with client_of(sandbox) as client, anyio.create_task_group() as group:
+            for asset_id in ids:
+                group.start_soon(bring, client, asset_id, tmp_path)
+        whole = {sandbox.stored_file(asset_id).sha256 for asset_id in ids}
+        assert sandbox.tokens_leaked == 0
+    here = [path for path in everything_in(tmp_path) if path.suffix == ".tif"]
+    assert {sha256(path) for path in here} <= whole
+    assert len(here) > 15
+
+
+async def bring(client: up42.Client, asset_id: str, directory: Path) -> None:
+    """Download the file of an asset by its item, which knows the checksum, as well as it goes."""
+    items = [item async for item in up42.search_items(asset_id=asset_id, client=client)]
+    with contextlib.suppress(up42.DownloadFailed):
+        await fetch_all(Downloads(client, directory), Selection().of(items))

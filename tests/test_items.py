@@ -1,0 +1,307 @@
+"""What searching items promises: what is asked, and how pages are followed."""
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pystac
+import pytest
+
+from tests.storage_host import StorageHost, serving
+from tests.test_storage import clients_of, item_content
+from up42_async import ForeignLink, PaginationError, ServerError, UnexpectedResponse
+from up42_async._search import Items, search_items
+
+SEARCH = "POST /v2/assets/stac/search"
+JOB = {"op": "=", "args": [{"property": "job_id"}, "j1"]}
+
+
+@pytest.fixture
+def host() -> Iterator[StorageHost]:
+    with serving() as host:
+        host.answers[SEARCH] = {"features": []}
+        yield host
+
+
+class Square:
+    @property
+    def __geo_interface__(self) -> dict[str, Any]:
+        return {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({}, {}),
+        ({"collections": ["c1", "c2"], "ids": "i1"}, {"collections": ["c1", "c2"], "ids": ["i1"]}),
+        ({"datetime": "2024-05-01T00:00:00Z/.."}, {"datetime": "2024-05-01T00:00:00Z/.."}),
+        ({"datetime": dt.datetime(2024, 5, 1)}, {"datetime": "2024-05-01T00:00:00Z"}),  # noqa: DTZ001 - counts as UTC
+        (
+            {"datetime": (dt.datetime(2024, 5, 1, 2, tzinfo=dt.timezone(dt.timedelta(hours=2))), None)},
+            {"datetime": "2024-05-01T00:00:00Z/.."},
+        ),
+        ({"datetime": [None, "2024-05-01"]}, {"datetime": "../2024-05-01"}),
+        ({"bbox": (1, 2, 3.5, 4)}, {"bbox": [1, 2, 3.5, 4]}),
+        ({"bbox": [1, 2, 3, 4, 5, 6]}, {"bbox": [1, 2, 3, 4, 5, 6]}),
+        ({"intersects": Square()}, {"intersects": Square().__geo_interface__}),
+        (
+            {"intersects": {"type": "GeometryCollection", "geometries": []}},
+            {"intersects": {"type": "GeometryCollection", "geometries": []}},
+        ),
+        ({"job_id": "j1"}, {"filter": JOB}),
+        ({"filter": JOB}, {"filter": JOB}),
+        (
+            {"filter": JOB, "asset_id": "a1", "order_id": "o1"},
+            {
+                "filter": {
+                    "op": "and",
+                    "args": [
+                        JOB,
+                        {"op": "=", "args": [{"property": "asset_id"}, "a1"]},
+                        {"op": "=", "args": [{"property": "order_id"}, "o1"]},
+                    ],
+                }
+            },
+        ),
+        ({"sortby": "-properties.datetime"}, {"sortby": [{"field": "properties.datetime", "direction": "desc"}]}),
+        (
+            {"sortby": ["+id", {"field": "x", "direction": "asc"}]},
+            {"sortby": [{"field": "id", "direction": "asc"}, {"field": "x", "direction": "asc"}]},
+        ),
+        ({"sortby": {"field": "x", "direction": "asc"}}, {"sortby": [{"field": "x", "direction": "asc"}]}),
+        ({"limit": 10_000}, {"limit": 10_000}),
+    ],
+)
+async def test_conditions_are_sent_as_the_stac_api_has_them(
+    host: StorageHost, asked: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    async with host.client():
+        assert [item async for item in search_items(**asked)] == []
+    assert host.bodies == [{"limit": 100} | sent]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"limit": 0}, "limit must be a whole number from 1 to 10000"),
+        ({"limit": 10_001}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"limit": 1.5}, "limit"),
+        ({"max_items": 0}, "max_items must be a whole number of at least 1"),
+        ({"bbox": [1, 2, 3]}, "bbox must be 4 or 6 numbers"),
+        ({"bbox": [1, 2, 3, math.nan]}, "bbox"),
+        ({"bbox": [1, 2, 3, 4], "intersects": Square()}, "either bbox or intersects"),
+        ({"intersects": {"type": "Feature", "geometry": {}}}, "intersects must be a GeoJSON geometry"),
+        ({"intersects": "POINT (1 2)"}, "intersects"),
+        ({"datetime": [None, None]}, "datetime must be one moment or a pair"),
+        ({"datetime": ["a", "b", "c"]}, "datetime"),
+        ({"datetime": [7, None]}, "datetime must be a string or a datetime"),
+        ({"ids": [7]}, "ids must be strings"),
+        ({"collections": [""]}, "collections must be strings"),
+        ({"filter": {"property": 1}}, "filter must be CQL2-JSON"),
+        ({"filter": "a = b"}, "filter"),
+        ({"sortby": "-"}, "names no field"),
+    ],
+)
+async def test_conditions_that_cannot_be_right_are_refused_before_anything_is_sent(
+    host: StorageHost, asked: dict[str, Any], message: str
+) -> None:
+    async with host.client():
+        with pytest.raises(ValueError, match=message):
+            search_items(**asked)
+    assert host.asked.total() == 0
+
+
+@pytest.mark.parametrize("asked", [{"ids": []}, {"collections": []}])
+async def test_an_empty_list_matches_nothing_and_sends_nothing(host: StorageHost, asked: dict[str, Any]) -> None:
+    async with host.client():
+        assert [item async for item in search_items(**asked)] == []
+    assert host.asked.total() == 0
+
+
+def paged(names: list[str], size: int) -> Callable[[Any], Any]:
+    """Answer with pages, whose tokens are the positions where they begin."""
+
+    def answer(body: Any) -> Any:
+        start = int(body.get("token", "next:0").removeprefix("next:"))
+        page = [item_content(name) for name in names[start : start + size]]
+        links: list[dict[str, Any]] = [{"rel": "self", "href": "x"}]
+        if start + size < len(names):
+            links.append({"rel": "next", "body": {"token": f"next:{start + size}"}})
+        return {"features": page, "links": links}
+
+    return answer
+
+
+NAMES = [f"i{number}" for number in range(25)]
+
+
+async def test_pages_are_followed_by_merging_their_token_into_the_body(host: StorageHost) -> None:
+    host.answers[SEARCH] = paged(NAMES, 10)
+    async with host.client():
+        items = [item async for item in search_items(job_id="j1", limit=10)]
+    assert [item.id for item in items] == NAMES
+    assert all(isinstance(item, pystac.Item) for item in items)
+    assert host.bodies == [
+        {"limit": 10, "filter": JOB},
+        {"limit": 10, "filter": JOB, "token": "next:10"},
+        {"limit": 10, "filter": JOB, "token": "next:20"},
+    ]
+
+
+async def test_no_more_items_than_wanted_are_asked_for(host: StorageHost) -> None:
+    host.answers[SEARCH] = paged(NAMES, 10)
+    async with host.client():
+        assert len([item async for item in search_items(max_items=11)]) == 11
+    assert host.asked[SEARCH] == 2
+
+
+async def test_leaving_early_asks_for_no_further_page_and_going_on_is_fine(host: StorageHost) -> None:
+    host.answers[SEARCH] = paged(NAMES, 10)
+    async with host.client():
+        items = search_items()
+        async for item in items:
+            if item.id == "i9":
+                break
+        assert host.asked[SEARCH] == 1
+        assert (await anext(items)).id == "i10"
+
+
+async def test_items_that_are_repeated_come_once(host: StorageHost) -> None:
+    host.answers[SEARCH] = {"features": [item_content("i1"), item_content("i1"), item_content("i1", "c2")]}
+    async with host.client():
+        assert [item.collection_id async for item in search_items()] == ["c1", "c2"]
+
+
+@pytest.mark.parametrize(
+    "href", ["{api}/v2/assets/stac/search?token=next:10", "/v2/assets/stac/search?token=next:10&limit=3"]
+)
+async def test_a_next_link_that_is_a_url_gives_its_token_only(host: StorageHost, href: str) -> None:
+    pages = [[item_content("i1")], [item_content("i2")]]
+
+    def answer(_: Any) -> Any:
+        links: list[dict[str, Any]] = [{"rel": "next", "href": href.format(api=host.api)}] if len(pages) == 2 else []
+        return {"features": pages.pop(0), "links": links}
+
+    host.answers[SEARCH] = answer
+    async with host.client():
+        assert [item.id async for item in search_items()] == ["i1", "i2"]
+    assert host.bodies == [{"limit": 100}, {"limit": 100, "token": "next:10"}]
+
+
+@pytest.mark.virtual_time
+async def test_a_next_link_over_plain_http_is_followed_over_https() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        links: list[dict[str, Any]] = [
+            {"rel": "next", "href": "http://api.up42.com/v2/assets/stac/search", "body": {"token": "t"}}
+        ]
+        name = f"i{len(asked)}"
+        return httpx.Response(200, json={"features": [item_content(name)], "links": links[: 2 - len(asked)]})
+
+    async with clients_of(answer):
+        assert [item.id async for item in search_items()] == ["i1", "i2"]
+    assert asked == ["https://api.up42.com/v2/assets/stac/search"] * 2
+
+
+@pytest.mark.parametrize(
+    "href", ["https://api.up42.com.evil.test/x", "//evil.test/x", "http://u@127.0.0.1/x", 7, "x y"]
+)
+async def test_a_next_link_that_leads_away_is_refused(host: StorageHost, href: object) -> None:
+    host.answers[SEARCH] = {
+        "features": [item_content()],
+        "links": [{"rel": "next", "href": href, "body": {"token": "t"}}],
+    }
+    async with host.client():
+        with pytest.raises(ForeignLink):
+            await anext(search_items())
+    assert host.asked[SEARCH] == 1
+
+
+async def test_pages_that_go_in_circles_are_an_error(host: StorageHost) -> None:
+    host.answers[SEARCH] = {"features": [item_content()], "links": [{"rel": "next", "body": {"token": "same"}}]}
+    async with host.client():
+        with pytest.raises(PaginationError):
+            _ = [item async for item in search_items()]
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"features": None}, {"features": [7]}, {"features": [{}]}])
+async def test_an_answer_that_is_no_list_of_items_is_an_error(host: StorageHost, answer: object) -> None:
+    host.answers[SEARCH] = answer
+    async with host.client():
+        with pytest.raises(UnexpectedResponse, match="an answer that is no list of STAC items"):
+            await anext(search_items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": 7},
+        {"type": "Nonsense"},
+        {"properties": {"datetime": "yesterday"}},
+        {"geometry": None, "bbox": 7, "properties": None},
+    ],
+)
+async def test_an_item_that_makes_no_sense_is_an_error_and_the_next_one_comes_all_the_same(
+    host: StorageHost, change: dict[str, Any]
+) -> None:
+    host.answers[SEARCH] = {"features": [item_content("bad") | change, item_content("good")]}
+    async with host.client():
+        items = search_items()
+        with pytest.raises(UnexpectedResponse, match=f"{SEARCH}: an answer that is no STAC object"):
+            await anext(items)
+        assert (await anext(items)).id == "good"
+
+
+async def test_links_that_make_no_sense_end_the_list(host: StorageHost) -> None:
+    host.answers[SEARCH] = {"features": [item_content()], "links": "none"}
+    async with host.client():
+        assert len([item async for item in search_items()]) == 1
+
+
+async def collect(items: Items, names: list[str]) -> None:
+    async for item in items:
+        names.append(item.id)  # noqa: PERF401 - what came before an error counts
+
+
+async def test_a_page_that_could_not_be_had_is_asked_for_again(host: StorageHost) -> None:
+    pages = paged(NAMES, 10)
+    failures = [True] * 4
+
+    def answer(body: Any) -> Any:
+        return (503, {}) if "token" in body and failures and failures.pop() else pages(body)
+
+    host.answers[SEARCH] = answer
+    seen: list[str] = []
+    async with host.client():
+        items = search_items()
+        with pytest.raises(ServerError):
+            await collect(items, seen)
+        seen += [item.id async for item in items]
+    assert seen == NAMES
+
+
+async def test_cancelling_a_search_loses_no_item(host: StorageHost) -> None:
+    host.answers[SEARCH] = paged(NAMES, 10)
+    seen: list[str] = []
+    async with host.client():
+        items = search_items()
+        for number in range(200):
+            with anyio.move_on_after(number * 0.0005):
+                while True:
+                    try:
+                        seen.append((await anext(items)).id)
+                    except StopAsyncIteration:
+                        break
+                break
+    assert seen == NAMES
+
+
+async def test_a_search_needs_a_client() -> None:
+    with pytest.raises(RuntimeError, match="no UP42 client"):
+        search_items()

@@ -1,0 +1,456 @@
+"""What the storage promises: assets, collections and items as pystac has them, without hidden network access."""
+
+import copy
+import datetime as dt
+import json
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pystac
+import pytest
+
+from tests.storage_host import StorageHost, StoredFile, serving
+from up42_async import Client, Endpoints, NotFound, RetryPolicy, UnexpectedResponse
+from up42_async._assets import Asset, initialize_asset
+from up42_async._properties import Up42Properties
+from up42_async._stac import collection_from, item_from
+from up42_async._storage import (
+    download_result,
+    get_collection,
+    result_collection,
+    result_items,
+    update_item,
+)
+from up42_async._wire import Request
+
+ABOUT = Request(method="GET", path="/about")
+API = "https://api.up42.com"
+
+
+def item_content(name: str = "i1", collection: str = "c1", **assets: dict[str, Any]) -> dict[str, Any]:
+    """Return an item as UP42 sends it."""
+    base = f"{API}/v2/assets/stac"
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [],
+        "id": name,
+        "collection": collection,
+        "geometry": {"type": "Point", "coordinates": [1.0, 2.0]},
+        "bbox": [1.0, 2.0, 1.0, 2.0],
+        "properties": {
+            "datetime": "2024-05-01T10:00:00.123456Z",
+            "up42-system:asset_id": "a1",
+            "up42-system:job_id": "j1",
+            "up42-user:title": "mine",
+            "up42-user:tags": ["one"],
+        },
+        "links": [
+            {"rel": "self", "href": f"{base}/collections/{collection}/items/{name}", "type": "application/geo+json"},
+            {"rel": "collection", "href": f"{base}/collections/{collection}", "type": "application/json"},
+            {"rel": "parent", "href": f"{base}/collections/{collection}", "type": "application/json"},
+            {"rel": "root", "href": f"{base}/", "type": "application/json"},
+            {"rel": "derived_from", "href": f"{base}/collections/c0/items/i0"},
+        ],
+        "assets": assets
+        or {
+            "result.tif": {"href": f"{API}/v2/assets/a1", "roles": ["data"], "type": "image/tiff; application=geotiff"}
+        },
+    }
+
+
+def collection_content(name: str = "c1") -> dict[str, Any]:
+    """Return a collection as UP42 sends it."""
+    base = f"{API}/v2/assets/stac"
+    return {
+        "type": "Collection",
+        "stac_version": "1.0.0",
+        "stac_extensions": [],
+        "id": name,
+        "title": "Trees",
+        "description": "of a job",
+        "license": "proprietary",
+        "extent": {
+            "spatial": {"bbox": [[0, 0, 1, 1]]},
+            "temporal": {"interval": [["2024-05-01T10:00:00Z", None]]},
+        },
+        "up42-order:id": "o1",
+        "links": [
+            {"rel": "self", "href": f"{base}/collections/{name}", "type": "application/json"},
+            {"rel": "items", "href": f"{base}/collections/{name}/items", "type": "application/geo+json"},
+            {"rel": "root", "href": f"{base}/", "type": "application/json"},
+        ],
+    }
+
+
+@pytest.fixture
+def host() -> Iterator[StorageHost]:
+    with serving() as host:
+        yield host
+
+
+@pytest.fixture
+def item() -> pystac.Item:
+    return item_from(item_content(), ABOUT)
+
+
+@pytest.fixture
+def collection() -> pystac.Collection:
+    return collection_from(collection_content(), ABOUT)
+
+
+METADATA = {
+    "id": "a1",
+    "accountId": "acc",
+    "workspaceId": "ws",
+    "createdAt": "2024-05-01T10:00:00.123456789Z",
+    "updatedAt": "2024-05-02T12:00:00+02:00",
+    "name": "scene.zip",
+    "size": 7,
+    "contentType": "application/zip",
+    "orderId": "o1",
+    "title": "mine",
+    "tags": ["one", "two"],
+    "source": "ARCHIVE",
+    "somethingNew": {"x": 1},
+}
+
+
+async def test_an_asset_knows_what_up42_says_of_it(host: StorageHost) -> None:
+    host.answers["GET /v2/assets/a1/metadata"] = METADATA
+    async with host.client() as client:
+        asset = await initialize_asset("a1")
+        assert asset == await Asset.get("a1", client=client)
+    assert (asset.id, asset.account_id, asset.workspace_id) == ("a1", "acc", "ws")
+    assert asset.created == dt.datetime(2024, 5, 1, 10, 0, 0, 123456, dt.UTC)
+    assert asset.updated == dt.datetime(2024, 5, 2, 10, tzinfo=dt.UTC)
+    assert (asset.name, asset.size, asset.content_type) == ("scene.zip", 7, "application/zip")
+    assert (asset.order_id, asset.title, asset.tags, asset.source) == ("o1", "mine", ["one", "two"], "ARCHIVE")
+    assert asset.metadata == METADATA
+
+
+async def test_an_asset_needs_nothing_but_its_id(host: StorageHost) -> None:
+    host.answers["GET /v2/assets/a1/metadata"] = {"id": "a1", "tags": None, "size": None, "createdAt": None}
+    async with host.client():
+        asset = await initialize_asset("a1")
+    assert (asset.id, asset.tags, asset.size, asset.created) == ("a1", [], None, None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"id": 7},
+        {"id": "a", "size": "x"},
+        {"id": "a", "createdAt": "soon"},
+        {"id": "a", "tags": 7},
+        {"id": "a", "tags": [7]},
+        {"id": "a", "size": float("1e400")},
+    ],
+)
+async def test_an_answer_that_is_no_asset_is_an_error(host: StorageHost, content: object) -> None:
+    host.answers["GET /v2/assets/a1/metadata"] = content
+    async with host.client():
+        with pytest.raises(UnexpectedResponse, match="GET /v2/assets/a1/metadata"):
+            await initialize_asset("a1")
+
+
+@pytest.mark.parametrize("name", ["", "..", "x" * 10_000, "\r\n", 7])
+async def test_an_id_that_cannot_be_one_is_refused_before_anything_is_sent(host: StorageHost, name: Any) -> None:
+    async with host.client():
+        for call in (initialize_asset, get_collection):
+            with pytest.raises((ValueError, TypeError), match="_id"):
+                await call(name)
+    assert host.asked.total() == 0
+
+
+async def test_an_asset_brings_its_items_and_its_file(host: StorageHost, tmp_path: Path) -> None:
+    host.answers["GET /v2/assets/a1/metadata"] = METADATA
+    host.answers["POST /v2/assets/stac/search"] = {"features": [item_content("i1"), item_content("i2")], "links": []}
+    host.files["a1"] = StoredFile(b"content", name=None)
+    async with host.client():
+        asset = await initialize_asset("a1")
+        items = await asset.stac_items()
+        paths = await asset.download(tmp_path)
+    assert [item.id for item in items] == ["i1", "i2"]
+    assert host.bodies[1]["filter"] == {"op": "=", "args": [{"property": "asset_id"}, "a1"]}
+    assert paths == [tmp_path / "scene.zip"]
+
+
+async def test_an_asset_can_be_pickled_and_copied_without_its_client(host: StorageHost) -> None:
+    host.answers["GET /v2/assets/a1/metadata"] = METADATA
+    async with host.client():
+        asset = await initialize_asset("a1")
+    assert "Client" not in repr(asset)
+    for twin in (pickle.loads(pickle.dumps(asset)), copy.copy(asset), copy.deepcopy(asset)):  # noqa: S301
+        assert twin == asset
+        with pytest.raises(RuntimeError, match="no UP42 client"):
+            await twin.stac_items()
+
+
+async def test_a_collection_comes_by_its_id(host: StorageHost) -> None:
+    host.answers["GET /v2/assets/stac/collections/c%201"] = collection_content("c 1")
+    async with host.client():
+        collection = await get_collection("c 1")
+    assert isinstance(collection, pystac.Collection)
+    assert (collection.id, collection.title) == ("c 1", "Trees")
+
+
+@pytest.mark.parametrize("content", [None, [], {}, {"id": 7}, {"id": "c1"}, item_content()])
+async def test_an_answer_that_is_no_collection_is_an_error(host: StorageHost, content: object) -> None:
+    host.answers["GET /v2/assets/stac/collections/c1"] = content
+    async with host.client():
+        with pytest.raises(
+            UnexpectedResponse, match="GET /v2/assets/stac/collections/c1: an answer that is no STAC object"
+        ):
+            await get_collection("c1")
+
+
+def clients_of(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
+    """Return a client whose answers come without a socket, as virtual time needs them."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/token"):
+            return httpx.Response(200, json={"access_token": "t", "expires_in": 300})
+        return answer(request)
+
+    endpoints = Endpoints(api=API, auth="https://auth.up42.com/x")
+    return Client("u", "p", endpoints=endpoints, transport=httpx.MockTransport(handle), retry=RetryPolicy(tries=1))
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    "url", [f"{API}/v2/assets/stac/collections/c1", "http://elsewhere.example/c1/", "https://x@y:1/c1?z"]
+)
+async def test_the_result_of_a_job_is_asked_of_the_api_whatever_host_its_url_names(url: str) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json=collection_content())
+
+    async with clients_of(answer) as client:
+        found = await result_collection(client, url)
+    assert found is not None
+    assert asked == [f"{API}/v2/assets/stac/collections/c1"]
+
+
+@pytest.mark.virtual_time
+async def test_a_result_that_is_not_visible_yet_is_waited_for() -> None:
+    answers = [httpx.Response(404), httpx.Response(404), httpx.Response(200, json=collection_content())]
+    async with clients_of(lambda _: answers.pop(0)) as client:
+        found = await result_collection(client, "https://x/c1")
+    assert found is not None
+
+
+@pytest.mark.virtual_time
+async def test_a_result_that_never_becomes_visible_is_not_found() -> None:
+    count = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal count
+        count += 1
+        return httpx.Response(404)
+
+    async with clients_of(answer) as client:
+        with pytest.raises(NotFound):
+            await result_collection(client, "https://x/c1")
+        assert count == 5
+        with pytest.raises(NotFound):
+            await anext(result_items(client, "https://x/c1"))
+        assert count == 10
+
+
+@pytest.mark.virtual_time
+async def test_items_that_are_not_visible_yet_are_waited_for_once() -> None:
+    pages = [[], [], [item_content("i1")]]
+    bodies: list[Any] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json={"features": pages.pop(0)})
+
+    async with clients_of(answer) as client:
+        items = [item.id async for item in result_items(client, "https://x/c1")]
+    assert items == ["i1"]
+    assert bodies == [{"limit": 100, "collections": ["c1"]}] * 3
+
+
+async def test_a_job_without_result_has_no_collection_no_items_and_no_files(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client() as client:
+        assert await result_collection(client, None) is None
+        assert [item async for item in result_items(client, None)] == []
+        assert await download_result(client, None, tmp_path) == []
+    assert host.asked.total() == 0
+
+
+@pytest.mark.parametrize("url", ["", "/", "https://x/..", "https://[x/c1", "https://x/" + "c" * 1000])
+async def test_a_result_whose_url_names_no_collection_is_an_error(host: StorageHost, url: str) -> None:
+    async with host.client() as client:
+        with pytest.raises(UnexpectedResponse, match="names no collection"):
+            await result_collection(client, url)
+        with pytest.raises(UnexpectedResponse, match="names no collection"):
+            result_items(client, url)
+
+
+ASSETS: dict[str, Any] = {
+    "b.tif": {"href": "/v2/assets/b", "roles": ["data"], "type": "image/tiff; application=geotiff", "file:size": 1},
+    "a.json": {"href": "/v2/assets/a", "roles": ["metadata", "data"], "type": "application/geo+json"},
+    "c": {"href": "/v2/assets/c", "file:size": "no number", "file:checksum": 7},
+}
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ({}, ["a.json", "b.tif", "c"]),
+        ({"keys": ["b.tif", "x"]}, ["b.tif"]),
+        ({"keys": "b.tif"}, ["b.tif"]),
+        ({"keys": []}, []),
+        ({"roles": ["data"]}, ["a.json", "b.tif"]),
+        ({"roles": ["metadata"]}, ["a.json"]),
+        ({"media_types": ["image/tiff"]}, ["b.tif"]),
+        ({"media_types": ["image/tiff; application=geotiff", "application/geo+json"]}, ["a.json", "b.tif"]),
+        ({"media_types": ["image/png"]}, []),
+        ({"roles": ["data"], "media_types": ["application/geo+json"]}, ["a.json"]),
+    ],
+)
+async def test_the_files_of_a_result_are_chosen_by_key_role_and_media_type(
+    host: StorageHost, tmp_path: Path, selection: dict[str, Any], expected: list[str]
+) -> None:
+    host.answers["POST /v2/assets/stac/search"] = {"features": [item_content(**ASSETS)]}
+    host.files = {name: StoredFile(name.encode(), name=None) for name in "abc"}
+    async with host.client() as client:
+        paths = await download_result(client, "https://x/c1", tmp_path, **selection)
+    assert [path.name.removesuffix(".bin") for path in paths] == expected
+
+
+async def test_update_sends_title_and_tags_and_takes_over_the_answer(host: StorageHost, item: pystac.Item) -> None:
+    changed = item_content()
+    changed["properties"]["up42-user:title"] = "as the server has it"
+    host.answers["PATCH /v2/assets/stac/collections/c1/items/i1"] = changed
+    Up42Properties(item).title = "new"
+    Up42Properties(item).tags = ["two"]
+    async with host.client():
+        assert await update_item(item) is item
+    assert host.bodies == [{"up42-user:title": "new", "up42-user:tags": ["two"]}]
+    assert Up42Properties(item).title == "as the server has it"
+
+
+async def test_update_sends_nothing_that_the_item_does_not_have(host: StorageHost, item: pystac.Item) -> None:
+    host.answers["PATCH /v2/assets/stac/collections/c1/items/i1"] = item_content()
+    del item.properties["up42-user:tags"]
+    async with host.client():
+        await update_item(item)
+    assert host.bodies == [{"up42-user:title": "mine"}]
+
+
+async def test_an_item_outside_of_storage_cannot_be_updated(host: StorageHost, item: pystac.Item) -> None:
+    item.set_collection(None)
+    async with host.client():
+        with pytest.raises(ValueError, match="belongs to no collection"):
+            await update_item(item)
+
+
+def test_up42_properties_are_read_and_written_by_name(item: pystac.Item, collection: pystac.Collection) -> None:
+    view = Up42Properties(item)
+    assert (view.asset_id, view.job_id, view.title, view.tags) == ("a1", "j1", "mine", ["one"])
+    assert view.order_id is None
+    view.order_id = "o2"
+    assert item.properties["up42-order:id"] == "o2"
+    assert Up42Properties(collection).order_id == "o1"
+    assert repr(view).startswith("Up42Properties({'up42-system:asset_id': 'a1'")
+    assert Up42Properties.title.key == "up42-user:title"
+
+
+HIDDEN: dict[str, Callable[[pystac.Item, pystac.Collection], object]] = {
+    "the collection of an item": lambda item, _: item.get_collection(),
+    "the parent of an item": lambda item, _: item.get_parent(),
+    "what an item is derived from": lambda item, _: list(item.get_derived_from()),
+    "a link": lambda item, _: item.get_links("derived_from")[0].resolve_stac_object(),
+    "a link with a root": lambda item, _: item.get_links("derived_from")[0].resolve_stac_object(item.get_root()),
+    "a clone's link": lambda item, _: item.clone().get_collection(),
+    "the items of a collection": lambda _, collection: list(collection.get_items()),
+    "one item of a collection": lambda _, collection: collection.get_item("i1"),
+    "all items below a collection": lambda _, collection: list(collection.get_items(recursive=True)),
+}
+"""Everything by which pystac would go to the network by itself."""
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_pystac_refuses_hidden_network_access_and_names_what_to_await(
+    item: pystac.Item, collection: pystac.Collection, name: str
+) -> None:
+    with pytest.raises((RuntimeError, pystac.STACError)) as caught:
+        HIDDEN[name](item, collection)
+    refusal = caught.value if isinstance(caught.value, RuntimeError) else caught.value.__cause__
+    expected = r"pystac would fetch /v2/.*use .*(get_collection|search_items|job\.items)"
+    assert re.match(expected, str(refusal))
+
+
+def test_a_link_of_the_users_own_is_refused_as_well(item: pystac.Item) -> None:
+    item.add_link(pystac.Link("child", f"{API}/v2/x"))
+    with pytest.raises(pystac.STACError) as caught:
+        item.get_links("child")[0].resolve_stac_object(item.get_root())
+    assert "use `up42_async.search_items(...)`" in str(caught.value.__cause__)
+
+
+def test_the_objects_work_in_pystacs_own_api(item: pystac.Item, collection: pystac.Collection, tmp_path: Path) -> None:
+    assert item.get_self_href() == f"{API}/v2/assets/stac/collections/c1/items/i1"
+    assert item.datetime == dt.datetime(2024, 5, 1, 10, 0, 0, 123456, dt.UTC)
+    assert item.assets["result.tif"].get_absolute_href() == f"{API}/v2/assets/a1"
+    assert {link["rel"]: link["href"] for link in item.to_dict()["links"]} == {
+        link["rel"]: link["href"] for link in item_content()["links"]
+    }
+    assert item.to_dict()["assets"] == item_content()["assets"]
+    item.save_object(dest_href=str(tmp_path / "item.json"))
+    assert pystac.Item.from_file(str(tmp_path / "item.json")).id == "i1"
+    collection.add_item(item.clone())
+    assert [one.id for one in collection.get_items()] == ["i1"]
+    assert pystac.ItemCollection([item]).items[0].id == "i1"
+
+
+def test_local_files_can_be_read_through_the_objects(item: pystac.Item, tmp_path: Path) -> None:
+    item_from(item_content("other"), ABOUT).save_object(dest_href=str(tmp_path / "other.json"))
+    item.add_link(pystac.Link("child", str(tmp_path / "other.json")))
+    assert item.get_links("child")[0].resolve_stac_object(item.get_root()).target.id == "other"  # type: ignore[union-attr]
+
+
+def through_pickle(one: Any) -> Any:
+    return pickle.loads(pickle.dumps(one))  # noqa: S301
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, through_pickle])
+def test_the_objects_can_be_pickled_and_copied_and_stay_guarded(
+    item: pystac.Item, collection: pystac.Collection, twin: Callable[[Any], Any]
+) -> None:
+    assert twin(item).to_dict() == item.to_dict()
+    assert twin(collection).to_dict() == collection.to_dict()
+    with pytest.raises(RuntimeError, match="get_collection"):
+        twin(item).get_collection()
+    with pytest.raises(RuntimeError, match="job.items"):
+        list(twin(collection).get_items())
+    with pytest.raises(RuntimeError, match="search_items"):
+        twin(item).get_root()._stac_io.read_text(f"{API}/x")
+
+
+def test_what_is_here_already_can_be_put_behind_a_link(item: pystac.Item, collection: pystac.Collection) -> None:
+    link = item.get_single_link("collection")
+    assert link is not None
+    link.target = collection
+    assert item.get_collection() is collection
+
+
+def test_objects_without_links_are_fine() -> None:
+    content = item_content() | {"links": []}
+    item = item_from(content, ABOUT)
+    assert item.get_collection() is None
+    content = collection_content() | {"links": []}
+    assert list(collection_from(content, ABOUT).get_items()) == []
