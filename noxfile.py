@@ -104,7 +104,7 @@ def peer(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Track 300 jobs to their end on a sandbox, live."""
+    """Track 300 jobs to their end on a sandbox, live, and download results."""
     install_wheel(session)
     session.run("python", "examples/batch_track.py", *session.posargs)
 

@@ -537,8 +537,10 @@ async def test_what_is_no_list_of_jobs_is_refused_before_anything_is_sent(jobs: 
     async with platform.client():
         with pytest.raises((TypeError, ValueError), match="job"):
             track(jobs)
-        with pytest.raises(TypeError, match="single job"):
+        with pytest.raises(TypeError, match="single one"):
             track(platform.job(platform.live("job", [(0, "running")])))  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="collect the jobs first"):
+            track(Job.all())  # type: ignore[arg-type]
     assert platform.requests == 0
 
 

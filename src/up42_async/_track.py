@@ -1,6 +1,6 @@
 """Wait for many jobs: all of them, each as it finishes, or every change on the way."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import AsyncIterable, Generator, Iterable
 from typing import Any
 
 from up42_async._client import Client, current_client
@@ -18,10 +18,22 @@ class Tracking:
     """
 
     def __init__(self, jobs: Iterable[Job | str], *, wait: Wait, retries: int, client: Client | None) -> None:
-        """Check what is to be waited for; nothing is sent yet."""
+        """Check what is to be waited for; nothing is sent yet.
+
+        Args:
+            jobs: Jobs, or job ids.
+            wait: Seconds between two queries, or a callable that returns a generator of them.
+            retries: How often to ask for each job at the most.
+            client: The client to use; else the one the jobs came from, else the current one.
+
+        Raises:
+            TypeError: Something that is no job and no id, or a schedule of the wrong type.
+            ValueError: An id that cannot be one, a schedule that cannot be right, or jobs of two clients.
+        """
+        if isinstance(jobs, AsyncIterable):
+            raise TypeError("track() takes a list; collect the jobs first: [job async for job in Job.all(...)]")
         if isinstance(jobs, str | Job) or not isinstance(jobs, Iterable):
-            message = "track() takes a list of jobs or job ids; for a single job, write track([job]) or job.track()"
-            raise TypeError(message)
+            raise TypeError("track() takes a list of jobs or job ids; for a single one, track([job]) or job.track()")
         self._given = list(jobs)
         self._twins: dict[str, list[Job]] = {}
         known: dict[str, Job | None] = {}
@@ -46,8 +58,8 @@ class Tracking:
             The jobs in the order given.
 
         Raises:
-            UnfinishedJob: Some of them are not finished, and the queries are used up or UP42 refuses to answer for
-            them. RuntimeError: The client was closed meanwhile.
+            UnfinishedJob: Some of them are not finished, and the queries are used up or UP42 refuses to answer.
+            RuntimeError: The client was closed meanwhile.
         """
         return self._all().__await__()
 

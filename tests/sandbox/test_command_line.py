@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -14,6 +15,15 @@ from up42_async.sandbox.__main__ import main
 COMMAND = [sys.executable, "-m", "up42_async.sandbox"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let new processes hear Ctrl-C, also where these tests run in the background and do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_prints_what_to_paste_and_ends_cleanly_on_ctrl_c() -> None:
     arguments = ["--speed", "60", "--jobs", "3", "--status", "running", "--assets", "2"]
     with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:  # noqa: S603
@@ -30,7 +40,10 @@ def test_prints_what_to_paste_and_ends_cleanly_on_ctrl_c() -> None:
         assert running.stdout.readline() == "\n"
         assert running.stdout.readline().startswith("Of its 3 asset(s) in storage, 68567134-27ad-")
         running.send_signal(signal.SIGINT)
-        assert running.wait(10) == 0
+        try:
+            assert running.wait(10) == 0
+        finally:
+            running.kill()
         assert running.stdout.read().endswith("The sandbox has ended.\n")
         assert running.stderr.read() == ""
 
