@@ -1,23 +1,24 @@
-"""Detect trees in one image: check, price, run and follow a job.
+"""Detect trees in one image: find it in storage, check, price, run and follow a job, and bring the result home.
 
     python examples/detect_trees.py
 
 It starts an UP42 of its own on this machine (the sandbox), where an hour of processing takes a few seconds. With the
-URL of an item in your storage, and UP42_USERNAME and UP42_PASSWORD set, it runs on your account, and spends up to 150
+id of an asset in your storage, and UP42_USERNAME and UP42_PASSWORD set, it runs on your account, and spends up to 150
 credits:
 
-    python examples/detect_trees.py https://api.up42.com/v2/assets/stac/collections/.../items/...
+    python examples/detect_trees.py 68567134-27ad-7bd7-4b65-d61adb11fc78
 """
 
 import contextlib
 import sys
+import tempfile
 from collections.abc import AsyncGenerator
 
 import anyio
 
 import up42_async as up42
 from up42_async import processing_templates
-from up42_async.sandbox import Sandbox
+from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
 SPEED = 600  # an hour of processing takes 6 seconds
 MOST_CREDITS = 150
@@ -25,20 +26,22 @@ MOST_CREDITS = 150
 
 @contextlib.asynccontextmanager
 async def connect() -> AsyncGenerator[tuple[str, float]]:
-    """Open a client, on an account or on a sandbox; give an item's URL and the seconds between two looks at a job."""
+    """Open a client, on an account or on a sandbox; give an asset's id and the seconds between two looks at a job."""
     if len(sys.argv) > 1:
         async with up42.Client():
             yield sys.argv[1], 60
         return
     with Sandbox(speed=SPEED, failure_rate=0, seed=7) as sandbox:
         async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
-            yield f"{sandbox.endpoints.api}/v2/assets/stac/collections/uk/items/richmond-park", 60 / SPEED
+            yield REFERENCE_ASSET, 60 / SPEED
 
 
 async def main() -> None:
     """Run the example."""
-    async with connect() as (item_url, wait):
-        template = processing_templates.DetectionTreesSpacept(title="Detect trees over UK", item=item_url)
+    async with connect() as (asset_id, wait):
+        asset = await up42.initialize_asset(asset_id)
+        items = await asset.stac_items()
+        template = processing_templates.DetectionTreesSpacept(title="Detect trees over UK", item=items[0])
         await template.evaluate()
         if not template.is_valid:
             for error in template.errors:
@@ -54,7 +57,11 @@ async def main() -> None:
         print(f"Job {job.id}")
         async for update in up42.track([job], wait=wait).updates():
             print(f"  {update.updated:%H:%M:%S}  {update.status.value}")
-        print(f"{job.credits} credits spent. Results: {job.collection_url}")
+        print(f"{job.credits} credits spent.")
+
+        with tempfile.TemporaryDirectory() as directory:
+            for path in await job.download(directory):
+                print(f"  {path.name}  {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

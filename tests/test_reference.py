@@ -1,14 +1,16 @@
-"""The reference's examples about jobs as they stand there, with `await` or `async for` put in."""
+"""The reference's examples as they stand there, with `await` or `async for` put in."""
 
 import datetime as dt
 import inspect
 import typing
 
 import anyio
+import pystac
 import pytest
 
 import up42_async as up42
 from tests.job_answers import connected
+from up42_async import processing_templates
 
 ATTRIBUTES = {
     "process_id": str,
@@ -136,3 +138,48 @@ async def test_an_unfinished_job_is_an_exception_of_that_name() -> None:
         job = await up42.Job.get(job_id)
         with pytest.raises(up42.UnfinishedJob):
             await job.track(wait=0, retries=2)
+
+
+async def test_the_collection_of_a_job() -> None:
+    async with connected() as sandbox:
+        (job_id,) = sandbox.seed_jobs(1, status="captured")
+        job = await up42.Job.get(id=job_id)
+        collection = await job.collection()
+        assert isinstance(collection, pystac.Collection)
+        assert job.collection_url is not None
+        assert job.collection_url.endswith(collection.id)
+
+
+async def test_the_cost_of_a_process_compared_with_a_number() -> None:
+    async with connected():
+        asset = await up42.initialize_asset(asset_id="68567134-27ad-7bd7-4b65-d61adb11fc78")
+        template = processing_templates.DetectionTreesSpacept(
+            title="Detect trees over UK",
+            item=(await asset.stac_items())[0],
+        )
+        await template.evaluate()
+        assert template.cost <= 100
+        assert (template.cost.strategy, template.cost.unit) == ("area", "SQ_KM")
+
+
+async def test_a_template_that_is_checked_and_not_valid() -> None:
+    async with connected() as sandbox:
+        sandbox.set_eula("detection-trees-spacept", accepted=False)
+        asset = await up42.initialize_asset(asset_id="68567134-27ad-7bd7-4b65-d61adb11fc78")
+        job = processing_templates.DetectionTreesSpacept(
+            title="Detect trees over UK", item=(await asset.stac_items())[0]
+        )
+        await job.evaluate()
+        assert not job.is_valid
+        assert {error.name for error in job.errors} == {"EulaNotAccepted"}
+
+
+async def test_a_template_that_is_executed() -> None:
+    async with connected() as sandbox:
+        asset = await up42.initialize_asset(asset_id="68567134-27ad-7bd7-4b65-d61adb11fc78")
+        job = processing_templates.DetectionTreesSpacept(
+            title="Detect trees over UK", item=(await asset.stac_items())[0]
+        )
+        made = await job.execute()
+        assert isinstance(made, up42.Job)
+        assert [execution.job_id for execution in sandbox.executions] == [made.id]
