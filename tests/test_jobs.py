@@ -4,6 +4,7 @@ import contextvars
 import copy
 import pickle
 import uuid
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -377,3 +378,17 @@ async def test_an_unknown_status_of_the_server_does_not_stop_anything() -> None:
         sandbox.faults.add(faults.UnknownStatus(word))
         job = await Job.get(job_id)
         assert (job.status.value, job.is_finished) == (word, False)
+
+
+@pytest.mark.parametrize(("status", "error"), [("released", JobFailed), ("running", UnfinishedJob)])
+async def test_a_job_without_results_has_nothing_to_download(
+    status: str, error: type[Up42Error], tmp_path: Path
+) -> None:
+    async with connected() as sandbox:
+        (job_id,) = sandbox.seed_jobs(1, status=status)
+        job = await Job.get(job_id)
+        with pytest.raises(error, match=job_id):
+            await job.download(tmp_path)
+        assert await job.collection() is None
+        assert [item async for item in job.items()] == []
+    assert sandbox.count() == 1

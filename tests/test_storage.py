@@ -5,6 +5,8 @@ import datetime as dt
 import json
 import pickle
 import re
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pystac
 import pytest
 
 from tests.storage_host import StorageHost, StoredFile, serving
-from up42_async import Client, Endpoints, NotFound, RetryPolicy, UnexpectedResponse
+from up42_async import Client, Endpoints, NotFound, RetryPolicy, UnexpectedResponse, _stac
 from up42_async._assets import Asset, initialize_asset
 from up42_async._properties import Up42Properties
 from up42_async._stac import collection_from, item_from
@@ -454,3 +456,13 @@ def test_objects_without_links_are_fine() -> None:
     assert item.get_collection() is None
     content = collection_content() | {"links": []}
     assert list(collection_from(content, ABOUT).get_items()) == []
+
+
+async def test_pystac_is_imported_in_a_worker_thread_by_the_first_who_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _stac._io_class()
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(_stac, "_io_class", lambda: threads.append(threading.current_thread()))
+    await _stac.be_ready()
+    monkeypatch.delitem(sys.modules, "pystac")
+    await _stac.be_ready()
+    assert [thread is threading.main_thread() for thread in threads] == [False]

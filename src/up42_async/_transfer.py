@@ -12,7 +12,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -284,9 +284,7 @@ class Intake:
         return self._placed()[1]
 
     def _placed(self) -> tuple[Path, PartFile]:
-        if self._place is None:
-            raise AssertionError
-        return self._place
+        return cast("tuple[Path, PartFile]", self._place)
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
         """Decide whether the body is wanted: not when it is no file, or one that is here already."""

@@ -129,7 +129,7 @@ def test_what_is_no_filter_is_refused(expression: Any) -> None:
         (op("<>", prop("job_id"), "a"), None),
         (op("and", YES, YES), None),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_texts_that_a_property_must_have_are_known_if_that_is_plain(expression: Any, values: set[str] | None) -> None:
     condition(expression)
