@@ -25,7 +25,7 @@ PYTHONS = sorted({"3.11", "3.12", "3.13"} | ({THIS} if sys.version_info >= OLDES
 def offer_pyenv_versions() -> None:
     """Let pyenv's ``python3.12`` and the like start: its shims refuse a version that is installed but not selected."""
     pyenv = shutil.which("pyenv")
-    if pyenv is None or "PYENV_VERSION" in os.environ:
+    if pyenv is None:
         return
 
     def names(*command: str) -> list[str]:

@@ -124,3 +124,21 @@ async def bring(client: up42.Client, asset_id: str, directory: Path) -> None:
     items = [item async for item in up42.search_items(asset_id=asset_id, client=client)]
     with contextlib.suppress(up42.DownloadFailed):
         await fetch_all(Downloads(client, directory), Selection().of(items))
+
+
+async def test_twenty_long_downloads_keep_no_other_question_waiting(tmp_path: Path) -> None:
+    async with (
+        Sandbox(bandwidth=100_000) as sandbox,
+        up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints, limits=up42.Limits(in_flight=2)),
+        anyio.create_task_group() as group,
+    ):
+        (job_id,) = sandbox.seed_jobs(1, status="running")
+        assets = [await up42.initialize_asset(asset_id) for asset_id in sandbox.add_assets(20, size=10**8)]
+        for asset in assets:
+            group.start_soon(asset.download, tmp_path)
+        with anyio.fail_after(5):
+            while sandbox.count(origin="files") < up42.Limits().downloads:  # noqa: ASYNC110 - another thread counts
+                await anyio.sleep(0.005)
+            job = await up42.Job.get(job_id)
+            assert (await job.refresh()).status is up42.JobStatus.RUNNING
+        group.cancel_scope.cancel()
