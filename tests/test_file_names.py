@@ -44,10 +44,14 @@ HOSTILE = [
 ]
 
 
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
+"""What Windows opens instead of a file, whatever comes behind a dot."""
+
+
 def is_harmless(name: str) -> bool:
     return (
         name == PurePosixPath(name).name == PureWindowsPath(name).name
-        and not PureWindowsPath(name).is_reserved()
+        and name.partition(".")[0].strip().upper() not in DEVICES
         and len(name.encode()) <= LONGEST
         and name == name.strip(" .")
         and name.isprintable()
