@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 from up42_async.sandbox import Sandbox, faults
+from up42_async.sandbox._app import CountingApp
 from up42_async.sandbox._wire import Connection
 
 EXECUTION = "/v2/processing/processes/detection-trees-spacept/execution"
@@ -83,3 +86,22 @@ def test_a_connection_that_is_gone_can_be_reset() -> None:
     transport = ClosedTransport()
     Connection(1, cast("Any", transport)).reset()
     assert transport.aborted == 1
+
+
+async def test_what_still_comes_of_a_client_that_has_gone_is_passed_over(sandbox: Sandbox) -> None:
+    coming: list[Message] = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ClientDisconnect
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        raise NotImplementedError
+
+    path = {"path": "/x", "raw_path": b"/x", "query_string": b""}
+    scope: Scope = {"type": "http", "method": "GET", "headers": [], "extensions": {}, **path}
+    await CountingApp(app, "api", sandbox._traffic, sandbox._world)(scope, receive, send)
+    assert coming == []
+    assert sandbox.in_flight == 0
