@@ -235,12 +235,15 @@ def priced(credits: float) -> dict[str, Any]:
 
 
 def own_lanes(platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let clients that are given no transport of the user's send to the platform."""
+    """Let clients that are given no transport of the user's send to the platform, and be told when a request leaves."""
 
-    def transport(*_: object, **__: object) -> httpx.AsyncBaseTransport:
-        return platform
+    class Wire(_transport.UsersTransport):
+        traces = True
 
-    monkeypatch.setattr(_transport, "_httpx_transport", transport)
+        def __init__(self, **_: object) -> None:
+            super().__init__(platform)
+
+    monkeypatch.setattr(_transport, "Connections", Wire)
 
 
 def client_of(

@@ -284,8 +284,8 @@ async def platform(*acts: Act, login: Act | None = None, **settings: Any) -> Asy
 
 def connections(lane: Lane) -> list[Any]:
     """Return httpcore's own list of the connections of a lane."""
-    transports: list[Any] = [one.transport for one in lane._connections._idle]
-    return [connection for transport in transports for connection in transport._pool.connections]
+    kept: Any = lane._connections
+    return [one.carrier for one in kept._idle]
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:

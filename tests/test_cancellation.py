@@ -15,8 +15,8 @@ from tests.raw_server import answer, connections, platform, wait_until
 from up42_async import _transport
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
-from up42_async._transport import Lane, Message
-from up42_async._wire import Receipt, Request
+from up42_async._transport import Lane
+from up42_async._wire import Message, Receipt, Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs")
 EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)

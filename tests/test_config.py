@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import httpx
+import httpcore
 import pytest
 
 from tests.fake_platform import PASSWORD, USERNAME
 from up42_async import Client
 from up42_async._config import REGIONS, Endpoints, Limits, RetryPolicy, Timeouts, is_loopback
+from up42_async._connections import Connections
+from up42_async._environment import shared_ssl_context
 from up42_async._errors import SettingsUnusable
-from up42_async._transport import Connections, Lane, Message, _shared_ssl_context
+from up42_async._transport import Lane
+from up42_async._wire import Message
 
 SETTINGS: list[type[Any]] = [Limits, RetryPolicy, Timeouts]
 FIELDS = [(kind, field.name) for kind in SETTINGS for field in attrs.fields(kind)]
@@ -122,7 +125,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Clear the environment of everything that httpx and Python read from it, and forget certificates read before."""
     for name in OUTSIDE:
         monkeypatch.delenv(name, raising=False)
-    _shared_ssl_context.cache_clear()
+    shared_ssl_context.cache_clear()
     return monkeypatch
 
 
@@ -176,17 +179,21 @@ async def test_certificates_that_cannot_be_used_are_named_without_their_path(
     assert "SECRET" not in str(caught.value)
 
 
+def asked(url: str) -> httpcore.Request:
+    return Connections.prepare(Message(label="GET", method="GET", url=url, headers={}), {})
+
+
 async def test_settings_that_were_corrected_are_read_again(outside: pytest.MonkeyPatch, tmp_path: Path) -> None:
     outside.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
-    connections = Connections(keep=True, foreign=None)
+    connections = Connections(keep=True)
     with pytest.raises(SettingsUnusable):
-        connections.take(httpx.URL("https://api.up42.com"))
+        await connections.take(asked("https://api.up42.com"))
     assert not connections.is_open
     outside.delenv("SSL_CERT_FILE")
-    connection = connections.take(httpx.URL("https://api.up42.com"))
+    connection = await connections.take(asked("https://api.up42.com"))
     assert connections.is_open
     await connections.give_back(connection, well=True)
-    assert connections.take(httpx.URL("https://api.up42.com/x")) is connection
+    assert await connections.take(asked("https://api.up42.com/x")) is connection
     await connections.give_back(connection, well=False)
     assert not connections.is_open
 
@@ -195,15 +202,14 @@ async def test_settings_that_were_corrected_are_read_again(outside: pytest.Monke
 async def test_certificates_of_the_users_own_are_used(outside: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     certifi = pytest.importorskip("certifi")
     outside.setenv(name, str(tmp_path) if name == "SSL_CERT_DIR" else certifi.where())
-    Connections(keep=True, foreign=None).take(httpx.URL("https://api.up42.com"))
-    assert _shared_ssl_context.cache_info().currsize == 1
+    await Connections(keep=True).take(asked("https://api.up42.com"))
+    assert shared_ssl_context.cache_info().currsize == 1
 
 
 async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -> None:
     for number, scheme in enumerate(("http", "https"), start=1):
         outside.setenv(f"{scheme}_proxy", f"http://proxy{number}.test:8080")
-    urls = [httpx.URL(url) for url in ("https://api.up42.com", "https://auth.up42.com", "http://127.0.0.1")]
-    for url in urls:
+    for url in ("https://api.up42.com", "https://auth.up42.com", "http://127.0.0.1"):
         for _ in range(2):
-            Connections(keep=True, foreign=None).take(url)
-    assert _shared_ssl_context.cache_info().misses == 1
+            await Connections(keep=True).take(asked(url))
+    assert shared_ssl_context.cache_info().misses == 1

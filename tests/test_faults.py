@@ -99,7 +99,7 @@ async def test_when_all_tries_fail_there_is_one_error_that_says_what_happened(fa
     assert str(error).startswith("GET /v2/processing/jobs: ")
     assert str(error).endswith(f" (3 tries in {error.elapsed:.1f} s)")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
-    assert error.__cause__ is None or isinstance(error.__cause__, httpx.TransportError)
+    assert type(error.__cause__).__module__ in {"builtins", "httpcore"}
 
 
 async def test_a_refused_connection_is_tried_again_until_somebody_listens() -> None:

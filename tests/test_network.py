@@ -14,8 +14,9 @@ import httpcore
 import pytest
 
 from tests.raw_server import UNTRUSTED
+from up42_async._connections import Connections
 from up42_async._network import DrainingBackend
-from up42_async._transport import _httpx_transport
+from up42_async._wire import Message
 
 CONTENT = os.urandom(300_000)
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {len(CONTENT)}\r\n\r\n".encode()
@@ -45,10 +46,9 @@ def serving(*, tls: bool, content: bytes = CONTENT) -> Generator[int]:
 
 
 @pytest.fixture
-def pool(anyio_backend_name: str) -> httpcore.AsyncConnectionPool:
-    """Return a pool on what httpcore itself would use on this loop."""
-    plain: Any = httpcore.AnyIOBackend() if anyio_backend_name == "asyncio" else httpcore.TrioBackend()
-    backend: Any = DrainingBackend(plain)
+def pool() -> httpcore.AsyncConnectionPool:
+    """Return a pool."""
+    backend: Any = DrainingBackend(httpcore.AnyIOBackend())
     context = ssl.create_default_context(cafile=str(UNTRUSTED))
     return httpcore.AsyncConnectionPool(ssl_context=context, network_backend=backend)
 
@@ -77,8 +77,8 @@ async def test_a_connection_that_ends_too_early_is_noticed(pool: httpcore.AsyncC
                 await pool.request("GET", f"https://127.0.0.1:{port}/")
 
 
-async def test_a_connection_that_is_not_trusted_is_closed(anyio_backend_name: str) -> None:
-    plain: Any = httpcore.AnyIOBackend() if anyio_backend_name == "asyncio" else httpcore.TrioBackend()
+async def test_a_connection_that_is_not_trusted_is_closed() -> None:
+    plain: Any = httpcore.AnyIOBackend()
     with serving(tls=True) as port:
         stream = await DrainingBackend(plain).connect_tcp("127.0.0.1", port)
         with pytest.raises(httpcore.ConnectError):
@@ -94,6 +94,10 @@ async def test_retries_of_the_pool_can_wait() -> None:
     assert anyio.current_time() - started >= 0.002
 
 
-def test_the_client_reads_that_way() -> None:
-    transport: Any = _httpx_transport(None, keep=True)
-    assert isinstance(transport._pool._network_backend, DrainingBackend)
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
+async def test_the_client_reads_that_way(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    connections = Connections(keep=True)
+    request = connections.prepare(Message(label="GET /", method="GET", url="https://up42.test/", headers={}), {})
+    connection = await connections.take(request)
+    assert isinstance(connection.carrier._network_backend, DrainingBackend)

@@ -31,8 +31,7 @@ from up42_async._errors import (
     Up42Error,
     WrongCredentials,
 )
-from up42_async._transport import Message
-from up42_async._wire import Receipt, Reply, Request, decode, follow
+from up42_async._wire import Message, Receipt, Reply, Request, decode, follow
 
 PASSWORD = 'CANARY-pass word/+&=%"\\\u00e9'
 TOKEN = "CANARY." + base64.urlsafe_b64encode(b"token").decode()

@@ -4,7 +4,6 @@ import asyncio
 import enum
 import gc
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +24,8 @@ def objects() -> Counter[str]:
     """Return how many objects of the library, and of those it sends with, are alive, by type."""
     gc.collect()
     types = (type(one) for one in gc.get_objects() if not isinstance(one, enum.Enum))
-    return Counter(f"{kind.__module__}.{kind.__qualname__}" for kind in types if kind.__module__.startswith(LIBRARIES))
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in types)
+    return Counter(name for name in names if name.startswith(LIBRARIES))
 
 
 def tasks(backend: str) -> int:
@@ -45,17 +45,10 @@ def in_use(client: up42.Client) -> int:
     """Return how many slots and connections of an idle client somebody seems to hold: each of them is lost for ever."""
     held = client.statistics().in_flight + int(client.file_slots.borrowed_tokens)
     for lane in client._lanes:  # noqa: SLF001 - nothing public shows connections
-        connections = lane._connections  # noqa: SLF001 - the same
+        connections: Any = lane._connections  # noqa: SLF001 - the same
         held += connections._lent  # noqa: SLF001 - the same
-        held += sum(_is_busy(connection.transport) for connection in connections._idle)  # noqa: SLF001 - the same
+        held += sum(not one.carrier.is_idle() for one in connections._idle)  # noqa: SLF001 - the same
     return held
-
-
-def _is_busy(transport: Any) -> bool:
-    """Return whether httpcore believes that somebody uses a connection, or waits for it."""
-    pool = transport._pool  # noqa: SLF001 - the same
-    waiting: Sequence[object] = pool._requests  # noqa: SLF001 - the same
-    return bool(waiting) or not all(one.is_idle() or one.is_closed() for one in pool.connections)
 
 
 def memory() -> int:

@@ -30,8 +30,9 @@ A map of the package, from the verbs down to the bytes; each module imports only
     _client                    the client's lifecycle, and one call: slot, rate, token, attempt, decode, retry
     _auth, _credentials        one token for all tasks | what to log in with
     _rate                      the pace of a client
-    _transport, _bodies        the only code that sends bytes | the body of an answer, within a limit
-    _network                   all that has come over TLS at once
+    _transport, _bodies        one exchange, and what its errors mean | the body of an answer, within a limit
+    _connections, _network     connections, each for one exchange at a time | all that has come over TLS at once
+    _environment               proxies, and whose certificates are trusted
     _flight                    asking once for all who want to know
     _retry, _wire              may this be sent again? | requests, answers, links, timestamps
     _vocabulary                statuses, sorting fields, metadata

@@ -14,8 +14,8 @@ from up42_async._credentials import Credentials, CredentialsFile
 from up42_async._errors import RequestFailed, StatusError, UnexpectedResponse, WrongCredentials
 from up42_async._flight import SingleFlight
 from up42_async._retry import Attempts, RetryBudget
-from up42_async._transport import Lane, Message
-from up42_async._wire import Request, decode
+from up42_async._transport import Lane
+from up42_async._wire import Message, Request, decode
 
 # UP42's Keycloak: tokens of 300 s for this public client id
 CLIENT_ID: Final = "up42-sdk"

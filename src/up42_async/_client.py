@@ -14,12 +14,11 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType, UnionType
-from typing import Any, Final, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 import attrs
-import httpx
 
 from up42_async import _clock
 from up42_async._auth import Auth
@@ -29,8 +28,11 @@ from up42_async._errors import AuthError, RateLimited, RequestFailed, Unexpected
 from up42_async._flight import Once
 from up42_async._rate import RateGate
 from up42_async._retry import Attempts, RetryBudget
-from up42_async._transport import Lane, Message, Sink
-from up42_async._wire import Receipt, Reply, Request, decode, http_date, segment
+from up42_async._transport import Lane, Sink
+from up42_async._wire import Message, Receipt, Reply, Request, decode, http_date, segment
+
+if TYPE_CHECKING:
+    import httpx
 
 DEFAULT_TIMEOUTS = Timeouts()
 DEFAULT_RETRY = RetryPolicy()
@@ -88,7 +90,7 @@ class Client:
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         retry: RetryPolicy = DEFAULT_RETRY,
         limits: Limits = DEFAULT_LIMITS,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         """Check the settings; nothing is opened, read or sent before the client is used.
 
@@ -103,8 +105,8 @@ class Client:
             timeouts: How long an attempt may take.
             retry: When a failed request is sent again.
             limits: How much is done at once.
-            transport: An httpx transport to send with, instead of httpx's own; not closed with the client. Since it
-                cannot prove that a request never left, a failed execution is then never sent again.
+            transport: An httpx transport to send with, instead of our own connections; not closed with the client.
+                Since it cannot prove that a request never left, a failed execution is then never sent again.
 
         Raises:
             TypeError: A setting of the wrong type, such as a transport that is not an asynchronous one.
@@ -113,7 +115,7 @@ class Client:
         _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
         _check_kind("retry", retry, RetryPolicy, "a RetryPolicy(...)")
         _check_kind("limits", limits, Limits, "Limits(...)")
-        _check_kind("transport", transport, httpx.AsyncBaseTransport | None, "an httpx.AsyncBaseTransport")
+        _check_transport(transport)
         if workspace_id is not None:
             segment(workspace_id, "workspace_id")
         self._endpoints = Endpoints.of_region(region) if endpoints is None else _endpoints_of(endpoints)
@@ -404,6 +406,13 @@ def _check_kind(name: str, value: object, kind: type | UnionType, wanted: str) -
     if not isinstance(value, kind):
         message = f"{name} must be {wanted}, not a {type(value).__name__}"
         raise TypeError(message)
+
+
+def _check_transport(transport: object) -> None:
+    if transport is not None:
+        import httpx  # whoever gives a transport has it already; for nobody else it is worth waiting for
+
+        _check_kind("transport", transport, httpx.AsyncBaseTransport, "an httpx.AsyncBaseTransport")
 
 
 def _endpoints_of(given: object) -> Endpoints:

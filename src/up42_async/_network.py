@@ -1,8 +1,8 @@
 """Read all that has come over TLS at once, instead of one record of 16 KiB for each turn of the event loop.
 
 For a large file that is a third less work. Everything else is httpcore's own, on either loop. These classes fit its
-interface without being derived from it, since importing httpcore takes long (it imports trio), and httpx does so only
-when it is used.
+interface without being derived from it, since importing httpcore takes long (it imports trio) and is put off until the
+first connection is opened.
 """
 
 import ssl

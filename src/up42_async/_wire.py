@@ -78,6 +78,22 @@ class Receipt:
     """The answer, even when whoever asked was cancelled meanwhile."""
 
 
+@attrs.frozen(kw_only=True)
+class Message:
+    """An HTTP request as it goes on the wire, with the token if it gets one."""
+
+    label: str
+    """What errors call it: method and path."""
+    method: str
+    url: str = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    receipt: Receipt | None = None
+    """Given for a request that must not be sent twice; filled in while it is under way."""
+    fresh: bool = False
+    """Whether it needs a new connection, since one that was kept too long may be what broke the last try."""
+
+
 def segment(value: object, name: str = "id") -> str:
     """Quote an id so that it is exactly one segment of a path.
 

@@ -1,0 +1,223 @@
+"""Keep connections, each for one exchange at a time, so that nobody ever queues for one.
+
+httpcore's pool loses a connection for ever when a request is cancelled at the wrong moment, and with 20 requests at
+once it takes three times the CPU for each. So its connections are used without it: as many as there are exchanges,
+which is for the caller to limit, and one whose exchange did not end well is closed.
+
+httpcore is imported when the first connection is opened, since importing it takes long (it imports trio).
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+
+from up42_async import _clock
+from up42_async._environment import proxy_for, ssl_context
+from up42_async._network import DrainingBackend
+from up42_async._wire import Message
+
+if TYPE_CHECKING:
+    import httpcore
+
+KEEPALIVE_EXPIRY: Final = 5.0
+"""Seconds an idle connection is kept; above a server's own limit, requests would meet connections that just closed."""
+
+CLOSING_TIME: Final = 2.0
+"""Seconds that closing connections may take."""
+
+_PORTS: Final = {b"https": 443, b"http": 80}
+
+
+@attrs.frozen
+class Answer:
+    """The head of an answer, and the body as it comes."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Header names are in lower case."""
+    body: AsyncIterable[bytes]
+
+
+class Connection:
+    """A connection to one origin, directly or through a proxy, and what is being asked on it."""
+
+    def __init__(self, carrier: "httpcore.AsyncHTTPConnection | httpcore.AsyncConnectionPool", origin: object) -> None:
+        """Open nothing yet.
+
+        Args:
+            carrier: What sends. A pool, as it is needed for a proxy, replaces what the server has closed by itself.
+            origin: What it leads to.
+        """
+        self.carrier: Any = carrier
+        self.origin = origin
+        self.idle_since = 0.0
+        self._shows_its_end = hasattr(carrier, "has_expired")
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be asked once more, as far as can be seen from here."""
+        return not self._shows_its_end or not (self.carrier.is_closed() or self.carrier.has_expired())
+
+    async def ask(self, request: "httpcore.Request") -> Answer:
+        """Send a request, and read the head of the answer."""
+        response = await self.carrier.handle_async_request(request)
+        return Answer(response.status, _merged(response.headers), response.stream)
+
+
+class Connections:
+    """Connections of one kind, opened when they are needed."""
+
+    traces = True
+    """Whether a `trace` among the extensions is told when the first byte of a request leaves."""
+
+    def __init__(self, *, keep: bool) -> None:
+        """Open nothing yet.
+
+        Args:
+            keep: Whether a connection serves more than one exchange.
+        """
+        self._keep = keep
+        self._idle: deque[Connection] = deque()
+        self._lent = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be some that nobody has closed yet."""
+        return bool(self._idle or self._lent)
+
+    @staticmethod
+    def prepare(message: Message, extensions: dict[str, Any]) -> "httpcore.Request":
+        """Put a message into httpcore's form.
+
+        Args:
+            message: The message.
+            extensions: Timeouts, and what is to be told of the sending.
+
+        Raises:
+            ValueError: Its URL cannot be used.
+            TypeError: Its headers cannot be sent.
+        """
+        import httpcore
+
+        parts = urlsplit(message.url)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        url = httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=target)
+        headers: list[tuple[bytes | str, bytes | str]] = [("Host", _host(url)), *message.headers.items()]
+        if message.body is not None:
+            headers.append(("Content-Length", str(len(message.body))))
+        body = Upload(message.body)
+        return httpcore.Request(message.method, url, headers=headers, content=body, extensions=extensions)
+
+    async def take(self, request: "httpcore.Request", *, fresh: bool = False) -> Connection:
+        """Lend a connection: the one that was used last, since the server has least likely closed it, or a new one.
+
+        Args:
+            request: What it is for.
+            fresh: Whether to open a new one in any case.
+
+        Raises:
+            SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
+        """
+        origin = request.url.origin
+        while not fresh and (kept := self._last_used(origin)) is not None:
+            if kept.is_usable:
+                self._lent += 1
+                return kept
+            await close(kept.carrier)
+        connection = _opened(origin)
+        self._lent += 1
+        return connection
+
+    def _last_used(self, origin: object) -> Connection | None:
+        found = next((one for one in reversed(self._idle) if one.origin == origin), None)
+        if found is not None:
+            self._idle.remove(found)
+        return found
+
+    async def give_back(self, connection: Connection, *, well: bool) -> None:
+        """Keep a connection for the next exchange, or close it when this one did not end well."""
+        self._lent -= 1
+        if well and self._keep and connection.is_usable:
+            connection.idle_since = _clock.now()
+            self._idle.append(connection)
+            await self.close_idle(connection.idle_since - KEEPALIVE_EXPIRY)
+        else:
+            await close(connection.carrier)
+
+    async def close_idle(self, since: float) -> None:
+        """Close what has been idle since some moment, or longer."""
+        while self._idle and self._idle[0].idle_since <= since:
+            await close(self._idle.popleft().carrier)
+
+
+class Upload(AsyncIterable[bytes]):
+    """The body of a request, in one piece.
+
+    httpcore's own is handed out by a generator, which trio complains about when sending breaks off.
+    """
+
+    def __init__(self, body: bytes | None) -> None:
+        """Take the body, None for none."""
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Hand it out anew."""
+        return _Pieces(iter(() if self._body is None else (self._body,)))
+
+
+class _Pieces(AsyncIterator[bytes]):
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+
+async def close(closable: Any) -> None:
+    """Close something in a bounded time, whoever is cancelled meanwhile; what cannot be closed is lost anyway.
+
+    Args:
+        closable: A connection, or the body of an answer.
+    """
+    with anyio.move_on_after(CLOSING_TIME, shield=True), contextlib.suppress(Exception):
+        await closable.aclose()
+
+
+def _opened(origin: "httpcore.Origin") -> Connection:
+    import httpcore
+
+    proxy = proxy_for(origin.scheme.decode(), origin.host.decode())
+    trusted = ssl_context() if origin.scheme == b"https" else None
+    backend: Any = DrainingBackend(httpcore.AnyIOBackend())
+    if proxy is None:
+        return Connection(httpcore.AsyncHTTPConnection(origin, trusted, network_backend=backend), origin)
+    pool = httpcore.AsyncConnectionPool(trusted, proxy, max_connections=1, network_backend=backend)
+    return Connection(pool, origin)
+
+
+def _host(url: "httpcore.URL") -> bytes:
+    host = b"[%b]" % url.host if b":" in url.host else url.host
+    return host if url.port in {None, _PORTS.get(url.scheme)} else b"%b:%d" % (host, url.port)
+
+
+def _merged(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by name, those that come several times joined as HTTP has it."""
+    merged: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), _text(raw_value)
+        merged[name] = f"{merged[name]}, {value}" if name in merged else value
+    return merged
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
