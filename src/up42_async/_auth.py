@@ -45,9 +45,13 @@ class Token:
         age = max(_clock.now() - self.fetched, _clock.wall() - self.fetched_wall)
         return self.lifetime - age
 
-    def is_due(self) -> bool:
-        """Return whether it is time to renew it."""
-        return self.left() < min(EARLY, self.lifetime / 2)
+    def is_due(self, left: float) -> bool:
+        """Return whether it is time to renew it.
+
+        Args:
+            left: Seconds until it expires.
+        """
+        return left < min(EARLY, self.lifetime / 2)
 
 
 class Auth:
@@ -93,9 +97,9 @@ class Auth:
             RequestFailed: No token could be had.
         """
         token = self._token
-        if token is None or token.left() <= 0:
+        if token is None or (left := token.left()) <= 0:
             return (await self._flight.run(self._login)).value
-        if token.is_due() and not self._flight.busy and _clock.now() >= self._renew_again:
+        if token.is_due(left) and not self._flight.busy and _clock.now() >= self._renew_again:
             return (await self._renew(token)).value
         return token.value
 

@@ -322,8 +322,14 @@ class Client:
             self._gate.pause(min(asked, self._retry.max_retry_after))
 
     async def _in_slot(self, request: Request, receipt: Receipt | None, *, again: bool) -> Any:
-        async with self._slots:
+        try:
+            self._slots.acquire_nowait()  # a slot that is free is worth no turn of the event loop
+        except anyio.WouldBlock:
+            await self._slots.acquire()
+        try:
             return await self._with_token(request, receipt, again=again)
+        finally:
+            self._slots.release()
 
     async def _with_token(self, request: Request, receipt: Receipt | None, *, again: bool) -> Any:
         await self._gate.enter()

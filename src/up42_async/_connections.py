@@ -59,9 +59,14 @@ class Connection:
         self._shows_its_end = hasattr(carrier, "has_expired")
 
     @property
-    def is_usable(self) -> bool:
-        """Whether it can be asked once more, as far as can be seen from here."""
-        return not self._shows_its_end or not (self.carrier.is_closed() or self.carrier.has_expired())
+    def is_closed(self) -> bool:
+        """Whether it was closed at the end of an exchange, as the server or the client wished."""
+        return self._shows_its_end and bool(self.carrier.is_closed())
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the server has closed it while it was idle; looking costs a question to the system."""
+        return self._shows_its_end and bool(self.carrier.has_expired())
 
     async def ask(self, request: "httpcore.Request") -> Answer:
         """Send a request, and read the head of the answer."""
@@ -125,7 +130,7 @@ class Connections:
         """
         origin = request.url.origin
         while not fresh and (kept := self._last_used(origin)) is not None:
-            if kept.is_usable:
+            if not kept.is_stale:
                 self._lent += 1
                 return kept
             await close(kept.carrier)
@@ -142,7 +147,7 @@ class Connections:
     async def give_back(self, connection: Connection, *, well: bool) -> None:
         """Keep a connection for the next exchange, or close it when this one did not end well."""
         self._lent -= 1
-        if well and self._keep and connection.is_usable:
+        if well and self._keep and not connection.is_closed:
             connection.idle_since = _clock.now()
             self._idle.append(connection)
             await self.close_idle(connection.idle_since - KEEPALIVE_EXPIRY)

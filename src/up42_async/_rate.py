@@ -29,10 +29,10 @@ class RateGate:
         """
         async with self._turn:
             # a request may be sent as long as the bucket would be full again within `depth` seconds
-            while (seconds := self._full_at + self._interval - self._depth - _clock.now()) > 0:
+            while (seconds := self._full_at + self._interval - self._depth - (now := _clock.now())) > 0:
                 if await _clock.wait_for(self._closing, seconds):
                     return
-            self._full_at = max(self._full_at, _clock.now()) + self._interval
+            self._full_at = max(self._full_at, now) + self._interval
 
     def pause(self, seconds: float) -> None:
         """Hold everybody back, and let nobody make up for it by a burst.

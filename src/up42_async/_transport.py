@@ -213,8 +213,8 @@ class Lane:
             async with group:
                 self._scopes.add(group.cancel_scope)  # on trio there is none before
                 group.start_soon(exchange.run)
-                if message.receipt is not None:
-                    group.start_soon(exchange.hurry_when_cancelled)
+                if exchange.over is not None:
+                    group.start_soon(exchange.hurry_when_cancelled, exchange.over)
         finally:
             self._scopes.discard(group.cancel_scope)
             if self._closed:
@@ -244,7 +244,8 @@ class Exchange:
         self._reply: Reply | None = None
         self._error: Exception | None = None
         self._scope = anyio.CancelScope()
-        self._over = anyio.Event()
+        self.over = None if message.receipt is None else anyio.Event()
+        """Happens at the end of an exchange that is not to be cut off in the middle."""
 
     def result(self) -> Reply:
         """Return the answer, or raise why there is none."""
@@ -265,15 +266,16 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - whatever a transport raises ends here, as one of our errors
             self._error = self._translate(error)
         finally:
-            self._over.set()
+            if self.over is not None:
+                self.over.set()
         if self._scope.cancelled_caught:
             seconds = self._scope.deadline - started
             self._error = RequestTimedOut(f"no whole answer within {seconds:.3g} s", request=self._message.label)
 
-    async def hurry_when_cancelled(self) -> None:
+    async def hurry_when_cancelled(self, over: anyio.Event) -> None:
         """Bound the wait for the answer once the caller is cancelled; `run` itself is shielded after the first byte."""
         try:
-            await self._over.wait()
+            await over.wait()
         finally:
             self._scope.deadline = min(self._scope.deadline, _clock.now() + self._timeouts.answer)
 
@@ -290,15 +292,16 @@ class Exchange:
         return reply
 
     async def _on_a_connection(self, request: Any) -> Reply:
-        connection, well = await self._connections.take(request, fresh=self._message.fresh), False
+        connection = await self._connections.take(request, fresh=self._message.fresh)
+        answer: Answer | None = None
+        well = False
         try:
-            answer: Answer = await connection.ask(request)
-            try:
-                body = await self._take(answer)
-            finally:
-                await close(answer.body)
-            well = True
+            answer = await connection.ask(request)
+            body = await self._take(answer)
+            well = await _ends_well(answer.body)
         finally:
+            if answer is not None and not well:
+                await close(answer.body)
             await self._connections.give_back(connection, well=well)
         return Reply(status=answer.status, headers=answer.headers, body=body)
 
@@ -362,6 +365,15 @@ class Exchange:
         if self._message.receipt is not None:
             return not self._message.receipt.sent
         return _is(error, _BEFORE_SENDING | _REFUSED_BY_US)
+
+
+async def _ends_well(body: Any) -> bool:
+    """Close a body that has been read; return whether that went well: if not, what was read is good all the same."""
+    try:
+        await body.aclose()
+    except Exception:  # noqa: BLE001 - a transport may raise anything
+        return False
+    return True
 
 
 async def _read(answer: Answer, limit: int, label: str) -> bytes:
