@@ -114,6 +114,13 @@ def peer(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/test_peer.py", env={"PYTHONPATH": None})
 
 
+@nox.session(default=False)
+def consumers(session: nox.Session) -> None:
+    """Hand the items of results to odc-stac and stackstac: they take them as they are, and load what the files hold."""
+    install_wheel(session, *nox.project.dependency_groups(PROJECT, "tests", "consumers"))
+    session.run("python", "-m", "pytest", "tests/test_consumers.py", *session.posargs, env={"PYTHONPATH": None})
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Track 300 jobs to their end on a sandbox, live, and download results."""

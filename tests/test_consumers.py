@@ -1,0 +1,278 @@
+"""The items of results in the hands of those who take items: pystac itself, odc-stac and stackstac.
+
+The latter two are asked where they are installed: `nox -s consumers` installs them.
+"""
+
+import copy
+import pickle
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pystac
+import pytest
+
+import up42_async as up42
+from up42_async.processing_templates import DetectionTreesSpacept
+from up42_async.sandbox import Sandbox
+
+REFERENCE_ASSET: Final = "68567134-27ad-7bd7-4b65-d61adb11fc78"
+WGS84: Final = 4326
+HINT: Final = "is not installed; `nox -s consumers` hands the items to it"
+
+pytestmark = [
+    pytest.mark.filterwarnings(warning)
+    for warning in (
+        # odc-geo, below odc-stac, multiplies matrices and transforms shapes as older releases of affine and shapely do
+        r"ignore:Use `@` matmul instead:PendingDeprecationWarning:odc\.geo\.",
+        r"ignore:The 'shapely.ops.transform:DeprecationWarning:odc\.geo\.",
+    )
+]
+
+
+@attrs.frozen(kw_only=True)
+class Results:
+    """What jobs left behind: as UP42 tells of it, and the pictures on this machine."""
+
+    collections: list[pystac.Collection]
+    items: list[pystac.Item]
+    paths: dict[str, Path]
+    """The file of each picture, by its asset key."""
+
+    def key(self, item: pystac.Item) -> str:
+        """Return the asset key of an item's picture."""
+        return next(key for key in item.assets if key in self.paths)
+
+    def at_home(self, item: pystac.Item, twin: Callable[[pystac.Item], pystac.Item]) -> pystac.Item:
+        """Return a copy of an item with one asset: its picture on this machine."""
+        copied, key = twin(item), self.key(item)
+        copied.assets = {"image": copied.assets[key]}
+        copied.assets["image"].href = self.paths[key].as_uri()
+        return copied
+
+    def all_at_home(self) -> list[pystac.Item]:
+        """Return such copies of all items."""
+        return [self.at_home(item, pystac.Item.clone) for item in self.items]
+
+
+@attrs.frozen(kw_only=True)
+class Picture:
+    """A picture as rasterio reads it."""
+
+    pixels: Any
+    bounds: tuple[float, float, float, float]
+    resolution: float
+    """Degrees along the side of a pixel."""
+    transform: list[float]
+
+    @classmethod
+    def of(cls, path: Path) -> "Picture":
+        """Read a file."""
+        with pytest.importorskip("rasterio").open(path) as image:
+            return cls(
+                pixels=image.read(1),
+                bounds=tuple(image.bounds),
+                resolution=image.res[0],
+                transform=list(image.transform)[:6],
+            )
+
+    def equals(self, loaded: Any) -> bool:
+        """Compare with what was loaded, pixel by pixel."""
+        return self.pixels.shape == loaded.shape and bool((self.pixels == loaded).all())
+
+
+@pytest.fixture
+async def results(anyio_backend: object, tmp_path: Path) -> AsyncIterator[Results]:
+    """Run two jobs and bring home their pictures, on each loop; whatever is done with them then asks UP42 nothing."""
+    with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
+        async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
+            brought = await bring_home(tmp_path / "files")
+        asked = sandbox.count()
+        yield brought
+        assert sandbox.count() == asked
+
+
+async def bring_home(directory: Path) -> Results:
+    (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
+    results = Results(collections=[], items=[], paths={})
+    for number in range(2):
+        job = await DetectionTreesSpacept(title=f"Trees {number}", item=item).execute()
+        await job.track(wait=0.01)
+        collection = await job.collection()
+        assert collection is not None
+        results.collections.append(collection)
+        results.items.extend([one async for one in job.items()])
+        paths = await job.download(directory / job.id, media_types=["image/tiff"])
+        results.paths.update({path.name: path for path in paths})
+    assert len(results.items) == len(results.paths) > 2
+    return results
+
+
+@pytest.fixture
+def odc_stac() -> Any:
+    return pytest.importorskip("odc.stac", reason=f"odc-stac {HINT}")
+
+
+@pytest.fixture
+def stackstac() -> Any:
+    return pytest.importorskip("stackstac", reason=f"stackstac {HINT}")
+
+
+def through_pickle(item: pystac.Item) -> pystac.Item:
+    copied = pickle.loads(pickle.dumps(item))  # noqa: S301
+    assert isinstance(copied, pystac.Item)
+    return copied
+
+
+TWINS: Final[dict[str, Callable[[pystac.Item], pystac.Item]]] = {
+    "a clone": pystac.Item.clone,
+    "a deep copy": copy.deepcopy,
+    "through pickle": through_pickle,
+}
+GATHERINGS: Final[dict[str, Callable[[Iterable[pystac.Item]], Any]]] = {
+    "a list": list,
+    "an item collection": pystac.ItemCollection,
+}
+
+
+def test_odc_stac_takes_the_items_as_they_are(odc_stac: Any, results: Results) -> None:
+    parsed = list(odc_stac.parse_items(results.items))
+    assert [one.id for one in parsed] == [item.id for item in results.items]
+    for one, item in zip(parsed, results.items, strict=True):
+        key = results.key(item)
+        assert {band: source.uri for band, source in one.bands.items()} == {(key, 1): item.assets[key].href}
+        assert (one.collection.name, one.datetime) == (item.collection_id, item.datetime)
+        assert list(one.geometry.boundingbox) == item.bbox
+        planned = odc_stac.load([item], crs=WGS84, resolution=0.0001, chunks={})
+        assert list(planned.data_vars) == [key]
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_odc_stac_loads_the_pixels_of_the_file_through_a_copy(odc_stac: Any, results: Results, twin: str) -> None:
+    before = [item.to_dict() for item in results.items]
+    for item in results.items:
+        picture = Picture.of(results.paths[results.key(item)])
+        loaded = odc_stac.load([results.at_home(item, TWINS[twin])], crs=WGS84, resolution=picture.resolution)
+        assert picture.equals(loaded.image.values[0])
+    assert [item.to_dict() for item in results.items] == before
+
+
+@pytest.mark.parametrize("gathering", GATHERINGS)
+def test_odc_stac_loads_the_items_of_several_jobs_together(odc_stac: Any, results: Results, gathering: str) -> None:
+    picture = Picture.of(results.paths[results.key(results.items[1])])
+    loaded = odc_stac.load(
+        GATHERINGS[gathering](results.all_at_home()),
+        crs=WGS84,
+        resolution=picture.resolution,
+        bbox=picture.bounds,
+        groupby="id",
+        preserve_original_order=True,
+    )
+    has_pixels = [bool((plane >= 0).any()) for plane in loaded.image.values]  # elsewhere is NaN
+    assert has_pixels == [position == 1 for position in range(len(results.items))]
+    assert picture.equals(loaded.image.values[1])
+
+
+def test_odc_stac_needs_no_telling_where_an_item_has_been_given_its_projection(odc_stac: Any, results: Results) -> None:
+    for item in results.all_at_home():
+        picture = Picture.of(results.paths[str(item.assets["image"].title)])
+        item.ext.add("proj")
+        projection = item.assets["image"].ext.proj
+        projection.apply(epsg=WGS84, shape=list(picture.pixels.shape), transform=picture.transform)
+        assert picture.equals(odc_stac.load([item]).image.values[0])
+
+
+@pytest.mark.parametrize("gathering", GATHERINGS)
+def test_stackstac_takes_the_items_as_they_are(stackstac: Any, results: Results, gathering: str) -> None:
+    planned = stackstac.stack(GATHERINGS[gathering](results.items), epsg=WGS84, resolution=0.0001)
+    assert sorted(planned.id.values) == sorted(item.id for item in results.items)
+    assert sorted(planned.band.values) == sorted(results.paths)
+    assert set(planned["up42-system:job_id"].values) == {up42.Up42Properties(item).job_id for item in results.items}
+
+
+def stacked(stackstac: Any, items: Any, picture: Picture) -> Any:
+    """Compute the stack on the grid of a picture, without the rounding that would add a line at its edge."""
+    grid = {"epsg": WGS84, "resolution": picture.resolution, "bounds": picture.bounds, "snap_bounds": False}
+    return stackstac.stack(items, **grid).compute()
+
+
+@pytest.mark.parametrize("gathering", GATHERINGS)
+@pytest.mark.parametrize("twin", TWINS)
+def test_stackstac_computes_the_pixels_of_the_file_through_a_copy(
+    stackstac: Any, results: Results, twin: str, gathering: str
+) -> None:
+    for item in results.items:
+        picture = Picture.of(results.paths[results.key(item)])
+        items = GATHERINGS[gathering]([results.at_home(item, TWINS[twin])])
+        assert picture.equals(stacked(stackstac, items, picture).values[0, 0])
+
+
+@pytest.mark.parametrize("gathering", GATHERINGS)
+def test_stackstac_finds_the_picture_of_a_place_among_those_of_several_jobs(
+    stackstac: Any, results: Results, gathering: str
+) -> None:
+    items = GATHERINGS[gathering](results.all_at_home())
+    for item in results.items:
+        picture = Picture.of(results.paths[results.key(item)])
+        stack = stacked(stackstac, items, picture)
+        assert stack.id.values.tolist() == [item.id]
+        assert picture.equals(stack.values[0, 0])
+
+
+def test_an_item_collection_of_them_is_the_same_after_it_was_saved_and_loaded(results: Results, tmp_path: Path) -> None:
+    gathered = pystac.ItemCollection(results.items)
+    gathered.save_object(str(tmp_path / "items.json"))
+    loaded = pystac.ItemCollection.from_file(str(tmp_path / "items.json"))
+    assert loaded.to_dict() == gathered.to_dict() == gathered.clone().to_dict()
+    assert [item.id for item in loaded] == [item.id for item in results.items]
+
+
+def own_catalog(results: Results) -> pystac.Catalog:
+    """Put the collections into a catalogue of the user's own, and items with their pictures into the collections."""
+    catalog = pystac.Catalog("mine", "What I keep.")
+    catalog.add_children(results.collections)
+    for item in results.all_at_home():
+        (home,) = (one for one in results.collections if one.id == item.collection_id)
+        home.add_item(item)
+        assert item.get_collection() is item.get_parent() is home
+    return catalog
+
+
+def test_a_catalogue_of_the_users_own_is_saved_and_read_offline(results: Results, tmp_path: Path) -> None:
+    catalog = own_catalog(results)
+    catalog.normalize_hrefs(str(tmp_path / "catalog"))
+    catalog.save(pystac.CatalogType.SELF_CONTAINED)
+    read = pystac.Catalog.from_file(str(tmp_path / "catalog" / "catalog.json"))
+    assert [one.id for one in read.get_children()] == [one.id for one in results.collections]
+    items = list(read.get_items(recursive=True))
+    assert {item.id: item.assets["image"].href for item in items} == {
+        item.id: item.assets["image"].href for item in results.all_at_home()
+    }
+    for item in items:
+        collection = item.get_collection()
+        assert collection is not None
+        assert collection.id == item.collection_id
+        assert item.get_root() is read
+
+
+def test_what_was_saved_and_read_goes_into_the_others_hands_as_well(
+    odc_stac: Any, stackstac: Any, results: Results, tmp_path: Path
+) -> None:
+    own_catalog(results).normalize_and_save(str(tmp_path / "catalog"), pystac.CatalogType.SELF_CONTAINED)
+    read = pystac.Catalog.from_file(str(tmp_path / "catalog" / "catalog.json"))
+    for item in read.get_items(recursive=True):
+        picture = Picture.of(results.paths[str(item.assets["image"].title)])
+        loaded = odc_stac.load([item], crs=WGS84, resolution=picture.resolution)
+        assert picture.equals(loaded.image.values[0])
+        assert picture.equals(stacked(stackstac, [item], picture).values[0, 0])
+
+
+def test_collections_and_items_are_valid(results: Results) -> None:
+    pytest.importorskip("jsonschema")
+    for collection in results.collections:
+        collection.validate()
+    for item in results.items:
+        plain = item.clone()
+        plain.stac_extensions = []  # their schemas are on the network; pystac brings along those of STAC itself
+        plain.validate()
