@@ -5,9 +5,7 @@ What reads them is imported when it is needed, which for most programs is never.
 
 import contextlib
 import os
-import shutil
 import stat
-import tempfile
 import zlib
 from collections.abc import Generator
 from pathlib import Path
@@ -68,6 +66,8 @@ def unpack(archive: Path) -> list[Path]:
         BadArchive: It is broken, or a member is a link, leads outside, or is one too many or too large.
         OSError: The files cannot be written. In both cases nothing was unpacked.
     """
+    import tempfile
+
     target = directory_for(archive)
     with tempfile.TemporaryDirectory(prefix=f"{target.name[:50]}.", suffix=PART, dir=archive.parent) as place:
         names = _extract(archive, Path(place))
@@ -76,6 +76,7 @@ def unpack(archive: Path) -> list[Path]:
 
 def _extract(archive: Path, place: Path) -> list[Path]:
     import lzma
+    import shutil
     import tarfile
     import zipfile
 

@@ -3,8 +3,6 @@
 import functools
 import importlib.util
 import os
-import ssl
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -12,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 from up42_async._errors import SettingsUnusable
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpcore
 
 _PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
@@ -30,6 +30,8 @@ def proxy_for(scheme: str, host: str) -> "httpcore.Proxy | None":
     Raises:
         SettingsUnusable: It cannot be used.
     """
+    import urllib.request
+
     proxies = urllib.request.getproxies()
     if not proxies or urllib.request.proxy_bypass(host):
         return None
@@ -58,7 +60,7 @@ def _proxy(url: str) -> "httpcore.Proxy":
     return httpcore.Proxy(place, auth=auth, ssl_context=ssl_context() if parts.scheme == "https" else None)
 
 
-def ssl_context() -> ssl.SSLContext:
+def ssl_context() -> "ssl.SSLContext":
     """Return the TLS settings that all clients share, unless the environment has changed meanwhile.
 
     Raises:
@@ -68,7 +70,7 @@ def ssl_context() -> ssl.SSLContext:
 
 
 @functools.lru_cache(maxsize=4)
-def shared_ssl_context(file: str | None, directory: str | None) -> ssl.SSLContext:
+def shared_ssl_context(file: str | None, directory: str | None) -> "ssl.SSLContext":
     """Make TLS settings, once: that costs 150 times what making a client does.
 
     Args:
@@ -78,6 +80,8 @@ def shared_ssl_context(file: str | None, directory: str | None) -> ssl.SSLContex
     Raises:
         SettingsUnusable: They cannot be read.
     """
+    import ssl
+
     import certifi
 
     try:

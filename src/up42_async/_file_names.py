@@ -3,7 +3,6 @@
 import hashlib
 import re
 import unicodedata
-from email.message import Message
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -48,6 +47,8 @@ def name_in_disposition(value: str | None) -> str | None:
     """Return the file name of a Content-Disposition, None when there is none."""
     if not value:
         return None
+    from email.message import Message
+
     header = Message()
     header["Content-Disposition"] = re.sub(r"[\r\n]", "_", value)
     return header.get_filename() or None

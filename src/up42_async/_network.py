@@ -5,13 +5,14 @@ interface without being derived from it, since importing httpcore takes long (it
 first connection is opened.
 """
 
-import ssl
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpcore
 
 _RECORD: Final = 2**14
@@ -73,7 +74,7 @@ class DrainingStream:
 
     async def start_tls(
         self,
-        ssl_context: ssl.SSLContext,
+        ssl_context: "ssl.SSLContext",
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> "DrainingStream":
@@ -93,8 +94,10 @@ class DrainingStream:
         return self._stream.get_extra_info(info)
 
 
-def _records(tls: ssl.SSLObject) -> list[bytes]:
+def _records(tls: "ssl.SSLObject") -> list[bytes]:
     """Return the records that have come already; what is wrong with the next one shows when it is waited for."""
+    import ssl
+
     records: list[bytes] = []
     try:
         while record := tls.read(_RECORD):

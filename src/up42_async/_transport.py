@@ -9,7 +9,6 @@ follows redirects, keeps cookies and logs whole URLs, none of which is wanted.
 
 import functools
 import math
-import ssl
 from collections.abc import AsyncIterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -43,6 +42,7 @@ BATCH_TIME: Final = 1.0
 _BEFORE_SENDING: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"})
 _REFUSED_BY_US: Final = frozenset({"UnsupportedProtocol", "LocalProtocolError"})
 _QUOTING_HEADERS: Final = frozenset({"LocalProtocolError", "UnicodeError"})
+_UNTRUSTED: Final = frozenset({"SSLCertVerificationError"})
 _TIMEOUTS: Final = frozenset({"TimeoutException"})
 _PATIENCE: Final[Mapping[str, str]] = {
     "ConnectTimeout": "no connection within {0.connect:g} s",
@@ -456,4 +456,4 @@ def _is(error: BaseException, names: frozenset[str]) -> bool:
 
 
 def _distrusts_certificate(error: BaseException) -> bool:
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _chain(error))
+    return any(_is(cause, _UNTRUSTED) for cause in _chain(error))

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import email.utils
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -207,6 +206,8 @@ def in_utc(moment: dt.datetime) -> dt.datetime:
 
 def http_date(value: str | None) -> dt.datetime | None:
     """Read the date of an HTTP header, None when there is none that can be read."""
+    import email.utils
+
     try:
         moment = email.utils.parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):
