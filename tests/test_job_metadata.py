@@ -25,7 +25,7 @@ json_values = st.recursive(
 
 
 def read(**changes: Any) -> Job:
-    return read_job(metadata(**changes), REQUEST, None)
+    return read_job(None, metadata(**changes), REQUEST)
 
 
 def utc(*numbers: int) -> dt.datetime:
@@ -156,7 +156,7 @@ def test_a_missing_key_is_named() -> None:
 @pytest.mark.parametrize("answer", [None, [], 5, "job", True])
 def test_what_is_no_object_is_no_job(answer: Any) -> None:
     with pytest.raises(UnexpectedResponse, match="job None cannot be read"):
-        read_job(answer, REQUEST, None)
+        read_job(None, answer, REQUEST)
 
 
 def test_an_unknown_status_is_kept_is_not_finished_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,7 +169,7 @@ def test_an_unknown_status_is_kept_is_not_finished_and_is_logged_once(caplog: py
 @given(st.dictionaries(st.text(), json_values, max_size=5))
 def test_any_json_object_is_no_job(answer: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedResponse):
-        read_job(answer, REQUEST, None)
+        read_job(None, answer, REQUEST)
 
 
 @given(st.dictionaries(st.sampled_from(list(metadata())), json_values, max_size=4))

@@ -34,7 +34,7 @@ UNDER_WAY = ("created", "licensed", "valid", "accepted", "running", "a word of t
 
 
 def made(client: Client | None = None, **changes: Any) -> Job:
-    return read_job(metadata(**changes), None, client)
+    return read_job(client, metadata(**changes), None)
 
 
 # Fetching one
@@ -214,7 +214,7 @@ async def test_refresh_takes_over_everything_into_the_same_object() -> None:
     async with client_of(platform) as client:
         job = made(client, status="running", results=None, started=None, finished=None)
         assert await job.refresh() is job
-    assert job == read_job(newer, None, None)
+    assert job == read_job(None, newer, None)
     assert job.errors == [ValidationError("m", "n")]
     assert len(platform.calls) == 1
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.job_answers import Asker, collect
 from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponse
-from up42_async._pagination import MOST_EMPTY_PAGES, MOST_PAGES, Page, Pager
+from up42_async._pagination import MOST_EMPTY_PAGES, MOST_PAGES, Marks, Page, Pager
 from up42_async._wire import Request
 
 BACKEND_IS_FINE = [HealthCheck.function_scoped_fixture]
@@ -71,6 +71,19 @@ async def test_after_the_end_there_is_nothing_more_to_ask_for() -> None:
 
 async def test_an_item_that_comes_again_is_left_out() -> None:
     assert [item async for item in pager(Asker(pages([1, 2, 2], [2, 3], [1, 2, 3], [4])))] == [1, 2, 3, 4]
+
+
+def test_very_many_items_are_told_apart_in_a_few_bytes_each() -> None:
+    names = [f"job-{number}" for number in range(50_000)]
+    marks = Marks()
+    tracemalloc.start()
+    try:
+        new = sum(1 for start in range(0, len(names), 250) for _ in marks.new(names[start : start + 500], str))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert (new, list(marks.new(names, str))) == (len(names), [])
+    assert held < 40 * len(names)
 
 
 @settings(max_examples=200, suppress_health_check=BACKEND_IS_FINE, deadline=None)

@@ -11,7 +11,7 @@ A map of the package, from the verbs down to the bytes; each module imports only
     _running                   working on many things inside a block that you can see
 
     _track                     many jobs until they are finished
-    _jobs                      a job, and all that match
+    _jobs, _job_metadata       a job, and all that match | what UP42 sends of it
     _job_lists, _job_filters   the list of jobs, and many by id | which ones
     _tracking                  when to ask again, and asking once for everybody who waits
 

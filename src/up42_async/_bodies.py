@@ -25,7 +25,8 @@ class Plain:
         Args:
             limit: Bytes at the most, unpacked.
         """
-        self._body = bytearray()
+        self._pieces: list[bytes] = []
+        self._left = limit
         self._limit = limit
 
     def feed(self, chunk: bytes) -> None:
@@ -34,14 +35,15 @@ class Plain:
         Raises:
             Unreadable: That is too much.
         """
-        if len(self._body) + len(chunk) > self._limit:
+        self._left -= len(chunk)
+        if self._left < 0:
             what = f"a body of more than {self._limit} bytes"
             raise Unreadable(what, transient=False)
-        self._body += chunk
+        self._pieces.append(chunk)
 
     def finish(self) -> bytes:
         """Return the whole body."""
-        return bytes(self._body)
+        return b"".join(self._pieces)
 
 
 class Gunzip(Plain):

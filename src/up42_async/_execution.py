@@ -137,7 +137,7 @@ class Purchase:
         """Take the job from the answer."""
         named = answer.get("jobID") if isinstance(answer, dict) else None
         self._named = named if isinstance(named, str) else None
-        return self._take(read_job(answer, self._request, self._client))
+        return self._take(read_job(self._client, answer, self._request))
 
     def _take(self, job: Job) -> Job:
         self._claims.claim(job.id)
@@ -209,7 +209,7 @@ class Purchase:
     def _read(self, metadata: Any, request: Request) -> tuple[str, Job | None]:
         """Read one job of the list; one that makes no sense must not hide the others."""
         try:
-            job = read_job(metadata, request, self._client)
+            job = read_job(self._client, metadata, request)
         except UnexpectedResponse:
             return str(metadata.get("jobID")) if isinstance(metadata, dict) else "", None
         return job.id, job

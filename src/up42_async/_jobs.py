@@ -14,6 +14,7 @@ import attrs
 from up42_async import _clock, _job_filters, _job_lists, _storage
 from up42_async._client import Client, current_client
 from up42_async._errors import UnexpectedResponse, Up42Error
+from up42_async._job_metadata import job_fields
 from up42_async._tracking import SETTLE, Progress, Tracker, Wait, Watcher
 from up42_async._vocabulary import (
     SETTLING_STATUSES,
@@ -25,7 +26,7 @@ from up42_async._vocabulary import (
     SortingField,
     ValidationError,
 )
-from up42_async._wire import Request, in_utc
+from up42_async._wire import Request
 
 if TYPE_CHECKING:
     import pystac
@@ -36,7 +37,6 @@ RETRIES: Final = 60 * 24 * 3
 
 _TERMINAL = frozenset(TERMINAL_STATUSES)
 _SETTLING = frozenset(SETTLING_STATUSES)
-_STATUSES: Final = {status.value: status for status in JobStatus}
 _SORTED_BY: Final = {
     JobSorting.process_id.name: attrgetter("process_id"),
     JobSorting.status.name: attrgetter("status.value"),
@@ -44,10 +44,6 @@ _SORTED_BY: Final = {
     JobSorting.credits.name: attrgetter("credits"),
 }
 _id_of: Final[Callable[["Job"], str]] = attrgetter("id")
-_NOTHING: Final[Mapping[str, Any]] = {}
-_TEXT_OR_NONE: Final = (str, type(None))
-_PARSED: Final = dt.datetime.fromisoformat
-_MOST_CREDITS: Final = 10**15
 
 
 class JobFailed(Up42Error):
@@ -135,7 +131,7 @@ class Job:
         Raises:
             UnexpectedResponse: Something that every job has is missing or makes no sense.
         """
-        return read_job(metadata, None, client)
+        return read_job(client, metadata, None)
 
     @classmethod
     async def get(
@@ -163,7 +159,7 @@ class Job:
             raise TypeError(message)
         client = current_client(client)
         request = _job_lists.one(id if job_id is None else job_id)
-        job = read_job(await client.call(request), request, client)
+        job = read_job(client, await client.call(request), request)
         job._look()  # noqa: SLF001 - its own class
         return job
 
@@ -268,7 +264,7 @@ class Job:
         """
         client = current_client(self._client)
         request = _job_lists.one(self.id)
-        self.update(read_job(await client.call(request), request, client))
+        self.update(read_job(client, await client.call(request), request))
         self._look()
         return self
 
@@ -415,68 +411,24 @@ class Job:
 _STATE: Final = tuple(field.name for field in attrs.fields(Job) if not field.name.startswith("_"))
 
 
-def read_job(metadata: Any, request: Request | None, client: Client | None) -> Job:
+def read_job(client: Client | None, metadata: Any, request: Request | None) -> Job:
     """Make a job of what UP42 sent.
 
     Args:
+        client: The client the job came from.
         metadata: The decoded JSON.
         request: What was asked, for errors.
-        client: The client the job came from.
 
     Raises:
         UnexpectedResponse: Something that every job has is missing or makes no sense.
     """
     try:
-        return _read(metadata, client)
+        return Job(*job_fields(metadata), client)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         id_ = metadata.get("jobID") if isinstance(metadata, dict) else None
         message = f"job {id_!r:.80} cannot be read: {what:.200}"
         raise UnexpectedResponse(message, request=str(request or "")) from None
-
-
-def _read(metadata: Any, client: Client | None) -> Job:
-    """Make a job; a list has thousands of them, so what is as usual is taken without a call to anything of ours."""
-    results, consumption = metadata.get("results") or _NOTHING, metadata.get("creditConsumption") or _NOTHING
-    word, errors, charged = metadata["status"], results.get("errors"), consumption.get("credits")
-    started, finished = metadata.get("started"), metadata.get("finished")
-    job = Job(
-        metadata["processID"],
-        metadata["jobID"],
-        metadata["accountID"],
-        metadata.get("workspaceID"),
-        metadata["definition"],
-        _STATUSES.get(word) or JobStatus(word),
-        _PARSED(metadata["created"]),
-        _PARSED(metadata["updated"]),
-        results.get("collection"),
-        [_error(error) for error in errors] if errors else None,
-        charged if charged is None or (type(charged) is int and 0 <= charged < _MOST_CREDITS) else _credits(charged),
-        _PARSED(started) if started else None,
-        _PARSED(finished) if finished else None,
-        client,
-    )
-    if not (type(job.process_id) is type(job.id) is type(job.account_id) is str and type(job.definition) is dict):
-        raise TypeError("an id is no string, or the definition is no object")
-    if type(job.workspace_id) not in _TEXT_OR_NONE or type(job.collection_url) not in _TEXT_OR_NONE:
-        raise TypeError("the workspace or the URL of the results is no string")
-    if not (job.created.tzinfo is job.updated.tzinfo is dt.UTC):
-        job.created, job.updated = in_utc(job.created), in_utc(job.updated)
-    if not ((job.started or job.created).tzinfo is (job.finished or job.created).tzinfo is dt.UTC):
-        job.started, job.finished = job.started and in_utc(job.started), job.finished and in_utc(job.finished)
-    return job
-
-
-def _error(error: Any) -> ValidationError:
-    return ValidationError(message=str(error.get("message") or ""), name=str(error.get("name") or ""))
-
-
-def _credits(value: Any) -> int:
-    """Read a number of credits: they are money, so nothing but a whole number will do."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_CREDITS or value % 1:
-        message = f"{value!r} is not a number of credits"
-        raise ValueError(message)
-    return int(value)
 
 
 def _sorter(field: SortingField) -> Callable[[list[Job]], list[Job]]:
@@ -493,7 +445,7 @@ def _sorter(field: SortingField) -> Callable[[list[Job]], list[Job]]:
 
 
 def _reader(client: Client) -> _job_lists.Read[Job]:
-    return partial(read_job, client=client)
+    return partial(read_job, client)
 
 
 class Schedule(Tracker[Job]):

@@ -1,7 +1,8 @@
 """Walk through pages: an iterator class that asks inside `__anext__`, with nothing under way between two items."""
 
+from array import array
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Final, Generic, Self, TypeVar
 
 import anyio
@@ -16,6 +17,8 @@ T = TypeVar("T")
 MOST_PAGES: Final = 10_000
 MOST_EMPTY_PAGES: Final = 100
 
+_FEWEST_PLACES: Final = 1024
+_MARK_OF_ZERO: Final = 0x5A17_C0DE_0DD5_EEDF  # any number that no hash is likely to be: 0 is a place that is free
 _BAD_REQUEST, _UNPROCESSABLE = 400, 422
 
 
@@ -26,6 +29,44 @@ class Page(Generic[T]):
     items: Sequence[T]
     next: Request | None
     """How to ask for the next page, None on the last."""
+
+
+class Marks:
+    """Hashes of what has come so far, 16 to 32 bytes for each: a set of numbers takes 80, and a long list has many."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._count = 0
+        self._table = array("q", [0]) * _FEWEST_PLACES
+
+    def new(self, items: Sequence[T], key: Callable[[T], Hashable]) -> Iterator[T]:
+        """Yield the items that come for the first time, and remember them.
+
+        Args:
+            items: What came.
+            key: What makes an item the same as another.
+        """
+        while (self._count + len(items)) * 2 > len(self._table):
+            self._make_room()
+        table, last = self._table, len(self._table) - 1
+        for item in items:
+            mark = hash(key(item)) or _MARK_OF_ZERO
+            place = mark & last
+            while (there := table[place]) and there != mark:
+                place = (place + 1) & last
+            if not there:
+                table[place] = mark
+                self._count += 1
+                yield item
+
+    def _make_room(self) -> None:
+        marks, self._table = self._table, array("q", [0]) * (2 * len(self._table))
+        last = len(self._table) - 1
+        for mark in filter(None, marks):
+            place = mark & last
+            while self._table[place]:
+                place = (place + 1) & last
+            self._table[place] = mark
 
 
 class Pager(Generic[T]):
@@ -60,7 +101,7 @@ class Pager(Generic[T]):
         self._without_limit = without_limit
         self._turning = anyio.Lock()
         self._items: deque[T] = deque()
-        self._seen_items: set[int] = set()
+        self._seen_items = Marks()
         self._seen_pages: set[int] = set()
         self._empty_pages = 0
         self.refused_limit = False
@@ -92,7 +133,7 @@ class Pager(Generic[T]):
         self._without_limit = None
         self._seen_pages.add(_mark(self._next))
         self._empty_pages = 0 if page.items else self._empty_pages + 1
-        self._items.extend(self._new(page.items))
+        self._items.extend(self._seen_items.new(page.items, self._key))
         self._next = page.next
 
     async def _ask(self, request: Request) -> Any:
@@ -105,15 +146,6 @@ class Pager(Generic[T]):
         self._next, self._without_limit = self._without_limit, None
         self.refused_limit = True
         return await self._client.call(self._next)
-
-    def _new(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items that come for the first time; 64-bit hashes keep the memory of a long list small."""
-        key, seen = self._key, self._seen_items
-        for item in items:
-            mark = hash(key(item))
-            if mark not in seen:
-                seen.add(mark)
-                yield item
 
     def _check_progress(self, request: Request) -> None:
         """Refuse to go on in a list that has no end.
