@@ -8,8 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import trustme  # pyright: ignore[reportMissingImports]
-
+from benchmarks.certificates import Certificates, trusted
 from benchmarks.findings import Findings, Result, Table, Target, at_least, at_most, middle, ratios, table
 from benchmarks.rounds import Server, work
 from benchmarks.scale import Scale
@@ -24,14 +23,13 @@ def measure(scale: Scale) -> Findings:
     """Measure each kind of link."""
     tables: list[Table] = []
     targets: list[Target] = []
-    with tempfile.TemporaryDirectory(dir=_fast_place()) as place, Server() as api:
+    with tempfile.TemporaryDirectory(dir=_fast_place()) as place, trusted(Path(place)) as trust, Server() as api:
         api.control("jobs", number=1)
-        trust = _certificates(Path(place))
         links: dict[str, Mapping[str, Any]] = {
             "over loopback": {},
-            "over loopback with TLS": {"certificate": trust["server"]},
+            "over loopback with TLS": {"certificate": trust.server},
             "over a link of 1 Gbit/s": {"rate": GIGABIT},
-            "over a link of 1 Gbit/s with TLS": {"rate": GIGABIT, "certificate": trust["server"]},
+            "over a link of 1 Gbit/s with TLS": {"rate": GIGABIT, "certificate": trust.server},
         }
         for number in (1, _MANY):
             for link, options in links.items():
@@ -71,7 +69,7 @@ def measure(scale: Scale) -> Findings:
 class _Bench:
     """The same files for every client."""
 
-    def __init__(self, api: Server, place: Path, trust: Mapping[str, str], number: int, size: int, rounds: int) -> None:
+    def __init__(self, api: Server, place: Path, trust: Certificates, number: int, size: int, rounds: int) -> None:
         self.size = size // number
         self._api = api
         self._place = place
@@ -97,11 +95,7 @@ class _Bench:
     def _serving(self, options: Mapping[str, Any]) -> Generator[Server]:
         with Server("file_server", **options) as files:
             self._api.control("files", origin=files.base, number=len(self._names), size=self.size)
-            os.environ["SSL_CERT_FILE"] = os.environ["REQUESTS_CA_BUNDLE"] = self._trust["authority"]
-            try:
-                yield files
-            finally:
-                del os.environ["SSL_CERT_FILE"], os.environ["REQUESTS_CA_BUNDLE"]
+            yield files
 
     @contextlib.contextmanager
     def _directory(self) -> Generator[str]:
@@ -116,7 +110,7 @@ class _Bench:
         with self._directory() as directory:
             if label == "curl":
                 urls = [f"{files.base}/files/{self.size}/{name}" for name in self._names]
-                result = work("curl", "download", urls=urls, directory=directory, authority=self._trust["authority"])
+                result = work("curl", "download", urls=urls, directory=directory, authority=self._trust.authority)
             elif label == "up42-py":
                 result = work("up42_py", "download", base=base, names=self._names, directory=directory)
             else:
@@ -156,15 +150,6 @@ def _pauses(lags: Sequence[Mapping[str, Any]]) -> Table:
 
 def _count(number: int) -> str:
     return "One file" if number == 1 else f"{number} files at once"
-
-
-def _certificates(place: Path) -> dict[str, str]:
-    authority = trustme.CA()
-    server = authority.issue_cert("127.0.0.1")
-    paths = {"authority": place / "authority.pem", "server": place / "server.pem"}
-    authority.cert_pem.write_to_path(str(paths["authority"]))
-    server.private_key_and_cert_chain_pem.write_to_path(str(paths["server"]))
-    return {name: str(path) for name, path in paths.items()}
 
 
 def _fast_place() -> str | None:

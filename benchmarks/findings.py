@@ -26,6 +26,8 @@ class Target(TypedDict):
     bound: str
     seen: str
     met: bool
+    why: str
+    """What is known of the reason, should it be missed."""
 
 
 class Findings(TypedDict):
@@ -101,11 +103,13 @@ def _cells(
     return cells
 
 
-def at_most(what: str, bound: float, values: Sequence[float]) -> Target:
+def at_most(what: str, bound: float, values: Sequence[float], *, why: str = "") -> Target:
     """Judge the median of some ratios that must not be more than a bound."""
-    return Target(what=what, bound=f"at most {bound:g}", seen=spread(values), met=statistics.median(values) <= bound)
+    met = statistics.median(values) <= bound
+    return Target(what=what, bound=f"at most {bound:g}", seen=spread(values), met=met, why=why)
 
 
-def at_least(what: str, bound: float, values: Sequence[float]) -> Target:
+def at_least(what: str, bound: float, values: Sequence[float], *, why: str = "") -> Target:
     """Judge the median of some ratios that must not be less than a bound."""
-    return Target(what=what, bound=f"at least {bound:g}", seen=spread(values), met=statistics.median(values) >= bound)
+    met = statistics.median(values) >= bound
+    return Target(what=what, bound=f"at least {bound:g}", seen=spread(values), met=met, why=why)

@@ -1,6 +1,6 @@
 """Measure listing: page sizes, latency, very many jobs, and whose code it is that runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.attribution import FOR_US, OURS
@@ -26,6 +26,12 @@ FEW_PAGE_SIZES = (100, 500)
 LATENCY = 0.05
 DEFAULT_PAGE = 50
 _SMALL_PAGE = 100
+_WHOLE_SHARE = (
+    "Our own share of listing: the profiler also counts making the jobs (times, statuses, checks of types: 0.4 times"
+    " what decoding their JSON costs), telling repeated ones, and handing each over. The share of httpx's side is"
+    " small because most of httpx is left out: all in all the listing costs what the target next to it says more than"
+    " a loop over plain httpx that makes dictionaries."
+)
 
 
 def measure(scale: Scale) -> Findings:
@@ -85,7 +91,19 @@ def _at_once(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
         )
         for size in (100, 500)
     ]
+    added = (1 - one["cpu"] / max(ours["cpu"], 1e-9) for one, ours in zip(*_pair(by_size[_SMALL_PAGE]), strict=True))
+    targets.append(
+        at_most(
+            f"Share of that CPU, {_SMALL_PAGE} a page, that a plain httpx loop which makes no jobs does without",
+            0.15,
+            sorted(added),
+        )
+    )
     return tables, targets
+
+
+def _pair(samples: Samples) -> tuple[Sequence[Result], Sequence[Result]]:
+    return samples["plain httpx"], samples["up42-async"]
 
 
 def _server_speed(bare: list[dict[str, Any]], samples: Samples) -> Table:
@@ -110,9 +128,10 @@ def _shares(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
     caption = f"Whose code runs: shares of CPU time, {found[100]['samples']} and {found[500]['samples']} samples"
     hottest = [[name, f"{share:.1%}"] for name, share in list(found[100]["hottest"].items())[:12]]
     target = at_most(
-        "Our own share of the CPU time of listing, 100 a page",
+        "Our own share of the CPU time of listing, 100 a page, by a profiler",
         0.15,
         [sum(found[100]["shares"].get(payer, 0) for payer in (OURS, FOR_US))],
+        why=_WHOLE_SHARE,
     )
     return [
         Table(caption=caption, columns=["", "100 a page", "500 a page"], rows=rows),

@@ -90,6 +90,7 @@ def measure(scale: Scale) -> Findings:
         bound="within 2 %",
         seen="yes" if agrees else "no",
         met=agrees,
+        why="",
     )
     return Findings(
         title="Three days in virtual time",

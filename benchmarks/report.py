@@ -82,7 +82,10 @@ bytes, says the same.
 
 def _targets(targets: list[Target]) -> str:
     rows = [[one["what"], one["bound"], one["seen"], "yes" if one["met"] else "**no**"] for one in targets]
-    return "## Targets\n\n" + _markdown(Table(caption="", columns=["what", "target", "seen", "met"], rows=rows))
+    table = _markdown(Table(caption="", columns=["what", "target", "seen", "met"], rows=rows))
+    reasons = dict.fromkeys(one["why"] for one in targets if one["why"] and not one["met"])
+    missed = "\nWhat was missed, and why:\n\n" + "".join(f"- {why}\n" for why in reasons) if reasons else ""
+    return f"## Targets\n\n{table}{missed}"
 
 
 def _section(findings: Findings) -> str:

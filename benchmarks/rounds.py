@@ -55,7 +55,9 @@ class Server:
             what: `jobs`, `reset` or `counts`.
             order: The details.
         """
-        connection = http.client.HTTPConnection(urlsplit(self.base).netloc, timeout=60)
+        base = urlsplit(self.base)
+        kind = http.client.HTTPSConnection if base.scheme == "https" else http.client.HTTPConnection
+        connection = kind(base.netloc, timeout=60)
         connection.request("POST", f"/control/{what}", json.dumps(order))
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
         connection.close()

@@ -17,6 +17,7 @@ import asyncio
 import email.utils
 import json
 import resource
+import ssl
 import sys
 import time
 import uuid
@@ -241,11 +242,16 @@ def content_length(head: bytes) -> int:
     return int(head[position + 17 :].split(b"\r\n", 1)[0]) if position >= 0 else 0
 
 
-async def serve(port: int, make: Callable[[], Connection]) -> None:
+async def serve(port: int, make: Callable[[], Connection], certificate: str) -> None:
     """Serve until standard input is closed."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(make, "127.0.0.1", port, backlog=4096)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    context = None
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+    server = await loop.create_server(make, "127.0.0.1", port, backlog=4096, ssl=context)
+    scheme = "https" if certificate else "http"
+    print(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
@@ -257,9 +263,10 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--page-default", type=int, default=50, help="jobs a page without a limit")
     parser.add_argument("--page-max", type=int, default=1000, help="jobs a page at the most")
+    parser.add_argument("--certificate", default="", help="PEM file with key and certificate; without it no TLS")
     options = parser.parse_args()
     world = World(options.page_default, options.page_max)
-    asyncio.run(serve(options.port, lambda: Connection(world, options.latency)))
+    asyncio.run(serve(options.port, lambda: Connection(world, options.latency), options.certificate))
 
 
 if __name__ == "__main__":

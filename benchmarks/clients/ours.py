@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
+
 import up42_async as up42
 from benchmarks.attribution import Attribution
 from benchmarks.meter import Meter
@@ -66,9 +68,9 @@ async def calls_shares(base: str, ids: list[str], repeat: int = 5) -> dict[str, 
     return attribution.result()
 
 
-async def burst(base: str, ids: list[str]) -> dict[str, Any]:
+async def burst(base: str, ids: list[str], in_flight: int = 20) -> dict[str, Any]:
     """Ask for many jobs at once."""
-    async with connected(base):
+    async with connected(base, attrs.evolve(NO_PACE, in_flight=in_flight)):
         with Meter() as meter:
             await asyncio.gather(*(up42.Job.get(id_) for id_ in ids))
     return meter.result(calls=len(ids))

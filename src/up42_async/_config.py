@@ -154,7 +154,7 @@ class Limits:
     """How much a client does at once."""
 
     in_flight: int = attrs.field(default=20, validator=_count)
-    """Requests under way at once, and connections to the API. More than 20 costs several times the CPU a request."""
+    """Requests under way at once, and connections to the API; a request costs the same CPU however many there are."""
     rate: float = attrs.field(default=50.0, validator=_positive)
     """Requests a second in the long run."""
     burst: int = attrs.field(default=100, validator=_count)

@@ -1,0 +1,41 @@
+"""Certificates for servers on this machine, which every client is told to trust by the environment."""
+
+import contextlib
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trustme  # pyright: ignore[reportMissingImports]
+
+_VARIABLES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Where they are."""
+
+    authority: str
+    """What the clients trust."""
+    server: str
+    """Key and certificate of the servers."""
+
+
+@contextlib.contextmanager
+def trusted(place: Path) -> Generator[Certificates]:
+    """Make them, and have them trusted by what is started inside the block.
+
+    Args:
+        place: The directory to put them into.
+    """
+    authority = trustme.CA()
+    paths = Certificates(str(place / "authority.pem"), str(place / "server.pem"))
+    authority.cert_pem.write_to_path(paths.authority)
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(paths.server)
+    os.environ.update(dict.fromkeys(_VARIABLES, paths.authority))
+    try:
+        yield paths
+    finally:
+        for name in _VARIABLES:
+            del os.environ[name]
