@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import httpcore
 import pytest
 
 from tests.fake_platform import PASSWORD, USERNAME
 from up42_async import Client
 from up42_async._config import REGIONS, Endpoints, Limits, RetryPolicy, Timeouts, is_loopback
-from up42_async._connections import Connections
+from up42_async._connections import Connection, Connections
 from up42_async._environment import shared_ssl_context
 from up42_async._errors import SettingsUnusable
 from up42_async._transport import Lane
@@ -179,21 +178,22 @@ async def test_certificates_that_cannot_be_used_are_named_without_their_path(
     assert "SECRET" not in str(caught.value)
 
 
-def asked(url: str) -> httpcore.Request:
-    return Connections.prepare(Message(label="GET", method="GET", url=url, headers={}), {})
+async def asked(connections: Connections, url: str = "https://api.up42.com") -> Connection:
+    request = await connections.prepare(Message(label="GET", method="GET", url=url, headers={}), {})
+    return await connections.take(request)
 
 
 async def test_settings_that_were_corrected_are_read_again(outside: pytest.MonkeyPatch, tmp_path: Path) -> None:
     outside.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
     connections = Connections(keep=True)
     with pytest.raises(SettingsUnusable):
-        await connections.take(asked("https://api.up42.com"))
+        await asked(connections)
     assert not connections.is_open
     outside.delenv("SSL_CERT_FILE")
-    connection = await connections.take(asked("https://api.up42.com"))
+    connection = await asked(connections)
     assert connections.is_open
     await connections.give_back(connection, well=True)
-    assert await connections.take(asked("https://api.up42.com/x")) is connection
+    assert await asked(connections, "https://api.up42.com/x") is connection
     await connections.give_back(connection, well=False)
     assert not connections.is_open
 
@@ -202,7 +202,7 @@ async def test_settings_that_were_corrected_are_read_again(outside: pytest.Monke
 async def test_certificates_of_the_users_own_are_used(outside: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     certifi = pytest.importorskip("certifi")
     outside.setenv(name, str(tmp_path) if name == "SSL_CERT_DIR" else certifi.where())
-    await Connections(keep=True).take(asked("https://api.up42.com"))
+    await asked(Connections(keep=True))
     assert shared_ssl_context.cache_info().currsize == 1
 
 
@@ -211,5 +211,5 @@ async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -
         outside.setenv(f"{scheme}_proxy", f"http://proxy{number}.test:8080")
     for url in ("https://api.up42.com", "https://auth.up42.com", "http://127.0.0.1"):
         for _ in range(2):
-            await Connections(keep=True).take(asked(url))
+            await asked(Connections(keep=True), url)
     assert shared_ssl_context.cache_info().misses == 1

@@ -31,6 +31,11 @@ print({heavy!r} in sys.modules.keys() - before)
     assert in_a_new_interpreter(code, tmp_path) == "False"
 
 
+@pytest.mark.parametrize("later", ["email", "httpcore", "httpx", "ssl", "urllib.request"])
+def test_import_leaves_for_later_what_only_calls_need(later: str, tmp_path: Path) -> None:
+    assert in_a_new_interpreter(f"import sys, up42_async; print({later!r} in sys.modules)", tmp_path) == "False"
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_pystac_is_imported_without_stopping_the_event_loop(backend: str, tmp_path: Path) -> None:
     code = f"""
@@ -114,3 +119,31 @@ for one, old in zip(watched, before):
             print(one, name)
 """
     assert in_a_new_interpreter(code, tmp_path) == ""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_httpcore_is_imported_and_certificates_are_read_without_stopping_the_event_loop(
+    backend: str, tmp_path: Path
+) -> None:
+    code = f"""
+import sys, threading, anyio
+from up42_async import _connections, _environment
+from up42_async._wire import Message
+places = set()
+def watch(event, arguments):
+    if event == "import" and arguments[0] == "httpcore":
+        places.add(threading.current_thread() is threading.main_thread())
+read = _environment.ssl_context
+def read_and_note():
+    places.add(threading.current_thread() is threading.main_thread())
+    return read()
+_connections.ssl_context = read_and_note
+sys.addaudithook(watch)
+async def main():
+    connections = _connections.Connections(keep=True)
+    for url in ("http://127.0.0.1:1/", "https://127.0.0.1:1/", "https://127.0.0.1:1/"):
+        await connections.prepare(Message(label="", method="GET", url=url, headers={{}}), {{}})
+anyio.run(main, backend={backend!r})
+print(places, "httpcore" in sys.modules, "httpx" in sys.modules)
+"""
+    assert in_a_new_interpreter(code, tmp_path) == "{False} True False"

@@ -98,6 +98,6 @@ async def test_retries_of_the_pool_can_wait() -> None:
 async def test_the_client_reads_that_way(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     connections = Connections(keep=True)
-    request = connections.prepare(Message(label="GET /", method="GET", url="https://up42.test/", headers={}), {})
+    request = await connections.prepare(Message(label="GET /", method="GET", url="https://up42.test/", headers={}), {})
     connection = await connections.take(request)
     assert isinstance(connection.carrier._network_backend, DrainingBackend)

@@ -4,7 +4,7 @@ httpcore's pool loses a connection for ever when a request is cancelled at the w
 once it takes three times the CPU for each. So its connections are used without it: as many as there are exchanges,
 which is for the caller to limit, and one whose exchange did not end well is closed.
 
-httpcore is imported when the first connection is opened, since importing it takes long (it imports trio).
+httpcore is imported when the first connection is needed, since importing it takes long (it imports trio).
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 import attrs
 
 from up42_async import _clock
@@ -89,15 +90,15 @@ class Connections:
         self._keep = keep
         self._idle: deque[Connection] = deque()
         self._lent = 0
+        self._ready: set[bool] = set()
 
     @property
     def is_open(self) -> bool:
         """Whether there may be some that nobody has closed yet."""
         return bool(self._idle or self._lent)
 
-    @staticmethod
-    def prepare(message: Message, extensions: dict[str, Any]) -> "httpcore.Request":
-        """Put a message into httpcore's form.
+    async def prepare(self, message: Message, extensions: dict[str, Any]) -> "httpcore.Request":
+        """Put a message into httpcore's form; the first time, load what it takes in a worker thread.
 
         Args:
             message: The message.
@@ -106,10 +107,15 @@ class Connections:
         Raises:
             ValueError: Its URL cannot be used.
             TypeError: Its headers cannot be sent.
+            SettingsUnusable: The certificate variables of the environment cannot be used.
         """
+        parts = urlsplit(message.url)
+        tls = parts.scheme == "https"
+        if tls not in self._ready:
+            await anyio.to_thread.run_sync(_load, tls)
+            self._ready.add(tls)
         import httpcore
 
-        parts = urlsplit(message.url)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         url = httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=target)
         headers: list[tuple[bytes | str, bytes | str]] = [("Host", _host(url)), *message.headers.items()]
@@ -193,6 +199,14 @@ async def close(closable: Any) -> None:
     """
     with anyio.move_on_after(CLOSING_TIME, shield=True), contextlib.suppress(Exception):
         await closable.aclose()
+
+
+def _load(tls: bool) -> None:  # noqa: FBT001 - a thread is given its arguments by position
+    """Import httpcore and read the certificates: both take longer than an event loop may stand still."""
+    import httpcore  # noqa: F401 - so that it is there
+
+    if tls:
+        ssl_context()
 
 
 def _opened(origin: "httpcore.Origin") -> Connection:

@@ -76,7 +76,7 @@ class Connector(Protocol):
         """Whether there may be connections that nobody has closed yet."""
         ...
 
-    def prepare(self, message: Message, extensions: dict[str, Any]) -> Any:
+    async def prepare(self, message: Message, extensions: dict[str, Any]) -> Any:
         """Put a message into the form that is asked."""
         ...
 
@@ -103,8 +103,7 @@ class UsersTransport:
         """Send nothing yet."""
         self._transport = transport
 
-    @staticmethod
-    def prepare(message: Message, extensions: dict[str, Any]) -> "httpx.Request":
+    async def prepare(self, message: Message, extensions: dict[str, Any]) -> "httpx.Request":
         """Put a message into httpx's form.
 
         Raises:
@@ -280,7 +279,7 @@ class Exchange:
             self._scope.deadline = min(self._scope.deadline, _clock.now() + self._timeouts.answer)
 
     async def _talk(self) -> Reply:
-        request = self._connections.prepare(self._message, self._extensions())
+        request = await self._connections.prepare(self._message, self._extensions())
         self._is_prepared = True
         receipt = self._message.receipt
         if receipt is not None:
