@@ -60,11 +60,12 @@ def test_a_ratio_is_taken_round_by_round() -> None:
 
 
 def test_a_target_is_judged_by_the_median_and_shows_the_spread() -> None:
-    assert at_most("CPU", 1.0, [0.5, 0.9, 3.0]) == {
+    assert at_most("CPU", 1.0, [0.5, 0.9, 3.0], why="It is hard.") == {
         "what": "CPU",
         "bound": "at most 1",
         "seen": "0.9 (0.5 to 3)",
         "met": True,
+        "why": "It is hard.",
     }
     assert not at_least("rate", 1.0, [0.5, 0.9, 3.0])["met"]
 
@@ -92,7 +93,7 @@ def test_the_page_is_made_again_from_what_was_kept(tmp_path: Path, monkeypatch: 
         title="Three days",
         how="By counting.",
         tables=[table("Both", {"ours": [{"cpu": 1.0}]}, "ours", compared=["cpu"])],
-        targets=[at_most("CPU", 1.0, [2.0])],
+        targets=[at_most("CPU", 1.0, [2.0], why="It is slow."), at_most("Wall", 1.0, [0.5], why="It is fast.")],
         facts={"requests": lines},
     )
     report.keep(tmp_path / "kept", "modelling", findings, "quick")
@@ -101,6 +102,8 @@ def test_the_page_is_made_again_from_what_was_kept(tmp_path: Path, monkeypatch: 
     text = page.read_text(encoding="utf-8")
     assert "| CPU | at most 1 | 2 | **no** |" in text
     assert "## Three days\n\nBy counting.\n\n**Both**" in text
+    assert "What was missed, and why:\n\n- It is slow.\n" in text
+    assert "It is fast." not in text
     assert "a quick look" in text
     assert json.loads((tmp_path / "kept" / "modelling.json").read_text())["targets"][0]["met"] is False
     assert ET.fromstring(page.with_suffix(".svg").read_text()).tag.endswith("svg")  # noqa: S314 - our own picture

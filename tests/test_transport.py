@@ -1,5 +1,6 @@
 """One exchange at a time, over real sockets: what comes back, what an error says, and what is left behind."""
 
+import base64
 import contextlib
 import gzip
 import pickle
@@ -19,6 +20,7 @@ from tests import raw_server
 from tests.raw_server import RawServer, answer, gzipped, packed, raw, response, serve, wait_until
 from up42_async import _bodies, _connections
 from up42_async._config import Limits, Timeouts
+from up42_async._connections import Connections
 from up42_async._environment import shared_ssl_context
 from up42_async._errors import (
     ConnectionFailed,
@@ -78,6 +80,28 @@ async def test_brings_status_headers_and_body() -> None:
         reply = await one.send(get(server))
     assert (reply.status, reply.headers["x-some"], reply.body) == (201, "Thing", b'{"id": 1}')
     assert server.requests[0].headers["authorization"] == "Bearer x"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "target"),
+    [
+        ("https://api.up42.com/v2/jobs;a?ids=1,2", b"api.up42.com", b"/v2/jobs;a?ids=1,2"),
+        ("https://api.up42.com:443", b"api.up42.com", b"/"),
+        ("http://127.0.0.1:8080?a=b", b"127.0.0.1:8080", b"/?a=b"),
+        ("http://[::1]:8080/x", b"[::1]:8080", b"/x"),
+        ("https://api.up42.com:80/x#fragment", b"api.up42.com:80", b"/x"),
+    ],
+)
+async def test_a_url_is_sent_as_it_stands(url: str, host: bytes, target: bytes) -> None:
+    request = await Connections(keep=True).prepare(get(url), {})
+    assert (dict(request.headers)[b"Host"], request.url.target) == (host, target)
+
+
+@pytest.mark.parametrize("sent", ["caf\u00e9".encode(), "caf\u00e9".encode("latin-1")])
+async def test_a_header_is_read_whatever_its_encoding(sent: bytes) -> None:
+    act = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Name: " + sent + b"\r\nX-Name: b\r\n\r\n")
+    async with serve(act) as server, lane() as one:
+        assert (await one.send(get(server))).headers["x-name"] == "caf\u00e9, b"
 
 
 async def test_sends_the_body_with_its_length() -> None:
@@ -451,6 +475,31 @@ async def test_a_new_connection_is_opened_for_a_request_that_asks_for_one() -> N
         await one.send(get(server))
         await one.send(attrs.evolve(get(server), fresh=True))
     assert server.accepted == 2
+
+
+async def test_a_proxy_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(answer()) as proxy, lane() as one:
+        monkeypatch.setenv("http_proxy", f"http://us%40er:p%2Fw@127.0.0.1:{proxy.port}")
+        await one.send(get("http://up42.invalid/x"))
+    credentials = base64.b64encode(b"us@er:p/w").decode()
+    assert proxy.requests[0].headers["proxy-authorization"] == f"Basic {credentials}"
+
+
+async def test_a_proxy_over_tls_is_trusted_as_any_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(answer(status=503), tls=True) as proxy, lane() as one:
+        monkeypatch.setenv("https_proxy", f"https://127.0.0.1:{proxy.port}")
+        with pytest.raises(ConnectionFailed, match="certificate verify failed"):
+            await one.send(get("https://up42.invalid/x"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(raw_server.UNTRUSTED))
+        with pytest.raises(ConnectionFailed, match="503"):
+            await one.send(get("https://up42.invalid/x"))
+    assert [seen.method for seen in proxy.requests] == ["CONNECT"]
+
+
+async def test_a_proxy_for_the_other_scheme_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    async with serve(answer()) as server, lane() as one:
+        assert (await one.send(get(server))).status == 200
 
 
 async def test_hosts_that_need_no_proxy_are_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
