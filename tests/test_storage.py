@@ -390,18 +390,21 @@ HIDDEN: dict[str, Callable[[pystac.Item, pystac.Collection], object]] = {
 def test_pystac_refuses_hidden_network_access_and_names_what_to_await(
     item: pystac.Item, collection: pystac.Collection, name: str
 ) -> None:
-    with pytest.raises((RuntimeError, pystac.STACError)) as caught:
-        HIDDEN[name](item, collection)
-    refusal = caught.value if isinstance(caught.value, RuntimeError) else caught.value.__cause__
     expected = r"pystac would fetch /v2/.*use .*(get_collection|search_items|job\.items)"
-    assert re.match(expected, str(refusal))
+    assert re.match(expected, refusal_of(lambda: HIDDEN[name](item, collection)))
+
+
+def refusal_of(call: Callable[[], object]) -> str:
+    """Return what a refused call says; newer releases of pystac wrap it in an error of their own."""
+    with pytest.raises((RuntimeError, pystac.STACError)) as caught:
+        call()
+    return str(caught.value if isinstance(caught.value, RuntimeError) else caught.value.__cause__)
 
 
 def test_a_link_of_the_users_own_is_refused_as_well(item: pystac.Item) -> None:
     item.add_link(pystac.Link("child", f"{API}/v2/x"))
-    with pytest.raises(pystac.STACError) as caught:
-        item.get_links("child")[0].resolve_stac_object(item.get_root())
-    assert "use `up42_async.search_items(...)`" in str(caught.value.__cause__)
+    (link,) = item.get_links("child")
+    assert "use `up42_async.search_items(...)`" in refusal_of(lambda: link.resolve_stac_object(item.get_root()))
 
 
 def test_the_objects_work_in_pystacs_own_api(item: pystac.Item, collection: pystac.Collection, tmp_path: Path) -> None:
