@@ -205,7 +205,18 @@ async def test_a_collection_comes_by_its_id(host: StorageHost) -> None:
     assert (collection.id, collection.title) == ("c 1", "Trees")
 
 
-@pytest.mark.parametrize("content", [None, [], {}, {"id": 7}, {"id": "c1"}, item_content()])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {},
+        {"id": 7},
+        {"id": "c1"},
+        item_content(),
+        collection_content() | {"links": [{"rel": "x", "href": ""}]},
+    ],
+)
 async def test_an_answer_that_is_no_collection_is_an_error(host: StorageHost, content: object) -> None:
     host.answers["GET /v2/assets/stac/collections/c1"] = content
     async with host.client():

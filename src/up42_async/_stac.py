@@ -41,7 +41,7 @@ def item_from(content: Any, request: Request) -> "pystac.Item":
     Raises:
         UnexpectedResponse: It is no STAC item.
     """
-    return _guarded(_parse(_item_class().from_dict, content, request))
+    return _parse(_item_class().from_dict, content, request)
 
 
 def collection_from(content: Any, request: Request) -> "pystac.Collection":
@@ -54,7 +54,7 @@ def collection_from(content: Any, request: Request) -> "pystac.Collection":
     Raises:
         UnexpectedResponse: It is no STAC collection.
     """
-    return _guarded(_parse(_collection_class().from_dict, content, request))
+    return _parse(_collection_class().from_dict, content, request)
 
 
 def last_segment(url: str) -> str:
@@ -69,7 +69,7 @@ def _parse(make: Callable[..., T], content: Any, request: Request) -> T:
     try:
         if not isinstance(content["id"], str):
             raise TypeError  # noqa: TRY301 - one place says what is wrong
-        return make(content, preserve_dict=False)
+        return _guarded(make(content, preserve_dict=False))
     except Exception as error:  # pystac raises whatever its first access to a missing or odd field raises
         message = f"an answer that is no STAC object ({type(error).__name__} when it was read)"
         raise UnexpectedResponse(message, request=str(request)) from error
