@@ -256,6 +256,18 @@ def test_a_catalogue_of_the_users_own_is_saved_and_read_offline(results: Results
         assert item.get_root() is read
 
 
+def test_a_collection_itself_is_saved_offline_and_its_full_copy_read_offline(results: Results, tmp_path: Path) -> None:
+    for collection in results.collections:
+        mine = [item for item in results.all_at_home() if item.collection_id == collection.id]
+        collection.add_items(mine)
+        copied = collection.full_copy()  # is its own root, where that of the collection itself is at UP42
+        for number, one in enumerate((collection, copied)):
+            one.normalize_and_save(str(tmp_path / collection.id / str(number)), pystac.CatalogType.SELF_CONTAINED)
+        saved = [pystac.Item.from_file(str(path)) for path in (tmp_path / collection.id / "0").glob("*/*.json")]
+        read = pystac.Collection.from_file(str(tmp_path / collection.id / "1" / "collection.json"))
+        assert {item.id for item in saved} == {item.id for item in read.get_items()} == {item.id for item in mine}
+
+
 def test_what_was_saved_and_read_goes_into_the_others_hands_as_well(
     odc_stac: Any, stackstac: Any, results: Results, tmp_path: Path
 ) -> None:

@@ -6,9 +6,10 @@ to await instead. Nothing in pystac is changed. It is imported when the first ob
 as long as importing everything else.
 """
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -86,12 +87,26 @@ def _guarded(made: T) -> T:
     root = pystac.Catalog(ROOT_ID, "UP42 storage", href=root_href)
     root._stac_io = _io_class()()  # noqa: SLF001 - where pystac keeps the StacIO of a root
     stac.set_root(root)
+    for parent in stac.get_links("parent"):
+        if root_href is not None and parent.target.rstrip("/") == root_href.rstrip("/"):
+            parent.target = root  # nothing need be fetched
     return made
 
 
 def _guarded_link(link: "pystac.Link", owner: Any) -> "pystac.Link":
     made = _link_class()(link.rel, link.target, link.media_type, link.title, link.extra_fields)
     return made.set_owner(owner)
+
+
+@contextlib.contextmanager
+def _parents_hidden(stac: Any) -> Generator[None]:
+    """Keep pystac from asking parents for a name: it tells the root what has no self link by the ids of its parents."""
+    hidden = stac.get_links("parent")
+    stac.remove_links("parent")
+    try:
+        yield
+    finally:
+        stac.links = [*stac.links, *hidden]
 
 
 def refuse(href: str, rel: str) -> NoReturn:
@@ -101,7 +116,7 @@ def refuse(href: str, rel: str) -> NoReturn:
         RuntimeError: Always.
     """
     path = urlsplit(href).path
-    if rel in {"collection", "parent"}:
+    if rel in {"collection", "parent"} and "/collections/" in path:
         instead = f"`await up42_async.get_collection({last_segment(href)!r})`"
     elif rel == "items":
         collection = last_segment(href.removesuffix("/items"))
@@ -143,6 +158,16 @@ def _item_class() -> type["pystac.Item"]:
     class AwaitedItem(pystac.Item):
         """An item whose links stay as they are when it is pickled or copied, unlike those of pystac's own."""
 
+        def set_root(self, root: pystac.Catalog | None) -> None:
+            """Set the root without fetching the parent."""
+            with _parents_hidden(self):
+                super().set_root(root)
+
+        def set_self_href(self, href: str | None) -> None:
+            """Set or, with None, remove the self link without fetching the parent."""
+            with _parents_hidden(self):
+                super().set_self_href(href)
+
         def __reduce__(self) -> tuple[Any, ...]:
             return _revive, ("item",), vars(self)
 
@@ -169,6 +194,16 @@ def _collection_class() -> type["pystac.Collection"]:
             if listing is not None and not self.get_item_links():
                 refuse(listing.get_absolute_href() or "", "items")
             return super().get_items(*ids, recursive=recursive)
+
+        def set_root(self, root: pystac.Catalog | None) -> None:
+            """Set the root without fetching the parent."""
+            with _parents_hidden(self):
+                super().set_root(root)
+
+        def set_self_href(self, href: str | None) -> None:
+            """Set or, with None, remove the self link without fetching the parent."""
+            with _parents_hidden(self):
+                super().set_self_href(href)
 
         def __reduce__(self) -> tuple[Any, ...]:
             return _revive, ("collection",), vars(self)
