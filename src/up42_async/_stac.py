@@ -6,9 +6,10 @@ to await instead. Nothing in pystac is changed. It is imported when the first ob
 as long as importing everything else.
 """
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -41,7 +42,7 @@ def item_from(content: Any, request: Request) -> "pystac.Item":
     Raises:
         UnexpectedResponse: It is no STAC item.
     """
-    return _guarded(_parse(_item_class().from_dict, content, request))
+    return _parse(_item_class().from_dict, content, request)
 
 
 def collection_from(content: Any, request: Request) -> "pystac.Collection":
@@ -54,7 +55,7 @@ def collection_from(content: Any, request: Request) -> "pystac.Collection":
     Raises:
         UnexpectedResponse: It is no STAC collection.
     """
-    return _guarded(_parse(_collection_class().from_dict, content, request))
+    return _parse(_collection_class().from_dict, content, request)
 
 
 def last_segment(url: str) -> str:
@@ -69,7 +70,7 @@ def _parse(make: Callable[..., T], content: Any, request: Request) -> T:
     try:
         if not isinstance(content["id"], str):
             raise TypeError  # noqa: TRY301 - one place says what is wrong
-        return make(content, preserve_dict=False)
+        return _guarded(make(content, preserve_dict=False))
     except Exception as error:  # pystac raises whatever its first access to a missing or odd field raises
         message = f"an answer that is no STAC object ({type(error).__name__} when it was read)"
         raise UnexpectedResponse(message, request=str(request)) from error
@@ -86,12 +87,26 @@ def _guarded(made: T) -> T:
     root = pystac.Catalog(ROOT_ID, "UP42 storage", href=root_href)
     root._stac_io = _io_class()()  # noqa: SLF001 - where pystac keeps the StacIO of a root
     stac.set_root(root)
+    for parent in stac.get_links("parent"):
+        if root_href is not None and parent.target.rstrip("/") == root_href.rstrip("/"):
+            parent.target = root  # nothing need be fetched
     return made
 
 
 def _guarded_link(link: "pystac.Link", owner: Any) -> "pystac.Link":
     made = _link_class()(link.rel, link.target, link.media_type, link.title, link.extra_fields)
     return made.set_owner(owner)
+
+
+@contextlib.contextmanager
+def _parents_hidden(stac: Any) -> Generator[None]:
+    """Keep pystac from asking parents for a name: it tells the root what has no self link by the ids of its parents."""
+    hidden = stac.get_links("parent")
+    stac.remove_links("parent")
+    try:
+        yield
+    finally:
+        stac.links = [*stac.links, *hidden]
 
 
 def refuse(href: str, rel: str) -> NoReturn:
@@ -101,7 +116,7 @@ def refuse(href: str, rel: str) -> NoReturn:
         RuntimeError: Always.
     """
     path = urlsplit(href).path
-    if rel in {"collection", "parent"}:
+    if rel in {"collection", "parent"} and "/collections/" in path:
         instead = f"`await up42_async.get_collection({last_segment(href)!r})`"
     elif rel == "items":
         collection = last_segment(href.removesuffix("/items"))
@@ -143,6 +158,16 @@ def _item_class() -> type["pystac.Item"]:
     class AwaitedItem(pystac.Item):
         """An item whose links stay as they are when it is pickled or copied, unlike those of pystac's own."""
 
+        def set_root(self, root: pystac.Catalog | None) -> None:
+            """Set the root without fetching the parent."""
+            with _parents_hidden(self):
+                super().set_root(root)
+
+        def set_self_href(self, href: str | None) -> None:
+            """Set or, with None, remove the self link without fetching the parent."""
+            with _parents_hidden(self):
+                super().set_self_href(href)
+
         def __reduce__(self) -> tuple[Any, ...]:
             return _revive, ("item",), vars(self)
 
@@ -169,6 +194,16 @@ def _collection_class() -> type["pystac.Collection"]:
             if listing is not None and not self.get_item_links():
                 refuse(listing.get_absolute_href() or "", "items")
             return super().get_items(*ids, recursive=recursive)
+
+        def set_root(self, root: pystac.Catalog | None) -> None:
+            """Set the root without fetching the parent."""
+            with _parents_hidden(self):
+                super().set_root(root)
+
+        def set_self_href(self, href: str | None) -> None:
+            """Set or, with None, remove the self link without fetching the parent."""
+            with _parents_hidden(self):
+                super().set_self_href(href)
 
         def __reduce__(self) -> tuple[Any, ...]:
             return _revive, ("collection",), vars(self)

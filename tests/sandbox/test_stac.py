@@ -6,8 +6,21 @@ import httpx
 import pystac
 import pytest
 
-from tests.sandbox.asking import JOBS, REFERENCE, STAC, Clock, equal, executed, found, logged_in
+from tests.sandbox.asking import (
+    JOBS,
+    REFERENCE,
+    STAC,
+    Clock,
+    equal,
+    executed,
+    found,
+    logged_in,
+    signed_url,
+    without_token,
+)
 from up42_async.sandbox import Sandbox
+
+PROJECTION = "https://stac-extensions.github.io/projection/v1.0.0/schema.json"
 
 
 async def collection_url(client: httpx.AsyncClient, job_id: str) -> str:
@@ -131,6 +144,41 @@ async def test_assets_are_keyed_by_file_name_and_say_their_size(sandbox: Sandbox
         assert asset.get("file:checksum", f"1220{stored.sha256}") == f"1220{stored.sha256}"
     assert {asset["href"].endswith("/download-url") for asset in assets} == {True, False}
     assert {"file:checksum" in asset for asset in assets} == {True, False}
+
+
+async def test_items_say_the_projection_and_the_pixels_of_their_pictures(
+    sandbox: Sandbox, client: httpx.AsyncClient
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    sandbox.seed_jobs(5, status="captured", process_id="detection-trees-spacept")
+    sides = set()
+    for item in await found(client, limit=100):
+        assert (PROJECTION in item["stac_extensions"], item["properties"]["proj:epsg"]) == (True, 4326)
+        for name, asset in item["assets"].items():
+            assert ("proj:shape" in asset, "proj:transform" in asset) == (name.endswith(".tif"),) * 2
+            if "proj:shape" in asset:
+                content = await content_of(client, asset["href"])
+                with rasterio.MemoryFile(content) as file, file.open() as image:
+                    assert image.crs.to_epsg() == 4326
+                    assert asset["proj:shape"] == list(image.shape)
+                    assert asset["proj:transform"] == list(image.transform)[:6]
+                    sides.add(image.width)
+    assert sides == {256, 512}
+
+
+async def content_of(client: httpx.AsyncClient, href: str) -> bytes:
+    asset_id = href.removesuffix("/download-url").rpartition("/")[2]
+    async with without_token() as anyone:
+        return (await anyone.get(await signed_url(client, asset_id))).content
+
+
+async def test_nothing_is_said_of_the_projection_of_what_the_sandbox_did_not_draw(
+    sandbox: Sandbox, client: httpx.AsyncClient
+) -> None:
+    for asset_id in (sandbox.add_asset(content=b"mine"), sandbox.add_asset(size=7), sandbox.add_archive()):
+        (item,) = await found(client, filter=equal("asset_id", asset_id))
+        assert "proj:" not in str(item)
+        assert PROJECTION not in item["stac_extensions"]
 
 
 async def test_items_are_listed_page_by_page(sandbox: Sandbox, client: httpx.AsyncClient) -> None:

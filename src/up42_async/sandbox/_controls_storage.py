@@ -1,7 +1,6 @@
 """What a test puts into storage and reads off it, beside asking it over HTTP."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import count
 from random import Random
 
@@ -74,8 +73,8 @@ class StorageControls(Controls):
         with self._world.lock:
             number = next(self._numbers)
             bounds = _results.bounds_of(number)
-            drawn = partial(_results.picture, bounds, number) if content is None else lambda: content
-            bytes_of: Content = Drawn(drawn) if size is None else MadeUp(size, number)
+            drawn = _results.Picture(bounds, number) if content is None else Drawn(lambda: content)
+            bytes_of: Content = drawn if size is None else MadeUp(size, number)
             file = _results.file(self._draws, name or f"asset-{number}.tif", media_type, ["data"], bytes_of)
             file.id = file.id if asset_id is None else asset_id
             file.disposition = file.disposition if disposition is None else disposition

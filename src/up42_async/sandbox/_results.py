@@ -8,7 +8,7 @@ from up42_async.sandbox._account import draw_id
 from up42_async.sandbox._answers import JSON, json_bytes
 from up42_async.sandbox._archives import archive, is_zip
 from up42_async.sandbox._contents import Content, Drawn
-from up42_async.sandbox._geotiff import geotiff
+from up42_async.sandbox._geotiff import TILE, geotiff
 from up42_async.sandbox._items import Bounds, Collection, File, Item
 from up42_async.sandbox._jobs import Job
 from up42_async.sandbox._processes import MOSAIC
@@ -20,6 +20,25 @@ DEGREES = 0.01
 """What an item measures along each side."""
 
 _ARCHIVED = {"coregistration-simularity": ".zip", MOSAIC: ".tgz"}
+
+
+class Picture(Drawn):
+    """A GeoTIFF of one band, north up and in degrees.
+
+    Args:
+        bounds: What it covers.
+        seed: What it looks like.
+    """
+
+    def __init__(self, bounds: Bounds, seed: int) -> None:
+        super().__init__(partial(picture, bounds, seed))
+        self._bounds, self._side = bounds, TILE * _tiles(seed)
+
+    def grid(self) -> dict[str, list[float]]:
+        """Return its pixels as the STAC projection extension has them."""
+        west, _, _, north = self._bounds
+        pixel = DEGREES / self._side
+        return {"proj:shape": [self._side] * 2, "proj:transform": [pixel, 0.0, west, 0.0, -pixel, north]}
 
 
 def results_of(job: Job) -> Collection:
@@ -46,15 +65,15 @@ def _item(job: Job, title: str, random: Random) -> Item:
 
 def _files(process_id: str, stem: str, bounds: Bounds, random: Random) -> list[File]:
     seed = random.getrandbits(32)
-    image, objects = partial(picture, bounds, seed), partial(_objects, bounds, seed)
     role = process_id.partition("-")[0]
     if process_id in _ARCHIVED:
         ending = _ARCHIVED[process_id]
-        packed = partial(_packed, stem, ending, image)
+        packed = partial(_packed, stem, ending, partial(picture, bounds, seed))
         return [file(random, stem + ending, ARCHIVES[ending], ["data", role], Drawn(packed))]
-    files = [file(random, f"{stem}.tif", TIFF, ["data", role], Drawn(image))]
+    files = [file(random, f"{stem}.tif", TIFF, ["data", role], Picture(bounds, seed))]
     if role == "detection":
-        files.append(file(random, f"{stem}.geojson", GEOJSON, ["data", "vector"], Drawn(objects)))
+        objects = Drawn(partial(_objects, bounds, seed))
+        files.append(file(random, f"{stem}.geojson", GEOJSON, ["data", "vector"], objects))
     return files
 
 
@@ -85,7 +104,11 @@ def bounds_of(number: int) -> Bounds:
 def picture(bounds: Bounds, seed: int) -> bytes:
     """Draw a GeoTIFF of one band."""
     west, _, _, north = bounds
-    return geotiff(1 + seed % 2, west=west, north=north, degrees=DEGREES, seed=seed)
+    return geotiff(_tiles(seed), west=west, north=north, degrees=DEGREES, seed=seed)
+
+
+def _tiles(seed: int) -> int:
+    return 1 + seed % 2
 
 
 def _objects(bounds: Bounds, seed: int) -> bytes:

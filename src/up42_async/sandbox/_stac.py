@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from up42_async.sandbox._items import DIGITS, Bounds, Collection, File, Item
+from up42_async.sandbox._results import Picture
 from up42_async.sandbox._scaled_clock import timestamp
 from up42_async.sandbox._world import World
 
@@ -12,6 +13,8 @@ SEARCH_PATH = f"{STAC}/search"
 VERSION = "1.0.0"
 TITLE, TAGS = "up42-user:title", "up42-user:tags"
 _FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+_PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v1.0.0/schema.json"
+_WGS84 = 4326
 _CONFORMS_TO = [
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/collections",
@@ -44,8 +47,14 @@ def properties(world: World, item: Item) -> dict[str, Any]:
         "updated": moment,
         **_owner(world, item),
         "up42-system:asset_id": item.asset_id,
+        **({"proj:epsg": _WGS84} if _has_picture(item) else {}),
         **_user(item),
     }
+
+
+def _has_picture(item: Item) -> bool:
+    """Tell whether the projection is known: what users put into storage may have any."""
+    return any(isinstance(file.content, Picture) for file in item.files)
 
 
 def _owner(world: World, item: Item) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def item_body(world: World, item: Item) -> dict[str, Any]:
     return {
         "type": "Feature",
         "stac_version": VERSION,
-        "stac_extensions": [_FILE_EXTENSION],
+        "stac_extensions": [_FILE_EXTENSION, *([_PROJECTION_EXTENSION] if _has_picture(item) else [])],
         "id": item.id,
         "collection": item.collection_id,
         "geometry": _polygon(item.bounds),
@@ -112,6 +121,8 @@ def _asset(world: World, file: File) -> dict[str, Any]:
     }
     if file.shows_checksum:
         body["file:checksum"] = file.content.checksum
+    if isinstance(file.content, Picture):
+        body |= file.content.grid()
     return body
 
 
