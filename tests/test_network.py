@@ -48,7 +48,8 @@ def serving(*, tls: bool, content: bytes = CONTENT) -> Generator[int]:
 @pytest.fixture
 def pool() -> httpcore.AsyncConnectionPool:
     """Return a pool."""
-    backend: Any = DrainingBackend(httpcore.AnyIOBackend())
+    plain: Any = httpcore.AnyIOBackend()
+    backend: Any = DrainingBackend(plain)
     context = ssl.create_default_context(cafile=str(UNTRUSTED))
     return httpcore.AsyncConnectionPool(ssl_context=context, network_backend=backend)
 

@@ -8,6 +8,7 @@ httpcore is imported when the first connection is needed, since importing it tak
 """
 
 import contextlib
+import importlib
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -203,8 +204,7 @@ async def close(closable: Any) -> None:
 
 def _load(tls: bool) -> None:  # noqa: FBT001 - a thread is given its arguments by position
     """Import httpcore and read the certificates: both take longer than an event loop may stand still."""
-    import httpcore  # noqa: F401 - so that it is there
-
+    importlib.import_module("httpcore")
     if tls:
         ssl_context()
 
@@ -214,7 +214,8 @@ def _opened(origin: "httpcore.Origin") -> Connection:
 
     proxy = proxy_for(origin.scheme.decode(), origin.host.decode())
     trusted = ssl_context() if origin.scheme == b"https" else None
-    backend: Any = DrainingBackend(httpcore.AnyIOBackend())
+    plain: Any = httpcore.AnyIOBackend()  # its class is a conditional one, of which type checkers know little
+    backend: Any = DrainingBackend(plain)
     if proxy is None:
         return Connection(httpcore.AsyncHTTPConnection(origin, trusted, network_backend=backend), origin)
     pool = httpcore.AsyncConnectionPool(trusted, proxy, max_connections=1, network_backend=backend)

@@ -292,15 +292,16 @@ class Exchange:
 
     async def _on_a_connection(self, request: Any) -> Reply:
         connection = await self._connections.take(request, fresh=self._message.fresh)
-        answer: Answer | None = None
         well = False
         try:
-            answer = await connection.ask(request)
-            body = await self._take(answer)
-            well = await _ends_well(answer.body)
+            answer: Answer = await connection.ask(request)
+            try:
+                body = await self._take(answer)
+                well = await _ends_well(answer.body)
+            finally:
+                if not well:
+                    await close(answer.body)
         finally:
-            if answer is not None and not well:
-                await close(answer.body)
             await self._connections.give_back(connection, well=well)
         return Reply(status=answer.status, headers=answer.headers, body=body)
 
