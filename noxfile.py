@@ -145,6 +145,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Call, track and cancel for 45 s on each loop while a tenth of the answers is lost, and look for what is left."""
+    install_wheel(session, "trio>=0.31")
+    session.run("python", "-m", "benchmarks.soak", *session.posargs, env={"PYTHONPATH": None})
+
+
+@nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Let everything go wrong for three minutes, compare both sides' books, and write docs/reliability.md."""
     install_wheel(session, "trio>=0.31")

@@ -477,6 +477,20 @@ async def test_a_new_connection_is_opened_for_a_request_that_asks_for_one() -> N
     assert server.accepted == 2
 
 
+async def test_new_connections_take_the_place_of_idle_ones() -> None:
+    async with serve(answer(delay=0.01)) as server, lane() as one:
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(one.send, get(server))
+        kept = raw_server.connections(one)
+        for _ in range(5):
+            await one.send(attrs.evolve(get(server), fresh=True))
+        await wait_until(lambda: server.open == 3)
+        assert len(raw_server.connections(one)) == 3
+        assert not set(kept) & set(raw_server.connections(one))
+    assert server.accepted == 8
+
+
 async def test_a_proxy_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(answer()) as proxy, lane() as one:
         monkeypatch.setenv("http_proxy", f"http://us%40er:p%2Fw@127.0.0.1:{proxy.port}")

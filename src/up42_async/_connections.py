@@ -10,7 +10,7 @@ httpcore is imported when the first connection is needed, since importing it tak
 import contextlib
 import importlib
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -130,23 +130,35 @@ class Connections:
 
         Args:
             request: What it is for.
-            fresh: Whether to open a new one in any case.
+            fresh: Whether to open a new one in any case. The one that was idle for longest makes room for it, so that
+                there are never more than there were exchanges at once.
 
         Raises:
             SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
         """
         origin = request.url.origin
-        while not fresh and (kept := self._last_used(origin)) is not None:
-            if not kept.is_stale:
-                self._lent += 1
-                return kept
-            await close(kept.carrier)
-        connection = _opened(origin)
+        kept = await (self._make_room(origin) if fresh else self._last_used(origin))
+        connection = kept or _opened(origin)
         self._lent += 1
         return connection
 
-    def _last_used(self, origin: object) -> Connection | None:
-        found = next((one for one in reversed(self._idle) if one.origin == origin), None)
+    async def _last_used(self, origin: object) -> Connection | None:
+        """Take out the connection to an origin that was used last, unless the server has closed it."""
+        while (kept := self._pop(origin, reversed(self._idle))) is not None:
+            if not kept.is_stale:
+                return kept
+            await close(kept.carrier)
+        return None
+
+    async def _make_room(self, origin: object) -> None:
+        """Close the connection to an origin that was idle for longest."""
+        oldest = self._pop(origin, self._idle)
+        if oldest is not None:
+            await close(oldest.carrier)
+
+    def _pop(self, origin: object, idle: Iterable[Connection]) -> Connection | None:
+        """Take out the first of the idle connections that leads to an origin."""
+        found = next((one for one in idle if one.origin == origin), None)
         if found is not None:
             self._idle.remove(found)
         return found

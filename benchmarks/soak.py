@@ -1,0 +1,124 @@
+"""Ask, track and cancel for a while against a server that loses a tenth of its answers, and look for what is left.
+
+    python -m benchmarks.soak [--seconds 45]
+
+On each loop 60 callers ask for jobs and track them, and give up a tenth of what they began. It fails when memory grows
+by more than 2 MB after the first 10 seconds, when more sockets are open than the client may have, or when anything is
+left at the end: sockets, tasks, slots, connections, or an error that is none of the library's.
+"""
+
+import argparse
+import gc
+import sys
+from collections import Counter
+from random import Random
+from typing import Any, Final
+
+import anyio
+
+import up42_async as up42
+from benchmarks.faults import leaks
+from benchmarks.meter import memory_now
+from benchmarks.rounds import Server
+from benchmarks.server import job_id
+from benchmarks.soak_server import JOBS
+
+CALLERS: Final = 60
+CANCELLED: Final = 0.1
+SETTLED: Final = 10
+"""Seconds after which memory must not grow any more."""
+MOST_GROWTH: Final = 2e6
+LIMITS: Final = up42.Limits(rate=1e6, burst=10**6)
+SPARE_SOCKETS: Final = 5
+"""Sockets above the limit on requests: the login's, and those that are being closed."""
+RETRY: Final = up42.RetryPolicy(first_wait=0.01, max_wait=0.1, budget=10**6)
+
+
+class Soak:
+    """One loop's run."""
+
+    def __init__(self, base: str, backend: str, seconds: float) -> None:
+        """Begin with nothing seen.
+
+        Args:
+            base: Where the server is.
+            backend: The loop.
+            seconds: How long to go on.
+        """
+        self.calls: Counter[str] = Counter()
+        self.memory: list[int] = []
+        self.sockets = self.left = 0
+        self._endpoints = up42.Endpoints(api=base, auth=f"{base}/auth")
+        self._backend = backend
+        self._seconds = seconds
+        self._end = 0.0
+
+    async def run(self) -> None:
+        """Do it all, and count what is left."""
+        self._end = anyio.current_time() + self._seconds
+        sockets, tasks = leaks.descriptors(), leaks.tasks(self._backend)
+        async with up42.Client("soak", "soak", endpoints=self._endpoints, limits=LIMITS, retry=RETRY) as client:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._watch, sockets)
+                for number in range(CALLERS):
+                    group.start_soon(self._call_often, Random(number))  # noqa: S311 - no secret
+            self.left = leaks.in_use(client)
+        await anyio.sleep(0.05)  # for the loop to end what was cancelled last
+        gc.collect()
+        self.left += leaks.descriptors() - sockets + leaks.tasks(self._backend) - tasks
+
+    async def _watch(self, before: int) -> None:
+        while anyio.current_time() < self._end:
+            await anyio.sleep(1)
+            self.sockets = max(self.sockets, leaks.descriptors() - before)
+            self.memory.append(memory_now())
+
+    async def _call_often(self, dice: Random) -> None:
+        while anyio.current_time() < self._end:
+            patience = dice.random() * 0.05 if dice.random() < CANCELLED else 60
+            with anyio.move_on_after(patience) as scope:
+                try:
+                    await _call(dice)
+                except up42.Up42Error as error:
+                    self.calls[type(error).__name__] += 1
+            self.calls["cancelled" if scope.cancelled_caught else "ended"] += 1
+
+    def problems(self) -> list[str]:
+        """Say what is not as it should be."""
+        growth = max(self.memory[SETTLED:]) - self.memory[SETTLED - 1]
+        found = {
+            f"memory grew by {growth / 1e6:.1f} MB": growth > MOST_GROWTH,
+            f"{self.sockets} sockets were open": self.sockets > LIMITS.in_flight + SPARE_SOCKETS,
+            f"{self.left} sockets, tasks, slots or connections were left": self.left != 0,
+        }
+        print(f"{self._backend}: {dict(self.calls)}; " + "; ".join(found), flush=True)
+        return [what for what, is_wrong in found.items() if is_wrong]
+
+
+async def _call(dice: Random) -> Any:
+    """Ask for a job, or track some, which never end."""
+    if dice.random() < 0.5:  # noqa: PLR2004 - one as often as the other
+        return await up42.Job.get(job_id(dice.randrange(JOBS)))
+    try:
+        return await up42.track([job_id(dice.randrange(JOBS)) for _ in range(3)], wait=0.01, retries=3)
+    except up42.UnfinishedJob:
+        return None
+
+
+def main() -> None:
+    """Read the command line, and soak both loops, one after the other."""
+    parser = argparse.ArgumentParser(description="Look for what is left after a while of calls, faults and cancelling.")
+    parser.add_argument("--seconds", type=float, default=45.0, help="for each loop, more than 10")
+    seconds = max(parser.parse_args().seconds, SETTLED + 2.0)
+    problems: list[str] = []
+    for backend in ("asyncio", "trio"):
+        with Server("soak_server") as server:
+            soak = Soak(server.base, backend, seconds)
+            anyio.run(soak.run, backend=backend)
+        problems += soak.problems()
+    if problems:
+        sys.exit("; ".join(problems))
+
+
+if __name__ == "__main__":
+    main()
