@@ -267,7 +267,7 @@ class Exchange:
         finally:
             if self.over is not None:
                 self.over.set()
-        if self._scope.cancelled_caught:
+        if self._scope.cancelled_caught and self._error is None:
             seconds = self._scope.deadline - started
             self._error = RequestTimedOut(f"no whole answer within {seconds:.3g} s", request=self._message.label)
 
@@ -307,10 +307,40 @@ class Exchange:
 
     async def _take(self, answer: Answer) -> bytes:
         if self._sink is None:
-            return await _read(answer, self._body_limit, self._message.label)
+            return await self._read(answer)
         if await self._sink.begin(answer.status, answer.headers):
             await _pour(answer.body, self._sink)
         return b""
+
+    async def _read(self, answer: Answer) -> bytes:
+        """Read an answer to its end, inflating it ourselves so that a few kilobytes cannot become gigabytes.
+
+        One that is too large is cut off by cancellation, not by leaving the loop: httpcore nests generators, which only
+        end, and in the right order, when the innermost one does.
+
+        Raises:
+            UnexpectedResponse: The answer is packed in a way that was not asked for, or broken.
+        """
+        encoding = answer.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"", "identity", "gzip"}:
+            raise self._unexpected(answer, f"a body in an encoding that was not asked for ({encoding[:40]!r})")
+        body = Gunzip(self._body_limit) if encoding == "gzip" else Plain(self._body_limit)
+        async for chunk in answer.body:
+            try:
+                body.feed(chunk)
+            except Unreadable as error:
+                self._error = self._error or self._unexpected(answer, str(error), transient=error.transient)
+                self._scope.cancel()
+        if self._error is not None:  # all of it had come already, so nothing was left to cut off
+            raise self._error
+        try:
+            return body.finish()
+        except Unreadable as error:
+            raise self._unexpected(answer, str(error), transient=error.transient) from None
+
+    def _unexpected(self, answer: Answer, what: str, *, transient: bool = False) -> UnexpectedResponse:
+        message = f"status {answer.status} with {what}"
+        return UnexpectedResponse(message, request=self._message.label, transient=transient)
 
     def _extensions(self) -> dict[str, Any]:
         times = self._timeouts
@@ -376,47 +406,10 @@ async def _ends_well(body: Any) -> bool:
     return True
 
 
-async def _read(answer: Answer, limit: int, label: str) -> bytes:
-    """Read an answer to its end, inflating it ourselves so that a few kilobytes cannot become gigabytes.
-
-    Raises:
-        UnexpectedResponse: The answer is too large, or packed in a way that was not asked for.
-    """
-    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"", "identity", "gzip"}:
-        message = f"status {answer.status} with a body in an encoding that was not asked for ({encoding[:40]!r})"
-        raise UnexpectedResponse(message, request=label)
-    body = Gunzip(limit) if encoding == "gzip" else Plain(limit)
-    try:
-        await _feed(body, answer.body)
-        return body.finish()
-    except Unreadable as error:
-        message = f"status {answer.status} with {error}"
-        raise UnexpectedResponse(message, request=label, transient=error.transient) from None
-
-
-async def _feed(body: Plain, stream: AsyncIterable[bytes]) -> None:
-    """Read a stream to its end, or until the body has had enough.
-
-    The loop is then ended by cancellation instead of being left: httpcore nests generators, which only end, and in the
-    right order, when the innermost one does.
-    """
-    problem: Unreadable | None = None
-    with anyio.CancelScope() as scope:
-        async for chunk in stream:
-            try:
-                body.feed(chunk)
-            except Unreadable as error:
-                problem = error
-                scope.cancel()
-    if problem is not None:
-        raise problem
-
-
 async def _pour(stream: AsyncIterable[bytes], sink: Sink) -> None:
     """Hand a stream to a sink in batches, to its end or until the sink has had enough; also what came before it broke.
 
-    Cancellation must reach the stream, as in `_feed`, so it never ends the handing over.
+    Cancellation must reach the stream, as when an answer is read, so it never ends the handing over.
     """
     batch: list[bytes] = []
     size, due = 0, _clock.now() + BATCH_TIME
