@@ -90,6 +90,7 @@ async def test_brings_status_headers_and_body() -> None:
         ("http://127.0.0.1:8080?a=b", b"127.0.0.1:8080", b"/?a=b"),
         ("http://[::1]:8080/x", b"[::1]:8080", b"/x"),
         ("https://api.up42.com:80/x#fragment", b"api.up42.com:80", b"/x"),
+        ("https://api.up42.com/caf\u00e9?a=%20'\"{}", b"api.up42.com", b"/caf%C3%A9?a=%20'\"{}"),
     ],
 )
 async def test_a_url_is_sent_as_it_stands(url: str, host: bytes, target: bytes) -> None:
@@ -108,6 +109,13 @@ async def test_sends_the_body_with_its_length() -> None:
     async with serve(answer()) as server, lane() as one:
         await one.send(post(server, body=b'{"a": 1}'))
     assert (server.requests[0].method, server.requests[0].body) == ("POST", b'{"a": 1}')
+
+
+async def test_a_post_without_a_body_says_that_it_has_none() -> None:
+    async with serve(answer()) as server, lane() as one:
+        await one.send(attrs.evolve(post(server), body=None))
+        await one.send(get(server))
+    assert [seen.headers.get("content-length") for seen in server.requests] == ["0", None]
 
 
 async def test_connections_are_kept_for_the_next_request() -> None:

@@ -12,7 +12,7 @@ import importlib
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 import anyio.to_thread
@@ -32,6 +32,7 @@ KEEPALIVE_EXPIRY: Final = 5.0
 CLOSING_TIME: Final = 2.0
 """Seconds that closing connections may take."""
 
+_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 _PORTS: Final = {b"https": 443, b"http": 80}
 
 
@@ -118,10 +119,11 @@ class Connections:
         import httpcore
 
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        target = target if target.isascii() else quote(target, safe=_ASCII)
         url = httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=target)
         headers: list[tuple[bytes | str, bytes | str]] = [("Host", _host(url)), *message.headers.items()]
-        if message.body is not None:
-            headers.append(("Content-Length", str(len(message.body))))
+        if message.method != "GET":  # without a length some servers refuse even a body that is empty
+            headers.append(("Content-Length", str(len(message.body or b""))))
         body = Upload(message.body)
         return httpcore.Request(message.method, url, headers=headers, content=body, extensions=extensions)
 
