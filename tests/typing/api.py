@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, assert_type
 
 import pystac
@@ -133,3 +134,28 @@ async def storage() -> None:
     assert_type(await asset.stac_items(), list[pystac.Item])
     async for item in up42.search_items(asset_id=asset.id, limit=10):
         assert_type(item, pystac.Item)
+    assert_type(await asset.download("files"), list[Path])
+    assert_type(await up42.Asset.get(asset.id), up42.Asset)
+    collection = await up42.get_collection("collection")
+    assert_type(collection, pystac.Collection)
+    assert_type(up42.Up42Properties(collection).title, str | None)
+    item = await anext(up42.search_items(bbox=(-1, 50, 1, 52), datetime=("2024-01-01T00:00:00Z", None)))
+    up42.Up42Properties(item).tags = ["trees"]
+    assert_type(await up42.update_item(item), pystac.Item)
+
+
+async def results(job: up42.Job, jobs: list[up42.Job]) -> None:
+    assert_type(await job.collection(), pystac.Collection | None)
+    assert_type(job.items(), AsyncIterator[pystac.Item])
+    assert_type(await job.download("files", keys=["trees.geojson"], roles=["data"], unpack=True), list[Path])
+    assert_type(await up42.download(jobs, Path("files")), list[up42.ResultFile])
+    async with up42.download(up42.track(jobs), "files", media_types=["image/tiff"], bar=True) as files:
+        assert_type(files, up42.ResultDownload)
+        async for progress in files.progress():
+            assert_type(progress, up42.DownloadProgress)
+            assert_type(progress.bytes_total, int | None)
+            assert_type(progress.active, tuple[up42.FileProgress, ...])
+        async for file in files:
+            assert_type(file.path, Path | None)
+            assert_type(file.error, up42.Up42Error | None)
+        assert_type(files.outcomes, list[up42.ResultFile])
