@@ -14,6 +14,7 @@ import pystac
 import pytest
 
 import up42_async as up42
+from tests.test_documentation import ROOT, function, snippets
 from up42_async.processing_templates import DetectionTreesSpacept
 from up42_async.sandbox import Sandbox
 
@@ -291,3 +292,19 @@ def test_collections_and_items_are_valid(results: Results) -> None:
         plain = item.clone()
         plain.stac_extensions = []  # their schemas are on the network; pystac brings along those of STAC itself
         plain.validate()
+
+
+async def test_odc_stac_loads_them_as_the_documentation_shows(
+    odc_stac: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del odc_stac
+    monkeypatch.chdir(tmp_path)
+    (shown,) = (one for one in snippets(ROOT / "docs" / "results.md") if "import odc" in one)
+    with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
+        async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
+            (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
+            job = await DetectionTreesSpacept(title="Trees", item=item).execute()
+            await job.track(wait=0.01)
+            loaded = await function(f"{shown}return pixels", "job")(job)
+    assert list(loaded.data_vars) == ["image"]
+    assert (loaded.image.values > 0).any()

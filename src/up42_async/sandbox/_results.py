@@ -18,6 +18,8 @@ GEOJSON = "application/geo+json"
 ARCHIVES = {".zip": "application/zip", ".tgz": "application/gzip"}
 DEGREES = 0.01
 """What an item measures along each side."""
+MOST_ITEMS = 3
+PLACES = 1_000_000
 
 _ARCHIVED = {"coregistration-simularity": ".zip", MOSAIC: ".tgz"}
 
@@ -45,13 +47,13 @@ def results_of(job: Job) -> Collection:
     """Make what a job leaves behind; it follows from the job alone."""
     random = Random(f"results {job.id}")  # noqa: S311 - repeatable on purpose, no secret
     title = str(job.inputs.get("title", job.process_id))
-    items = [_item(job, title, random) for _ in range(random.randint(1, 3))]
+    place = random.randrange(0, PLACES, MOST_ITEMS + 1)  # those of one job lie side by side, as what they show does
+    items = [_item(job, title, bounds_of(place + number), random) for number in range(random.randint(1, MOST_ITEMS))]
     return Collection(id=job.collection_id, title=title, items=items, job=job)
 
 
-def _item(job: Job, title: str, random: Random) -> Item:
+def _item(job: Job, title: str, bounds: Bounds, random: Random) -> Item:
     item_id = draw_id(random)
-    bounds = bounds_of(random.randrange(1_000_000))
     return Item(
         id=item_id,
         collection_id=job.collection_id,
