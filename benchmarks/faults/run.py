@@ -31,8 +31,12 @@ FOLLOWERS: Final = 5
 FETCHERS: Final = 4
 """Of each client."""
 
-PEACE: Final = 90.0
-"""Seconds after the troubles in which everything that is under way must come to its end."""
+PEACE: Final = 150.0
+"""Seconds after the troubles in which everything that is under way must come to its end.
+
+An execution whose answer was lost is looked for for a minute, and its twin is only then sent; its job takes up to half
+a minute, settles, and has files to fetch.
+"""
 STEP: Final = 1.0
 """Seconds between two looks at what is known."""
 
