@@ -25,8 +25,7 @@ class Plain:
         Args:
             limit: Bytes at the most, unpacked.
         """
-        self._pieces: list[bytes] = []
-        self._left = limit
+        self._body = bytearray()
         self._limit = limit
 
     def feed(self, chunk: bytes) -> None:
@@ -35,15 +34,14 @@ class Plain:
         Raises:
             Unreadable: That is too much.
         """
-        self._left -= len(chunk)
-        if self._left < 0:
+        if len(self._body) + len(chunk) > self._limit:
             what = f"a body of more than {self._limit} bytes"
             raise Unreadable(what, transient=False)
-        self._pieces.append(chunk)
+        self._body += chunk
 
     def finish(self) -> bytes:
         """Return the whole body."""
-        return b"".join(self._pieces)
+        return bytes(self._body)
 
 
 class Gunzip(Plain):

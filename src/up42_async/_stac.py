@@ -128,6 +128,22 @@ def refuse(href: str, rel: str) -> NoReturn:
     )
 
 
+class _Renamed:
+    """What items and collections have in common: a new root or self link makes them ask no parent."""
+
+    def set_root(self, root: Any) -> None:
+        """Set the root without fetching the parent."""
+        pystac_object: Any = super()
+        with _parents_hidden(self):
+            pystac_object.set_root(root)
+
+    def set_self_href(self, href: str | None) -> None:
+        """Set or, with None, remove the self link without fetching the parent."""
+        pystac_object: Any = super()
+        with _parents_hidden(self):
+            pystac_object.set_self_href(href)
+
+
 @functools.cache
 def _link_class() -> type["pystac.Link"]:
     import pystac
@@ -155,18 +171,8 @@ def _link_class() -> type["pystac.Link"]:
 def _item_class() -> type["pystac.Item"]:
     import pystac
 
-    class AwaitedItem(pystac.Item):
+    class AwaitedItem(_Renamed, pystac.Item):
         """An item whose links stay as they are when it is pickled or copied, unlike those of pystac's own."""
-
-        def set_root(self, root: pystac.Catalog | None) -> None:
-            """Set the root without fetching the parent."""
-            with _parents_hidden(self):
-                super().set_root(root)
-
-        def set_self_href(self, href: str | None) -> None:
-            """Set or, with None, remove the self link without fetching the parent."""
-            with _parents_hidden(self):
-                super().set_self_href(href)
 
         def __reduce__(self) -> tuple[Any, ...]:
             return _revive, ("item",), vars(self)
@@ -181,7 +187,7 @@ def _item_class() -> type["pystac.Item"]:
 def _collection_class() -> type["pystac.Collection"]:
     import pystac
 
-    class AwaitedCollection(pystac.Collection):
+    class AwaitedCollection(_Renamed, pystac.Collection):
         """A collection whose items are in the API, where pystac does not look for them."""
 
         def get_items(self, *ids: str, recursive: bool = False) -> Iterator[pystac.Item]:
@@ -194,16 +200,6 @@ def _collection_class() -> type["pystac.Collection"]:
             if listing is not None and not self.get_item_links():
                 refuse(listing.get_absolute_href() or "", "items")
             return super().get_items(*ids, recursive=recursive)
-
-        def set_root(self, root: pystac.Catalog | None) -> None:
-            """Set the root without fetching the parent."""
-            with _parents_hidden(self):
-                super().set_root(root)
-
-        def set_self_href(self, href: str | None) -> None:
-            """Set or, with None, remove the self link without fetching the parent."""
-            with _parents_hidden(self):
-                super().set_self_href(href)
 
         def __reduce__(self) -> tuple[Any, ...]:
             return _revive, ("collection",), vars(self)
