@@ -151,6 +151,16 @@ async def test_the_cost_follows_from_the_area_of_the_items(client: httpx.AsyncCl
     assert both["totalSize"] == round(2 * one["totalSize"], 1)
 
 
+async def test_an_item_costs_the_same_at_every_sandbox(client: httpx.AsyncClient) -> None:
+    elsewhere = ITEM.replace("//", "//elsewhere.", 1)
+    assert elsewhere != ITEM
+    costs = [
+        (await client.post(f"{PROCESSES}/{TREES}/cost", json={"inputs": {**GOOD, "item": item}})).json()
+        for item in (ITEM, elsewhere)
+    ]
+    assert costs[0] == costs[1]
+
+
 async def test_a_simple_price_has_no_size(client: httpx.AsyncClient) -> None:
     answer = await client.post(f"{PROCESSES}/true-color-conversion/cost", json={"inputs": GOOD})
     assert answer.json() == {"pricingStrategy": "simple", "totalCredits": 5}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -29,8 +30,8 @@ class Price:
 
 
 def item_area(url: str) -> float:
-    """Return the area of an item in square kilometres, 1.0 to 100.9, made up from its URL."""
-    drawn = int.from_bytes(sha256(url.encode()).digest()[:4], "big")
+    """Return the area of an item in square kilometres, 1.0 to 100.9, made up from its URL but for host and port."""
+    drawn = int.from_bytes(sha256(urlsplit(url).path.encode()).digest()[:4], "big")
     return 1 + drawn % 1000 / 10
 
 
