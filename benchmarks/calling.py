@@ -68,7 +68,7 @@ def _burst(scale: Scale, how: str, **options: Any) -> tuple[Table, list[Target]]
         ids = [job_id(position) for position in range(scale.burst)]
         samples = _in_turn(server, scale.rounds, list(_AT_ONCE), "burst", ids)
     what = f"{scale.burst} calls at once, {how}: times the rate of a bare httpx.AsyncClient"
-    why = _FLOOR if options["latency"] * scale.burst / 20 > 1 else _COSTS
+    why = _FLOOR if options["latency"] == max(LATENCIES) else _COSTS
     return (
         table(
             f"{scale.burst} jobs asked for at once, {how}",

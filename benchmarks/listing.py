@@ -1,6 +1,6 @@
 """Measure listing: page sizes, latency, very many jobs, and whose code it is that runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks.attribution import FOR_US, OURS
@@ -91,19 +91,15 @@ def _at_once(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
         )
         for size in (100, 500)
     ]
-    added = (1 - one["cpu"] / max(ours["cpu"], 1e-9) for one, ours in zip(*_pair(by_size[_SMALL_PAGE]), strict=True))
+    small = by_size[_SMALL_PAGE]
     targets.append(
         at_most(
             f"Share of that CPU, {_SMALL_PAGE} a page, that a plain httpx loop which makes no jobs does without",
             0.15,
-            sorted(added),
+            sorted(1 - share for share in ratios(small["plain httpx"], small["up42-async"], "cpu")),
         )
     )
     return tables, targets
-
-
-def _pair(samples: Samples) -> tuple[Sequence[Result], Sequence[Result]]:
-    return samples["plain httpx"], samples["up42-async"]
 
 
 def _server_speed(bare: list[dict[str, Any]], samples: Samples) -> Table:

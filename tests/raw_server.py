@@ -283,7 +283,7 @@ async def platform(*acts: Act, login: Act | None = None, **settings: Any) -> Asy
 
 
 def connections(lane: Lane) -> list[Any]:
-    """Return httpcore's own list of the connections of a lane."""
+    """Return the connections of a lane that nobody uses now, as httpcore has them."""
     kept: Any = lane._connections
     return [one.carrier for one in kept._idle]
 

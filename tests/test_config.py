@@ -121,7 +121,7 @@ def test_this_machine_is_told_from_others(host: str, expected: bool) -> None:
 
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Clear the environment of everything that httpx and Python read from it, and forget certificates read before."""
+    """Clear the environment of all that the client and Python read from it, and forget certificates read before."""
     for name in OUTSIDE:
         monkeypatch.delenv(name, raising=False)
     shared_ssl_context.cache_clear()

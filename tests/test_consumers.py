@@ -14,11 +14,9 @@ import pystac
 import pytest
 
 import up42_async as up42
-from tests.test_documentation import ROOT, function, snippets
-from up42_async.processing_templates import DetectionTreesSpacept
+from tests.test_documentation import ROOT, finished_job, function, snippets
 from up42_async.sandbox import Sandbox
 
-REFERENCE_ASSET: Final = "68567134-27ad-7bd7-4b65-d61adb11fc78"
 WGS84: Final = 4326
 HINT: Final = "is not installed; `nox -s consumers` hands the items to it"
 
@@ -93,11 +91,9 @@ async def results(anyio_backend: object, tmp_path: Path) -> AsyncIterator[Result
 
 
 async def bring_home(directory: Path) -> Results:
-    (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
     results = Results(collections=[], items=[], paths={})
     for number in range(2):
-        job = await DetectionTreesSpacept(title=f"Trees {number}", item=item).execute()
-        await job.track(wait=0.01)
+        job = await finished_job(f"Trees {number}")
         collection = await job.collection()
         assert collection is not None
         results.collections.append(collection)
@@ -302,9 +298,7 @@ async def test_odc_stac_loads_them_as_the_documentation_shows(
     (shown,) = (one for one in snippets(ROOT / "docs" / "results.md") if "import odc" in one)
     with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
         async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
-            (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
-            job = await DetectionTreesSpacept(title="Trees", item=item).execute()
-            await job.track(wait=0.01)
+            job = await finished_job()
             loaded = await function(f"{shown}return pixels", "job")(job)
     assert list(loaded.data_vars) == ["image"]
     assert (loaded.image.values > 0).any()

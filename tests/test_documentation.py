@@ -8,11 +8,10 @@ import pytest
 
 import up42_async as up42
 from up42_async import processing_templates
-from up42_async.sandbox import Sandbox
+from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
 ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda page: page.name)
-REFERENCE_ASSET: Final = "68567134-27ad-7bd7-4b65-d61adb11fc78"
 
 
 def snippets(page: Path) -> list[str]:
@@ -26,6 +25,13 @@ def function(snippet: str, *names: str) -> Any:
     made: dict[str, Any] = {}
     exec(compile(f"async def shown({', '.join(names)}):\n{body}", "<documentation>", "exec"), made)  # noqa: S102 - ours
     return made["shown"]
+
+
+async def finished_job(title: str = "Trees") -> up42.Job:
+    """Run a process on the item of the reference's asset."""
+    (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
+    job = await processing_templates.DetectionTreesSpacept(title=title, item=item).execute()
+    return await job.track(wait=0.01)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -45,10 +51,7 @@ async def test_the_snippets_run(page: str, tmp_path: Path, monkeypatch: pytest.M
     shown = [one for one in snippets(ROOT / "docs" / page) if "import odc" not in one]
     with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
         async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
-            (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
-            template = processing_templates.DetectionTreesSpacept(title="Trees", item=item)
-            job = await template.execute()
-            await job.track(wait=0.01)
+            job = await finished_job()
             example_id = "d290f1ee-6c54-4b01-90e6-d701748f0851"
             for snippet in shown:
                 await function(snippet.replace(example_id, job.id), "job", "jobs", "up42")(job, [job], up42)

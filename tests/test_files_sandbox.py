@@ -13,10 +13,9 @@ import up42_async as up42
 from up42_async._downloads import Downloads, fetch_all
 from up42_async._selection import Selection
 from up42_async.processing_templates import DetectionTreesSpacept
-from up42_async.sandbox import Sandbox, faults
+from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 
 FILES = "/up42-sandbox-assets/"
-REFERENCE_ASSET = "68567134-27ad-7bd7-4b65-d61adb11fc78"
 QUICK = up42.RetryPolicy(tries=6, first_wait=0.002, max_wait=0.01, budget=1000)
 
 

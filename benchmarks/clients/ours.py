@@ -68,7 +68,7 @@ async def calls_shares(base: str, ids: list[str], repeat: int = 5) -> dict[str, 
     return attribution.result()
 
 
-async def burst(base: str, ids: list[str], in_flight: int = 20) -> dict[str, Any]:
+async def burst(base: str, ids: list[str], in_flight: int = NO_PACE.in_flight) -> dict[str, Any]:
     """Ask for many jobs at once."""
     async with connected(base, attrs.evolve(NO_PACE, in_flight=in_flight)):
         with Meter() as meter:

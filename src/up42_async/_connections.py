@@ -139,8 +139,12 @@ class Connections:
             SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
         """
         origin = request.url.origin
-        kept = await (self._make_room(origin) if fresh else self._last_used(origin))
-        connection = kept or _opened(origin)
+        connection: Connection | None = None
+        if fresh:
+            await self._make_room(origin)
+        else:
+            connection = await self._last_used(origin)
+        connection = connection or _opened(origin)
         self._lent += 1
         return connection
 

@@ -390,8 +390,10 @@ class Exchange:
 
     def _certainly_unsent(self, error: Exception) -> bool:
         """Return whether no byte of the request has left: shown by the trace, or else by how it failed."""
-        if not self._is_prepared or not self._connections.traces:
-            return not self._is_prepared
+        if not self._is_prepared:
+            return True
+        if not self._connections.traces:
+            return False
         if self._message.receipt is not None:
             return not self._message.receipt.sent
         return _is(error, _BEFORE_SENDING | _REFUSED_BY_US)
