@@ -10,7 +10,7 @@ import pytest
 import up42_async.sandbox
 
 FOLDER = Path(up42_async.sandbox.__file__).parent
-ALLOWED = {"anyio", "attrs", "starlette", "uvicorn"}
+ALLOWED = {"anyio", "attrs", "cql2", "starlette", "uvicorn"}
 
 
 def imported_by(file: Path) -> set[str]:

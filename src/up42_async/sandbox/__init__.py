@@ -13,7 +13,7 @@ mistakes. What is where:
     _routes_processing        processes, EULAs, validation, cost, execution, jobs
     _listing                  the job list: filters, order, pages, links
     _routes_stac, _stac       collections, items and search; what they look like
-    _searching, _cql2         which items are meant; filters in CQL2-JSON
+    _searching, _filters      which items are meant; filters in CQL2-JSON
     _routes_assets            assets: their metadata and signed URLs
     _files_app, _ranges       the origin that signed URLs lead to: files, or parts of them
     _signing                  signed URLs, and whether they are still good
@@ -34,6 +34,7 @@ mistakes. What is where:
 """
 
 try:
+    import cql2 as _cql2
     import starlette as _starlette
     import uvicorn as _uvicorn
 except ImportError as error:
@@ -54,4 +55,4 @@ from up42_async.sandbox._views import SandboxEndpoints as SandboxEndpoints
 from up42_async.sandbox._views import SandboxJob as SandboxJob
 from up42_async.sandbox._views import StoredFile as StoredFile
 
-del _starlette, _uvicorn
+del _cql2, _starlette, _uvicorn

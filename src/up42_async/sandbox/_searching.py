@@ -6,18 +6,17 @@ from typing import Any
 
 import attrs
 
-from up42_async.sandbox import _cql2, _stac
+from up42_async.sandbox import _stac
+from up42_async.sandbox._filters import BadFilter, Filter, full_name
 from up42_async.sandbox._items import Bounds, Item
 from up42_async.sandbox._scaled_clock import instant_of
 from up42_async.sandbox._storage import Storage
 
 LIMIT_DEFAULT, LIMIT_MAX = 10, 10_000
-_KNOWN = frozenset(
-    {"collections", "ids", "datetime", "bbox", "intersects", "sortby", "filter", "filter-lang", "limit", "token"}
-)
+_KNOWN = frozenset("collections ids datetime bbox intersects sortby filter filter-lang limit page token".split())
 _JOB_ID = "up42-system:job_id"
 _TOKEN = "next:"  # noqa: S105 - it only says where a page begins
-_BOX_2D, _BOX_3D = 4, 6
+_BOX = 4
 _NEWEST_FIRST = (("datetime", True),)
 
 
@@ -34,20 +33,22 @@ class Search:
         ids: Ids of items.
         interval: First and last instant, in nanoseconds since 1970.
         bounds: What an item must have something in common with.
-        filter: CQL2-JSON.
+        filter: What an item must meet.
         order: Properties, and whether they fall instead of rise.
         limit: Items on a page.
-        after: The item with which the page before ended.
+        after: The id of the item with which the page before ended.
+        skip: How many items to leave out before the page.
     """
 
     collections: Sequence[str] | None = None
     ids: Sequence[str] | None = None
     interval: tuple[float, float] | None = None
     bounds: Bounds | None = None
-    filter: Mapping[str, Any] | None = None
+    filter: Filter | None = None
     order: Sequence[tuple[str, bool]] = _NEWEST_FIRST
     limit: int = LIMIT_DEFAULT
     after: str | None = None
+    skip: int = 0
 
 
 def parse(body: Any) -> Search:
@@ -62,15 +63,17 @@ def parse(body: Any) -> Search:
         raise BadSearch(f"A search has no {', '.join(sorted(unknown))}.")
     if "bbox" in body and "intersects" in body:
         raise BadSearch("A search has either bbox or intersects, not both.")
+    limit = limit_of(body.get("limit", LIMIT_DEFAULT))
     return Search(
         collections=_texts(body, "collections"),
         ids=_texts(body, "ids"),
         interval=_interval(body.get("datetime")),
         bounds=_box(body["bbox"]) if "bbox" in body else _outline(body.get("intersects")),
-        filter=_filter(body.get("filter")),
+        filter=_filter(body),
         order=_order(body.get("sortby")),
-        limit=limit_of(body.get("limit", LIMIT_DEFAULT)),
+        limit=limit,
         after=after_of(body.get("token")),
+        skip=limit * _page_number(body.get("page", 0)),
     )
 
 
@@ -97,10 +100,10 @@ def _interval(text: Any) -> tuple[float, float] | None:
 
 def _box(box: Any) -> Bounds:
     numbers = isinstance(box, list) and all(isinstance(number, int | float) for number in box)
-    if not numbers or len(box) not in {_BOX_2D, _BOX_3D}:
-        raise BadSearch("bbox is a list of 4 or 6 numbers.")
-    half = len(box) // 2
-    return box[0], box[1], box[half], box[half + 1]
+    if not numbers or len(box) != _BOX:
+        raise BadSearch(f"bbox must be a list of 4 numbers, not {box!r}.")
+    west, south, east, north = box
+    return west, south, east, north
 
 
 def _outline(geometry: Any) -> Bounds | None:
@@ -126,20 +129,22 @@ def _points(node: Any) -> Iterable[tuple[float, float]]:
         yield from _points(inner)
 
 
-def _filter(expression: Any) -> Mapping[str, Any] | None:
-    if expression is not None:
-        try:
-            _cql2.condition(expression)
-        except _cql2.BadFilter as error:
-            raise BadSearch(str(error)) from error
-    return expression  # type: ignore[no-any-return]
+def _filter(body: Mapping[str, Any]) -> Filter | None:
+    if body.get("filter-lang", "cql2-json") != "cql2-json":
+        raise BadSearch(f"filter-lang must be cql2-json, not {body['filter-lang']!r}.")
+    if body.get("filter") is None:
+        return None
+    try:
+        return Filter(body["filter"])
+    except BadFilter as error:
+        raise BadSearch(str(error)) from error
 
 
 def _order(fields: Any) -> Sequence[tuple[str, bool]]:
     if fields is None:
         return _NEWEST_FIRST
     try:
-        order = [(_cql2.full_name(field["field"]), field.get("direction", "asc")) for field in fields]
+        order = [(full_name(field["field"]), field.get("direction", "asc")) for field in fields]
     except (AttributeError, KeyError, TypeError) as error:
         raise BadSearch("sortby is a list of objects with field and direction.") from error
     if any(direction not in {"asc", "desc"} for _, direction in order):
@@ -155,6 +160,13 @@ def limit_of(value: Any) -> int:
     """
     if not isinstance(value, int) or not 1 <= value <= LIMIT_MAX:
         raise BadSearch(f"limit is a whole number from 1 to {LIMIT_MAX}.")
+    return value
+
+
+def _page_number(value: Any) -> int:
+    """Read the number of a page, which is counted from 0 as in the list of assets."""
+    if not isinstance(value, int) or value < 0:
+        raise BadSearch(f"page must be a whole number from 0, not {value!r}.")
     return value
 
 
@@ -188,7 +200,7 @@ def page(storage: Storage, search: Search) -> tuple[Sequence[Item], str | None]:
     found.sort(key=lambda item: item.id)
     for name, falls in reversed(search.order):
         found.sort(key=lambda item: _sort_key(storage, item, name), reverse=falls)
-    first = 0 if last is None else found.index(last) + 1
+    first = search.skip if last is None else found.index(last) + 1
     items = found[first : first + search.limit]
     return items, f"{_TOKEN}{items[-1].id}" if first + len(items) < len(found) else None
 
@@ -197,7 +209,7 @@ def _candidates(storage: Storage, search: Search) -> Iterable[Item]:
     """Return items among which all that are meant are, few of the others if that is plain to see."""
     collections = search.collections
     if collections is None and search.filter is not None:
-        job_ids = _cql2.required_values(search.filter, _JOB_ID)
+        job_ids = search.filter.required_values(_JOB_ID)
         jobs = None if job_ids is None else map(storage.world.jobs.get, job_ids)
         collections = None if jobs is None else [job.collection_id for job in jobs if job is not None]
     if collections is None:
@@ -216,7 +228,6 @@ def _sort_key(storage: Storage, item: Item, name: str) -> tuple[bool, str]:
 
 
 def _matcher(storage: Storage, search: Search) -> Callable[[Item], bool]:
-    meets = None if search.filter is None else _cql2.condition(search.filter)
     ids = None if search.ids is None else frozenset(search.ids)
 
     def matches(item: Item) -> bool:
@@ -224,7 +235,7 @@ def _matcher(storage: Storage, search: Search) -> Callable[[Item], bool]:
             (ids is None or item.id in ids)
             and (search.interval is None or search.interval[0] <= item.moment <= search.interval[1])
             and (search.bounds is None or _overlap(item.bounds, search.bounds))
-            and (meets is None or meets(_properties(storage, item)) is True)
+            and (search.filter is None or search.filter.matches(_stac.matched_body(storage.world, item)))
         )
 
     return matches
