@@ -19,8 +19,9 @@ import attrs
 import httpx
 import pytest
 
-from up42_async import Client, _transport
+from up42_async import Client
 from up42_async._config import Limits, RetryPolicy, Timeouts
+from up42_async._http import exchange
 
 EPOCH = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 ITEM = "https://api.up42.com/v2/assets/stac/collections/c/items/i"
@@ -237,13 +238,13 @@ def priced(credits: float) -> dict[str, Any]:
 def own_lanes(platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients that are given no transport of the user's send to the platform, and be told when a request leaves."""
 
-    class Wire(_transport.UsersTransport):
+    class Wire(exchange.UsersTransport):
         traces = True
 
         def __init__(self, **_: object) -> None:
             super().__init__(platform)
 
-    monkeypatch.setattr(_transport, "Connections", Wire)
+    monkeypatch.setattr(exchange, "Connections", Wire)
 
 
 def client_of(

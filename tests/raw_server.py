@@ -24,7 +24,7 @@ from anyio.streams.tls import TLSListener
 
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits
-from up42_async._transport import Lane
+from up42_async._http.exchange import Lane
 
 UNTRUSTED = Path(__file__).with_name("untrusted.pem")
 """A certificate for 127.0.0.1 and its key, signed by nobody."""

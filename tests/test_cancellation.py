@@ -12,11 +12,11 @@ import pytest
 
 from tests import raw_server
 from tests.raw_server import answer, connections, platform, wait_until
-from up42_async import _transport
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
-from up42_async._transport import Lane
-from up42_async._wire import Message, Receipt, Request
+from up42_async._http import exchange
+from up42_async._http.exchange import Lane
+from up42_async._http.messages import Message, Receipt, Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs")
 EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
@@ -72,10 +72,10 @@ async def test_waiting_for_a_turn_can_be_cancelled_without_using_it_up() -> None
 
 async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Cancel calls at the very moment they are connected, which httpcore's pool does not survive."""
-    plain = _transport.Exchange._extensions
+    plain = exchange.Exchange._extensions
     await client._auth.token()
 
-    def treacherous(exchange: _transport.Exchange) -> dict[str, Any]:
+    def treacherous(exchange: exchange.Exchange) -> dict[str, Any]:
         async def cancel(event: str, _: object) -> None:
             if event.endswith("connect_tcp.complete"):
                 scope.cancel()
@@ -83,7 +83,7 @@ async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch,
         return {**plain(exchange), "trace": cancel}
 
     with monkeypatch.context() as patch:
-        patch.setattr(_transport.Exchange, "_extensions", treacherous)
+        patch.setattr(exchange.Exchange, "_extensions", treacherous)
         for _ in range(times):
             with anyio.CancelScope() as scope:
                 await client.call(JOBS)

@@ -15,9 +15,9 @@ from tests.raw_server import answer, platform, raw, response, wait_until
 from up42_async import _client, _clock
 from up42_async._client import Client, Statistics, current_client
 from up42_async._config import VERSION, Limits, RetryPolicy
-from up42_async._environment import shared_ssl_context
 from up42_async._errors import AuthError, RateLimited, UnexpectedResponse, WrongCredentials
-from up42_async._wire import Request
+from up42_async._http.environment import shared_ssl_context
+from up42_async._http.messages import Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs")
 CHECK = Request(method="POST", path="/v2/check", json={"title": "Bäume"})

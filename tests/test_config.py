@@ -9,11 +9,11 @@ import pytest
 from tests.fake_platform import PASSWORD, USERNAME
 from up42_async import Client
 from up42_async._config import REGIONS, Endpoints, Limits, RetryPolicy, Timeouts, is_loopback
-from up42_async._connections import Connection, Connections
-from up42_async._environment import shared_ssl_context
 from up42_async._errors import SettingsUnusable
-from up42_async._transport import Lane
-from up42_async._wire import Message
+from up42_async._http.environment import shared_ssl_context
+from up42_async._http.exchange import Lane
+from up42_async._http.messages import Message
+from up42_async._http.transport import Connection, Connections
 
 SETTINGS: list[type[Any]] = [Limits, RetryPolicy, Timeouts]
 FIELDS = [(kind, field.name) for kind in SETTINGS for field in attrs.fields(kind)]

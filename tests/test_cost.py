@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from up42_async._costs import Cost, read_cost
 from up42_async._errors import UnexpectedResponse
-from up42_async._wire import Request
+from up42_async._http.messages import Request
 
 REQUEST = Request(method="POST", path="/v2/processing/processes/p/cost")
 NUMBERS = st.integers() | st.floats(allow_nan=False) | st.fractions()

@@ -31,9 +31,9 @@ from tests.storage_host import (
 )
 from up42_async import Client, ForeignLink, RetryPolicy, Timeouts, UnexpectedResponse
 from up42_async._downloads import Downloads, fetch_all
+from up42_async._http.messages import Request
 from up42_async._signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._transfer import DownloadFailed
-from up42_async._wire import Request
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
 SHA256 = f"1220{hashlib.sha256(CONTENT).hexdigest()}"

@@ -26,7 +26,7 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponse,
 )
-from up42_async._wire import Receipt, Request
+from up42_async._http.messages import Receipt, Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs", query="limit=1")
 EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)

@@ -12,11 +12,11 @@ import pytest
 
 from tests import raw_server
 from tests.raw_server import Act, Connection, answer, connections, platform, wait_until
-from up42_async import _connections
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import RequestFailed
-from up42_async._wire import Request
+from up42_async._http import transport
+from up42_async._http.messages import Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs")
 EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
@@ -171,7 +171,7 @@ async def test_connections_the_server_closes_between_two_calls_cost_the_caller_n
 async def test_connections_that_expire_while_the_program_stalls_cost_the_caller_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_connections, "KEEPALIVE_EXPIRY", 0.02)
+    monkeypatch.setattr(transport, "KEEPALIVE_EXPIRY", 0.02)
     policy = RetryPolicy(tries=5, first_wait=0.001, budget=1000)
     async with platform(answer(), retry=policy, limits=UNLIMITED) as up, anyio.create_task_group() as group:
 

@@ -127,20 +127,21 @@ def test_httpcore_is_imported_and_certificates_are_read_without_stopping_the_eve
 ) -> None:
     code = f"""
 import sys, threading, anyio
-from up42_async import _connections, _environment
-from up42_async._wire import Message
+from up42_async._http import transport
+from up42_async._http import environment
+from up42_async._http.messages import Message
 places = set()
 def watch(event, arguments):
     if event == "import" and arguments[0] == "httpcore":
         places.add(threading.current_thread() is threading.main_thread())
-read = _environment.ssl_context
+read = environment.ssl_context
 def read_and_note():
     places.add(threading.current_thread() is threading.main_thread())
     return read()
-_connections.ssl_context = read_and_note
+transport.ssl_context = read_and_note
 sys.addaudithook(watch)
 async def main():
-    connections = _connections.Connections(keep=True)
+    connections = transport.Connections(keep=True)
     for url in ("http://127.0.0.1:1/", "https://127.0.0.1:1/", "https://127.0.0.1:1/"):
         await connections.prepare(Message(label="", method="GET", url=url, headers={{}}), {{}})
 anyio.run(main, backend={backend!r})

@@ -21,7 +21,7 @@ from tests.raw_server import answer, platform, serve, wait_until
 from up42_async._client import Client, current_client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import SettingsUnusable
-from up42_async._wire import Receipt, Request
+from up42_async._http.messages import Receipt, Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs")
 EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)

@@ -15,9 +15,7 @@ import pytest
 
 from tests.fake_platform import Asked, FakePlatform
 from up42_async import Client
-from up42_async._auth import Token
 from up42_async._config import Endpoints, RetryPolicy
-from up42_async._credentials import Credentials, find_credentials
 from up42_async._errors import (
     AuthError,
     ConnectionFailed,
@@ -31,7 +29,11 @@ from up42_async._errors import (
     Up42Error,
     WrongCredentials,
 )
-from up42_async._wire import Message, Receipt, Reply, Request, decode, follow
+from up42_async._http.auth import Token
+from up42_async._http.credentials import Credentials, find_credentials
+from up42_async._http.messages import Message, Receipt, Reply, Request
+from up42_async._http.responses import decode
+from up42_async._http.urls import follow
 
 PASSWORD = 'CANARY-pass word/+&=%"\\\u00e9'
 TOKEN = "CANARY." + base64.urlsafe_b64encode(b"token").decode()

@@ -18,6 +18,7 @@ import pytest
 from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import Client, Endpoints, NotFound, RetryPolicy, UnexpectedResponse, _stac
 from up42_async._assets import Asset, initialize_asset
+from up42_async._http.messages import Request
 from up42_async._properties import Up42Properties
 from up42_async._stac import collection_from, item_from
 from up42_async._storage import (
@@ -27,7 +28,6 @@ from up42_async._storage import (
     result_items,
     update_item,
 )
-from up42_async._wire import Request
 
 ABOUT = Request(method="GET", path="/about")
 API = "https://api.up42.com"

@@ -17,7 +17,7 @@ import trio
 from tests.job_platform import JobPlatform, Life, outage
 from tests.virtual_time import virtual_backend
 from up42_async import Client, Job, JobStatus, RetryPolicy, UnfinishedJob, track
-from up42_async._wire import Message
+from up42_async._http.messages import Message
 from up42_async.sandbox import Sandbox, faults
 
 virtual = pytest.mark.virtual_time

@@ -21,15 +21,18 @@ import anyio.lowlevel
 import attrs
 
 from up42_async import _clock
-from up42_async._auth import Auth
 from up42_async._config import VERSION, Endpoints, EndpointsLike, Limits, RetryPolicy, Timeouts
-from up42_async._credentials import find_credentials
 from up42_async._errors import AuthError, RateLimited, RequestFailed, UnexpectedResponse
-from up42_async._flight import Once
-from up42_async._rate import RateGate
-from up42_async._retry import Attempts, RetryBudget
-from up42_async._transport import Lane, Sink
-from up42_async._wire import Message, Receipt, Reply, Request, decode, http_date, segment
+from up42_async._http.auth import Auth
+from up42_async._http.credentials import find_credentials
+from up42_async._http.dates import http_date
+from up42_async._http.exchange import Lane, Sink
+from up42_async._http.messages import Message, Receipt, Reply, Request
+from up42_async._http.rate_limiter import RateGate
+from up42_async._http.responses import decode
+from up42_async._http.retry import Attempts, RetryBudget
+from up42_async._http.single_flight import Once
+from up42_async._http.urls import segment
 
 if TYPE_CHECKING:
     import httpx

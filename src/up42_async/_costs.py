@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from up42_async._errors import UnexpectedResponse
-from up42_async._wire import Request
+from up42_async._http.messages import Request
 
 
 @attrs.frozen(order=False)

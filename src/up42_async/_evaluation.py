@@ -5,13 +5,14 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from up42_async import _clock, _wire
+from up42_async import _clock
 from up42_async._client import Client
 from up42_async._costs import Cost, read_cost
 from up42_async._errors import NotFound, StatusError, UnexpectedResponse
-from up42_async._flight import SingleFlight
+from up42_async._http import urls
+from up42_async._http.messages import Request
+from up42_async._http.single_flight import SingleFlight
 from up42_async._vocabulary import ValidationError
-from up42_async._wire import Request
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ def process_request(method: str, process_id: str, step: str, inputs: Mapping[str
         inputs: Inputs to send, None for no body.
         more: Fields of the request.
     """
-    path = f"/v2/processing/processes/{_wire.segment(process_id, 'process_id')}{step}"
+    path = f"/v2/processing/processes/{urls.segment(process_id, 'process_id')}{step}"
     body = None if inputs is None else {"inputs": inputs}
     return Request(method=method, path=path, json=body, **more)
 
@@ -170,7 +171,7 @@ class Processes:
         return await fact.get(lambda: self._ask_acceptance(eula_id), good=bool, since=since)
 
     async def _ask_acceptance(self, eula_id: str) -> bool:
-        request = Request(method="GET", path=f"/v2/eulas/{_wire.segment(eula_id, 'EULA id')}")
+        request = Request(method="GET", path=f"/v2/eulas/{urls.segment(eula_id, 'EULA id')}")
         answer = await self._client.call(request)
         accepted = answer.get("isAccepted") if isinstance(answer, dict) else None
         if not isinstance(accepted, bool):

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from up42_async import _clock, _job_lists, _wire
+from up42_async import _clock, _job_lists
 from up42_async._claims import Claims
 from up42_async._client import Client
 from up42_async._errors import (
@@ -23,10 +23,11 @@ from up42_async._errors import (
     Up42Error,
 )
 from up42_async._evaluation import process_request
+from up42_async._http import responses, urls
+from up42_async._http.messages import Receipt, Request
 from up42_async._job_filters import Filters
 from up42_async._jobs import Job, read_job
 from up42_async._vocabulary import JobSorting
-from up42_async._wire import Receipt, Request
 
 logger = logging.getLogger("up42_async")
 
@@ -92,7 +93,7 @@ class Purchase:
         self._process_id = process_id
         self._inputs = inputs
         self._workspace_id = workspace_id
-        query = _wire.query({"workspaceId": workspace_id, "budgetId": budget_id})
+        query = urls.query({"workspaceId": workspace_id, "budgetId": budget_id})
         self._request = process_request("POST", process_id, "/execution", inputs, query=query, repeatable=False)
         self._receipt = Receipt()
         self._named: str | None = None
@@ -254,7 +255,7 @@ class Purchase:
         if reply is None:
             return True
         try:
-            self._accept(_wire.decode(reply, self._request))
+            self._accept(responses.decode(reply, self._request))
         except RequestFailed as error:
             return self._may_have_bought(error)
         return True

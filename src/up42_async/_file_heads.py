@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from up42_async._errors import RateLimited, RequestFailed, ServerError, StatusError, UnexpectedResponse
-from up42_async._wire import http_date, retry_after
+from up42_async._http.dates import http_date, retry_after
 
 WHOLE: Final = 200
 PART_OF: Final = 206

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from up42_async import _wire
+from up42_async._http import urls
 from up42_async._vocabulary import JobStatus, SortingField
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Filters:
         Args:
             limit: Jobs a page, None to leave it to the server.
         """
-        return _wire.query(
+        return urls.query(
             {
                 "workspaceId": self.workspace_id,
                 "processId": self.process_id,
@@ -68,7 +68,7 @@ def checked(
         message = f"sort_by must be one of JobSorting, such as JobSorting.created.desc, not {sort_by!r}"
         raise TypeError(message)
     if workspace_id is not None:
-        _wire.segment(workspace_id, "workspace_id")
+        urls.segment(workspace_id, "workspace_id")
     return Filters(
         process_id=_texts(process_id, "process_id"),
         workspace_id=workspace_id,
@@ -100,7 +100,7 @@ def _texts(values: Iterable[str] | None, name: str) -> list[str] | None:
         raise TypeError(message)
     texts = list(values)
     for text in texts:
-        _wire.segment(text, name)
+        urls.segment(text, name)
         if "," in text:
             message = f"{name} must not hold a comma: {text!r}; give a list of several"
             raise ValueError(message)

@@ -9,12 +9,12 @@ from typing import Any, Final, Generic, Self, TypeVar
 import anyio
 import attrs
 
-from up42_async import _wire
 from up42_async._client import Client
 from up42_async._errors import RequestFailed, StatusError, UnexpectedResponse
+from up42_async._http import urls
+from up42_async._http.messages import Request
+from up42_async._http.pagination import Page, Pager
 from up42_async._job_filters import Filters
-from up42_async._pagination import Page, Pager
-from up42_async._wire import Request
 
 PATH: Final = "/v2/processing/jobs"
 
@@ -38,7 +38,7 @@ def one(job_id: object) -> Request:
         TypeError: The id is not a string.
         ValueError: It cannot be an id.
     """
-    return Request(method="GET", path=f"{PATH}/{_wire.segment(job_id, 'job id')}")
+    return Request(method="GET", path=f"{PATH}/{urls.segment(job_id, 'job id')}")
 
 
 def listed(filters: Filters, *, limit: int | None) -> Request:
@@ -81,7 +81,7 @@ def _next(answer: Mapping[str, Any], api: str, request: Request) -> Request | No
         raise UnexpectedResponse(message, request=str(request))
     for link in links:
         if isinstance(link, dict) and link.get("rel") == "next" and link.get("href"):
-            return _wire.follow(link["href"], api=api, request=request)
+            return urls.follow(link["href"], api=api, request=request)
     return None
 
 

@@ -7,8 +7,8 @@ import datetime as dt
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
+from up42_async._http.dates import in_utc
 from up42_async._vocabulary import JobStatus, ValidationError
-from up42_async._wire import in_utc
 
 _FIELDS: Final = itemgetter(
     "processID",

@@ -14,6 +14,7 @@ import attrs
 from up42_async import _clock, _job_filters, _job_lists, _storage
 from up42_async._client import Client, current_client
 from up42_async._errors import UnexpectedResponse, Up42Error
+from up42_async._http.messages import Request
 from up42_async._job_metadata import job_fields
 from up42_async._tracking import SETTLE, Progress, Tracker, Wait, Watcher
 from up42_async._vocabulary import (
@@ -26,7 +27,6 @@ from up42_async._vocabulary import (
     SortingField,
     ValidationError,
 )
-from up42_async._wire import Request
 
 if TYPE_CHECKING:
     import pystac

@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 from up42_async import _clock, _stac
 from up42_async._client import Client, current_client
 from up42_async._errors import NotFound, UnexpectedResponse
-from up42_async._pagination import Page, Pager
-from up42_async._wire import Request, follow
+from up42_async._http.messages import Request
+from up42_async._http.pagination import Page, Pager
+from up42_async._http.urls import follow
 
 if TYPE_CHECKING:
     import pystac

@@ -13,7 +13,8 @@ import attrs
 
 from up42_async._config import is_loopback
 from up42_async._errors import ForeignLink, UnexpectedResponse
-from up42_async._wire import Request, follow
+from up42_async._http.messages import Request
+from up42_async._http.urls import follow
 
 LONGEST: Final = 16_384
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import anyio.to_thread
 
 from up42_async._errors import UnexpectedResponse
-from up42_async._wire import Request
+from up42_async._http.messages import Request
 
 if TYPE_CHECKING:
     import pystac

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterable, Generator, Iterable
 from typing import Any
 
 from up42_async._client import Client, current_client
+from up42_async._http.urls import segment
 from up42_async._jobs import RETRIES, WAIT, Job, Schedule, UnfinishedJob
 from up42_async._tracking import Wait, Watch, Watcher
-from up42_async._wire import segment
 
 
 class Tracking:

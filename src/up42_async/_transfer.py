@@ -31,10 +31,10 @@ from up42_async._errors import (
 )
 from up42_async._file_heads import NOT_THAT_RANGE, PART_OF, WHOLE, FileHead, read_head, refusal
 from up42_async._file_names import name_in_url, names_of
+from up42_async._http.messages import Message
 from up42_async._part_file import PartFile, is_whole
 from up42_async._progress import Meter
 from up42_async._signed_urls import RemoteFile, check_signed_url, signed_url_request
-from up42_async._wire import Message
 
 logger = logging.getLogger("up42_async")
 

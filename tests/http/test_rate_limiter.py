@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from up42_async import _clock
 from up42_async._config import Limits
-from up42_async._rate import RateGate
+from up42_async._http.rate_limiter import RateGate
 
 pytestmark = pytest.mark.virtual_time
 

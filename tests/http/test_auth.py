@@ -12,9 +12,7 @@ import pytest
 
 from tests.fake_platform import PASSWORD, USERNAME, Asked, FakePlatform, accepting_only, client_of, grant
 from up42_async import Client, _clock
-from up42_async._auth import RENEWAL_PAUSE, Auth
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
-from up42_async._credentials import Credentials, CredentialsFile
 from up42_async._errors import (
     AuthError,
     ConnectionLost,
@@ -26,8 +24,10 @@ from up42_async._errors import (
     UnexpectedResponse,
     WrongCredentials,
 )
-from up42_async._transport import Lane
-from up42_async._wire import Request
+from up42_async._http.auth import RENEWAL_PAUSE, Auth
+from up42_async._http.credentials import Credentials, CredentialsFile
+from up42_async._http.exchange import Lane
+from up42_async._http.messages import Request
 
 pytestmark = pytest.mark.virtual_time
 

@@ -30,8 +30,8 @@ from up42_async._errors import (
     UnexpectedResponse,
     WrongCredentials,
 )
-from up42_async._retry import Attempts, RetryBudget, may_repeat, waits
-from up42_async._wire import Request
+from up42_async._http.messages import Request
+from up42_async._http.retry import Attempts, RetryBudget, may_repeat, waits
 
 pytestmark = pytest.mark.virtual_time
 

@@ -19,9 +19,9 @@ import anyio.to_thread
 import attrs
 
 from up42_async import _clock
-from up42_async._environment import proxy_for, ssl_context
-from up42_async._network import DrainingBackend
-from up42_async._wire import Message
+from up42_async._http.environment import proxy_for, ssl_context
+from up42_async._http.messages import Message
+from up42_async._http.network import DrainingBackend
 
 if TYPE_CHECKING:
     import httpcore

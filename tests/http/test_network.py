@@ -14,9 +14,9 @@ import httpcore
 import pytest
 
 from tests.raw_server import UNTRUSTED
-from up42_async._connections import Connections
-from up42_async._network import DrainingBackend
-from up42_async._wire import Message
+from up42_async._http.messages import Message
+from up42_async._http.network import DrainingBackend
+from up42_async._http.transport import Connections
 
 CONTENT = os.urandom(300_000)
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {len(CONTENT)}\r\n\r\n".encode()

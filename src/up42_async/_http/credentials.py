@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from up42_async._errors import SettingsUnusable
-from up42_async._wire import parse_json
+from up42_async._http.responses import parse_json
 
 logger = logging.getLogger("up42_async")
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from up42_async import ConnectionLost, Limits, Timeouts
-from up42_async import _transport as transport_module
-from up42_async._transport import Lane
-from up42_async._wire import Message
+from up42_async._http import exchange as transport_module
+from up42_async._http.exchange import Lane
+from up42_async._http.messages import Message
 
 PIECE = bytes(2**18)
 MESSAGE = Message(label="GET file", method="GET", url="https://storage.example/x", headers={})

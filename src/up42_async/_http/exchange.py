@@ -16,9 +16,7 @@ import anyio
 import anyio.lowlevel
 
 from up42_async import _clock
-from up42_async._bodies import Gunzip, Plain, Unreadable
 from up42_async._config import Limits, Timeouts
-from up42_async._connections import CLOSING_TIME, Answer, Connections, close
 from up42_async._errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -27,7 +25,9 @@ from up42_async._errors import (
     SettingsUnusable,
     UnexpectedResponse,
 )
-from up42_async._wire import Message, Receipt, Reply
+from up42_async._http.bodies import Gunzip, Plain, Unreadable
+from up42_async._http.messages import Message, Receipt, Reply
+from up42_async._http.transport import CLOSING_TIME, Answer, Connections, close
 
 if TYPE_CHECKING:
     import httpx

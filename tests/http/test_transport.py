@@ -18,10 +18,7 @@ import pytest
 
 from tests import raw_server
 from tests.raw_server import RawServer, answer, gzipped, packed, raw, response, serve, wait_until
-from up42_async import _bodies, _connections
 from up42_async._config import Limits, Timeouts
-from up42_async._connections import Connections
-from up42_async._environment import shared_ssl_context
 from up42_async._errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -29,8 +26,11 @@ from up42_async._errors import (
     SettingsUnusable,
     UnexpectedResponse,
 )
-from up42_async._transport import Lane
-from up42_async._wire import Message, Receipt
+from up42_async._http import bodies, transport
+from up42_async._http.environment import shared_ssl_context
+from up42_async._http.exchange import Lane
+from up42_async._http.messages import Message, Receipt
+from up42_async._http.transport import Connections
 
 PROXY_VARIABLES = (
     "HTTP_PROXY",
@@ -178,8 +178,8 @@ async def test_a_body_as_large_as_the_limit_is_read() -> None:
 
 
 async def test_a_gzip_body_of_several_pieces_is_read_whole() -> None:
-    size = 3 * _bodies._PIECE
-    async with serve(gzipped("x" * size)) as server, lane(body=4 * _bodies._PIECE) as one:
+    size = 3 * bodies._PIECE
+    async with serve(gzipped("x" * size)) as server, lane(body=4 * bodies._PIECE) as one:
         assert len((await one.send(get(server))).body) == size + 2
 
 
@@ -452,7 +452,7 @@ async def test_one_proxy_serves_all_hosts(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_connections_that_were_idle_for_long_are_closed_when_another_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_connections, "KEEPALIVE_EXPIRY", 0.01)
+    monkeypatch.setattr(transport, "KEEPALIVE_EXPIRY", 0.01)
     async with serve(answer()) as first, serve(answer()) as second, lane() as one:
         await one.send(get(f"{first.url}/x"))
         await anyio.sleep(0.02)

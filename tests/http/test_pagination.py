@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.job_answers import Asker, collect
 from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponse
-from up42_async._pagination import MOST_EMPTY_PAGES, MOST_PAGES, Marks, Page, Pager
-from up42_async._wire import Request
+from up42_async._http.messages import Request
+from up42_async._http.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Marks, Page, Pager
 
 BACKEND_IS_FINE = [HealthCheck.function_scoped_fixture]
 

@@ -3,14 +3,13 @@
 from array import array
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import anyio
 import attrs
 
-from up42_async._client import Client
 from up42_async._errors import PaginationError, StatusError
-from up42_async._wire import Request
+from up42_async._http.messages import Request
 
 T = TypeVar("T")
 
@@ -20,6 +19,14 @@ MOST_EMPTY_PAGES: Final = 100
 _FEWEST_PLACES: Final = 1024
 _MARK_OF_ZERO: Final = 0x5A17_C0DE_0DD5_EEDF  # any number that no hash is likely to be: 0 is a place that is free
 _BAD_REQUEST, _UNPROCESSABLE = 400, 422
+
+
+class Caller(Protocol):
+    """What sends one request and decodes its answer, such as a client."""
+
+    async def call(self, request: Request) -> Any:
+        """Send a request, and return its decoded answer."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +85,7 @@ class Pager(Generic[T]):
 
     def __init__(
         self,
-        client: Client,
+        client: Caller,
         first: Request,
         read: Callable[[Any, Request], Page[T]],
         *,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from up42_async._credentials import Credentials, CredentialsFile, find_credentials
 from up42_async._errors import SettingsUnusable
+from up42_async._http.credentials import Credentials, CredentialsFile, find_credentials
 
 GOOD = '{"username": "person@example.com", "password": "SECRET"}'
 ENVIRONMENT = {"UP42_USERNAME": "of the environment", "UP42_PASSWORD": "SECRET"}

@@ -7,7 +7,7 @@ import pytest
 
 from up42_async import _clock
 from up42_async._errors import ServerError, Up42Error
-from up42_async._flight import Once, SingleFlight
+from up42_async._http.single_flight import Once, SingleFlight
 
 pytestmark = pytest.mark.virtual_time
 

@@ -26,19 +26,10 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponse,
 )
-from up42_async._wire import (
-    LONGEST_ID,
-    Reply,
-    Request,
-    decode,
-    follow,
-    http_date,
-    parse_json,
-    query,
-    retry_after,
-    segment,
-    timestamp,
-)
+from up42_async._http.dates import http_date, retry_after, timestamp
+from up42_async._http.messages import Reply, Request
+from up42_async._http.responses import decode, parse_json
+from up42_async._http.urls import LONGEST_ID, follow, query, segment
 
 API = "https://api.up42.com"
 ASKED = Request(method="GET", path="/v2/processing/jobs", query="status=RUNNING")

@@ -10,12 +10,13 @@ import attrs
 
 from up42_async import _clock
 from up42_async._config import Endpoints, RetryPolicy
-from up42_async._credentials import Credentials, CredentialsFile
 from up42_async._errors import RequestFailed, StatusError, UnexpectedResponse, WrongCredentials
-from up42_async._flight import SingleFlight
-from up42_async._retry import Attempts, RetryBudget
-from up42_async._transport import Lane
-from up42_async._wire import Message, Request, decode
+from up42_async._http.credentials import Credentials, CredentialsFile
+from up42_async._http.exchange import Lane
+from up42_async._http.messages import Message, Request
+from up42_async._http.responses import decode
+from up42_async._http.retry import Attempts, RetryBudget
+from up42_async._http.single_flight import SingleFlight
 
 # UP42's Keycloak: tokens of 300 s for this public client id
 CLIENT_ID: Final = "up42-sdk"

@@ -1,0 +1,69 @@
+"""Requests and answers as values."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """What to ask of the API: no host, no token, and whether it may be asked twice."""
+
+    method: str
+    path: str
+    """Path below the API host, ids already quoted."""
+    query: str = ""
+    """Encoded query, without the question mark."""
+    json: Any = attrs.field(default=None, repr=False)
+    """Body, None for none."""
+    repeatable: bool = True
+    """Whether sending it twice changes nothing; an execution would be paid twice."""
+    host: Literal["api", "auth"] = "api"
+    """Which of UP42's hosts to ask."""
+
+    def __str__(self) -> str:
+        """Return method and path, which is all that messages and logs say of a request."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def body(self) -> bytes | None:
+        """The encoded body."""
+        return None if self.json is None else json.dumps(self.json, allow_nan=False).encode()
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """An answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Header names are in lower case."""
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.define(kw_only=True)
+class Receipt:
+    """What is known of a request that must not be sent twice, while it is under way and ever after."""
+
+    sent: bool = False
+    """Whether bytes of it may have left, so that the server may act on it."""
+    reply: Reply | None = None
+    """The answer, even when whoever asked was cancelled meanwhile."""
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """An HTTP request as it goes on the wire, with the token if it gets one."""
+
+    label: str
+    """What errors call it: method and path."""
+    method: str
+    url: str = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    receipt: Receipt | None = None
+    """Given for a request that must not be sent twice; filled in while it is under way."""
+    fresh: bool = False
+    """Whether it needs a new connection, since one that was kept too long may be what broke the last try."""

@@ -1,0 +1,103 @@
+"""Build and judge URLs: ids as path segments, query parameters, and links that may be followed."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+
+from up42_async._errors import ForeignLink
+from up42_async._http.messages import Request
+
+LONGEST_ID: Final = 256
+"""Characters of an id in a path at the most; UP42's own are UUIDs or short names."""
+
+# half of a surrogate pair stands for no character: JSON can bring it, but it can neither be sent nor printed
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
+_PORTS = {"https": 443, "http": 80}
+
+
+def segment(value: object, name: str = "id") -> str:
+    """Quote an id so that it is exactly one segment of a path.
+
+    Args:
+        value: The id.
+        name: What it is called in the error.
+
+    Raises:
+        TypeError: It is not a string.
+        ValueError: It cannot be an id.
+    """
+    if not isinstance(value, str):
+        message = f"{name} must be a string, not {type(value).__name__}"
+        raise TypeError(message)
+    if not value or value in {".", ".."} or len(value) > LONGEST_ID or _UNPRINTABLE.search(value):
+        shown = value if len(value) <= LONGEST_ID else value[:20] + "..."
+        message = f"{name} {shown!r} cannot be right: expected 1 to {LONGEST_ID} printable characters, not '.' or '..'"
+        raise ValueError(message)
+    return quote(value, safe="")
+
+
+def query(parameters: Mapping[str, str | int | float | Iterable[str] | None]) -> str:
+    """Encode query parameters the way UP42 reads them: lists comma-joined, None left out.
+
+    Args:
+        parameters: Values by name.
+    """
+    pairs = [(name, _query_value(value)) for name, value in parameters.items() if value is not None]
+    return urlencode(pairs)
+
+
+def _query_value(value: str | float | Iterable[str]) -> str:
+    return str(value) if isinstance(value, str | int | float) else ",".join(value)
+
+
+def follow(link: object, *, api: str, request: Request) -> Request:
+    """Turn a link in an answer into a request to the API host, whatever host the link names.
+
+    UP42's next links are relative; samples of its STAC storage show absolute ones, some of them with plain `http://`.
+    Only path and query are ever taken over, so the token cannot leave for another host.
+
+    Args:
+        link: The link as it stands in the answer.
+        api: Base URL of the API.
+        request: The request that brought the link, for the error.
+
+    Raises:
+        ForeignLink: The link leads to another host.
+    """
+    home = urlsplit(api)
+    try:
+        parts = _split(link)
+        relative = not parts.scheme and not parts.netloc
+        at_home = relative or _same_host(parts, home)
+    except ValueError:
+        message = "an answer held a link that cannot be read; it was not followed"
+        raise ForeignLink(message, request=str(request)) from None
+    if not at_home or not parts.path.startswith("/"):
+        host = printable(parts.hostname or "somewhere else", 255)
+        message = f"an answer held a link that leads away from UP42, to {host}; it was not followed"
+        raise ForeignLink(message, request=str(request))
+    path = parts.path.removeprefix(home.path) if not relative else parts.path
+    return Request(method="GET", path=path, query=parts.query)
+
+
+def _split(link: object) -> SplitResult:
+    if not isinstance(link, str) or not link or _NOT_IN_LINKS.search(link):
+        message = "not a link"
+        raise ValueError(message)
+    return urlsplit(link)
+
+
+def _same_host(link: SplitResult, home: SplitResult) -> bool:
+    if "@" in link.netloc or link.hostname != home.hostname or link.scheme not in _PORTS:
+        return False
+    port = _PORTS[link.scheme] if link.port is None else link.port
+    home_port = home.port or _PORTS[home.scheme]
+    downgraded = (link.scheme, port, home.scheme, home_port) == ("http", 80, "https", 443)
+    return downgraded or (link.scheme, port) == (home.scheme, home_port)
+
+
+def printable(text: str, longest: int) -> str:
+    """Make words of the server's fit for a message."""
+    return _UNPRINTABLE.sub(" ", text[:longest])
