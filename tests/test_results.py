@@ -11,9 +11,9 @@ import pytest
 from tests.storage_host import StorageHost, StoredFile, broken_after, refused, serving
 from tests.test_storage import item_content
 from up42_async import Job, JobFailed, Limits, NotFound, RetryPolicy, UnfinishedJob, _results
-from up42_async._progress import DownloadProgress
+from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.progress import DownloadProgress
 from up42_async._results import ResultFile, download
-from up42_async._transfer import DownloadFailed
 
 SEARCH = "POST /v2/assets/stac/search"
 CONTENT = bytes(range(256)) * 5000
@@ -265,7 +265,7 @@ async def test_a_broken_file_is_gone_on_from_in_the_next_run(host: StorageHost, 
 async def test_a_bar_shows_how_far_it_has_come(
     host: StorageHost, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("up42_async._progress_bar.PAUSE", 0.001)
+    monkeypatch.setattr("up42_async._downloads.progress_bar.PAUSE", 0.001)
     del host.files["j1-mask"]
     async with host.client():
         await download([job("j0"), job("j1")], tmp_path, bar=True)

@@ -1,44 +1,25 @@
 """An asynchronous client for UP42 processing, on asyncio and trio.
 
-A map of the package, from the verbs down to the bytes; each module imports only what stands below it:
+A map of the package; each folder imports only what stands below it:
 
-    processing_templates       what to run on what: the 16 processes, and the classes to derive more from
-    _batch                     evaluate and execute many templates
-    _templates                 evaluate and execute one; _template_fields: what its inputs may be
-    _evaluation, _costs        asking whether and for how much | what a process costs
-    _execution                 executing once, and never paying twice
-    _claims, _allowance        no job for two executions | no more credits than allowed
-    _running                   working on many things inside a block that you can see
+    processing_templates   the 16 processes, and the classes to derive more from
+    _processing            templates: evaluation, execution paid once, batches
+    _jobs                  jobs: models, lists, tracking, results
+    _storage               STAC collections, items and assets
+    _account               what surrounds a job: processes, budgets, balance
+    _downloads             files: whole or absent, resumed, verified, unpacked
+    _client                the client: settings, lifecycle, the current one
+    _http                  one request and its answer: session, transport, token, pace, retries, pages
+    _bulk                  work on many things inside a block that you can see
+    _clock                 time
+    _config                settings
+    _errors                the tree of errors
 
-    _track                     many jobs until they are finished
-    _jobs, _job_metadata       a job, and all that match | what UP42 sends of it
-    _job_lists, _job_filters   the list of jobs, and many by id | which ones
-    _tracking                  when to ask again, and asking once for everybody who waits
+    not in a folder yet: _allowance _assets _batch _claims _costs _evaluation _execution
+        _job_filters _job_lists _job_metadata _jobs _properties _results _running _search _selection
+        _stac _storage _template_fields _templates _track _tracking _vocabulary
 
-    _results                   the files of many jobs
-    _storage, _assets          collections and items | what is in storage
-    _search, _selection        searching items | which of their files
-    _stac, _properties         pystac objects without hidden network access | UP42's properties of an item
-    _downloads, _transfer      files of one job or asset | one file, whole or not at all
-    _part_file, _own_files     what came so far | in files that nobody else writes
-    _file_heads                what the answer says of the file
-    _file_names, _checksums    safe names | is it what it should be?
-    _signed_urls, _archives    where files may come from | unpacking
-    _progress, _progress_bar   how far a download is | and to look at
-
-    _pagination                pages
-    _client                    the client's lifecycle, and one call: slot, rate, token, attempt, decode, retry
-    _auth, _credentials        one token for all tasks | what to log in with
-    _rate                      the pace of a client
-    _transport, _bodies        one exchange, and what its errors mean | the body of an answer, within a limit
-    _connections, _network     connections, each for one exchange at a time | all that has come over TLS at once
-    _environment               proxies, and whose certificates are trusted
-    _flight                    asking once for all who want to know
-    _retry, _wire              may this be sent again? | requests, answers, links, timestamps
-    _vocabulary                statuses, sorting fields, metadata
-    _config, _clock, _errors   settings | time | what can go wrong
-
-    sandbox                    an UP42 of your own for trying out and for tests; shares no code with the rest
+    sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest
 """
 
 from up42_async._allowance import CostLimitExceeded as CostLimitExceeded
@@ -55,6 +36,9 @@ from up42_async._config import Limits as Limits
 from up42_async._config import RetryPolicy as RetryPolicy
 from up42_async._config import Timeouts as Timeouts
 from up42_async._costs import Cost as Cost
+from up42_async._downloads.download import DownloadFailed as DownloadFailed
+from up42_async._downloads.progress import DownloadProgress as DownloadProgress
+from up42_async._downloads.progress import FileProgress as FileProgress
 from up42_async._errors import AuthError as AuthError
 from up42_async._errors import ConnectionFailed as ConnectionFailed
 from up42_async._errors import ConnectionLost as ConnectionLost
@@ -76,8 +60,6 @@ from up42_async._execution import ExecutionUncertain as ExecutionUncertain
 from up42_async._jobs import Job as Job
 from up42_async._jobs import JobFailed as JobFailed
 from up42_async._jobs import UnfinishedJob as UnfinishedJob
-from up42_async._progress import DownloadProgress as DownloadProgress
-from up42_async._progress import FileProgress as FileProgress
 from up42_async._properties import Up42Properties as Up42Properties
 from up42_async._results import ResultDownload as ResultDownload
 from up42_async._results import ResultFile as ResultFile
@@ -90,7 +72,6 @@ from up42_async._templates import InvalidTemplate as InvalidTemplate
 from up42_async._track import Tracking as Tracking
 from up42_async._track import Updates as Updates
 from up42_async._track import track as track
-from up42_async._transfer import DownloadFailed as DownloadFailed
 from up42_async._vocabulary import TERMINAL_STATUSES as TERMINAL_STATUSES
 from up42_async._vocabulary import JobMetadata as JobMetadata
 from up42_async._vocabulary import JobResults as JobResults

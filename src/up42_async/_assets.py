@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from up42_async._client import Client, current_client
-from up42_async._downloads import Downloads, fetch_all
+from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import UnexpectedResponse
 from up42_async._http.dates import timestamp
 from up42_async._http.messages import Request
 from up42_async._http.urls import segment
 from up42_async._search import DEFAULT_LIMIT, Items, property_is
-from up42_async._signed_urls import RemoteFile
 
 if TYPE_CHECKING:
     import pystac

@@ -9,17 +9,17 @@ import anyio
 import attrs
 
 from up42_async._client import Client, current_client
-from up42_async._downloads import Downloads
+from up42_async._downloads.directory import Downloads
+from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.file_names import safe_name, with_digest
+from up42_async._downloads.progress import Board, ProgressWatch
+from up42_async._downloads.progress_bar import check_installed, show_bar
+from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import Up42Error
-from up42_async._file_names import safe_name, with_digest
 from up42_async._jobs import Job
-from up42_async._progress import Board, ProgressWatch
-from up42_async._progress_bar import check_installed, show_bar
 from up42_async._running import Running
 from up42_async._selection import Selection
-from up42_async._signed_urls import RemoteFile
 from up42_async._storage import result_files
-from up42_async._transfer import DownloadFailed
 
 JOBS_AT_ONCE: Final = 20
 """Jobs whose files are looked up and fetched at once; how many files that makes is for the client to limit."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from up42_async._signed_urls import RemoteFile
+from up42_async._downloads.signed_urls import RemoteFile
 
 if TYPE_CHECKING:
     import pystac

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from up42_async import _clock, _stac
 from up42_async._client import Client, current_client
-from up42_async._downloads import Downloads, fetch_all
+from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import NotFound, UnexpectedResponse
 from up42_async._http.messages import Request
 from up42_async._http.urls import segment
 from up42_async._properties import TAGS, TITLE
 from up42_async._search import DEFAULT_LIMIT, PATIENCE, STORAGE, Items
 from up42_async._selection import Selection
-from up42_async._signed_urls import RemoteFile
 
 if TYPE_CHECKING:
     import pystac

@@ -11,9 +11,16 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from up42_async._checksums import Checksum
-from up42_async._file_names import PART
-from up42_async._own_files import has_locks, open_locked, open_new, open_to_read, open_to_write, sync_directory
+from up42_async._downloads.checksums import Checksum
+from up42_async._downloads.file_names import PART
+from up42_async._downloads.safe_open import (
+    has_locks,
+    open_locked,
+    open_new,
+    open_to_read,
+    open_to_write,
+    sync_directory,
+)
 
 CHECKPOINT: Final = 64 * 2**20
 """Bytes after which what was written is made to survive a crash of the machine."""

@@ -4,7 +4,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Final
 
 from up42_async import _clock
-from up42_async._progress import DownloadProgress, ProgressWatch
+from up42_async._downloads.progress import DownloadProgress, ProgressWatch
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -14,9 +14,9 @@ import pytest
 
 from tests.storage_host import Fault, StorageHost, StoredFile, broken_after, refused, serving
 from up42_async import Client, Limits, RetryPolicy
-from up42_async._downloads import Downloads, fetch_all
-from up42_async._signed_urls import RemoteFile
-from up42_async._transfer import DownloadFailed
+from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.signed_urls import RemoteFile
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
 ONE_TRY = RetryPolicy(tries=1)

@@ -16,11 +16,11 @@ import anyio.to_thread
 import pytest
 
 from tests.storage_host import StorageHost, StoredFile, serving
-from up42_async import _archives
-from up42_async._archives import BadArchive, directory_for, is_archive, unpack
-from up42_async._downloads import Downloads, fetch_all
-from up42_async._signed_urls import RemoteFile
-from up42_async._transfer import DownloadFailed
+from up42_async._downloads import archives
+from up42_async._downloads.archives import BadArchive, directory_for, is_archive, unpack
+from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.signed_urls import RemoteFile
 
 Members = dict[str, bytes]
 
@@ -184,7 +184,7 @@ async def test_archives_that_are_not_what_they_should_be_are_refused(
 
 
 async def test_too_many_members_are_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_archives, "MOST_MEMBERS", 3)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
     packed(archive, {str(number): b"" for number in range(4)})
     with pytest.raises(BadArchive, match="more than 3 members"):
         await unpacked(archive)
@@ -192,7 +192,7 @@ async def test_too_many_members_are_refused(archive: Path, monkeypatch: pytest.M
 
 
 async def test_too_many_bytes_are_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_archives, "MOST_BYTES", 1000)
+    monkeypatch.setattr(archives, "MOST_BYTES", 1000)
     packed(archive, {"one": bytes(600), "two": bytes(600)})
     with pytest.raises(BadArchive, match="no room"):
         await unpacked(archive)
@@ -210,10 +210,10 @@ async def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(
 
 async def test_a_size_that_is_a_lie_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lying(_: Path) -> Generator[Any]:
-        yield _archives._Member(name="bomb", size=1, content=io.BytesIO(bytes(5000)))
+        yield archives._Member(name="bomb", size=1, content=io.BytesIO(bytes(5000)))
 
-    monkeypatch.setattr(_archives, "MOST_BYTES", 1000)
-    monkeypatch.setattr(_archives, "_zip_members", lying)
+    monkeypatch.setattr(archives, "MOST_BYTES", 1000)
+    monkeypatch.setattr(archives, "_zip_members", lying)
     zipped(tmp_path / "a.zip", {})
     with pytest.raises(BadArchive, match="larger than there is room for"):
         await unpacked(tmp_path / "a.zip")

@@ -13,7 +13,7 @@ from typing import IO, Final
 
 import attrs
 
-from up42_async._file_names import PART, safe_name, same_name
+from up42_async._downloads.file_names import PART, safe_name, same_name
 
 MOST_MEMBERS: Final = 10_000
 MOST_BYTES: Final = 200 * 2**30

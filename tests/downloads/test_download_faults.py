@@ -30,10 +30,10 @@ from tests.storage_host import (
     whole,
 )
 from up42_async import Client, ForeignLink, RetryPolicy, Timeouts, UnexpectedResponse
-from up42_async._downloads import Downloads, fetch_all
+from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._http.messages import Request
-from up42_async._signed_urls import RemoteFile, check_signed_url, signed_url_request
-from up42_async._transfer import DownloadFailed
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
 SHA256 = f"1220{hashlib.sha256(CONTENT).hexdigest()}"
@@ -337,7 +337,7 @@ async def test_files_are_never_touched_by_the_thread_of_the_event_loop(
                 callers.add(name)
             return original(*args, **kwargs)
 
-        monkeypatch.setattr(f"up42_async._part_file.os.{name}", watched)
+        monkeypatch.setattr(f"up42_async._downloads.part_file.os.{name}", watched)
     host.faults = [broken_after(1_500_000), refused(416)]
     async with host.client() as client:
         await bring(client, tmp_path, remote(checksum=SHA256))

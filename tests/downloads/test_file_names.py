@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.storage_host import StoredFile, serving
-from up42_async._checksums import read_multihash
-from up42_async._downloads import Downloads, fetch_all
-from up42_async._file_names import LONGEST, name_in_disposition, names_of, safe_name, with_digest
-from up42_async._signed_urls import RemoteFile
+from up42_async._downloads.checksums import read_multihash
+from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.file_names import LONGEST, name_in_disposition, names_of, safe_name, with_digest
+from up42_async._downloads.signed_urls import RemoteFile
 
 HOSTILE = [
     "../../../evil.tif",

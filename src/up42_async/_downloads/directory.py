@@ -8,12 +8,12 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from up42_async._archives import BadArchive, is_archive, unpack
 from up42_async._client import Client
-from up42_async._file_names import safe_name, same_name, with_digest
-from up42_async._progress import Board
-from up42_async._signed_urls import RemoteFile
-from up42_async._transfer import DownloadFailed, Transfer
+from up42_async._downloads.archives import BadArchive, is_archive, unpack
+from up42_async._downloads.download import DownloadFailed, Transfer
+from up42_async._downloads.file_names import safe_name, same_name, with_digest
+from up42_async._downloads.progress import Board
+from up42_async._downloads.signed_urls import RemoteFile
 
 
 @attrs.frozen(kw_only=True)

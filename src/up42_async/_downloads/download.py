@@ -20,21 +20,21 @@ import anyio.abc
 import anyio.to_thread
 
 from up42_async import _clock
-from up42_async._checksums import Checksum, read_multihash
 from up42_async._client import Client
 from up42_async._config import VERSION
+from up42_async._downloads.checksums import Checksum, read_multihash
+from up42_async._downloads.file_names import name_in_url, names_of
+from up42_async._downloads.part_file import PartFile, is_whole
+from up42_async._downloads.progress import Meter
+from up42_async._downloads.response_headers import NOT_THAT_RANGE, PART_OF, WHOLE, FileHead, read_head, refusal
+from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._errors import (
     ConnectionLost,
     RequestFailed,
     UnexpectedResponse,
     Up42Error,
 )
-from up42_async._file_heads import NOT_THAT_RANGE, PART_OF, WHOLE, FileHead, read_head, refusal
-from up42_async._file_names import name_in_url, names_of
 from up42_async._http.messages import Message
-from up42_async._part_file import PartFile, is_whole
-from up42_async._progress import Meter
-from up42_async._signed_urls import RemoteFile, check_signed_url, signed_url_request
 
 logger = logging.getLogger("up42_async")
 

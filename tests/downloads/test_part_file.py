@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from up42_async import _own_files, _part_file
-from up42_async._part_file import PartFile
+from up42_async._downloads import part_file, safe_open
+from up42_async._downloads.part_file import PartFile
 
 ETAG = '"version"'
 
@@ -78,7 +78,7 @@ def test_a_second_writer_gets_a_part_of_its_own_that_is_never_kept(target: Path)
 
 
 def test_what_is_written_survives_a_crash_every_now_and_then(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_part_file, "CHECKPOINT", 10)
+    monkeypatch.setattr(part_file, "CHECKPOINT", 10)
     part = opened(target, total=None)
     part.write([b"x" * 9])
     assert left_in(target.parent) == ["a.tif.part"]
@@ -158,7 +158,7 @@ def test_a_lock_that_fails_otherwise_is_an_error(target: Path, monkeypatch: pyte
 
 
 def test_a_system_without_locks_will_do(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_own_files, "fcntl", None)
+    monkeypatch.setattr(safe_open, "fcntl", None)
     part = opened(target)
     part.write([b"mine"])
     part.commit(None)

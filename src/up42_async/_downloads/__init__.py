@@ -1,0 +1,1 @@
+"""Files from a storage host to the disk: each whole, or absent."""
