@@ -40,14 +40,14 @@ def test_import_leaves_for_later_what_only_calls_need(later: str, tmp_path: Path
 def test_pystac_is_imported_without_stopping_the_event_loop(backend: str, tmp_path: Path) -> None:
     code = f"""
 import sys, threading, anyio
-from up42_async import _stac
+from up42_async._storage import stac
 importers = set()
 def watch(event, arguments):
     if event == "import" and arguments[0] == "pystac":
         importers.add(threading.current_thread() is threading.main_thread())
 sys.addaudithook(watch)
-anyio.run(_stac.be_ready, backend={backend!r})
-anyio.run(_stac.be_ready, backend={backend!r})
+anyio.run(stac.be_ready, backend={backend!r})
+anyio.run(stac.be_ready, backend={backend!r})
 print(importers, "pystac" in sys.modules)
 """
     assert in_a_new_interpreter(code, tmp_path) == "{False} True"

@@ -15,16 +15,14 @@ A map of the package; each folder imports only what stands below it:
     _config                settings
     _errors                the tree of errors
 
-    not in a folder yet: _allowance _assets _batch _claims _costs _evaluation _execution
-        _job_filters _job_lists _job_metadata _jobs _properties _results _running _search _selection
-        _stac _storage _template_fields _templates _track _tracking _vocabulary
+    not in a folder yet: _allowance _batch _claims _costs _evaluation _execution _job_filters
+        _job_lists _job_metadata _jobs _results _running _template_fields _templates _track
+        _tracking _vocabulary
 
     sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest
 """
 
 from up42_async._allowance import CostLimitExceeded as CostLimitExceeded
-from up42_async._assets import Asset as Asset
-from up42_async._assets import initialize_asset as initialize_asset
 from up42_async._batch import Evaluations as Evaluations
 from up42_async._batch import Executions as Executions
 from up42_async._batch import evaluate as evaluate
@@ -60,13 +58,15 @@ from up42_async._execution import ExecutionUncertain as ExecutionUncertain
 from up42_async._jobs import Job as Job
 from up42_async._jobs import JobFailed as JobFailed
 from up42_async._jobs import UnfinishedJob as UnfinishedJob
-from up42_async._properties import Up42Properties as Up42Properties
 from up42_async._results import ResultDownload as ResultDownload
 from up42_async._results import ResultFile as ResultFile
 from up42_async._results import download as download
-from up42_async._search import search_items as search_items
-from up42_async._storage import get_collection as get_collection
-from up42_async._storage import update_item as update_item
+from up42_async._storage.assets import Asset as Asset
+from up42_async._storage.assets import initialize_asset as initialize_asset
+from up42_async._storage.collections import get_collection as get_collection
+from up42_async._storage.collections import update_item as update_item
+from up42_async._storage.properties import Up42Properties as Up42Properties
+from up42_async._storage.search import search_items as search_items
 from up42_async._templates import Execution as Execution
 from up42_async._templates import InvalidTemplate as InvalidTemplate
 from up42_async._track import Tracking as Tracking

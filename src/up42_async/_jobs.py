@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from up42_async import _clock, _job_filters, _job_lists, _storage
+from up42_async import _clock, _job_filters, _job_lists
 from up42_async._client import Client, current_client
 from up42_async._errors import UnexpectedResponse, Up42Error
 from up42_async._http.messages import Request
 from up42_async._job_metadata import job_fields
+from up42_async._storage import collections
 from up42_async._tracking import SETTLE, Progress, Tracker, Wait, Watcher
 from up42_async._vocabulary import (
     SETTLING_STATUSES,
@@ -303,7 +304,7 @@ class Job:
             NotFound: It is still not visible after a quarter of a minute.
             RequestFailed: It could not be asked for.
         """
-        return await _storage.result_collection(current_client(self._client), self.collection_url)
+        return await collections.result_collection(current_client(self._client), self.collection_url)
 
     def items(self) -> AsyncIterator["pystac.Item"]:
         """List the STAC items of the results, waiting a little while there are none yet; one request for 100 items.
@@ -313,7 +314,7 @@ class Job:
         Raises:
             RequestFailed: (While listing) they could not be asked for.
         """
-        return _storage.result_items(current_client(self._client), self.collection_url)
+        return collections.result_items(current_client(self._client), self.collection_url)
 
     async def download(
         self,
@@ -351,7 +352,7 @@ class Job:
         if self.collection_url is None:
             self.raise_for_status()
         client = current_client(self._client)
-        return await _storage.download_result(
+        return await collections.download_result(
             client,
             self.collection_url,
             directory,

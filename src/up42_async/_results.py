@@ -18,8 +18,8 @@ from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import Up42Error
 from up42_async._jobs import Job
 from up42_async._running import Running
-from up42_async._selection import Selection
-from up42_async._storage import result_files
+from up42_async._storage.asset_filter import Selection
+from up42_async._storage.collections import result_files
 
 JOBS_AT_ONCE: Final = 20
 """Jobs whose files are looked up and fetched at once; how many files that makes is for the client to limit."""

@@ -11,7 +11,7 @@ import pytest
 
 import up42_async as up42
 from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._selection import Selection
+from up42_async._storage.asset_filter import Selection
 from up42_async.processing_templates import DetectionTreesSpacept
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 

@@ -5,16 +5,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from up42_async import _clock, _stac
+from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import NotFound, UnexpectedResponse
 from up42_async._http.messages import Request
 from up42_async._http.urls import segment
-from up42_async._properties import TAGS, TITLE
-from up42_async._search import DEFAULT_LIMIT, PATIENCE, STORAGE, Items
-from up42_async._selection import Selection
+from up42_async._storage import stac
+from up42_async._storage.asset_filter import Selection
+from up42_async._storage.properties import TAGS, TITLE
+from up42_async._storage.search import DEFAULT_LIMIT, PATIENCE, STORAGE, Items
 
 if TYPE_CHECKING:
     import pystac
@@ -33,8 +34,8 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
         ValueError: It cannot be an id.
     """
     request = Request(method="GET", path=f"{STORAGE}/collections/{segment(collection_id, 'collection_id')}")
-    await _stac.be_ready()
-    return _stac.collection_from(await current_client(client).call(request), request)
+    await stac.be_ready()
+    return stac.collection_from(await current_client(client).call(request), request)
 
 
 async def result_collection(client: Client, collection_url: str | None) -> "pystac.Collection | None":
@@ -147,14 +148,14 @@ async def update_item(item: "pystac.Item", *, client: Client | None = None) -> "
     collection, name = segment(item.collection_id, "collection id"), segment(item.id, "item id")
     changes = {key: item.properties[key] for key in (TITLE, TAGS) if key in item.properties}
     request = Request(method="PATCH", path=f"{STORAGE}/collections/{collection}/items/{name}", json=changes)
-    answer = _stac.item_from(await current_client(client).call(request), request)
+    answer = stac.item_from(await current_client(client).call(request), request)
     item.properties.clear()
     item.properties.update(answer.properties)
     return item
 
 
 def _collection_id(url: str) -> str:
-    name = _stac.last_segment(url)
+    name = stac.last_segment(url)
     try:
         segment(name, "collection id")
     except ValueError:

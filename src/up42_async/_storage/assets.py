@@ -15,7 +15,7 @@ from up42_async._errors import UnexpectedResponse
 from up42_async._http.dates import timestamp
 from up42_async._http.messages import Request
 from up42_async._http.urls import segment
-from up42_async._search import DEFAULT_LIMIT, Items, property_is
+from up42_async._storage.search import DEFAULT_LIMIT, Items, property_is
 
 if TYPE_CHECKING:
     import pystac

@@ -10,10 +10,10 @@ import httpx
 import pystac
 import pytest
 
+from tests.storage.test_collections import clients_of, item_content
 from tests.storage_host import StorageHost, serving
-from tests.test_storage import clients_of, item_content
 from up42_async import ForeignLink, PaginationError, ServerError, UnexpectedResponse
-from up42_async._search import Items, search_items
+from up42_async._storage.search import Items, search_items
 
 SEARCH = "POST /v2/assets/stac/search"
 JOB = {"op": "=", "args": [{"property": "job_id"}, "j1"]}

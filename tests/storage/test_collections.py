@@ -16,18 +16,19 @@ import pystac
 import pytest
 
 from tests.storage_host import StorageHost, StoredFile, serving
-from up42_async import Client, Endpoints, NotFound, RetryPolicy, UnexpectedResponse, _stac
-from up42_async._assets import Asset, initialize_asset
+from up42_async import Client, Endpoints, NotFound, RetryPolicy, UnexpectedResponse
 from up42_async._http.messages import Request
-from up42_async._properties import Up42Properties
-from up42_async._stac import collection_from, item_from
-from up42_async._storage import (
+from up42_async._storage import stac
+from up42_async._storage.assets import Asset, initialize_asset
+from up42_async._storage.collections import (
     download_result,
     get_collection,
     result_collection,
     result_items,
     update_item,
 )
+from up42_async._storage.properties import Up42Properties
+from up42_async._storage.stac import collection_from, item_from
 
 ABOUT = Request(method="GET", path="/about")
 API = "https://api.up42.com"
@@ -526,10 +527,10 @@ def test_a_parent_that_is_no_collection_is_not_to_be_had_as_one() -> None:
 
 
 async def test_pystac_is_imported_in_a_worker_thread_by_the_first_who_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    _stac._io_class()
+    stac._io_class()
     threads: list[threading.Thread] = []
-    monkeypatch.setattr(_stac, "_io_class", lambda: threads.append(threading.current_thread()))
-    await _stac.be_ready()
+    monkeypatch.setattr(stac, "_io_class", lambda: threads.append(threading.current_thread()))
+    await stac.be_ready()
     monkeypatch.delitem(sys.modules, "pystac")
-    await _stac.be_ready()
+    await stac.be_ready()
     assert [thread is threading.main_thread() for thread in threads] == [False]

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from up42_async import _clock, _stac
+from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._errors import NotFound, UnexpectedResponse
 from up42_async._http.messages import Request
 from up42_async._http.pagination import Page, Pager
 from up42_async._http.urls import follow
+from up42_async._storage import stac
 
 if TYPE_CHECKING:
     import pystac
@@ -69,11 +70,11 @@ class Items:
         """
         if self._pager is None or self._left < 1 or self._request is None:
             raise StopAsyncIteration
-        await _stac.be_ready()
+        await stac.be_ready()
         content = await self._next_content(self._pager)
         self._left -= 1
         self._waits = iter(())
-        return _stac.item_from(content, self._request)
+        return stac.item_from(content, self._request)
 
     async def _next_content(self, pager: Pager[dict[str, Any]]) -> dict[str, Any]:
         """Return the next item as JSON, looking again for a while when there is none at all."""
