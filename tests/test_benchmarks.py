@@ -120,5 +120,5 @@ def test_the_model_asks_for_a_hundred_open_jobs_at_once() -> None:
 def test_a_sample_is_charged_to_whoever_works_for_himself() -> None:
     assert payer("/site-packages/httpcore/_async/http11.py") == HTTPX
     assert payer("/lib/python3.11/json/decoder.py") == JSON
-    assert payer("<attrs generated methods up42_async._jobs.Job>") == OURS
+    assert payer("<attrs generated methods up42_async._jobs.job.Job>") == OURS
     assert payer("/site-packages/anyio/_core/_tasks.py") is None

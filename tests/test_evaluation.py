@@ -14,8 +14,8 @@ from up42_async import Client
 from up42_async._batch import evaluate
 from up42_async._costs import Cost
 from up42_async._errors import Forbidden, NotFound, ServerError, StatusError, UnexpectedResponse
+from up42_async._jobs.models import ValidationError
 from up42_async._templates import InvalidTemplate
-from up42_async._vocabulary import ValidationError
 from up42_async.processing_templates import DetectionShadowsSpacept, DetectionTreesSpacept, JobTemplate
 
 pytestmark = pytest.mark.virtual_time

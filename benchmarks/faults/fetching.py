@@ -10,7 +10,7 @@ import anyio.to_thread
 import up42_async as up42
 from benchmarks.faults.callers import Caller
 from benchmarks.faults.desk import Desk
-from up42_async._results import ResultFile
+from up42_async._jobs.result_downloads import ResultFile
 
 MOST_AT_ONCE: Final = 8
 IDLE: Final = 0.05

@@ -15,9 +15,8 @@ A map of the package; each folder imports only what stands below it:
     _config                settings
     _errors                the tree of errors
 
-    not in a folder yet: _allowance _batch _claims _costs _evaluation _execution _job_filters
-        _job_lists _job_metadata _jobs _results _running _template_fields _templates _track
-        _tracking _vocabulary
+    not in a folder yet: _allowance _batch _claims _costs _evaluation _execution _running
+        _template_fields _templates
 
     sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest
 """
@@ -55,12 +54,22 @@ from up42_async._errors import UnexpectedResponse as UnexpectedResponse
 from up42_async._errors import Up42Error as Up42Error
 from up42_async._errors import WrongCredentials as WrongCredentials
 from up42_async._execution import ExecutionUncertain as ExecutionUncertain
-from up42_async._jobs import Job as Job
-from up42_async._jobs import JobFailed as JobFailed
-from up42_async._jobs import UnfinishedJob as UnfinishedJob
-from up42_async._results import ResultDownload as ResultDownload
-from up42_async._results import ResultFile as ResultFile
-from up42_async._results import download as download
+from up42_async._jobs.job import Job as Job
+from up42_async._jobs.job import JobFailed as JobFailed
+from up42_async._jobs.job import UnfinishedJob as UnfinishedJob
+from up42_async._jobs.models import TERMINAL_STATUSES as TERMINAL_STATUSES
+from up42_async._jobs.models import JobMetadata as JobMetadata
+from up42_async._jobs.models import JobResults as JobResults
+from up42_async._jobs.models import JobSorting as JobSorting
+from up42_async._jobs.models import JobStatus as JobStatus
+from up42_async._jobs.models import SortingField as SortingField
+from up42_async._jobs.models import ValidationError as ValidationError
+from up42_async._jobs.result_downloads import ResultDownload as ResultDownload
+from up42_async._jobs.result_downloads import ResultFile as ResultFile
+from up42_async._jobs.result_downloads import download as download
+from up42_async._jobs.tracking import Tracking as Tracking
+from up42_async._jobs.tracking import Updates as Updates
+from up42_async._jobs.tracking import track as track
 from up42_async._storage.assets import Asset as Asset
 from up42_async._storage.assets import initialize_asset as initialize_asset
 from up42_async._storage.collections import get_collection as get_collection
@@ -69,16 +78,6 @@ from up42_async._storage.properties import Up42Properties as Up42Properties
 from up42_async._storage.search import search_items as search_items
 from up42_async._templates import Execution as Execution
 from up42_async._templates import InvalidTemplate as InvalidTemplate
-from up42_async._track import Tracking as Tracking
-from up42_async._track import Updates as Updates
-from up42_async._track import track as track
-from up42_async._vocabulary import TERMINAL_STATUSES as TERMINAL_STATUSES
-from up42_async._vocabulary import JobMetadata as JobMetadata
-from up42_async._vocabulary import JobResults as JobResults
-from up42_async._vocabulary import JobSorting as JobSorting
-from up42_async._vocabulary import JobStatus as JobStatus
-from up42_async._vocabulary import SortingField as SortingField
-from up42_async._vocabulary import ValidationError as ValidationError
 
 for _value in list(vars().values()):
     # tracebacks, reprs and documentation name the door, where users find these things, not the room behind it

@@ -12,7 +12,7 @@ from up42_async._errors import NotFound, StatusError, UnexpectedResponse
 from up42_async._http import urls
 from up42_async._http.messages import Request
 from up42_async._http.single_flight import SingleFlight
-from up42_async._vocabulary import ValidationError
+from up42_async._jobs.models import ValidationError
 
 T = TypeVar("T")
 

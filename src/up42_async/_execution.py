@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from up42_async import _clock, _job_lists
+from up42_async import _clock
 from up42_async._claims import Claims
 from up42_async._client import Client
 from up42_async._errors import (
@@ -25,9 +25,10 @@ from up42_async._errors import (
 from up42_async._evaluation import process_request
 from up42_async._http import responses, urls
 from up42_async._http.messages import Receipt, Request
-from up42_async._job_filters import Filters
-from up42_async._jobs import Job, read_job
-from up42_async._vocabulary import JobSorting
+from up42_async._jobs import listing
+from up42_async._jobs.filters import Filters
+from up42_async._jobs.job import Job, read_job
+from up42_async._jobs.models import JobSorting
 
 logger = logging.getLogger("up42_async")
 
@@ -192,9 +193,7 @@ class Purchase:
         filters = Filters(
             process_id=[self._process_id], workspace_id=self._workspace_id, sort_by=JobSorting.created.desc
         )
-        listed = _job_lists.pager(
-            self._client, self._read, filters, limit=_job_lists.PAGE_SIZE, key=lambda entry: entry[0]
-        )
+        listed = listing.pager(self._client, self._read, filters, limit=listing.PAGE_SIZE, key=lambda entry: entry[0])
         found: list[Job] = []
         async for _, job in listed:
             if job is None:

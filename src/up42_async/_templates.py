@@ -15,8 +15,8 @@ from up42_async._costs import Cost
 from up42_async._errors import Up42Error
 from up42_async._evaluation import Evaluation, evaluate_inputs
 from up42_async._execution import Purchase, describe
-from up42_async._jobs import Job
-from up42_async._vocabulary import ValidationError
+from up42_async._jobs.job import Job
+from up42_async._jobs.models import ValidationError
 
 
 class InvalidTemplate(Up42Error):

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from up42_async._http.dates import in_utc
-from up42_async._vocabulary import JobStatus, ValidationError
+from up42_async._jobs.models import JobStatus, ValidationError
 
 _FIELDS: Final = itemgetter(
     "processID",

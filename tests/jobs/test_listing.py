@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.job_answers import API, JOBS, Asker, collect, ids_in, metadata, page, parameters
 from up42_async import ForeignLink, NotFound, RequestFailed, ServerError, StatusError, UnexpectedResponse
 from up42_async._http.messages import Request
-from up42_async._job_filters import Filters, arranged
-from up42_async._job_lists import ById, IdPager, one, page_of, pager
+from up42_async._jobs.filters import Filters, arranged
+from up42_async._jobs.listing import ById, IdPager, one, page_of, pager
 
 LIST = Request(method="GET", path=JOBS)
 MANY = [f"job-{number:03}" for number in range(250)]

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from up42_async import _clock, _job_filters, _job_lists
+from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._errors import UnexpectedResponse, Up42Error
 from up42_async._http.messages import Request
-from up42_async._job_metadata import job_fields
-from up42_async._storage import collections
-from up42_async._tracking import SETTLE, Progress, Tracker, Wait, Watcher
-from up42_async._vocabulary import (
+from up42_async._jobs import filters, listing
+from up42_async._jobs.models import (
     SETTLING_STATUSES,
     SUCCESSFUL_STATUSES,
     TERMINAL_STATUSES,
@@ -28,6 +26,9 @@ from up42_async._vocabulary import (
     SortingField,
     ValidationError,
 )
+from up42_async._jobs.parsing import job_fields
+from up42_async._jobs.poller import SETTLE, Progress, Tracker, Wait, Watcher
+from up42_async._storage import collections
 
 if TYPE_CHECKING:
     import pystac
@@ -159,7 +160,7 @@ class Job:
             message = "Job.get() takes the ID of one job: Job.get(job_id)"
             raise TypeError(message)
         client = current_client(client)
-        request = _job_lists.one(id if job_id is None else job_id)
+        request = listing.one(id if job_id is None else job_id)
         job = read_job(client, await client.call(request), request)
         job._look()  # noqa: SLF001 - its own class
         return job
@@ -199,7 +200,7 @@ class Job:
             ValueError: A filter that cannot be right.
         """
         client = current_client(client)
-        filters = _job_filters.checked(
+        wanted = filters.checked(
             process_id=process_id,
             workspace_id=workspace_id,
             status=status,
@@ -208,11 +209,11 @@ class Job:
             sort_by=sort_by,
             ids=ids,
         )
-        limit = _job_lists.PAGE_SIZE if page_size is None else _job_filters.checked_page_size(page_size)
-        if filters.ids is None and not filters.match_nothing:
-            return _job_lists.pager(client, _reader(client), filters, limit=limit, key=_id_of)
+        limit = listing.PAGE_SIZE if page_size is None else filters.checked_page_size(page_size)
+        if wanted.ids is None and not wanted.match_nothing:
+            return listing.pager(client, _reader(client), wanted, limit=limit, key=_id_of)
         arrange = None if sort_by is None else _sorter(sort_by)
-        return _job_lists.IdPager(client, _reader(client), filters, limit=limit, key=_id_of, arrange=arrange)
+        return listing.IdPager(client, _reader(client), wanted, limit=limit, key=_id_of, arrange=arrange)
 
     @property
     def client(self) -> Client | None:
@@ -264,7 +265,7 @@ class Job:
             RequestFailed: It could not be asked for.
         """
         client = current_client(self._client)
-        request = _job_lists.one(self.id)
+        request = listing.one(self.id)
         self.update(read_job(client, await client.call(request), request))
         self._look()
         return self
@@ -442,10 +443,10 @@ def _sorter(field: SortingField) -> Callable[[list[Job]], list[Job]]:
     if value is None:
         message = f"jobs with given ids can be sorted by one of {', '.join(_SORTED_BY)}, not by {field.name!r}"
         raise ValueError(message)
-    return partial(_job_filters.arranged, value=value, ascending=field.ascending)
+    return partial(filters.arranged, value=value, ascending=field.ascending)
 
 
-def _reader(client: Client) -> _job_lists.Read[Job]:
+def _reader(client: Client) -> listing.Read[Job]:
     return partial(read_job, client)
 
 
@@ -454,4 +455,4 @@ class Schedule(Tracker[Job]):
 
     def __init__(self, client: Client) -> None:
         """Begin with nobody waiting."""
-        super().__init__(_job_lists.ById(client, _reader(client), _id_of).ask, _job_lists.MOST_IDS)
+        super().__init__(listing.ById(client, _reader(client), _id_of).ask, listing.MOST_IDS)

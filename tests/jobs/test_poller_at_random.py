@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.test_tracking import Life, Oracle, Thing
+from tests.jobs.test_poller import Life, Oracle, Thing
 from tests.virtual_time import virtual_backend
 from up42_async._errors import ConnectionLost, NotFound, RequestFailed, ServerError
-from up42_async._tracking import SETTLE, Wait, Watch, Watcher
+from up42_async._jobs.poller import SETTLE, Wait, Watch, Watcher
 
 IDS = [f"n{n}" for n in range(8)]
 LONGEST_INTERVAL = 60

@@ -14,7 +14,7 @@ from up42_async._errors import RequestFailed, StatusError, UnexpectedResponse
 from up42_async._http import urls
 from up42_async._http.messages import Request
 from up42_async._http.pagination import Page, Pager
-from up42_async._job_filters import Filters
+from up42_async._jobs.filters import Filters
 
 PATH: Final = "/v2/processing/jobs"
 

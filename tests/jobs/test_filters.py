@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from up42_async import JobSorting, JobStatus
-from up42_async._job_filters import Filters, arranged, checked, checked_page_size
+from up42_async._jobs.filters import Filters, arranged, checked, checked_page_size
 
 NONE: dict[str, Any] = {
     "process_id": None,

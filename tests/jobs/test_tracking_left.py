@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from tests.job_platform import JobPlatform
-from tests.test_track import tasks_alive
+from tests.jobs.test_tracking import tasks_alive
 from up42_async import Client, Job, JobStatus, UnfinishedJob, track
 
 virtual = pytest.mark.virtual_time

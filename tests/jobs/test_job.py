@@ -25,8 +25,8 @@ from up42_async import (
     ValidationError,
 )
 from up42_async._config import RetryPolicy
-from up42_async._jobs import read_job
-from up42_async._tracking import SETTLE, Progress
+from up42_async._jobs.job import read_job
+from up42_async._jobs.poller import SETTLE, Progress
 from up42_async.sandbox import Sandbox, faults
 
 ENDED = ("captured", "released", "invalid", "rejected", "unlicensed")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from up42_async import TERMINAL_STATUSES, JobSorting, JobStatus, SortingField, ValidationError
-from up42_async._vocabulary import SETTLING_STATUSES, SUCCESSFUL_STATUSES
+from up42_async._jobs.models import SETTLING_STATUSES, SUCCESSFUL_STATUSES
 
 WORDS = (
     "created licensed unlicensed valid invalid accepted rejected running successful failed captured released".split()

@@ -16,7 +16,6 @@ import attrs
 import backoff
 import pytest
 
-from up42_async import _tracking
 from up42_async._errors import (
     AuthError,
     ConnectionFailed,
@@ -31,7 +30,8 @@ from up42_async._errors import (
     UnexpectedResponse,
     WrongCredentials,
 )
-from up42_async._tracking import Progress, Tracker, Watcher
+from up42_async._jobs import poller
+from up42_async._jobs.poller import Progress, Tracker, Watcher
 
 pytestmark = pytest.mark.virtual_time
 
@@ -95,7 +95,7 @@ class Oracle:
             return state
         raise state
 
-    def watch(self, *ids: str, wait: _tracking.Wait = MINUTE, retries: int = 4320, **things: Thing) -> Watcher[Thing]:
+    def watch(self, *ids: str, wait: poller.Wait = MINUTE, retries: int = 4320, **things: Thing) -> Watcher[Thing]:
         items = dict.fromkeys(ids or self.lives) | things
         return Watcher(self.tracker, items, wait=wait, retries=retries)
 
@@ -169,7 +169,7 @@ async def test_answers_slower_than_the_interval_are_followed_by_the_next_questio
 async def test_a_wait_of_nothing_asks_again_and_again_without_keeping_the_processor_busy() -> None:
     oracle = Oracle(a=[(0, "running"), (1, "done")])
     await finish(oracle.watch(wait=0))
-    assert len(oracle.asked) == pytest.approx(1 / _tracking.GATHER, rel=0.1)
+    assert len(oracle.asked) == pytest.approx(1 / poller.GATHER, rel=0.1)
 
 
 @pytest.mark.parametrize("wait", [0.25, 1, 7, 60, 3600])
@@ -279,7 +279,7 @@ async def test_what_the_maker_of_generators_raises_leaves_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("wait", [5, 60, 3600, backoff.expo])
-async def test_what_may_be_the_end_is_looked_at_again_after_five_seconds(wait: _tracking.Wait) -> None:
+async def test_what_may_be_the_end_is_looked_at_again_after_five_seconds(wait: poller.Wait) -> None:
     oracle = Oracle(a=[(0, "perhaps")])
     watcher = oracle.watch(wait=wait)
     await finish(watcher)
@@ -312,7 +312,7 @@ async def test_what_runs_on_after_all_has_to_settle_anew() -> None:
 
 @pytest.mark.parametrize("wait", [0.5, 1, 4, 60, lambda: itertools.repeat(1.0)])
 @pytest.mark.parametrize("retries", [2, 3, 5])
-async def test_the_last_query_is_kept_for_the_look_that_can_conclude(wait: _tracking.Wait, retries: int) -> None:
+async def test_the_last_query_is_kept_for_the_look_that_can_conclude(wait: poller.Wait, retries: int) -> None:
     oracle = Oracle(a=[(0, "perhaps")])
     watcher = oracle.watch(wait=wait, retries=retries)
     await finish(watcher)

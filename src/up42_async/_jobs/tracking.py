@@ -5,8 +5,8 @@ from typing import Any
 
 from up42_async._client import Client, current_client
 from up42_async._http.urls import segment
-from up42_async._jobs import RETRIES, WAIT, Job, Schedule, UnfinishedJob
-from up42_async._tracking import Wait, Watch, Watcher
+from up42_async._jobs.job import RETRIES, WAIT, Job, Schedule, UnfinishedJob
+from up42_async._jobs.poller import Wait, Watch, Watcher
 
 
 class Tracking:

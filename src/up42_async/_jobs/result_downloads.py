@@ -16,7 +16,7 @@ from up42_async._downloads.progress import Board, ProgressWatch
 from up42_async._downloads.progress_bar import check_installed, show_bar
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import Up42Error
-from up42_async._jobs import Job
+from up42_async._jobs.job import Job
 from up42_async._running import Running
 from up42_async._storage.asset_filter import Selection
 from up42_async._storage.collections import result_files

@@ -8,12 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.storage.test_collections import item_content
 from tests.storage_host import StorageHost, StoredFile, broken_after, refused, serving
-from tests.test_storage import item_content
-from up42_async import Job, JobFailed, Limits, NotFound, RetryPolicy, UnfinishedJob, _results
+from up42_async import Job, JobFailed, Limits, NotFound, RetryPolicy, UnfinishedJob
 from up42_async._downloads.download import DownloadFailed
 from up42_async._downloads.progress import DownloadProgress
-from up42_async._results import ResultFile, download
+from up42_async._jobs import result_downloads
+from up42_async._jobs.result_downloads import ResultFile, download
 
 SEARCH = "POST /v2/assets/stac/search"
 CONTENT = bytes(range(256)) * 5000
@@ -288,7 +289,7 @@ def test_a_bar_without_rich_says_what_to_install(tmp_path: Path, monkeypatch: py
 async def test_many_jobs_are_worked_on_a_few_at_a_time(
     host: StorageHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_results, "JOBS_AT_ONCE", 2)
+    monkeypatch.setattr(result_downloads, "JOBS_AT_ONCE", 2)
     taken = done = most = 0
 
     async def jobs() -> AsyncIterator[Job]:

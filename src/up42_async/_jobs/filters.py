@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import attrs
 
 from up42_async._http import urls
-from up42_async._vocabulary import JobStatus, SortingField
+from up42_async._jobs.models import JobStatus, SortingField
 
 T = TypeVar("T")
 

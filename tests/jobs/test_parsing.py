@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.job_answers import API, TREES, metadata
 from up42_async import Job, JobMetadata, JobStatus, UnexpectedResponse, ValidationError
 from up42_async._http.messages import Request
-from up42_async._jobs import read_job
+from up42_async._jobs.job import read_job
 
 REQUEST = Request(method="GET", path="/v2/processing/jobs/job-1")
 
