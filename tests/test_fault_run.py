@@ -11,8 +11,8 @@ from benchmarks.faults.plan import Plan
 from benchmarks.faults.report import write_report
 from benchmarks.faults.run import Outcome
 from benchmarks.faults.troubles import TROUBLES
-from up42_async import _execution
 from up42_async._jobs import job, poller
+from up42_async._processing import execution
 
 SECONDS = 2.5
 
@@ -22,7 +22,7 @@ def outcome(request: pytest.FixtureRequest) -> Outcome:
     """Run once on each loop, with few buyers, and sooner looks at what may be lost or finished than in real life."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(faults, "BUYERS", 6)
-        patch.setattr(_execution, "LOOKS", (0.05, 0.1, 0.2, 0.4, 0.8))
+        patch.setattr(execution, "LOOKS", (0.05, 0.1, 0.2, 0.4, 0.8))
         for module in (poller, job):
             patch.setattr(module, "SETTLE", 0.3)
         return faults.run(request.param, Plan.draw(11, SECONDS, clients=1, speed=3600))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 import up42_async as up42
-from up42_async._batch import Executions
+from up42_async._processing.batch import Executions
 
 RETURNED: Final = "returned"
 RECOVERED: Final = "found after its answer was lost"

@@ -12,7 +12,7 @@ from benchmarks.faults.books import HANDLED, KEPT, RETURNED
 from benchmarks.faults.callers import Caller
 from benchmarks.faults.desk import Desk
 from up42_async import processing_templates
-from up42_async._batch import Executions
+from up42_async._processing.batch import Executions
 from up42_async.processing_templates import JobTemplate, SingleItemJobTemplate
 
 KINDS: Final[Sequence[type[SingleItemJobTemplate]]] = (

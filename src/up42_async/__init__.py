@@ -15,24 +15,15 @@ A map of the package; each folder imports only what stands below it:
     _config                settings
     _errors                the tree of errors
 
-    not in a folder yet: _allowance _batch _claims _costs _evaluation _execution _running
-        _template_fields _templates
-
     sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest
 """
 
-from up42_async._allowance import CostLimitExceeded as CostLimitExceeded
-from up42_async._batch import Evaluations as Evaluations
-from up42_async._batch import Executions as Executions
-from up42_async._batch import evaluate as evaluate
-from up42_async._batch import execute as execute
 from up42_async._client import Client as Client
 from up42_async._client import Statistics as Statistics
 from up42_async._config import Endpoints as Endpoints
 from up42_async._config import Limits as Limits
 from up42_async._config import RetryPolicy as RetryPolicy
 from up42_async._config import Timeouts as Timeouts
-from up42_async._costs import Cost as Cost
 from up42_async._downloads.download import DownloadFailed as DownloadFailed
 from up42_async._downloads.progress import DownloadProgress as DownloadProgress
 from up42_async._downloads.progress import FileProgress as FileProgress
@@ -53,7 +44,6 @@ from up42_async._errors import TransportError as TransportError
 from up42_async._errors import UnexpectedResponse as UnexpectedResponse
 from up42_async._errors import Up42Error as Up42Error
 from up42_async._errors import WrongCredentials as WrongCredentials
-from up42_async._execution import ExecutionUncertain as ExecutionUncertain
 from up42_async._jobs.job import Job as Job
 from up42_async._jobs.job import JobFailed as JobFailed
 from up42_async._jobs.job import UnfinishedJob as UnfinishedJob
@@ -70,14 +60,21 @@ from up42_async._jobs.result_downloads import download as download
 from up42_async._jobs.tracking import Tracking as Tracking
 from up42_async._jobs.tracking import Updates as Updates
 from up42_async._jobs.tracking import track as track
+from up42_async._processing.batch import Evaluations as Evaluations
+from up42_async._processing.batch import Executions as Executions
+from up42_async._processing.batch import evaluate as evaluate
+from up42_async._processing.batch import execute as execute
+from up42_async._processing.cost import Cost as Cost
+from up42_async._processing.credit_budget import CostLimitExceeded as CostLimitExceeded
+from up42_async._processing.execution import ExecutionUncertain as ExecutionUncertain
+from up42_async._processing.template import Execution as Execution
+from up42_async._processing.template import InvalidTemplate as InvalidTemplate
 from up42_async._storage.assets import Asset as Asset
 from up42_async._storage.assets import initialize_asset as initialize_asset
 from up42_async._storage.collections import get_collection as get_collection
 from up42_async._storage.collections import update_item as update_item
 from up42_async._storage.properties import Up42Properties as Up42Properties
 from up42_async._storage.search import search_items as search_items
-from up42_async._templates import Execution as Execution
-from up42_async._templates import InvalidTemplate as InvalidTemplate
 
 for _value in list(vars().values()):
     # tracebacks, reprs and documentation name the door, where users find these things, not the room behind it

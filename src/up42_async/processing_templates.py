@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import attrs
 
-from up42_async._template_fields import (
+from up42_async._processing.template import JobTemplate
+from up42_async._processing.validators import (
     Attribute,
     Item,
     are_items,
@@ -24,7 +25,6 @@ from up42_async._template_fields import (
     is_whole_number,
     item_url,
 )
-from up42_async._templates import JobTemplate
 
 __all__ = [
     "CoregistrationSimularity",

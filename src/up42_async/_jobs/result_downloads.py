@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 import attrs
 
+from up42_async._bulk import Running
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads
 from up42_async._downloads.download import DownloadFailed
@@ -17,7 +18,6 @@ from up42_async._downloads.progress_bar import check_installed, show_bar
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import Up42Error
 from up42_async._jobs.job import Job
-from up42_async._running import Running
 from up42_async._storage.asset_filter import Selection
 from up42_async._storage.collections import result_files
 

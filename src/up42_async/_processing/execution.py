@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from up42_async import _clock
-from up42_async._claims import Claims
 from up42_async._client import Client
 from up42_async._errors import (
     RequestFailed,
@@ -22,13 +21,14 @@ from up42_async._errors import (
     UnexpectedResponse,
     Up42Error,
 )
-from up42_async._evaluation import process_request
 from up42_async._http import responses, urls
 from up42_async._http.messages import Receipt, Request
 from up42_async._jobs import listing
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.job import Job, read_job
 from up42_async._jobs.models import JobSorting
+from up42_async._processing.evaluation import process_request
+from up42_async._processing.execution_registry import Claims
 
 logger = logging.getLogger("up42_async")
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import anyio
 import pytest
 
-from up42_async._running import AT_ONCE, Running
+from up42_async._bulk import AT_ONCE, Running
 
 pytestmark = pytest.mark.virtual_time
 

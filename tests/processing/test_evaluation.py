@@ -11,11 +11,11 @@ import pytest
 
 from tests.paying_platform import ITEM, PayingPlatform, client_of, described, titles
 from up42_async import Client
-from up42_async._batch import evaluate
-from up42_async._costs import Cost
 from up42_async._errors import Forbidden, NotFound, ServerError, StatusError, UnexpectedResponse
 from up42_async._jobs.models import ValidationError
-from up42_async._templates import InvalidTemplate
+from up42_async._processing.batch import evaluate
+from up42_async._processing.cost import Cost
+from up42_async._processing.template import InvalidTemplate
 from up42_async.processing_templates import DetectionShadowsSpacept, DetectionTreesSpacept, JobTemplate
 
 pytestmark = pytest.mark.virtual_time

@@ -7,12 +7,13 @@ from typing import Final
 import anyio
 import pytest
 
-from up42_async import Client, _execution
-from up42_async._allowance import CostLimitExceeded
-from up42_async._batch import evaluate, execute
+from up42_async import Client
 from up42_async._config import Limits, RetryPolicy, Timeouts
 from up42_async._errors import ConnectionFailed
-from up42_async._execution import ExecutionUncertain
+from up42_async._processing import execution as execution_module
+from up42_async._processing.batch import evaluate, execute
+from up42_async._processing.credit_budget import CostLimitExceeded
+from up42_async._processing.execution import ExecutionUncertain
 from up42_async.processing_templates import DetectionChangeSimularity, DetectionTreesSpacept, Pansharpening
 from up42_async.sandbox import Sandbox, faults
 
@@ -52,7 +53,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for lost jobs after milliseconds; that it takes a minute in real life is tested in virtual time."""
-    monkeypatch.setattr(_execution, "LOOKS", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(execution_module, "LOOKS", (0.01, 0.02, 0.03))
 
 
 def client_of(sandbox: Sandbox, timeouts: Timeouts = FAST) -> Client:

@@ -3,8 +3,8 @@
 import anyio
 import attrs
 
-from up42_async._costs import Cost
 from up42_async._errors import Up42Error
+from up42_async._processing.cost import Cost
 
 
 class CostLimitExceeded(Up42Error):

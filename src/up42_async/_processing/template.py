@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import attrs
 
 from up42_async import _clock
-from up42_async._allowance import Allowance
 from up42_async._client import Client, current_client
-from up42_async._costs import Cost
 from up42_async._errors import Up42Error
-from up42_async._evaluation import Evaluation, evaluate_inputs
-from up42_async._execution import Purchase, describe
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import ValidationError
+from up42_async._processing.cost import Cost
+from up42_async._processing.credit_budget import Allowance
+from up42_async._processing.evaluation import Evaluation, evaluate_inputs
+from up42_async._processing.execution import Purchase, describe
 
 
 class InvalidTemplate(Up42Error):

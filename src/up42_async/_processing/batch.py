@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from up42_async import _clock
-from up42_async._allowance import Allowance
+from up42_async._bulk import Running
 from up42_async._client import Client, current_client
-from up42_async._execution import logger
-from up42_async._running import Running
-from up42_async._templates import Execution, JobTemplate, TemplateT
+from up42_async._processing.credit_budget import Allowance
+from up42_async._processing.execution import logger
+from up42_async._processing.template import Execution, JobTemplate, TemplateT
 
 
 class Evaluations(Running[TemplateT, TemplateT]):

@@ -30,10 +30,11 @@ from tests.paying_platform import (
     unsent,
 )
 from tests.virtual_time import virtual_backend
-from up42_async import Client, _claims
-from up42_async._batch import execute
+from up42_async import Client
 from up42_async._errors import AuthError, ConnectionFailed, RequestTimedOut, ServerError, WrongCredentials
-from up42_async._execution import ExecutionUncertain
+from up42_async._processing import execution_registry
+from up42_async._processing.batch import execute
+from up42_async._processing.execution import ExecutionUncertain
 from up42_async.processing_templates import DetectionShadowsSpacept, DetectionTreesSpacept
 
 pytestmark = pytest.mark.virtual_time
@@ -389,13 +390,13 @@ async def test_only_identical_executions_wait_for_each_other(platform: PayingPla
 async def test_what_was_handed_out_is_forgotten_after_a_day(
     platform: PayingPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claims = client.companion(_claims.Claims)
+    claims = client.companion(execution_registry.Claims)
     template = trees(client=client)
     await template.execute()
-    await anyio.sleep(_claims.REMEMBERED / 2)
+    await anyio.sleep(execution_registry.REMEMBERED / 2)
     await template.execute()
     assert not claims.is_free("job-1")
-    await anyio.sleep(_claims.REMEMBERED * 0.6)
+    await anyio.sleep(execution_registry.REMEMBERED * 0.6)
     await template.execute()
     assert claims.is_free("job-1")
     assert not claims.is_free("job-2")

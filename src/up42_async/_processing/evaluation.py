@@ -7,12 +7,12 @@ import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
-from up42_async._costs import Cost, read_cost
 from up42_async._errors import NotFound, StatusError, UnexpectedResponse
 from up42_async._http import urls
 from up42_async._http.messages import Request
 from up42_async._http.single_flight import SingleFlight
 from up42_async._jobs.models import ValidationError
+from up42_async._processing.cost import Cost, read_cost
 
 T = TypeVar("T")
 

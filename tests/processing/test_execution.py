@@ -24,11 +24,11 @@ from tests.paying_platform import (
     titles,
 )
 from up42_async import Client, Job
-from up42_async._allowance import CostLimitExceeded
-from up42_async._batch import evaluate, execute
 from up42_async._errors import Forbidden, RateLimited, StatusError
-from up42_async._execution import ExecutionUncertain
-from up42_async._templates import Execution, InvalidTemplate
+from up42_async._processing.batch import evaluate, execute
+from up42_async._processing.credit_budget import CostLimitExceeded
+from up42_async._processing.execution import ExecutionUncertain
+from up42_async._processing.template import Execution, InvalidTemplate
 from up42_async.processing_templates import DetectionTreesSpacept
 
 pytestmark = pytest.mark.virtual_time

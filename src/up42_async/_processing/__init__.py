@@ -1,0 +1,1 @@
+"""Templates: evaluated, executed once, one or many."""
