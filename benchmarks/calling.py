@@ -52,7 +52,7 @@ def measure(scale: Scale) -> Findings:
             " limits, whose calls are really all under way at once. The client's pace of 50 requests a second is"
             " lifted here, since it would hide what a request costs. By default 20 of its requests are under way at"
             " once: at 50 ms these are 400 a second at the most, and 500 calls take 1.25 s, however little CPU they"
-            " need. With `Limits(in_flight=100)` it has as many connections as the bare client, which opens a new one"
+            " need. With `Limits(max_concurrency=100)` it has as many connections as the bare client, which opens one"
             " for nearly every call."
         ),
         tables=tables,

@@ -28,10 +28,10 @@ CANCELLED: Final = 0.1
 SETTLED: Final = 10
 """Seconds after which memory must not grow any more."""
 MOST_GROWTH: Final = 2e6
-LIMITS: Final = up42.Limits(rate=1e6, burst=10**6)
+LIMITS: Final = up42.Limits(requests_per_second=1e6, burst=10**6)
 SPARE_SOCKETS: Final = 5
 """Sockets above the limit on requests: the login's, and those that are being closed."""
-RETRY: Final = up42.RetryPolicy(first_wait=0.01, max_wait=0.1, budget=10**6)
+RETRY: Final = up42.RetryPolicy(wait_initial=0.01, wait_max=0.1, budget=10**6)
 
 
 class Soak:
@@ -88,7 +88,7 @@ class Soak:
         growth = max(self.memory[SETTLED:]) - self.memory[SETTLED - 1]
         found = {
             f"memory grew by {growth / 1e6:.1f} MB": growth > MOST_GROWTH,
-            f"{self.sockets} sockets were open": self.sockets > LIMITS.in_flight + SPARE_SOCKETS,
+            f"{self.sockets} sockets were open": self.sockets > LIMITS.max_concurrency + SPARE_SOCKETS,
             f"{self.left} sockets, tasks, slots or connections were left": self.left != 0,
         }
         print(f"{self._backend}: {dict(self.calls)}; " + "; ".join(found), flush=True)

@@ -51,7 +51,7 @@ async def main() -> None:
 
         try:
             job = await template.execute(max_credits=MOST_CREDITS)
-        except up42.CostLimitExceeded as error:
+        except up42.CostLimitError as error:
             print(error)
             return
         print(f"Job {job.id}")

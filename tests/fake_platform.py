@@ -73,5 +73,5 @@ def client_of(
         PASSWORD,
         transport=platform,
         retry=retry or RetryPolicy(),
-        limits=limits or Limits(rate=1e6, burst=10**6),
+        limits=limits or Limits(requests_per_second=1e6, burst=10**6),
     )

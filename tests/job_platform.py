@@ -17,7 +17,7 @@ from up42_async._config import RetryPolicy
 
 JOBS = "/v2/processing/jobs"
 CREATED = "2026-01-01T00:00:00Z"
-ONE_TRY = RetryPolicy(tries=1)
+ONE_TRY = RetryPolicy(attempts=1)
 
 Life = Sequence[tuple[float, str]]
 """Moments in seconds, never falling, each with the status that begins there; the first holds before it too."""

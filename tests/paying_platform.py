@@ -264,7 +264,7 @@ def client_of(
         "password",
         workspace_id=workspace_id,
         transport=None if monkeypatch else platform,
-        limits=limits or Limits(rate=1e6, burst=10**6),
+        limits=limits or Limits(requests_per_second=1e6, burst=10**6),
         timeouts=timeouts or Timeouts(),
         retry=retry or RetryPolicy(),
     )

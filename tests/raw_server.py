@@ -275,7 +275,7 @@ class Platform:
 @contextlib.asynccontextmanager
 async def platform(*acts: Act, login: Act | None = None, **settings: Any) -> AsyncGenerator[Platform]:
     """Run a server that acts as told, one that logs everybody in, and a client for both, without its limit of rate."""
-    settings = {"password": "password", "limits": Limits(rate=1e6, burst=10**6), **settings}
+    settings = {"password": "password", "limits": Limits(requests_per_second=1e6, burst=10**6), **settings}
     async with serve(*acts) as api, serve(login or token()) as auth:
         endpoints = Endpoints(api=api.url, auth=auth.url)
         async with Client("person@example.com", endpoints=endpoints, **settings) as client:

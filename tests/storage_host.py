@@ -19,7 +19,7 @@ import anyio
 
 from up42_async import Client, Endpoints, Limits, RetryPolicy, Timeouts
 
-QUICK = RetryPolicy(tries=4, first_wait=0.002, max_wait=0.01, budget=100)
+QUICK = RetryPolicy(attempts=4, wait_initial=0.002, wait_max=0.01, budget=100)
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
@@ -92,7 +92,7 @@ class StorageHost:
         defaults: dict[str, Any] = {
             "retry": QUICK,
             "timeouts": Timeouts(read=2.0),
-            "limits": Limits(rate=10_000.0, burst=10_000),
+            "limits": Limits(requests_per_second=10_000.0, burst=10_000),
         }
         endpoints = Endpoints(api=self.api, auth=f"{self.api}/auth")
         return Client("someone", "password", endpoints=endpoints, **(defaults | settings))

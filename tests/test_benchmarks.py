@@ -17,7 +17,7 @@ from benchmarks.rounds import Server
 from benchmarks.server import job_id
 from up42_async import Client, Endpoints, Job, JobStatus, Limits, track
 
-NO_PACE = Limits(rate=1e6, burst=10**6)
+NO_PACE = Limits(requests_per_second=1e6, burst=10**6)
 
 
 @pytest.fixture

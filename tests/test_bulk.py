@@ -44,7 +44,7 @@ class Fatal(BaseException):
 async def test_outcomes_come_as_they_are_known_and_are_listed_as_given() -> None:
     async with Sleepers([3, 1, 2], sleep) as outcomes:
         assert [outcome async for outcome in outcomes] == ["1", "2", "3"]
-    assert outcomes.outcomes == ["3", "1", "2"]
+    assert outcomes.results == ["3", "1", "2"]
     assert await Sleepers([3, 1, 2], sleep) == ["3", "1", "2"]
 
 
@@ -61,7 +61,7 @@ async def test_leaving_early_ends_all_work_and_keeps_what_is_known() -> None:
             break
         await anyio.sleep(2)
     assert outcomes.busy == 0
-    assert outcomes.outcomes == ["1", "2"]
+    assert outcomes.results == ["1", "2"]
     assert [outcome async for outcome in outcomes] == ["2"]
     assert anyio.current_time() == pytest.approx(3)
 
@@ -116,7 +116,7 @@ async def test_cancelling_the_caller_cancels_the_work(awaited: bool) -> None:
         async with handle:
             await anyio.sleep_forever()
     assert scope.cancelled_caught
-    assert (handle.busy, handle.outcomes) == (0, ["1"])
+    assert (handle.busy, handle.results) == (0, ["1"])
 
 
 async def test_a_consumer_that_gives_up_waiting_can_come_back() -> None:
@@ -148,7 +148,7 @@ async def test_a_task_that_is_cancelled_the_asyncio_way_ends_clean(times: int) -
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (handle.busy, handle.outcomes, asyncio.all_tasks()) == (0, ["1"], before)
+    assert (handle.busy, handle.results, asyncio.all_tasks()) == (0, ["1"], before)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)

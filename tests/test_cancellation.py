@@ -25,7 +25,7 @@ CHURN = 1.5
 
 
 def limits(in_flight: int) -> Limits:
-    return Limits(in_flight=in_flight, rate=1e6, burst=10**6)
+    return Limits(max_concurrency=in_flight, requests_per_second=1e6, burst=10**6)
 
 
 async def call_often(client: Client, times: int) -> None:
@@ -57,7 +57,7 @@ async def test_the_pool_stays_whole_under_thousands_of_cancellations() -> None:
 
 
 async def test_waiting_for_a_turn_can_be_cancelled_without_using_it_up() -> None:
-    async with platform(answer(), limits=Limits(in_flight=20, rate=50, burst=1)) as up:
+    async with platform(answer(), limits=Limits(max_concurrency=20, requests_per_second=50, burst=1)) as up:
         await up.client.call(JOBS)
         async with anyio.create_task_group() as group:
             for _ in range(200):
@@ -93,7 +93,7 @@ async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch,
 async def test_calls_cancelled_at_the_very_moment_they_are_connected_lose_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with platform(answer({"id": 1}), limits=limits(3), retry=RetryPolicy(tries=1)) as up:
+    async with platform(answer({"id": 1}), limits=limits(3), retry=RetryPolicy(attempts=1)) as up:
         await cancel_when_connected(up.client, monkeypatch, 6)
         await wait_until(lambda: up.api.open == 0)
         with anyio.fail_after(1):
@@ -120,7 +120,7 @@ async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(monkeypatc
 async def test_an_execution_goes_out_after_others_were_cancelled_while_they_connected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with platform(answer({"id": 1}), limits=limits(2), retry=RetryPolicy(tries=1)) as up:
+    async with platform(answer({"id": 1}), limits=limits(2), retry=RetryPolicy(attempts=1)) as up:
         monkeypatch.setattr(up.client, "_api_lane", up.client._spending_lane)
         await cancel_when_connected(up.client, monkeypatch, 2)
         assert await up.client.call(EXECUTION) == {"id": 1}
@@ -222,7 +222,7 @@ async def test_an_execution_whose_receipt_nobody_keeps_waits_for_its_answer_all_
 
 async def test_the_answer_to_a_cancelled_execution_is_not_waited_for_without_end() -> None:
     receipt = Receipt()
-    async with platform(raw_server.hang, timeouts=Timeouts(answer=0.2)) as up:
+    async with platform(raw_server.hang, timeouts=Timeouts(cancel_grace=0.2)) as up:
         assert 0.15 < await cancelled_when(lambda: up.api.requests != [], up.client, receipt) < 1.2
     assert (receipt.sent, receipt.reply) == (True, None)
 
@@ -282,6 +282,8 @@ async def test_a_scope_that_is_cancelled_already_sends_nothing() -> None:
 
 async def test_an_answer_to_an_earlier_try_does_not_stand_for_the_one_that_was_cancelled() -> None:
     receipt = Receipt()
-    async with platform(answer(status=429, Retry_After="0"), raw_server.hang, timeouts=Timeouts(answer=0.1)) as up:
+    async with platform(
+        answer(status=429, Retry_After="0"), raw_server.hang, timeouts=Timeouts(cancel_grace=0.1)
+    ) as up:
         await cancelled_when(lambda: len(up.api.requests) == 2, up.client, receipt)
     assert (receipt.sent, receipt.reply) == (True, None)

@@ -15,7 +15,7 @@ from tests.raw_server import answer, platform, raw, response, wait_until
 from up42_async import _client, _clock
 from up42_async._client import Client, Statistics, current_client
 from up42_async._config import VERSION, Limits, RetryPolicy
-from up42_async._errors import AuthError, RateLimited, UnexpectedResponse, WrongCredentials
+from up42_async._errors import AuthenticationError, InvalidCredentialsError, RateLimitError, UnexpectedResponseError
 from up42_async._http.environment import shared_ssl_context
 from up42_async._http.messages import Request
 
@@ -66,7 +66,7 @@ async def test_no_more_calls_are_under_way_than_there_are_slots() -> None:
         await anyio.sleep(0.005)
         await connection.send(response(b"{}"))
 
-    limits = Limits(in_flight=3, rate=1e6, burst=10**6)
+    limits = Limits(max_concurrency=3, requests_per_second=1e6, burst=10**6)
     async with platform(act, limits=limits) as up, anyio.create_task_group() as group:
         for _ in range(20):
             group.start_soon(up.client.call, JOBS)
@@ -98,7 +98,7 @@ def scripted_client(transport: Scripted, **settings: Any) -> Client:
 @pytest.mark.virtual_time
 async def test_a_slot_is_given_up_while_waiting_for_another_try() -> None:
     transport = Scripted(httpx.Response(503, headers={"Retry-After": "60"}), httpx.Response(200, json=1))
-    client = scripted_client(transport, limits=Limits(in_flight=1))
+    client = scripted_client(transport, limits=Limits(max_concurrency=1))
     async with client, anyio.create_task_group() as group:
         group.start_soon(client.call, JOBS)
         await anyio.sleep(1)
@@ -122,8 +122,8 @@ async def test_being_told_to_slow_down_holds_everybody_back() -> None:
 @pytest.mark.virtual_time
 async def test_a_wait_that_is_longer_than_the_time_for_retries_is_not_begun() -> None:
     transport = Scripted(httpx.Response(429, headers={"Retry-After": "3600"}))
-    async with scripted_client(transport, retry=RetryPolicy(total=60)) as client:
-        with pytest.raises(RateLimited) as caught:
+    async with scripted_client(transport, retry=RetryPolicy(timeout=60)) as client:
+        with pytest.raises(RateLimitError) as caught:
             await client.call(JOBS)
         assert anyio.current_time() < 1
     assert caught.value.retry_after == 3600
@@ -133,7 +133,7 @@ async def test_a_wait_that_is_longer_than_the_time_for_retries_is_not_begun() ->
 async def test_being_told_to_slow_down_for_hours_pauses_the_client_for_a_minute_at_most() -> None:
     transport = Scripted(httpx.Response(429, headers={"Retry-After": "36000"}), httpx.Response(200, json=1))
     async with scripted_client(transport) as client:
-        with pytest.raises(RateLimited):
+        with pytest.raises(RateLimitError):
             await client.call(JOBS)
         await client.call(JOBS)
         assert 60 <= anyio.current_time() < 61
@@ -151,7 +151,7 @@ async def test_a_token_that_is_refused_is_renewed_once_and_the_request_sent_once
 @pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
 async def test_a_second_refusal_is_an_error_and_no_loop(request_: Request) -> None:
     async with platform(answer({"detail": "no"}, status=401)) as up:
-        with pytest.raises(AuthError, match="401"):
+        with pytest.raises(AuthenticationError, match="401"):
             await up.client.call(request_)
     assert (len(up.api.requests), len(up.auth.requests)) == (2, 2)
 
@@ -160,7 +160,7 @@ async def test_wrong_credentials_are_the_callers_error_at_once() -> None:
     login = answer({"error": "invalid_grant"}, status=401)
     async with platform(answer(), login=login) as up:
         for _ in range(3):
-            with pytest.raises(WrongCredentials):
+            with pytest.raises(InvalidCredentialsError):
                 await up.client.call(JOBS)
     assert (len(up.auth.requests), up.api.accepted) == (1, 0)
 
@@ -194,7 +194,7 @@ async def test_the_users_own_workspace_is_asked_for_once_however_many_want_it() 
 async def test_a_user_without_an_id_is_an_error_that_says_what_to_give(answered: object) -> None:
     transport = Scripted(httpx.Response(200, json=answered))
     async with scripted_client(transport) as client:
-        with pytest.raises(UnexpectedResponse, match=r"GET /userinfo: .*give workspace_id to the Client"):
+        with pytest.raises(UnexpectedResponseError, match=r"GET /userinfo: .*give workspace_id to the Client"):
             await client.workspace_id()
 
 
@@ -202,7 +202,7 @@ async def test_a_user_without_an_id_is_an_error_that_says_what_to_give(answered:
 
 
 async def test_statistics_count_requests_retries_and_logins() -> None:
-    policy = RetryPolicy(first_wait=0.001)
+    policy = RetryPolicy(wait_initial=0.001)
     async with platform(answer({}, status=500), answer({}, status=500), answer(), retry=policy) as up:
         assert up.client.statistics() == Statistics(requests=0, retried=0, in_flight=0, logins=0)
         await up.client.call(JOBS)

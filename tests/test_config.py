@@ -9,7 +9,7 @@ import pytest
 from tests.fake_platform import PASSWORD, USERNAME
 from up42_async import Client
 from up42_async._config import REGIONS, Endpoints, Limits, RetryPolicy, Timeouts, is_loopback
-from up42_async._errors import SettingsUnusable
+from up42_async._errors import ConfigurationError
 from up42_async._http.environment import shared_ssl_context
 from up42_async._http.exchange import Lane
 from up42_async._http.messages import Message
@@ -38,7 +38,9 @@ def test_retries_can_be_left_without_a_budget() -> None:
     assert RetryPolicy(budget=0, budget_share=0.0).budget == 0
 
 
-@pytest.mark.parametrize(("kind", "name"), [(RetryPolicy, "tries"), (Limits, "in_flight"), (Limits, "body")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(RetryPolicy, "attempts"), (Limits, "max_concurrency"), (Limits, "max_response_bytes")]
+)
 def test_a_count_is_a_whole_number(kind: type[Any], name: str) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be a whole number of at least 1, not 1\.5$"):
         kind(**{name: 1.5})
@@ -144,7 +146,7 @@ PROXIES = {
 async def test_a_proxy_that_cannot_be_used_is_named_without_its_value(outside: pytest.MonkeyPatch, name: str) -> None:
     outside.setenv(name, PROXIES[name])
     message = Message(label="GET /x", method="GET", url="https://api.up42.com/x", headers={})
-    with pytest.raises(SettingsUnusable, match=f"the proxy in {name} cannot be used") as caught:
+    with pytest.raises(ConfigurationError, match=f"the proxy in {name} cannot be used") as caught:
         await lane().send(message)
     assert "SECRET" not in str(caught.value)
     assert "SECRET" not in repr(caught.value)
@@ -173,7 +175,7 @@ async def test_certificates_that_cannot_be_used_are_named_without_their_path(
 ) -> None:
     outside.setenv(name, unusable_certificates(tmp_path)[which])
     async with Client(USERNAME, PASSWORD) as client:
-        with pytest.raises(SettingsUnusable, match=f" {name} ") as caught:
+        with pytest.raises(ConfigurationError, match=f" {name} ") as caught:
             await client.workspace_id()
     assert "SECRET" not in str(caught.value)
 
@@ -186,7 +188,7 @@ async def asked(connections: Connections, url: str = "https://api.up42.com") -> 
 async def test_settings_that_were_corrected_are_read_again(outside: pytest.MonkeyPatch, tmp_path: Path) -> None:
     outside.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
     connections = Connections(keep=True)
-    with pytest.raises(SettingsUnusable):
+    with pytest.raises(ConfigurationError):
         await asked(connections)
     assert not connections.is_open
     outside.delenv("SSL_CERT_FILE")

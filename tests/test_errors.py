@@ -9,11 +9,11 @@ import pytest
 
 from up42_async import _errors
 from up42_async._errors import (
-    ConnectionFailed,
-    RequestFailed,
+    APIError,
+    ConnectionFailedError,
     StatusError,
     TransportError,
-    UnexpectedResponse,
+    UnexpectedResponseError,
     Up42Error,
 )
 
@@ -24,11 +24,11 @@ DOCUMENTED = [line for line in inspect.getdoc(_errors).splitlines() if "Error " 
 def facts_of(error: type[Up42Error]) -> dict[str, Any]:
     """Return a value for every fact that an error takes, none of them its default."""
     facts: dict[str, Any] = {}
-    if issubclass(error, RequestFailed):
+    if issubclass(error, APIError):
         facts |= {"request": "GET /v2/processing/jobs", "tries": 3, "elapsed": 4.25}
-    if issubclass(error, ConnectionFailed):
+    if issubclass(error, ConnectionFailedError):
         facts |= {"permanent": True}
-    if issubclass(error, UnexpectedResponse):
+    if issubclass(error, UnexpectedResponseError):
         facts |= {"transient": True}
     if issubclass(error, StatusError):
         facts |= {"status": 429, "code": "slow", "detail": "slow down", "payload": {"a": [1, None]}, "retry_after": 2.5}
@@ -75,18 +75,18 @@ def test_errors_survive_copy_and_pickle(error: type[Up42Error], again: Any) -> N
 
 
 def test_a_request_that_failed_says_what_happened_to_which_request_after_how_many_tries() -> None:
-    error = RequestFailed("no answer in time", request="GET /v2/processing/jobs", tries=3, elapsed=4.26)
+    error = APIError("no answer in time", request="GET /v2/processing/jobs", tries=3, elapsed=4.26)
     assert str(error) == "GET /v2/processing/jobs: no answer in time (3 tries in 4.3 s)"
 
 
 def test_one_try_is_not_worth_a_word() -> None:
-    assert str(RequestFailed("gone", request="GET /a", tries=1, elapsed=9.0)) == "GET /a: gone"
+    assert str(APIError("gone", request="GET /a", tries=1, elapsed=9.0)) == "GET /a: gone"
 
 
 def test_an_error_without_a_request_is_just_its_message() -> None:
-    assert str(RequestFailed("gone")) == "gone"
+    assert str(APIError("gone")) == "gone"
 
 
 def test_only_a_connection_that_failed_proves_that_the_server_got_nothing() -> None:
     transport = [error for error in ERRORS if issubclass(error, TransportError)]
-    assert [error.__name__ for error in transport if not error("gone").may_have_arrived] == ["ConnectionFailed"]
+    assert [error.__name__ for error in transport if not error("gone").may_have_arrived] == ["ConnectionFailedError"]

@@ -15,22 +15,22 @@ from tests.raw_server import Act, Connection, answer, packed, platform, raw, raw
 from up42_async._client import DEFAULT_TIMEOUTS
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import (
-    ConnectionFailed,
-    ConnectionLost,
-    Forbidden,
-    NotFound,
-    RateLimited,
-    RequestFailed,
-    RequestTimedOut,
+    APIError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
     ServerError,
     StatusError,
-    UnexpectedResponse,
+    UnexpectedResponseError,
 )
 from up42_async._http.messages import Receipt, Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs", query="limit=1")
 EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
-SOON = RetryPolicy(tries=3, first_wait=0.001)
+SOON = RetryPolicy(attempts=3, wait_initial=0.001)
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -40,7 +40,7 @@ class Fault:
 
     name: str
     act: Act
-    error: tuple[type[RequestFailed], ...]
+    error: tuple[type[APIError], ...]
     words: str
     timeouts: Timeouts = DEFAULT_TIMEOUTS
 
@@ -48,13 +48,18 @@ class Fault:
         return self.name
 
 
-BROKEN = (ConnectionLost,)
+BROKEN = (ConnectionLostError,)
 FAULTS = [
-    Fault("RST at once", raw_server.reset_at_once, (ConnectionLost, ConnectionFailed), "connection broke|not sent"),
+    Fault(
+        "RST at once",
+        raw_server.reset_at_once,
+        (ConnectionLostError, ConnectionFailedError),
+        "connection broke|not sent",
+    ),
     Fault("FIN at once", raw_server.close_at_once, BROKEN, "connection broke"),
     Fault("FIN after the request", raw_server.close_after_request, BROKEN, "Server disconnected without sending"),
     Fault("RST after the request", raw_server.reset_after_request, BROKEN, "connection broke"),
-    Fault("silence", raw_server.hang, (RequestTimedOut,), "silence for 0.3 s", Timeouts(read=0.3)),
+    Fault("silence", raw_server.hang, (RequestTimeoutError,), "silence for 0.3 s", Timeouts(read=0.3)),
     Fault("part of the headers", raw_and_close(b"HTTP/1.1 200 OK\r\nContent-Le"), BROKEN, "connection broke"),
     Fault("no status line", raw_and_close(b"%&?!\r\n\r\n"), BROKEN, "illegal status line"),
     Fault("200 kB of headers", raw_and_close(response(b"", headers=[("X", "x" * 200_000)])), BROKEN, "broke"),
@@ -63,16 +68,19 @@ FAULTS = [
     ),
     Fault("chunks cut short", raw_and_close(CHUNKED + b'5\r\n{"id"\r\n'), BROKEN, "incomplete chunked read"),
     Fault("chunks without sizes", raw_and_close(CHUNKED + b"{}\r\n\r\n"), BROKEN, "illegal chunk header"),
-    Fault("broken gzip", packed(b"{}"), (UnexpectedResponse,), "a broken gzip body"),
-    Fault("gzip cut short", packed(b"\x1f\x8b\x08\x00"), (UnexpectedResponse,), "a broken gzip body"),
+    Fault("broken gzip", packed(b"{}"), (UnexpectedResponseError,), "a broken gzip body"),
+    Fault("gzip cut short", packed(b"\x1f\x8b\x08\x00"), (UnexpectedResponseError,), "a broken gzip body"),
     Fault(
-        "HTML", raw(response(b"<html>", headers=[("Content-Type", "text/html; x")])), (UnexpectedResponse,), "not JSON"
+        "HTML",
+        raw(response(b"<html>", headers=[("Content-Type", "text/html; x")])),
+        (UnexpectedResponseError,),
+        "not JSON",
     ),
-    Fault("JSON cut short", raw(response(b'{"id": ')), (UnexpectedResponse,), "not JSON"),
-    Fault("NaN", raw(response(b'{"credits": NaN}')), (UnexpectedResponse,), "not JSON"),
-    Fault("bytes that are no text", raw(response(b"\xff\xfe{}")), (UnexpectedResponse,), "not JSON"),
-    Fault("deep nesting", raw(response(b"[" * 100_000)), (UnexpectedResponse,), "not JSON"),
-    Fault("very long number", raw(response(b"1" * 5000)), (UnexpectedResponse,), "not JSON"),
+    Fault("JSON cut short", raw(response(b'{"id": ')), (UnexpectedResponseError,), "not JSON"),
+    Fault("NaN", raw(response(b'{"credits": NaN}')), (UnexpectedResponseError,), "not JSON"),
+    Fault("bytes that are no text", raw(response(b"\xff\xfe{}")), (UnexpectedResponseError,), "not JSON"),
+    Fault("deep nesting", raw(response(b"[" * 100_000)), (UnexpectedResponseError,), "not JSON"),
+    Fault("very long number", raw(response(b"1" * 5000)), (UnexpectedResponseError,), "not JSON"),
     *(
         Fault(f"status {status}", answer({"detail": "sorry"}, status=status), (StatusError,), f"{status}.*sorry")
         for status in (408, 429, 500, 502, 503, 504, 524, 542, 599)
@@ -106,7 +114,7 @@ async def test_a_refused_connection_is_tried_again_until_somebody_listens() -> N
     with socket.socket() as placeholder:
         placeholder.bind(("127.0.0.1", 0))
         port: int = placeholder.getsockname()[1]
-    async with platform(answer(), retry=RetryPolicy(tries=50, budget=50, first_wait=0.02, max_wait=0.02)) as up:
+    async with platform(answer(), retry=RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)) as up:
         up.client._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
 
         async def listen() -> None:
@@ -128,7 +136,7 @@ async def test_a_refused_connection_is_tried_again_until_somebody_listens() -> N
 async def test_a_host_that_cannot_be_reached_is_an_error_that_says_why(host: str) -> None:
     async with platform(answer(), retry=SOON) as up:
         up.client._endpoints = Endpoints(api=host, auth=up.auth.url)
-        with pytest.raises(ConnectionFailed, match=r"GET /v2/processing/jobs: not sent: .+") as caught:
+        with pytest.raises(ConnectionFailedError, match=r"GET /v2/processing/jobs: not sent: .+") as caught:
             await up.client.call(JOBS)
     assert caught.value.may_have_arrived is False
 
@@ -137,21 +145,21 @@ async def test_a_port_that_answers_nothing_is_given_up_after_the_time_for_connec
     with raw_server.deaf_port() as port:
         async with platform(answer(), retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
             up.client._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
-            with pytest.raises(ConnectionFailed, match=r"no connection within 0\.1 s \(3 tries"):
+            with pytest.raises(ConnectionFailedError, match=r"no connection within 0\.1 s \(3 tries"):
                 await up.client.call(JOBS)
 
 
 async def test_a_tls_handshake_that_hangs_is_given_up_after_the_time_for_connecting() -> None:
     async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
         up.client._endpoints = Endpoints(api=up.api.url.replace("http", "https"), auth=up.auth.url)
-        with pytest.raises(ConnectionFailed, match=r"no connection within 0\.1 s"):
+        with pytest.raises(ConnectionFailedError, match=r"no connection within 0\.1 s"):
             await up.client.call(JOBS)
 
 
 async def test_a_certificate_that_is_not_trusted_is_met_once() -> None:
     async with serve(answer(), tls=True) as untrusted, platform(answer(), retry=SOON) as up:
         up.client._endpoints = Endpoints(api=untrusted.url, auth=up.auth.url)
-        with pytest.raises(ConnectionFailed, match="certificate verify failed") as caught:
+        with pytest.raises(ConnectionFailedError, match="certificate verify failed") as caught:
             await up.client.call(JOBS)
     assert caught.value.tries == 1
     assert untrusted.requests == []
@@ -162,7 +170,7 @@ LARGE = Request(method="POST", path="/v2/check", json="x" * 16_000_000)
 
 async def test_a_server_that_takes_nothing_is_given_up() -> None:
     async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(write=0.1)) as up:
-        with pytest.raises(RequestTimedOut, match=r"the server took nothing of the request for 0\.1 s \(3 tries"):
+        with pytest.raises(RequestTimeoutError, match=r"the server took nothing of the request for 0\.1 s \(3 tries"):
             await up.client.call(LARGE)
 
 
@@ -172,16 +180,16 @@ async def test_a_refusal_in_the_middle_of_an_upload_is_a_refusal_or_a_broken_con
         await connection.send(response(b"{}", status=413, headers=[("Connection", "close")]))
         await connection.reset()
 
-    async with platform(refuse, retry=RetryPolicy(tries=1)) as up:
-        with pytest.raises((StatusError, ConnectionLost)) as caught:
+    async with platform(refuse, retry=RetryPolicy(attempts=1)) as up:
+        with pytest.raises((StatusError, ConnectionLostError)) as caught:
             await up.client.call(LARGE)
-    assert isinstance(caught.value, ConnectionLost) or caught.value.status == 413  # type: ignore[attr-defined]
+    assert isinstance(caught.value, ConnectionLostError) or caught.value.status == 413  # type: ignore[attr-defined]
 
 
 async def test_a_trickling_answer_ends_with_the_attempt() -> None:
     drip = raw_server.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", pause=0.01)
-    async with platform(drip, answer({"id": 1}), timeouts=Timeouts(attempt=0.3), retry=RetryPolicy(tries=1)) as up:
-        with pytest.raises(RequestTimedOut, match=r"no whole answer within 0\.3 s"):
+    async with platform(drip, answer({"id": 1}), timeouts=Timeouts(total=0.3), retry=RetryPolicy(attempts=1)) as up:
+        with pytest.raises(RequestTimeoutError, match=r"no whole answer within 0\.3 s"):
             await up.client.call(JOBS)
         assert await up.client.call(JOBS) == {"id": 1}
     assert up.api.accepted == 2
@@ -190,17 +198,17 @@ async def test_a_trickling_answer_ends_with_the_attempt() -> None:
 @pytest.mark.parametrize(
     ("act", "error"),
     [
-        (answer({"detail": "no"}, status=403), Forbidden),
-        (answer({"detail": "no"}, status=404), NotFound),
+        (answer({"detail": "no"}, status=403), PermissionDeniedError),
+        (answer({"detail": "no"}, status=404), NotFoundError),
         (answer({"detail": "no"}, status=400), StatusError),
         (answer({"detail": "no"}, status=409), StatusError),
         (answer({"detail": "no"}, status=422), StatusError),
-        (answer(status=307, Location="https://evil.invalid/x"), UnexpectedResponse),
-        (packed(b"", "br"), UnexpectedResponse),
+        (answer(status=307, Location="https://evil.invalid/x"), UnexpectedResponseError),
+        (packed(b"", "br"), UnexpectedResponseError),
     ],
     ids=["403", "404", "400", "409", "422", "redirect", "brotli"],
 )
-async def test_what_would_fail_again_is_not_tried_again(act: Act, error: type[RequestFailed]) -> None:
+async def test_what_would_fail_again_is_not_tried_again(act: Act, error: type[APIError]) -> None:
     async with platform(act, retry=SOON) as up:
         with pytest.raises(error) as caught:
             await up.client.call(JOBS)
@@ -215,7 +223,7 @@ async def test_a_redirect_is_an_error_that_names_the_host_only(status: int, requ
         location = f"{other.url}/secret?signature=1"
         async with platform(answer(status=status, Location=location), retry=SOON) as up:
             with pytest.raises(
-                UnexpectedResponse, match=rf"status {status} .* a redirect to 127\.0\.0\.1.*not followed$"
+                UnexpectedResponseError, match=rf"status {status} .* a redirect to 127\.0\.0\.1.*not followed$"
             ):
                 await up.client.call(request_)
         assert len(up.api.requests) == 1
@@ -228,7 +236,7 @@ async def test_a_login_is_not_redirected(status: int) -> None:
         serve(answer()) as other,
         platform(answer(), login=answer(status=status, Location=f"{other.url}/token")) as up,
     ):
-        with pytest.raises(UnexpectedResponse, match=rf"POST /token: status {status}.* a redirect"):
+        with pytest.raises(UnexpectedResponseError, match=rf"POST /token: status {status}.* a redirect"):
             await up.client.call(JOBS)
     assert (other.accepted, len(up.auth.requests), up.api.accepted) == (0, 1, 0)
 
@@ -252,7 +260,7 @@ async def test_an_execution_that_may_have_arrived_is_not_sent_again(fault: Fault
 @pytest.mark.parametrize("location", ["http://[", "//", "\\\\evil"])
 async def test_an_execution_redirected_to_nowhere_is_not_sent_again(location: str) -> None:
     async with platform(answer(status=307, Location=location), retry=SOON) as up:
-        with pytest.raises(UnexpectedResponse):
+        with pytest.raises(UnexpectedResponseError):
             await up.client.call(EXECUTION)
     assert len(up.api.requests) == 1
 
@@ -264,7 +272,7 @@ async def test_an_execution_that_found_no_connection_is_sent_again(tls: bool) ->
         async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
             url = up.api.url.replace("http", "https") if tls else f"http://127.0.0.1:{port}"
             up.client._endpoints = Endpoints(api=url, auth=up.auth.url)
-            with pytest.raises(ConnectionFailed) as caught:
+            with pytest.raises(ConnectionFailedError) as caught:
                 await up.client.call(EXECUTION, receipt=receipt)
     assert (caught.value.tries, receipt.sent, up.api.requests) == (3, False, [])
 
@@ -273,7 +281,7 @@ async def test_an_execution_reaches_a_server_that_was_away_exactly_once() -> Non
     with socket.socket() as placeholder:
         placeholder.bind(("127.0.0.1", 0))
         port: int = placeholder.getsockname()[1]
-    policy = RetryPolicy(tries=50, budget=50, first_wait=0.02, max_wait=0.02)
+    policy = RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)
     async with platform(answer(), retry=policy) as up, anyio.create_task_group() as group:
         up.client._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
 
@@ -319,17 +327,17 @@ async def test_an_execution_is_not_sent_again_by_a_transport_that_proves_nothing
         raise kind("the server closed the connection after reading all of it")
 
     async with platform(answer(), retry=SOON, transport=httpx.MockTransport(lose)) as up:
-        with pytest.raises(RequestFailed) as caught:
+        with pytest.raises(APIError) as caught:
             await up.client.call(EXECUTION)
     assert len(posts) == 1
-    assert not isinstance(caught.value, ConnectionFailed)
+    assert not isinstance(caught.value, ConnectionFailedError)
 
 
 # How often
 
 
 async def test_a_flood_of_retries_is_bounded_by_the_budget() -> None:
-    policy = RetryPolicy(tries=5, first_wait=0.001, max_wait=0.001, budget=10, budget_share=0)
+    policy = RetryPolicy(attempts=5, wait_initial=0.001, wait_max=0.001, budget=10, budget_share=0)
     async with platform(answer(status=503), retry=policy) as up, anyio.create_task_group() as group:
         for _ in range(30):
             group.start_soon(_fail, up.client.call, ServerError)
@@ -337,20 +345,20 @@ async def test_a_flood_of_retries_is_bounded_by_the_budget() -> None:
 
 
 async def test_being_told_to_slow_down_costs_no_budget() -> None:
-    policy = RetryPolicy(tries=3, first_wait=0.001, budget=0, budget_share=0)
+    policy = RetryPolicy(attempts=3, wait_initial=0.001, budget=0, budget_share=0)
     async with platform(answer(status=429), retry=policy) as up:
-        await _fail(up.client.call, RateLimited)
+        await _fail(up.client.call, RateLimitError)
     assert up.client.statistics().requests == 3
 
 
-async def _fail(call: Callable[[Request], Any], error: type[RequestFailed]) -> None:
+async def _fail(call: Callable[[Request], Any], error: type[APIError]) -> None:
     with pytest.raises(error):
         await call(JOBS)
 
 
 async def test_a_huge_answer_is_refused_after_the_limit() -> None:
-    limits = Limits(rate=1e6, burst=10**6, body=1000)
+    limits = Limits(requests_per_second=1e6, burst=10**6, max_response_bytes=1000)
     async with platform(answer("x" * 1000), limits=limits, retry=SOON) as up:
-        with pytest.raises(UnexpectedResponse, match="more than 1000 bytes") as caught:
+        with pytest.raises(UnexpectedResponseError, match="more than 1000 bytes") as caught:
             await up.client.call(JOBS)
     assert caught.value.tries == 1

@@ -14,14 +14,14 @@ from tests import raw_server
 from tests.raw_server import Act, Connection, answer, connections, platform, wait_until
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
-from up42_async._errors import RequestFailed
+from up42_async._errors import APIError
 from up42_async._http import transport
 from up42_async._http.messages import Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs")
 EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
 DESCRIPTORS = Path("/proc/self/fd")
-UNLIMITED = Limits(rate=1e6, burst=10**6)
+UNLIMITED = Limits(requests_per_second=1e6, burst=10**6)
 
 
 def open_descriptors() -> int:
@@ -36,8 +36,8 @@ async def call_often(client: Client, times: int, request: Request = JOBS) -> Non
 
 @pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
 async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_limit(request_: Request) -> None:
-    limits = Limits(in_flight=7, rate=1e6, burst=10**6)
-    async with platform(answer(delay=0.002), limits=limits, retry=RetryPolicy(tries=1)) as up:
+    limits = Limits(max_concurrency=7, requests_per_second=1e6, burst=10**6)
+    async with platform(answer(delay=0.002), limits=limits, retry=RetryPolicy(attempts=1)) as up:
         await call_often(up.client, 150, request_)
         assert up.client.statistics().requests == 150
     assert up.api.most_open <= 7
@@ -45,7 +45,7 @@ async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_li
 
 
 async def fail(client: Client) -> None:
-    with pytest.raises(RequestFailed):
+    with pytest.raises(APIError):
         await client.call(JOBS)
 
 
@@ -67,8 +67,8 @@ async def fail(client: Client) -> None:
 async def test_no_descriptor_is_left_after_closing(act: Act) -> None:
     gc.collect()
     before = open_descriptors()
-    limits = Limits(rate=1e6, burst=10**6, body=50_000)
-    policy = RetryPolicy(tries=2, first_wait=0.001)
+    limits = Limits(requests_per_second=1e6, burst=10**6, max_response_bytes=50_000)
+    policy = RetryPolicy(attempts=2, wait_initial=0.001)
     async with platform(act, limits=limits, retry=policy, timeouts=Timeouts(read=0.1)) as up:
         async with anyio.create_task_group() as group:
             for _ in range(10):
@@ -80,7 +80,7 @@ async def test_no_descriptor_is_left_after_closing(act: Act) -> None:
 
 async def _call_anyhow(client: Client) -> None:
     with anyio.move_on_after(5):
-        with contextlib.suppress(RequestFailed):
+        with contextlib.suppress(APIError):
             await client.call(JOBS)
 
 
@@ -89,7 +89,9 @@ async def test_no_descriptor_is_left_after_calls_were_cancelled_at_any_moment() 
     dice = random.Random(1)  # noqa: S311
     gc.collect()
     before = open_descriptors()
-    async with platform(answer(delay=0.002), limits=Limits(in_flight=5, rate=1e6, burst=10**6)) as up:
+    async with platform(
+        answer(delay=0.002), limits=Limits(max_concurrency=5, requests_per_second=1e6, burst=10**6)
+    ) as up:
 
         async def call() -> None:
             for request in [JOBS, EXECUTION] * 10:
@@ -151,7 +153,7 @@ async def test_connections_the_server_closes_between_two_calls_cost_the_caller_n
             return
         await connection.stream.aclose()
 
-    policy = RetryPolicy(tries=2, first_wait=0.001, budget=1000)
+    policy = RetryPolicy(attempts=2, wait_initial=0.001, budget=1000)
     async with (
         platform(answer_then_close_soon, retry=policy, limits=UNLIMITED) as up,
         anyio.create_task_group() as group,
@@ -172,7 +174,7 @@ async def test_connections_that_expire_while_the_program_stalls_cost_the_caller_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport, "KEEPALIVE_EXPIRY", 0.02)
-    policy = RetryPolicy(tries=5, first_wait=0.001, budget=1000)
+    policy = RetryPolicy(attempts=5, wait_initial=0.001, budget=1000)
     async with platform(answer(), retry=policy, limits=UNLIMITED) as up, anyio.create_task_group() as group:
 
         async def stall() -> None:
@@ -199,8 +201,8 @@ async def test_connections_that_expire_while_the_program_stalls_cost_the_caller_
     ids=["endless", "gzip", "nested", "headers"],
 )
 async def test_an_answer_that_is_too_much_leaves_a_client_that_works(act: Act) -> None:
-    limits = Limits(rate=1e6, burst=10**6, body=2 * 10**6)
-    async with platform(act, answer({"id": 1}), limits=limits, retry=RetryPolicy(tries=1)) as up:
+    limits = Limits(requests_per_second=1e6, burst=10**6, max_response_bytes=2 * 10**6)
+    async with platform(act, answer({"id": 1}), limits=limits, retry=RetryPolicy(attempts=1)) as up:
         await fail(up.client)
         assert await up.client.call(JOBS) == {"id": 1}
         assert [one for one in connections(up.client._api_lane) if not one.is_idle()] == []

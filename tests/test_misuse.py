@@ -20,7 +20,7 @@ from tests import raw_server
 from tests.raw_server import answer, platform, serve, wait_until
 from up42_async._client import Client, current_client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
-from up42_async._errors import SettingsUnusable
+from up42_async._errors import ConfigurationError
 from up42_async._http.messages import Receipt, Request
 
 JOBS = Request(method="GET", path="/v2/processing/jobs")
@@ -185,7 +185,7 @@ async def test_closing_wakes_those_who_wait_for_a_token() -> None:
 
 
 async def test_closing_wakes_those_who_wait_for_their_turn() -> None:
-    async with platform(answer(), limits=Limits(rate=0.01, burst=1)) as up:
+    async with platform(answer(), limits=Limits(requests_per_second=0.01, burst=1)) as up:
         await up.client.call(JOBS)
         async with anyio.create_task_group() as group:
             for _ in range(30):
@@ -222,7 +222,7 @@ async def test_closing_does_not_wait_for_the_answer_to_an_execution_without_end(
             await up.client.call(EXECUTION)
 
     async with (
-        platform(raw_server.hang, timeouts=Timeouts(answer=0.1), retry=RetryPolicy(tries=1)) as up,
+        platform(raw_server.hang, timeouts=Timeouts(cancel_grace=0.1), retry=RetryPolicy(attempts=1)) as up,
         anyio.create_task_group() as group,
     ):
         group.start_soon(execute)
@@ -244,7 +244,7 @@ async def test_closing_goes_on_when_it_is_cancelled() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.usefixtures("anyio_backend")
 async def test_closing_goes_on_when_it_is_cancelled_the_asyncio_way() -> None:
-    async with platform(raw_server.hang, timeouts=Timeouts(answer=0.2)) as up:
+    async with platform(raw_server.hang, timeouts=Timeouts(cancel_grace=0.2)) as up:
         task = asyncio.create_task(up.client.call(EXECUTION))
         await wait_until(lambda: up.api.requests != [])
         closing = asyncio.create_task(up.client.aclose())
@@ -276,7 +276,7 @@ async def test_without_a_client_both_ways_out_are_named() -> None:
 
 
 async def test_a_client_that_could_not_be_entered_is_dropped_in_silence(tmp_path: Path) -> None:
-    with pytest.raises(SettingsUnusable):
+    with pytest.raises(ConfigurationError):
         await Client(cfg_file=tmp_path / "missing.json").__aenter__()
     gc.collect()
     with pytest.raises(RuntimeError):

@@ -17,17 +17,17 @@ from tests.fake_platform import Asked, FakePlatform
 from up42_async import Client
 from up42_async._config import Endpoints, RetryPolicy
 from up42_async._errors import (
-    AuthError,
-    ConnectionFailed,
-    ConnectionLost,
-    ForeignLink,
-    RequestFailed,
-    RequestTimedOut,
+    APIError,
+    AuthenticationError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    InvalidCredentialsError,
+    RequestTimeoutError,
     ServerError,
     StatusError,
-    UnexpectedResponse,
+    UnexpectedResponseError,
+    UntrustedURLError,
     Up42Error,
-    WrongCredentials,
 )
 from up42_async._http.auth import Token
 from up42_async._http.credentials import Credentials, find_credentials
@@ -92,46 +92,49 @@ def echo(status: int) -> Callable[[Asked], httpx.Response]:
     return repeat
 
 
-AT_LOGIN: dict[str, tuple[Callable[[Asked], httpx.Response], type[RequestFailed]]] = {
-    "refused": (answer(401, '{"error": "invalid_grant"}'), WrongCredentials),
-    "refused with an echo": (echo(401), WrongCredentials),
+AT_LOGIN: dict[str, tuple[Callable[[Asked], httpx.Response], type[APIError]]] = {
+    "refused": (answer(401, '{"error": "invalid_grant"}'), InvalidCredentialsError),
+    "refused with an echo": (echo(401), InvalidCredentialsError),
     "bad request with an echo": (echo(400), StatusError),
     "broken with an echo": (echo(500), ServerError),
     "an echo in plain text": (answer(502, PASSWORD), ServerError),
-    "an echo as a page": (answer(200, f"<html>{PASSWORD}</html>"), UnexpectedResponse),
-    "a redirect": (answer(302, location=f"https://CANARY:CANARY@evil.test/?p={TOKEN}"), UnexpectedResponse),
-    "half a token": (answer(200, f'{{"access_token": "{TOKEN}'), UnexpectedResponse),
-    "a token with a new line": (answer(200, json.dumps({"access_token": f"{TOKEN}\n"})), UnexpectedResponse),
-    "a token in another alphabet": (answer(200, json.dumps({"access_token": f"{TOKEN}\u00e9"})), UnexpectedResponse),
-    "a token in a list": (answer(200, json.dumps([TOKEN])), UnexpectedResponse),
-    "a broken connection": (failing(httpx.ReadError("reset")), ConnectionLost),
-    "no answer": (failing(httpx.ReadTimeout("")), RequestTimedOut),
+    "an echo as a page": (answer(200, f"<html>{PASSWORD}</html>"), UnexpectedResponseError),
+    "a redirect": (answer(302, location=f"https://CANARY:CANARY@evil.test/?p={TOKEN}"), UnexpectedResponseError),
+    "half a token": (answer(200, f'{{"access_token": "{TOKEN}'), UnexpectedResponseError),
+    "a token with a new line": (answer(200, json.dumps({"access_token": f"{TOKEN}\n"})), UnexpectedResponseError),
+    "a token in another alphabet": (
+        answer(200, json.dumps({"access_token": f"{TOKEN}\u00e9"})),
+        UnexpectedResponseError,
+    ),
+    "a token in a list": (answer(200, json.dumps([TOKEN])), UnexpectedResponseError),
+    "a broken connection": (failing(httpx.ReadError("reset")), ConnectionLostError),
+    "no answer": (failing(httpx.ReadTimeout("")), RequestTimeoutError),
 }
-AT_CALL: dict[str, tuple[Callable[[Asked], httpx.Response], type[RequestFailed]]] = {
-    "the token refused": (answer(401), AuthError),
-    "the token refused with an echo": (echo(401), AuthError),
+AT_CALL: dict[str, tuple[Callable[[Asked], httpx.Response], type[APIError]]] = {
+    "the token refused": (answer(401), AuthenticationError),
+    "the token refused with an echo": (echo(401), AuthenticationError),
     "forbidden with an echo": (echo(403), StatusError),
     "bad request with an echo": (echo(400), StatusError),
     "broken with an echo": (echo(503), ServerError),
-    "an echo as a page": (answer(200, f"<html>{TOKEN}</html>"), UnexpectedResponse),
-    "half an answer": (answer(200, f'{{"url": "{SIGNED}'), UnexpectedResponse),
-    "a redirect to a signed address": (answer(307, location=SIGNED), UnexpectedResponse),
-    "a strange encoding": (answer(200, TOKEN, content_encoding="br"), UnexpectedResponse),
-    "a broken connection": (failing(httpx.RemoteProtocolError("closed")), ConnectionLost),
+    "an echo as a page": (answer(200, f"<html>{TOKEN}</html>"), UnexpectedResponseError),
+    "half an answer": (answer(200, f'{{"url": "{SIGNED}'), UnexpectedResponseError),
+    "a redirect to a signed address": (answer(307, location=SIGNED), UnexpectedResponseError),
+    "a strange encoding": (answer(200, TOKEN, content_encoding="br"), UnexpectedResponseError),
+    "a broken connection": (failing(httpx.RemoteProtocolError("closed")), ConnectionLostError),
     "a header that cannot be sent": (
         failing(httpx.LocalProtocolError(f"Illegal header value b'Bearer {TOKEN}\\n'")),
-        ConnectionLost,
+        ConnectionLostError,
     ),
-    "no answer": (failing(httpx.ReadTimeout("")), RequestTimedOut),
+    "no answer": (failing(httpx.ReadTimeout("")), RequestTimeoutError),
     "a mistake of the transport's": (
         failing(UnicodeEncodeError("ascii", f"{TOKEN}\u00e9", 0, 1, "no")),
-        ConnectionLost,
+        ConnectionLostError,
     ),
 }
 
 
-async def failure_of(platform: FakePlatform, request: Request, kind: type[RequestFailed]) -> RequestFailed:
-    retry = RetryPolicy(tries=2)
+async def failure_of(platform: FakePlatform, request: Request, kind: type[APIError]) -> APIError:
+    retry = RetryPolicy(attempts=2)
     async with Client("person@example.com", PASSWORD, transport=platform, retry=retry) as client:
         with pytest.raises(kind) as caught:
             await client.call(request, receipt=None if request.repeatable else Receipt())
@@ -179,9 +182,9 @@ async def test_a_connection_that_fails_shows_no_secret(
     nowhere = Endpoints(api="http://127.0.0.1:1", auth="http://127.0.0.1:1/auth")
     with caplog.at_level(logging.DEBUG, "up42_async"):
         async with Client(
-            "person", PASSWORD, endpoints=nowhere, retry=RetryPolicy(tries=2, first_wait=0.001)
+            "person", PASSWORD, endpoints=nowhere, retry=RetryPolicy(attempts=2, wait_initial=0.001)
         ) as client:
-            with pytest.raises(ConnectionFailed) as caught:
+            with pytest.raises(ConnectionFailedError) as caught:
                 await client.call(CALLS[0])
     assert no_canary_in(everything_seen_of(caught.value))
     assert "CANARY" not in caplog.text
@@ -215,7 +218,7 @@ def test_a_code_that_is_no_single_word_is_not_quoted_with_the_secret_in_it(secre
 
 @pytest.mark.parametrize("link", [SIGNED, f"https://{TOKEN}@api.up42.com/", f"javascript:{TOKEN}", f"/v2/x {TOKEN}"])
 def test_a_link_that_is_not_followed_shows_no_secret(link: str) -> None:
-    with pytest.raises(ForeignLink) as caught:
+    with pytest.raises(UntrustedURLError) as caught:
         follow(link, api="https://api.up42.com", request=CALLS[0])
     assert no_canary_in(everything_seen_of(caught.value))
 

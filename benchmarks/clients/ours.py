@@ -13,7 +13,7 @@ from benchmarks.attribution import Attribution
 from benchmarks.meter import Meter
 from up42_async.processing_templates import DetectionTreesSpacept
 
-NO_PACE = up42.Limits(rate=1e6, burst=10**6)
+NO_PACE = up42.Limits(requests_per_second=1e6, burst=10**6)
 """What is measured is the cost of a request: the pace of 50 requests a second would only hide it."""
 
 
@@ -68,9 +68,9 @@ async def calls_shares(base: str, ids: list[str], repeat: int = 5) -> dict[str, 
     return attribution.result()
 
 
-async def burst(base: str, ids: list[str], in_flight: int = NO_PACE.in_flight) -> dict[str, Any]:
+async def burst(base: str, ids: list[str], in_flight: int = NO_PACE.max_concurrency) -> dict[str, Any]:
     """Ask for many jobs at once."""
-    async with connected(base, attrs.evolve(NO_PACE, in_flight=in_flight)):
+    async with connected(base, attrs.evolve(NO_PACE, max_concurrency=in_flight)):
         with Meter() as meter:
             await asyncio.gather(*(up42.Job.get(id_) for id_ in ids))
     return meter.result(calls=len(ids))

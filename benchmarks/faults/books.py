@@ -11,14 +11,14 @@ from typing import Any, Final
 import attrs
 
 import up42_async as up42
-from up42_async._processing.batch import Executions
+from up42_async._processing.batch import ExecutionBatch
 
 RETURNED: Final = "returned"
 RECOVERED: Final = "found after its answer was lost"
 KEPT: Final = "kept for a caller who was cancelled"
 HANDLED: Final = "read off a block that was cancelled"
-CANDIDATE: Final = "named by an ExecutionUncertain"
-LOOKED_UP: Final = "looked up as an ExecutionUncertain advises"
+CANDIDATE: Final = "named by an ExecutionUncertainError"
+LOOKED_UP: Final = "looked up as an ExecutionUncertainError advises"
 WAYS_TO_KNOW: Final = (RETURNED, RECOVERED, KEPT, HANDLED, CANDIDATE, LOOKED_UP)
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -46,7 +46,7 @@ class Moment:
 
 @attrs.frozen(kw_only=True)
 class Unnamed:
-    """An execution of which not even a candidate was known: what its `ExecutionUncertain` says, without its frames."""
+    """An execution of which not even a candidate was known: what its error says, without its frames."""
 
     process_id: str
     inputs: Mapping[str, Any]
@@ -60,7 +60,7 @@ class Books:
     """How each job came to be known, by id."""
     titles: dict[str, str] = attrs.field(factory=dict)
     """What each job was executed as, by id."""
-    under_way: list[Executions[Any]] = attrs.field(factory=list)
+    under_way: list[ExecutionBatch[Any]] = attrs.field(factory=list)
     """Executions of many whose outcomes can be read already."""
     calls: Counter[str] = attrs.field(factory=Counter)
     """How often each title was executed: one job each at the most."""
@@ -97,7 +97,7 @@ class Books:
 
     def number_known(self) -> int:
         """Return how many jobs are known, those included whose execution many others hold up."""
-        outcomes = (outcome for running in self.under_way for outcome in running.outcomes)
+        outcomes = (outcome for running in self.under_way for outcome in running.results)
         return len(self.known.keys() | {outcome.job.id for outcome in outcomes if outcome.job is not None})
 
     def executing(self, titles: Iterable[str], cap: float | None = None) -> None:
@@ -112,7 +112,7 @@ class Books:
         if cap is not None:
             self.caps.append((cap, noted))
 
-    def learn(self, executions: Iterable[up42.Execution[Any]], how: str) -> list[str]:
+    def learn(self, executions: Iterable[up42.ExecutionResult[Any]], how: str) -> list[str]:
         """Note what came of executions; returns the jobs that are new.
 
         Args:
@@ -125,7 +125,7 @@ class Books:
             if execution.job is not None:
                 way = RECOVERED if execution.recovered and how == RETURNED else how
                 new += self._know(execution.job.id, way, execution.template.inputs["title"])
-            elif isinstance(error, up42.ExecutionUncertain):
+            elif isinstance(error, up42.ExecutionUncertainError):
                 for job_id in error.candidates:
                     new += self._know(job_id, CANDIDATE, error.inputs["title"])
                 if not error.candidates:

@@ -12,7 +12,7 @@ from benchmarks.faults.books import HANDLED, KEPT, RETURNED
 from benchmarks.faults.callers import Caller
 from benchmarks.faults.desk import Desk
 from up42_async import processing_templates
-from up42_async._processing.batch import Executions
+from up42_async._processing.batch import ExecutionBatch
 from up42_async.processing_templates import JobTemplate, SingleItemJobTemplate
 
 KINDS: Final[Sequence[type[SingleItemJobTemplate]]] = (
@@ -76,7 +76,7 @@ class Buyer:
         cap = self._dice.choice([None, 60.0 * len(templates)])
         running = self._executing(templates, cap)
 
-        async def work() -> Sequence[up42.Execution[Any]]:
+        async def work() -> Sequence[up42.ExecutionResult[Any]]:
             return await running
 
         ended = await self._caller.call("execute many", work, latest=LATEST)
@@ -85,7 +85,7 @@ class Buyer:
     async def _buy_in_block(self) -> None:
         templates = self._templates()
         running = self._executing(templates, None)
-        read: list[up42.Execution[Any]] = []
+        read: list[up42.ExecutionResult[Any]] = []
 
         async def work() -> None:
             with contextlib.suppress(_ChangedMind):  # one error of the user's own leaves a block as itself
@@ -108,7 +108,7 @@ class Buyer:
         templates = [twin, type(twin)(title=twin.title, item=twin.item)]
         running = self._executing(templates, None)
 
-        async def work() -> Sequence[up42.Execution[Any]]:
+        async def work() -> Sequence[up42.ExecutionResult[Any]]:
             return await running
 
         ended = await self._caller.call("execute twins", work, latest=LATEST)
@@ -116,7 +116,7 @@ class Buyer:
 
     def _executing(
         self, templates: Sequence[SingleItemJobTemplate], cap: float | None
-    ) -> Executions[SingleItemJobTemplate]:
+    ) -> ExecutionBatch[SingleItemJobTemplate]:
         self._books.executing([_title(template) for template in templates], cap)
         running = up42.execute(templates, max_credits=cap, client=self._desk.client)
         self._books.under_way.append(running)
@@ -125,20 +125,20 @@ class Buyer:
     def _learn_batch(
         self,
         templates: Sequence[JobTemplate],
-        running: Executions[SingleItemJobTemplate],
+        running: ExecutionBatch[SingleItemJobTemplate],
         how: str,
         *,
-        read: Sequence[up42.Execution[Any]] = (),
+        read: Sequence[up42.ExecutionResult[Any]] = (),
     ) -> None:
         """Note what came of many executions, but for the outcomes that were read already."""
         self._books.under_way.remove(running)
         kept = {execution.job.id for template in templates for execution in template.executions if execution.job}
-        if kept != {outcome.job.id for outcome in running.outcomes if outcome.job}:
+        if kept != {outcome.job.id for outcome in running.results if outcome.job}:
             self._books.unexpected.append("the outcomes of execute() and its templates have different jobs")
         told = {id(outcome) for outcome in read}
-        self._learn([outcome for outcome in running.outcomes if id(outcome) not in told], how)
+        self._learn([outcome for outcome in running.results if id(outcome) not in told], how)
 
-    def _learn(self, executions: Sequence[up42.Execution[Any]], how: str) -> None:
+    def _learn(self, executions: Sequence[up42.ExecutionResult[Any]], how: str) -> None:
         self._desk.add(self._books.learn(executions, how))
 
     def _templates(self) -> list[SingleItemJobTemplate]:
@@ -156,7 +156,7 @@ def _title(template: JobTemplate) -> str:
 
 
 async def look_up(desk: Desk) -> None:
-    """Look for the jobs of executions of which nothing was known, as `ExecutionUncertain` advises.
+    """Look for the jobs of executions of which nothing was known, as `ExecutionUncertainError` advises.
 
     Args:
         desk: Whose client to ask with, and where the jobs go.

@@ -64,7 +64,7 @@ class Fetcher:
             async for _ in files:
                 if self._dice.random() < LEAVES:
                     return
-        self._note(jobs, downloading.outcomes, complete)
+        self._note(jobs, downloading.results, complete)
 
     def _note(self, jobs: Sequence[up42.Job], files: Sequence[ResultFile], complete: set[str]) -> None:
         """Note the jobs all of whose files have come, and count the errors of the others."""

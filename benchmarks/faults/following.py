@@ -115,7 +115,7 @@ class Follower:
                 group.start_soon(track, id_)
         return True
 
-    def _tracking(self, ids: list[str]) -> up42.Tracking:
+    def _tracking(self, ids: list[str]) -> up42.JobTracker:
         retries = self._dice.choice([5, 50, 4320])
         return up42.track(ids, wait=self._wait(), retries=retries, client=self._desk.client)
 

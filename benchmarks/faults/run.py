@@ -43,9 +43,9 @@ STEP: Final = 1.0
 MEASURABLE: Final = 30.0
 """Seconds below which memory still grows for other reasons than leaks: modules, caches, buffers."""
 
-TIMEOUTS: Final = up42.Timeouts(connect=1.0, read=1.5, write=1.5, pool=2.0, attempt=4.0, answer=2.0)
-RETRY: Final = up42.RetryPolicy(first_wait=0.1, max_wait=2.0, total=15.0, max_retry_after=2.0, budget=300)
-LIMITS: Final = up42.Limits(rate=200.0, burst=100)
+TIMEOUTS: Final = up42.Timeouts(connect=1.0, read=1.5, write=1.5, pool=2.0, total=4.0, cancel_grace=2.0)
+RETRY: Final = up42.RetryPolicy(wait_initial=0.1, wait_max=2.0, timeout=15.0, max_retry_after=2.0, budget=300)
+LIMITS: Final = up42.Limits(requests_per_second=200.0, burst=100)
 """More impatient than the defaults, so that more goes wrong in the same time."""
 
 

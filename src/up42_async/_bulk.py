@@ -20,10 +20,10 @@ AT_ONCE: Final = 100
 class Running(abc.ABC, Generic[ItemT, OutcomeT]):
     """Work on many things that goes on while the caller's own code runs.
 
-    `await` it for the list of all outcomes, in the order of the things. Or open it as a block, `async with ... as
-    outcomes`, and iterate with `async for` over each outcome as it is known. The block owns the work: leaving it early
+    `await` it for the list of all results, in the order of the things. Or open it as a block, `async with ... as
+    batch`, and iterate with `async for` over each result as it is known. The block owns the work: leaving it early
     stops what has not begun, waits a bounded time for what cannot be stopped, and whatever came of it stays readable in
-    `outcomes`.
+    `results`.
     """
 
     def __init__(self, items: Sequence[ItemT], verb: str) -> None:
@@ -46,15 +46,15 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
         self._left = False
 
     @property
-    def outcomes(self) -> list[OutcomeT]:
-        """All outcomes known so far, in the order of what was given; also after the block was left or cancelled."""
+    def results(self) -> list[OutcomeT]:
+        """All results known so far, in the order of what was given; also after the block was left or cancelled."""
         return [self._known[position] for position in sorted(self._known)]
 
     def __await__(self) -> Generator[Any, None, list[OutcomeT]]:
         """Do all of the work.
 
         Returns:
-            The outcomes in the order of what was given.
+            The results in the order of what was given.
         """
         return self._all().__await__()
 
@@ -62,7 +62,7 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
         async with self:
             async for _ in self:
                 pass
-        return self.outcomes
+        return self.results
 
     async def __aenter__(self) -> Self:
         """Begin.
@@ -71,7 +71,7 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
             RuntimeError: It was begun before.
         """
         if self._begun:
-            message = f"this {self._verb}(...) was begun already; read its `outcomes`, or call {self._verb}() again"
+            message = f"this {self._verb}(...) was begun already; read its `results`, or call {self._verb}() again"
             raise RuntimeError(message)
         self._begun = True
         self._begin()
@@ -106,10 +106,10 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
 
         Raises:
             RuntimeError: The block was not entered.
-            StopAsyncIteration: All outcomes have been returned.
+            StopAsyncIteration: All results have been returned.
         """
         if not self._begun:
-            message = f"{self._verb}(...) is iterated inside its block: `async with {self._verb}(...) as outcomes:`"
+            message = f"{self._verb}(...) is iterated inside its block: `async with {self._verb}(...) as batch:`"
             raise RuntimeError(message)
         while not self._unread:
             self._raise_failure()

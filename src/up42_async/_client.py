@@ -22,7 +22,7 @@ import attrs
 
 from up42_async import _clock
 from up42_async._config import VERSION, Endpoints, EndpointsLike, Limits, RetryPolicy, Timeouts
-from up42_async._errors import AuthError, RateLimited, RequestFailed, UnexpectedResponse
+from up42_async._errors import APIError, AuthenticationError, RateLimitError, UnexpectedResponseError
 from up42_async._http.auth import Auth
 from up42_async._http.credentials import find_credentials
 from up42_async._http.dates import http_date
@@ -127,12 +127,12 @@ class Client:
         self._budget = RetryBudget(retry)
         self._closing = anyio.Event()
         self._gate = RateGate(limits, self._closing)
-        self._slots = anyio.CapacityLimiter(limits.in_flight)
+        self._slots = anyio.CapacityLimiter(limits.max_concurrency)
         self._api_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
         self._spending_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport, keep=False)
         self._auth_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
         self._file_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
-        self.file_slots: Final = anyio.CapacityLimiter(limits.downloads)
+        self.file_slots: Final = anyio.CapacityLimiter(limits.max_downloads)
         self._lanes = (self._api_lane, self._spending_lane, self._auth_lane, self._file_lane)
         self._auth = Auth(credentials, self._endpoints, self._auth_lane, retry, self._closing)
         self._given_workspace_id = workspace_id
@@ -149,7 +149,7 @@ class Client:
 
         Raises:
             RuntimeError: It is closed, or entered already.
-            SettingsUnusable: The credentials file cannot be used.
+            ConfigurationError: The credentials file cannot be used.
         """
         self._check_usable()
         if self._entered:
@@ -206,7 +206,7 @@ class Client:
         """Return the workspace in which jobs are made: the one given, else the user's own, asked for once.
 
         Raises:
-            RequestFailed: UP42 could not be asked.
+            APIError: UP42 could not be asked.
         """
         if self._given_workspace_id is not None:
             return self._given_workspace_id
@@ -219,7 +219,7 @@ class Client:
         subject = answer.get("sub") if isinstance(answer, dict) else None
         if not isinstance(subject, str) or not subject:
             message = "an answer without the id of the user (`sub`); give workspace_id to the Client"
-            raise UnexpectedResponse(message, request=str(request))
+            raise UnexpectedResponseError(message, request=str(request))
         return subject
 
     @property
@@ -267,7 +267,7 @@ class Client:
             The decoded JSON of the answer; None when it has no body.
 
         Raises:
-            RequestFailed: The answer did not come, was a refusal or made no sense; the subclass says which.
+            APIError: The answer did not come, was a refusal or made no sense; the subclass says which.
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check_usable()
@@ -277,7 +277,7 @@ class Client:
         while True:
             attempts.tries += 1
             outcome = await self._in_slot(request, receipt, again=attempts.tries > 1)
-            if not isinstance(outcome, RequestFailed):
+            if not isinstance(outcome, APIError):
                 self._budget.earn()
                 return outcome
             pause = attempts.pause_after(outcome, repeatable=request.repeatable, now=_clock.now())
@@ -318,9 +318,9 @@ class Client:
         """
         await _clock.wait_for(self._closing, seconds)
 
-    def _hold_back(self, outcome: RequestFailed, pause: float | None) -> None:
+    def _hold_back(self, outcome: APIError, pause: float | None) -> None:
         """Make everybody wait when UP42 says that there are too many requests."""
-        if isinstance(outcome, RateLimited):
+        if isinstance(outcome, RateLimitError):
             asked = outcome.retry_after if outcome.retry_after is not None else pause or 0.0
             self._gate.pause(min(asked, self._retry.max_retry_after))
 
@@ -338,7 +338,7 @@ class Client:
         await self._gate.enter()
         token = await self._auth.token()
         outcome = await self._attempt(request, receipt, token, again=again)
-        if isinstance(outcome, AuthError):
+        if isinstance(outcome, AuthenticationError):
             # refused before it was processed, so even an execution may be sent once more
             self._auth.reject(token)
             self._retried += 1
@@ -354,7 +354,7 @@ class Client:
             reply = await self._lane(request).send(self._message(request, receipt, token, again=again))
             self._note_date(reply)
             return decode(reply, request, secret=token)
-        except RequestFailed as error:
+        except APIError as error:
             return error
 
     def _lane(self, request: Request) -> Lane:

@@ -123,9 +123,9 @@ class Timeouts:
     """Seconds until the server takes a piece of the request."""
     pool: float = attrs.field(default=5.0, validator=_positive)
     """Seconds until a connection is free in a transport of your own; ours has one for each request."""
-    attempt: float = attrs.field(default=60.0, validator=_positive)
+    total: float = attrs.field(default=60.0, validator=_positive)
     """Seconds for one attempt in all, however slowly the answer trickles in (downloads of files are exempt)."""
-    answer: float = attrs.field(default=5.0, validator=_positive)
+    cancel_grace: float = attrs.field(default=5.0, validator=_positive)
     """Seconds the answer to an execution is still waited for after its caller was cancelled."""
 
 
@@ -133,13 +133,13 @@ class Timeouts:
 class RetryPolicy:
     """When a failed request is sent again; an execution only if it never arrived or was refused unprocessed."""
 
-    tries: int = attrs.field(default=5, validator=_count)
+    attempts: int = attrs.field(default=5, validator=_count)
     """How often a request is sent at the most, the first time included."""
-    total: float = attrs.field(default=120.0, validator=_positive)
+    timeout: float = attrs.field(default=120.0, validator=_positive)
     """Seconds after the first try in which another may begin. A `Retry-After` beyond it is not waited for."""
-    first_wait: float = attrs.field(default=0.5, validator=_positive)
+    wait_initial: float = attrs.field(default=0.5, validator=_positive)
     """Seconds before the second try at the most; doubled for each further one, and drawn at random below that."""
-    max_wait: float = attrs.field(default=30.0, validator=_positive)
+    wait_max: float = attrs.field(default=30.0, validator=_positive)
     """Seconds between two tries at the most, unless the server asks for more."""
     max_retry_after: float = attrs.field(default=60.0, validator=_positive)
     """Seconds for which one `Retry-After` of the server can pause the whole client at the most."""
@@ -153,13 +153,13 @@ class RetryPolicy:
 class Limits:
     """How much a client does at once."""
 
-    in_flight: int = attrs.field(default=20, validator=_count)
+    max_concurrency: int = attrs.field(default=20, validator=_count)
     """Requests under way at once, and connections to the API; a request costs the same CPU however many there are."""
-    rate: float = attrs.field(default=50.0, validator=_positive)
+    requests_per_second: float = attrs.field(default=50.0, validator=_positive)
     """Requests a second in the long run."""
     burst: int = attrs.field(default=100, validator=_count)
     """Requests that may be sent at once after a quiet time."""
-    downloads: int = attrs.field(default=4, validator=_count)
+    max_downloads: int = attrs.field(default=4, validator=_count)
     """Files fetched at once, beside `in_flight`."""
-    body: int = attrs.field(default=50 * 2**20, validator=_count)
+    max_response_bytes: int = attrs.field(default=50 * 2**20, validator=_count)
     """Bytes of one answer at the most, decompressed (files are exempt)."""

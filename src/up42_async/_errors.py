@@ -1,28 +1,28 @@
 """Name everything that can go wrong, in one tree.
 
-    Up42Error                    everything the world does wrong; catch this to catch all of it
-    ├── SettingsUnusable         credentials file, proxy or certificate settings that cannot be used
-    ├── RequestFailed            one request did not bring what it was sent for: `.request`, `.tries`, `.elapsed`
-    │   ├── TransportError       no answer came
-    │   │   ├── ConnectionFailed     ... and the request certainly never reached the server
-    │   │   ├── ConnectionLost       ... it may have been received
-    │   │   └── RequestTimedOut      ... it may have been received, or is being worked on
-    │   ├── StatusError          the server refused: `.status`, `.code`, `.detail`, `.payload`
-    │   │   ├── AuthError            401 that stays after a new login
-    │   │   │   └── WrongCredentials     the login itself was refused
-    │   │   ├── Forbidden            403: plan or role
-    │   │   ├── NotFound             404
-    │   │   ├── RateLimited          429: `.retry_after`
-    │   │   └── ServerError          any 5xx: `.retry_after`
-    │   └── UnexpectedResponse   an answer that does not fit what UP42 documents
-    │       ├── ForeignLink          a link that leads away from UP42
-    │       └── PaginationError      pages that never end
-    ├── JobFailed                `job.raise_for_status()`: `.job`                             (`_jobs`)
-    ├── UnfinishedJob            tracking ended first: `.finished`, `.unfinished`, `.reasons` (`_jobs`)
-    ├── InvalidTemplate          what UP42 has against it: `.errors`                          (`_templates`)
-    ├── CostLimitExceeded        `.cost`, `.max_credits`                                      (`_allowance`)
-    ├── ExecutionUncertain       a job may have been made: `.candidates`                      (`_execution`)
-    └── DownloadFailed           a file did not come whole                                    (`_transfer`)
+    Up42Error                               everything the world does wrong; catch this to catch all
+    ├── ConfigurationError                  credentials file, proxy or certificate settings that cannot be used
+    ├── APIError                            one request failed: `.request`, `.tries`, `.elapsed`
+    │   ├── TransportError                  no answer came
+    │   │   ├── ConnectionFailedError       ... and the request certainly never reached the server
+    │   │   ├── ConnectionLostError         ... it may have been received
+    │   │   └── RequestTimeoutError         ... it may have been received, or is being worked on
+    │   ├── StatusError                     the server refused: `.status`, `.code`, `.detail`, `.payload`
+    │   │   ├── AuthenticationError         401 that stays after a new login
+    │   │   │   └── InvalidCredentialsError the login itself was refused
+    │   │   ├── PermissionDeniedError       403: plan or role
+    │   │   ├── NotFoundError               404
+    │   │   ├── RateLimitError              429: `.retry_after`
+    │   │   └── ServerError                 any 5xx: `.retry_after`
+    │   └── UnexpectedResponseError         an answer that does not fit what UP42 documents
+    │       ├── UntrustedURLError           a link that leads away from UP42
+    │       └── PaginationError             pages that never end
+    ├── JobFailedError                      `job.raise_for_status()`: `.job`                             (`_jobs`)
+    ├── UnfinishedJob                       tracking ended first: `.finished`, `.unfinished`, `.reasons` (`_jobs`)
+    ├── InvalidTemplateError                what UP42 has against it: `.errors`                          (`_templates`)
+    ├── CostLimitError                      `.cost`, `.max_credits`                                      (`_allowance`)
+    ├── ExecutionUncertainError             a job may have been made: `.candidates`                      (`_execution`)
+    └── DownloadError                       a file did not come whole                                    (`_transfer`)
 
 The caller's mistakes are `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or a signed
 URL, and all of them can be copied and pickled.
@@ -35,11 +35,11 @@ class Up42Error(Exception):
     """Everything that can go wrong outside the caller's own code."""
 
 
-class SettingsUnusable(Up42Error):
+class ConfigurationError(Up42Error):
     """Settings outside the program (a credentials file, proxy or certificate variables) cannot be used."""
 
 
-class RequestFailed(Up42Error):
+class APIError(Up42Error):
     """One request did not bring what it was sent for.
 
     Attributes:
@@ -65,7 +65,7 @@ class RequestFailed(Up42Error):
         return text
 
 
-class TransportError(RequestFailed):
+class TransportError(APIError):
     """No answer came.
 
     Attributes:
@@ -75,7 +75,7 @@ class TransportError(RequestFailed):
     may_have_arrived: bool = True
 
 
-class ConnectionFailed(TransportError):
+class ConnectionFailedError(TransportError):
     """No connection could be had, so the request certainly never reached the server.
 
     Attributes:
@@ -92,15 +92,15 @@ class ConnectionFailed(TransportError):
         self.permanent = permanent
 
 
-class ConnectionLost(TransportError):
+class ConnectionLostError(TransportError):
     """The connection broke before the answer was complete; the request may have been received."""
 
 
-class RequestTimedOut(TransportError):
+class RequestTimeoutError(TransportError):
     """The answer did not come in time; the request may have been received, or is being worked on."""
 
 
-class StatusError(RequestFailed):
+class StatusError(APIError):
     """The server refused the request.
 
     Attributes:
@@ -133,23 +133,23 @@ class StatusError(RequestFailed):
         self.retry_after = retry_after
 
 
-class AuthError(StatusError):
+class AuthenticationError(StatusError):
     """UP42 does not accept the token (401), even one that was just fetched."""
 
 
-class WrongCredentials(AuthError):
+class InvalidCredentialsError(AuthenticationError):
     """UP42 refused the username or password; they are not sent again."""
 
 
-class Forbidden(StatusError):
+class PermissionDeniedError(StatusError):
     """The account's plan or the user's role does not allow this (403)."""
 
 
-class NotFound(StatusError):
+class NotFoundError(StatusError):
     """There is no such thing, or it is not visible to this account (404)."""
 
 
-class RateLimited(StatusError):
+class RateLimitError(StatusError):
     """Too many requests (429); the request was not processed."""
 
 
@@ -157,7 +157,7 @@ class ServerError(StatusError):
     """The server failed (any 5xx)."""
 
 
-class UnexpectedResponse(RequestFailed):
+class UnexpectedResponseError(APIError):
     """An answer that does not fit what UP42 documents.
 
     Attributes:
@@ -172,9 +172,9 @@ class UnexpectedResponse(RequestFailed):
         self.transient = transient
 
 
-class ForeignLink(UnexpectedResponse):
+class UntrustedURLError(UnexpectedResponseError):
     """A link in an answer leads away from UP42; it was not followed, and the token was not sent there."""
 
 
-class PaginationError(UnexpectedResponse):
+class PaginationError(UnexpectedResponseError):
     """A list whose pages never end: a page that was seen before, or page after page without an item."""

@@ -19,7 +19,7 @@ from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async._downloads import archives
 from up42_async._downloads.archives import BadArchive, directory_for, is_archive, unpack
 from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.download import DownloadError
 from up42_async._downloads.signed_urls import RemoteFile
 
 Members = dict[str, bytes]
@@ -278,7 +278,7 @@ async def test_a_download_unpacks_archives_on_request_only(host: StorageHost, tm
 async def test_an_archive_that_cannot_be_unpacked_is_kept_and_named(host: StorageHost, tmp_path: Path) -> None:
     host.files["a1"] = StoredFile(b"no archive", name="got.zip")
     async with host.client() as client:
-        with pytest.raises(DownloadFailed, match=r"got\.zip came whole but cannot be unpacked: it is broken") as caught:
+        with pytest.raises(DownloadError, match=r"got\.zip came whole but cannot be unpacked: it is broken") as caught:
             await fetch_all(Downloads(client, tmp_path, unpack=True), [RemoteFile(href="/v2/assets/a1", key="k")])
     assert caught.value.path == tmp_path / "got.zip"
     assert (tmp_path / "got.zip").read_bytes() == b"no archive"

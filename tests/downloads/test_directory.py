@@ -15,11 +15,11 @@ import pytest
 from tests.storage_host import Fault, StorageHost, StoredFile, broken_after, refused, serving
 from up42_async import Client, Limits, RetryPolicy
 from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.download import DownloadError
 from up42_async._downloads.signed_urls import RemoteFile
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
-ONE_TRY = RetryPolicy(tries=1)
+ONE_TRY = RetryPolicy(attempts=1)
 BREAKING_OFF: list[Fault | None] = [broken_after(2_000_000), refused(503)]
 """Ends a client's patience, if it has none, with 2 million bytes on the disk."""
 
@@ -143,7 +143,7 @@ async def test_checksums_that_are_right_or_cannot_be_computed_let_a_file_pass(
 async def test_what_an_earlier_run_left_is_gone_on_from(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
-        with pytest.raises(DownloadFailed, match=r"result\.tif: .*2000000 bytes are kept") as caught:
+        with pytest.raises(DownloadError, match=r"result\.tif: .*2000000 bytes are kept") as caught:
             await bring(client, tmp_path, remote())
         assert (caught.value.received, caught.value.path) == (2_000_000, tmp_path / "result.tif")
         assert left_in(tmp_path) == ["result.tif.part", "result.tif.part.json"]
@@ -158,7 +158,7 @@ async def test_what_an_earlier_run_left_is_gone_on_from(host: StorageHost, tmp_p
 async def test_what_is_left_holds_no_secret(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
-        with pytest.raises(DownloadFailed) as caught:
+        with pytest.raises(DownloadError) as caught:
             await bring(client, tmp_path, remote())
     assert "canary" not in (tmp_path / "result.tif.part.json").read_text()
     assert "canary" not in f"{caught.value!r}{caught.value.__cause__!r}"
@@ -167,7 +167,7 @@ async def test_what_is_left_holds_no_secret(host: StorageHost, tmp_path: Path) -
 async def test_what_is_left_of_another_asset_or_version_is_thrown_away(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
-        with pytest.raises(DownloadFailed):
+        with pytest.raises(DownloadError):
             await bring(client, tmp_path, remote())
         host.files["a2"] = StoredFile(CONTENT[::-1])
         (path,) = await bring(client, tmp_path, remote("a2"))
@@ -178,7 +178,7 @@ async def test_what_is_left_of_another_asset_or_version_is_thrown_away(host: Sto
 async def test_a_version_that_changed_between_runs_begins_anew(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
-        with pytest.raises(DownloadFailed):
+        with pytest.raises(DownloadError):
             await bring(client, tmp_path, remote())
         host.files["a1"] = StoredFile(CONTENT[::-1])
         (path,) = await bring(client, tmp_path, remote())
@@ -190,7 +190,7 @@ async def test_a_part_that_was_complete_is_checked_against_the_current_version(
 ) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
-        with pytest.raises(DownloadFailed):
+        with pytest.raises(DownloadError):
             await bring(client, tmp_path, remote())
         note = tmp_path / "result.tif.part.json"
         note.write_text(note.read_text().replace('"received": 2000000', f'"received": {len(CONTENT)}'))
@@ -226,9 +226,9 @@ async def test_a_note_that_makes_no_sense_is_not_trusted(host: StorageHost, tmp_
 async def test_without_resume_nothing_is_taken_over_and_nothing_is_left(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF, *BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
-        with pytest.raises(DownloadFailed):
+        with pytest.raises(DownloadError):
             await bring(client, tmp_path, remote())
-        with pytest.raises(DownloadFailed) as caught:
+        with pytest.raises(DownloadError) as caught:
             await bring(client, tmp_path, remote(), resume=False)
     assert "range" not in host.seen[2].headers
     assert (left_in(tmp_path), caught.value.received) == ([], 0)
@@ -292,7 +292,7 @@ async def test_at_most_as_many_files_as_the_limit_come_at_once(host: StorageHost
 
     host.sign = sign
     host.files = {f"a{number}": StoredFile(b"x") for number in range(12)}
-    async with host.client(limits=Limits(downloads=3)) as client:
+    async with host.client(limits=Limits(max_downloads=3)) as client:
         await bring(client, tmp_path, *(remote(name, key=name) for name in host.files))
     assert most == 3
 

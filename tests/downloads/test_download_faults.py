@@ -29,15 +29,15 @@ from tests.storage_host import (
     serving,
     whole,
 )
-from up42_async import Client, ForeignLink, RetryPolicy, Timeouts, UnexpectedResponse
+from up42_async import Client, RetryPolicy, Timeouts, UnexpectedResponseError, UntrustedURLError
 from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.download import DownloadError
 from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._http.messages import Request
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
 SHA256 = f"1220{hashlib.sha256(CONTENT).hexdigest()}"
-ONE_TRY = RetryPolicy(tries=1)
+ONE_TRY = RetryPolicy(attempts=1)
 OLD = b"the old copy"
 
 
@@ -164,7 +164,7 @@ async def test_a_part_that_was_not_asked_for_is_never_put_in_place_of_another(
 async def test_a_shorter_version_keeps_nothing_of_a_longer_one(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(2_000_000), refused(503)]
     async with host.client(retry=ONE_TRY) as client:
-        with pytest.raises(DownloadFailed):
+        with pytest.raises(DownloadError):
             await bring(client, tmp_path)
         host.files["a1"] = StoredFile(b"short")
         (path,) = await bring(client, tmp_path)
@@ -196,8 +196,8 @@ async def test_after_a_fault_that_lasts_the_old_copy_is_intact_and_nothing_else_
     host.faults = [fault] * 10
     (tmp_path / "result.tif").write_bytes(OLD)
     file = remote(size=len(CONTENT) if name == "longer than known" else None)
-    async with host.client(retry=RetryPolicy(tries=2, first_wait=0.001), timeouts=Timeouts(read=0.1)) as client:
-        with pytest.raises(DownloadFailed) as caught:
+    async with host.client(retry=RetryPolicy(attempts=2, wait_initial=0.001), timeouts=Timeouts(read=0.1)) as client:
+        with pytest.raises(DownloadError) as caught:
             await bring(client, tmp_path, file, resume=False)
     assert message in str(caught.value)
     assert "canary" not in f"{caught.value!r} {caught.value.__cause__!r}"
@@ -208,7 +208,7 @@ async def test_after_a_fault_that_lasts_the_old_copy_is_intact_and_nothing_else_
 async def test_a_server_that_asks_for_a_long_wait_is_not_asked_again(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [refused(503, Retry_After="3600")] * 5
     async with host.client() as client:
-        with pytest.raises(DownloadFailed):
+        with pytest.raises(DownloadError):
             await bring(client, tmp_path)
     assert len(host.seen) == 1
 
@@ -222,7 +222,7 @@ async def test_a_file_with_a_wrong_checksum_is_fetched_once_more_and_then_refuse
     )
     (tmp_path / "result.tif").write_bytes(OLD)
     async with host.client() as client:
-        with pytest.raises(DownloadFailed, match="its sha256 checksum is wrong"):
+        with pytest.raises(DownloadError, match="its sha256 checksum is wrong"):
             await bring(client, tmp_path, remote(checksum=SHA256))
     assert len(host.seen) == 2
     assert left_in(tmp_path) == ["result.tif"]
@@ -243,7 +243,7 @@ async def test_bytes_that_were_damaged_once_are_fetched_again(host: StorageHost,
 async def test_damage_on_the_disk_between_two_runs_is_noticed(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(2_000_000), refused(503)]
     async with host.client(retry=ONE_TRY) as client:
-        with pytest.raises(DownloadFailed):
+        with pytest.raises(DownloadError):
             await bring(client, tmp_path)
     with (tmp_path / "result.tif.part").open("r+b") as file:
         file.write(b"damaged")
@@ -262,7 +262,7 @@ async def test_a_file_without_length_passes_when_its_checksum_is_known(host: Sto
 async def test_a_file_without_length_is_refused_when_its_size_is_wrong(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [announced(Content_Length=None)] * 2
     async with host.client() as client:
-        with pytest.raises(DownloadFailed, match=f"it has {len(CONTENT)} bytes instead of 5"):
+        with pytest.raises(DownloadError, match=f"it has {len(CONTENT)} bytes instead of 5"):
             await bring(client, tmp_path, remote(size=5))
     assert left_in(tmp_path) == []
 
@@ -277,7 +277,7 @@ async def test_a_full_disk_is_reported_and_leaves_nothing_behind(
     (tmp_path / "result.tif").write_bytes(OLD)
     async with host.client() as client:
         monkeypatch.setattr(os, call, full)
-        with pytest.raises(DownloadFailed, match=r"result\.tif: No space left on device$") as caught:
+        with pytest.raises(DownloadError, match=r"result\.tif: No space left on device$") as caught:
             await bring(client, tmp_path)
         monkeypatch.undo()
     assert caught.value.received == 0
@@ -289,14 +289,14 @@ async def test_a_full_disk_is_reported_and_leaves_nothing_behind(
 async def test_a_place_that_cannot_be_written_to_is_reported(host: StorageHost, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with host.client() as client:
-        with pytest.raises(DownloadFailed, match="Not a directory"):
+        with pytest.raises(DownloadError, match="Not a directory"):
             await bring(client, tmp_path / "file" / "place")
 
 
 async def test_a_directory_in_the_way_is_reported(host: StorageHost, tmp_path: Path) -> None:
     (tmp_path / "result.tif").mkdir()
     async with host.client() as client:
-        with pytest.raises(DownloadFailed, match="Is a directory"):
+        with pytest.raises(DownloadError, match="Is a directory"):
             await bring(client, tmp_path)
     assert left_in(tmp_path) == ["result.tif"]
 
@@ -304,7 +304,7 @@ async def test_a_directory_in_the_way_is_reported(host: StorageHost, tmp_path: P
 async def test_a_directory_in_the_way_of_the_part_is_reported(host: StorageHost, tmp_path: Path) -> None:
     (tmp_path / "result.tif.part").mkdir()
     async with host.client() as client:
-        with pytest.raises(DownloadFailed, match="Is a directory"):
+        with pytest.raises(DownloadError, match="Is a directory"):
             await bring(client, tmp_path)
 
 
@@ -420,7 +420,7 @@ async def test_closing_the_client_ends_a_download_with_an_error_that_says_so(hos
 async def test_one_file_that_fails_keeps_no_other_from_coming(host: StorageHost, tmp_path: Path) -> None:
     files = [remote("a1", key="k1"), remote("nothing", key="k2")]
     async with host.client() as client:
-        with pytest.raises(DownloadFailed, match="k2: POST /v2/assets/nothing/download-url: status 404"):
+        with pytest.raises(DownloadError, match="k2: POST /v2/assets/nothing/download-url: status 404"):
             await bring(client, tmp_path, *files)
     assert left_in(tmp_path) == ["result.tif"]
 
@@ -433,7 +433,7 @@ async def test_several_files_that_fail_are_reported_together(host: StorageHost, 
 
 
 def test_the_error_can_be_pickled_and_copied() -> None:
-    error = DownloadFailed("why", file="a.tif", path=Path("x/a.tif"), received=7)
+    error = DownloadError("why", file="a.tif", path=Path("x/a.tif"), received=7)
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
         assert (str(twin), twin.file, twin.path, twin.received) == ("why", "a.tif", Path("x/a.tif"), 7)
 
@@ -474,7 +474,7 @@ API = "https://api.up42.com"
     ],
 )
 def test_signed_urls_that_lead_somewhere_else_than_the_internet_are_refused(url: str) -> None:
-    with pytest.raises(ForeignLink, match="nothing was fetched from there") as caught:
+    with pytest.raises(UntrustedURLError, match="nothing was fetched from there") as caught:
         check_signed_url(f"{url}?canary", api=API, request=ABOUT)
     assert "canary" not in str(caught.value)
     assert "password" not in str(caught.value)
@@ -502,7 +502,7 @@ def test_signed_urls_that_lead_somewhere_else_than_the_internet_are_refused(url:
     ],
 )
 def test_signed_urls_that_cannot_be_read_are_refused(url: object) -> None:
-    with pytest.raises(UnexpectedResponse, match="POST /v2/assets/x/download-url: an answer without a signed URL"):
+    with pytest.raises(UnexpectedResponseError, match="POST /v2/assets/x/download-url: an answer without a signed URL"):
         check_signed_url(url, api=API, request=ABOUT)
 
 
@@ -522,7 +522,7 @@ def test_signed_urls_on_the_internet_are_taken_without_their_fragment(url: str) 
 @pytest.mark.parametrize("api", ["http://127.0.0.1:8000", "http://localhost:8000"])
 def test_beside_an_api_on_this_machine_files_may_be_on_it_too(api: str) -> None:
     assert check_signed_url("http://127.0.0.1:9/x", api=api, request=ABOUT)
-    with pytest.raises(ForeignLink, match="not over https"):
+    with pytest.raises(UntrustedURLError, match="not over https"):
         check_signed_url("http://storage.example/x", api=api, request=ABOUT)
 
 
@@ -534,7 +534,7 @@ async def test_an_answer_without_a_usable_signed_url_is_an_error_that_names_the_
 ) -> None:
     host.answers["POST /v2/assets/a1/download-url"] = answer
     async with host.client() as client:
-        with pytest.raises(DownloadFailed, match=r"key\.tif: POST /v2/assets/a1/download-url: .*signed URL"):
+        with pytest.raises(DownloadError, match=r"key\.tif: POST /v2/assets/a1/download-url: .*signed URL"):
             await bring(client, tmp_path)
     assert host.seen == []
 
@@ -563,7 +563,7 @@ async def test_an_answer_without_a_usable_signed_url_is_an_error_that_names_the_
     ],
 )
 def test_links_of_files_that_lead_elsewhere_are_not_followed(href: str) -> None:
-    with pytest.raises(ForeignLink):
+    with pytest.raises(UntrustedURLError):
         signed_url_request(RemoteFile(href=href, key="k"), api=API)
 
 
@@ -606,7 +606,7 @@ async def test_lengths_are_checked_whatever_the_transport(
 ) -> None:
     transport = Verbose(count)
     async with host.client(transport=transport) as client:
-        with pytest.raises(DownloadFailed, match=message):
+        with pytest.raises(DownloadError, match=message):
             await bring(client, tmp_path, resume=False)
     assert transport.fetched == 4
     assert left_in(tmp_path) == []

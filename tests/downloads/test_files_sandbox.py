@@ -16,7 +16,7 @@ from up42_async.processing_templates import DetectionTreesSpacept
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 
 FILES = "/up42-sandbox-assets/"
-QUICK = up42.RetryPolicy(tries=6, first_wait=0.002, max_wait=0.01, budget=1000)
+QUICK = up42.RetryPolicy(attempts=6, wait_initial=0.002, wait_max=0.01, budget=1000)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def test_a_signed_url_that_leads_elsewhere_is_not_followed(sandbox: Sandbo
     sandbox.faults.add(faults.SignedUrlAt(faults.HOSTILE_ORIGINS[name]))
     async with client_of(sandbox):
         asset = await up42.initialize_asset(REFERENCE_ASSET)
-        with pytest.raises(up42.DownloadFailed) as caught:
+        with pytest.raises(up42.DownloadError) as caught:
             await asset.download(tmp_path)
     assert isinstance(caught.value.__cause__, up42.Up42Error)
     assert everything_in(tmp_path) == []
@@ -121,14 +121,14 @@ async def test_whatever_goes_wrong_a_file_is_whole_or_absent(tmp_path: Path, see
 async def bring(client: up42.Client, asset_id: str, directory: Path) -> None:
     """Download the file of an asset by its item, which knows the checksum, as well as it goes."""
     items = [item async for item in up42.search_items(asset_id=asset_id, client=client)]
-    with contextlib.suppress(up42.DownloadFailed):
+    with contextlib.suppress(up42.DownloadError):
         await fetch_all(Downloads(client, directory), Selection().of(items))
 
 
 async def test_twenty_long_downloads_keep_no_other_question_waiting(tmp_path: Path) -> None:
     async with (
         Sandbox(bandwidth=100_000) as sandbox,
-        up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints, limits=up42.Limits(in_flight=2)),
+        up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints, limits=up42.Limits(max_concurrency=2)),
         anyio.create_task_group() as group,
     ):
         (job_id,) = sandbox.seed_jobs(1, status="running")
@@ -136,7 +136,7 @@ async def test_twenty_long_downloads_keep_no_other_question_waiting(tmp_path: Pa
         for asset in assets:
             group.start_soon(asset.download, tmp_path)
         with anyio.fail_after(5):
-            while sandbox.count(origin="files") < up42.Limits().downloads:  # noqa: ASYNC110 - another thread counts
+            while sandbox.count(origin="files") < up42.Limits().max_downloads:  # noqa: ASYNC110 - another thread counts
                 await anyio.sleep(0.005)
             job = await up42.Job.get(job_id)
             assert (await job.refresh()).status is up42.JobStatus.RUNNING

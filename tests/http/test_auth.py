@@ -14,15 +14,15 @@ from tests.fake_platform import PASSWORD, USERNAME, Asked, FakePlatform, accepti
 from up42_async import Client, _clock
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import (
-    AuthError,
-    ConnectionLost,
-    RateLimited,
-    RequestFailed,
-    RequestTimedOut,
+    APIError,
+    AuthenticationError,
+    ConnectionLostError,
+    InvalidCredentialsError,
+    RateLimitError,
+    RequestTimeoutError,
     ServerError,
     StatusError,
-    UnexpectedResponse,
-    WrongCredentials,
+    UnexpectedResponseError,
 )
 from up42_async._http.auth import RENEWAL_PAUSE, Auth
 from up42_async._http.credentials import Credentials, CredentialsFile
@@ -132,7 +132,7 @@ class TestLogin:
 
     async def test_a_login_needs_none_of_the_slots_of_those_who_wait_for_it(self) -> None:
         platform = FakePlatform(latency=0.1)
-        async with client_of(platform, limits=Limits(in_flight=1)) as client:
+        async with client_of(platform, limits=Limits(max_concurrency=1)) as client:
             with anyio.fail_after(60):
                 outcomes = await together(lambda: client.call(LIST), 20)
         assert outcomes == [{}] * 20
@@ -143,7 +143,7 @@ class TestOutageOfTheLogin:
     async def test_a_server_that_is_down_is_asked_once_a_step_however_many_wait(self) -> None:
         platform = FakePlatform(latency=0.01)
         platform.login = lambda _: httpx.Response(503)
-        auth = auth_of(platform, RetryPolicy(tries=5))
+        auth = auth_of(platform, RetryPolicy(attempts=5))
         errors = await together(auth.token, 200)
         assert len(platform.logins) == 5
         assert {type(error) for error in errors} == {ServerError}
@@ -154,7 +154,7 @@ class TestOutageOfTheLogin:
     async def test_a_call_does_not_repeat_what_the_login_has_tried_already(self) -> None:
         platform = FakePlatform()
         platform.login = lambda _: httpx.Response(503)
-        async with client_of(platform, retry=RetryPolicy(tries=3)) as client:
+        async with client_of(platform, retry=RetryPolicy(attempts=3)) as client:
             with pytest.raises(ServerError):
                 await client.call(LIST)
         assert len(platform.logins) == 3
@@ -176,23 +176,23 @@ class TestOutageOfTheLogin:
     @pytest.mark.parametrize(
         ("answer", "kind"),
         [
-            (httpx.Response(429, json={"error": "slow_down"}), RateLimited),
+            (httpx.Response(429, json={"error": "slow_down"}), RateLimitError),
             (httpx.Response(500), ServerError),
             (httpx.Response(503, json={"error": "invalid_grant"}), ServerError),
             (httpx.Response(400, json={"error": "invalid_request"}), StatusError),
             (httpx.Response(400), StatusError),
             (httpx.Response(403, json={"error": "invalid_grant"}), StatusError),
             (httpx.Response(404), StatusError),
-            (httpx.ReadTimeout("slow"), RequestTimedOut),
-            (httpx.ReadError("reset"), ConnectionLost),
-            (httpx.Response(302, headers={"Location": "https://evil.test/"}), UnexpectedResponse),
-            (httpx.Response(200, text="<html>"), UnexpectedResponse),
-            (httpx.Response(200), UnexpectedResponse),
+            (httpx.ReadTimeout("slow"), RequestTimeoutError),
+            (httpx.ReadError("reset"), ConnectionLostError),
+            (httpx.Response(302, headers={"Location": "https://evil.test/"}), UnexpectedResponseError),
+            (httpx.Response(200, text="<html>"), UnexpectedResponseError),
+            (httpx.Response(200), UnexpectedResponseError),
         ],
         ids=lambda value: getattr(value, "__name__", repr(value)),
     )
     async def test_nothing_but_a_refusal_of_the_credentials_is_blamed_on_them(
-        self, answer: httpx.Response | Exception, kind: type[RequestFailed]
+        self, answer: httpx.Response | Exception, kind: type[APIError]
     ) -> None:
         def login(_: Asked) -> httpx.Response:
             if isinstance(answer, Exception):
@@ -204,7 +204,7 @@ class TestOutageOfTheLogin:
         auth = auth_of(platform)
         with pytest.raises(kind) as caught:
             await auth.token()
-        assert not isinstance(caught.value, AuthError)
+        assert not isinstance(caught.value, AuthenticationError)
         platform.login = grant
         assert (await auth.token()).startswith("token-")
 
@@ -212,7 +212,7 @@ class TestOutageOfTheLogin:
     async def test_a_redirect_of_the_login_is_not_followed(self, status: int) -> None:
         platform = FakePlatform()
         platform.login = lambda _: httpx.Response(status, headers={"Location": "http://auth.up42.com/token"})
-        with pytest.raises(UnexpectedResponse, match=r"a redirect to auth\.up42\.com, which was not followed"):
+        with pytest.raises(UnexpectedResponseError, match=r"a redirect to auth\.up42\.com, which was not followed"):
             await auth_of(platform).token()
         assert len(platform.logins) == 1
 
@@ -229,7 +229,7 @@ class TestWrongCredentials:
             for _ in range(100):
                 errors += await together(lambda: client.call(LIST), 1)
         assert len(platform.logins) == 1
-        assert {type(error) for error in errors} == {WrongCredentials}
+        assert {type(error) for error in errors} == {InvalidCredentialsError}
         assert len({id(error) for error in errors}) == 300
         message = (
             f"POST /token: status {status}: UP42 refused the username or password (Account disabled). They are not sent"
@@ -243,7 +243,7 @@ class TestWrongCredentials:
     async def test_a_refusal_without_words_is_one_all_the_same(self) -> None:
         platform = FakePlatform()
         platform.login = lambda _: httpx.Response(401)
-        with pytest.raises(WrongCredentials, match=r"refused the username or password \(no reason given\)"):
+        with pytest.raises(InvalidCredentialsError, match=r"refused the username or password \(no reason given\)"):
             await auth_of(platform).token()
 
     async def test_a_refusal_stays_one_when_the_servers_words_repeat_the_password(self) -> None:
@@ -251,7 +251,7 @@ class TestWrongCredentials:
         platform.login = lambda _: httpx.Response(400, json={"error": "invalid_grant", "error_description": PASSWORD})
         auth = auth_of(platform)
         for _ in range(2):
-            with pytest.raises(WrongCredentials) as caught:
+            with pytest.raises(InvalidCredentialsError) as caught:
                 await auth.token()
             assert PASSWORD not in str(caught.value) + repr(vars(caught.value))
         assert len(platform.logins) == 1
@@ -261,7 +261,7 @@ class TestWrongCredentials:
         platform.login = lambda _: httpx.Response(401)
         auth = auth_of(platform)
         for _ in range(3):
-            with pytest.raises(WrongCredentials):
+            with pytest.raises(InvalidCredentialsError):
                 await auth.token()
         assert auth._refused is not None
         assert auth._refused.__traceback__ is None
@@ -272,7 +272,7 @@ class TestWrongCredentials:
         await auth.token()
         platform.login = lambda _: httpx.Response(401)
         await anyio.sleep(280)
-        with pytest.raises(WrongCredentials):
+        with pytest.raises(InvalidCredentialsError):
             await auth.token()
 
 
@@ -298,14 +298,18 @@ class TestRefusedToken:
         platform = FakePlatform()
         platform.api = accepting_only(lambda _: False)
         async with client_of(platform) as client:
-            with pytest.raises(AuthError, match="status 401: the token was not accepted, not even a new one") as caught:
+            with pytest.raises(
+                AuthenticationError, match="status 401: the token was not accepted, not even a new one"
+            ) as caught:
                 await client.call(request_)
-        assert not isinstance(caught.value, WrongCredentials)
+        assert not isinstance(caught.value, InvalidCredentialsError)
         assert (len(platform.calls), len(platform.logins)) == (2, 2)
 
     async def test_all_who_are_refused_together_share_one_new_token(self) -> None:
         platform = FakePlatform(latency=0.2)
-        async with client_of(platform, limits=Limits(in_flight=200, rate=1e6, burst=10**6)) as client:
+        async with client_of(
+            platform, limits=Limits(max_concurrency=200, requests_per_second=1e6, burst=10**6)
+        ) as client:
             await client.call(LIST)
             platform.api = accepting_only(lambda token: token != "token-1")
             outcomes = await together(lambda: client.call(LIST), 200)
@@ -368,20 +372,20 @@ class TestRenewal:
     )
     async def test_a_renewal_that_fails_leaves_the_token_in_use_while_it_is_good(self, answer: httpx.Response) -> None:
         platform = FakePlatform()
-        auth = auth_of(platform, RetryPolicy(tries=1))
+        auth = auth_of(platform, RetryPolicy(attempts=1))
         await auth.token()
         platform.login = lambda _: httpx.Response(answer.status_code, content=answer.content)
         await anyio.sleep(275)
         assert await auth.token() == "token-1"
         await anyio.sleep(26)
-        with pytest.raises(RequestFailed):
+        with pytest.raises(APIError):
             await auth.token()
         platform.login = grant
         assert (await auth.token()).startswith("token-")
 
     async def test_a_token_that_expires_during_a_renewal_that_fails_is_not_used(self) -> None:
         platform = FakePlatform()
-        auth = auth_of(platform, RetryPolicy(tries=1))
+        auth = auth_of(platform, RetryPolicy(attempts=1))
         await auth.token()
         platform.login = lambda _: httpx.Response(503)
         platform.latency = 10
@@ -391,7 +395,7 @@ class TestRenewal:
 
     async def test_a_renewal_that_fails_is_not_tried_at_every_call(self) -> None:
         platform = FakePlatform()
-        auth = auth_of(platform, RetryPolicy(tries=1))
+        auth = auth_of(platform, RetryPolicy(attempts=1))
         await auth.token()
         platform.login = lambda _: httpx.Response(503)
         await anyio.sleep(271)
@@ -436,7 +440,7 @@ class TestRenewal:
         platform = FakePlatform()
         platform.login = lambda _: httpx.Response(200, content=json.dumps({"access_token": token}))
         with pytest.raises(
-            UnexpectedResponse, match="POST /token: an answer without a token that can be used"
+            UnexpectedResponseError, match="POST /token: an answer without a token that can be used"
         ) as caught:
             await auth_of(platform).token()
         assert "SECRET" not in str(caught.value) + repr(vars(caught.value))

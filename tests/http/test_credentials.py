@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from up42_async._errors import SettingsUnusable
+from up42_async._errors import ConfigurationError
 from up42_async._http.credentials import Credentials, CredentialsFile, find_credentials
 
 GOOD = '{"username": "person@example.com", "password": "SECRET"}'
@@ -63,7 +63,7 @@ class TestFile:
         self, tmp_path: Path, content: str | bytes, what: str
     ) -> None:
         file = file_with(tmp_path, content)
-        with pytest.raises(SettingsUnusable) as caught:
+        with pytest.raises(ConfigurationError) as caught:
             file.read()
         assert str(caught.value) == (
             f'the credentials file {file.path} {what}; expected {{"username": "...", "password": "..."}}'
@@ -74,11 +74,11 @@ class TestFile:
             seen = seen.__context__
 
     def test_a_file_that_is_not_there_says_so(self, tmp_path: Path) -> None:
-        with pytest.raises(SettingsUnusable, match=r"nowhere\.json cannot be read \(No such file or directory\)"):
+        with pytest.raises(ConfigurationError, match=r"nowhere\.json cannot be read \(No such file or directory\)"):
             CredentialsFile(path=tmp_path / "nowhere.json").read()
 
     def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(SettingsUnusable, match="cannot be read"):
+        with pytest.raises(ConfigurationError, match="cannot be read"):
             CredentialsFile(path=tmp_path).read()
 
     @posix_only

@@ -7,7 +7,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from up42_async import ConnectionLost, Limits, Timeouts
+from up42_async import ConnectionLostError, Limits, Timeouts
 from up42_async._http import exchange as transport_module
 from up42_async._http.exchange import Lane
 from up42_async._http.messages import Message
@@ -105,7 +105,7 @@ async def test_a_sink_that_has_had_enough_gets_no_more_and_the_stream_is_ended()
 
 async def test_what_came_before_a_body_broke_off_is_handed_over() -> None:
     stream, sink = Stream(5, breaks=True), Sink()
-    with pytest.raises(ConnectionLost, match="GET file: the connection broke: broken"):
+    with pytest.raises(ConnectionLostError, match="GET file: the connection broke: broken"):
         await lane_to(stream).fetch(MESSAGE, sink)
     assert sum(sink.sizes) == 5 * 2**18
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.job_answers import Asker, collect
-from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponse
+from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._http.messages import Request
 from up42_async._http.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Marks, Page, Pager
 
@@ -282,11 +282,11 @@ async def test_a_long_list_needs_little_memory() -> None:
 async def test_a_page_that_cannot_be_read_is_an_error_and_no_item_of_it_counts_as_seen() -> None:
     def read_strictly(answer: Any, request: Request) -> Page[Any]:
         if answer[0] == ["bad"]:
-            raise UnexpectedResponse("no page", request=str(request))
+            raise UnexpectedResponseError("no page", request=str(request))
         return read(answer, request)
 
     answers = iter([[["bad"], None], [["good"], None]])
     items = Pager(Asker(lambda _: next(answers)).client, FIRST, read_strictly, key=lambda item: item)
-    with pytest.raises(UnexpectedResponse, match="GET /list: no page"):
+    with pytest.raises(UnexpectedResponseError, match="GET /list: no page"):
         await anext(items)
     assert [item async for item in items] == ["good"]

@@ -32,14 +32,14 @@ def most_within(times: list[float], seconds: float) -> int:
 
 
 async def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
-    gate = RateGate(Limits(rate=50, burst=100), anyio.Event())
+    gate = RateGate(Limits(requests_per_second=50, burst=100), anyio.Event())
     times = await enter_at_once(gate, 200)
     assert times[:100] == pytest.approx([0.0] * 100, abs=1e-9)
     assert times[100:] == pytest.approx([number / 50 for number in range(1, 101)])
 
 
 async def test_a_quiet_time_fills_the_bucket_and_no_more_than_the_bucket() -> None:
-    gate = RateGate(Limits(rate=10, burst=5), anyio.Event())
+    gate = RateGate(Limits(requests_per_second=10, burst=5), anyio.Event())
     await enter_at_once(gate, 20)
     await anyio.sleep(3600)
     assert sum(time < 0.001 for time in await enter_at_once(gate, 20)) == 5
@@ -52,7 +52,7 @@ async def test_a_quiet_time_fills_the_bucket_and_no_more_than_the_bucket() -> No
 )
 @settings(deadline=None, max_examples=40)
 async def test_no_window_sees_more_than_the_burst_and_the_rate(burst: int, rate: float, pauses: list[float]) -> None:
-    gate, times = RateGate(Limits(rate=rate, burst=burst), anyio.Event()), list[float]()
+    gate, times = RateGate(Limits(requests_per_second=rate, burst=burst), anyio.Event()), list[float]()
     async with anyio.create_task_group() as tasks:
         for pause in pauses:
             tasks.start_soon(enter, gate, times)
@@ -62,7 +62,7 @@ async def test_no_window_sees_more_than_the_burst_and_the_rate(burst: int, rate:
 
 
 async def test_tasks_pass_in_the_order_in_which_they_came() -> None:
-    gate, order = RateGate(Limits(rate=10, burst=1), anyio.Event()), list[int]()
+    gate, order = RateGate(Limits(requests_per_second=10, burst=1), anyio.Event()), list[int]()
 
     async def enter_as(number: int) -> None:
         await anyio.sleep(number / 1000)
@@ -76,7 +76,7 @@ async def test_tasks_pass_in_the_order_in_which_they_came() -> None:
 
 
 async def test_a_pause_holds_everybody_back_even_who_was_waiting_already() -> None:
-    gate, times = RateGate(Limits(rate=10, burst=1), anyio.Event()), list[float]()
+    gate, times = RateGate(Limits(requests_per_second=10, burst=1), anyio.Event()), list[float]()
     started = _clock.now()
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
@@ -88,7 +88,7 @@ async def test_a_pause_holds_everybody_back_even_who_was_waiting_already() -> No
 
 
 async def test_nobody_makes_up_for_a_pause_by_a_burst() -> None:
-    gate = RateGate(Limits(rate=10, burst=100), anyio.Event())
+    gate = RateGate(Limits(requests_per_second=10, burst=100), anyio.Event())
     gate.pause(2.0)
     times = await enter_at_once(gate, 30)
     assert min(times) >= 2.0
@@ -103,7 +103,7 @@ async def test_a_short_pause_does_not_end_a_longer_one() -> None:
 
 
 async def test_tasks_that_gave_up_in_line_have_taken_nothing() -> None:
-    gate = RateGate(Limits(rate=10, burst=1), anyio.Event())
+    gate = RateGate(Limits(requests_per_second=10, burst=1), anyio.Event())
     await gate.enter()
     for _ in range(100):
         with anyio.move_on_after(0.001):
@@ -113,7 +113,7 @@ async def test_tasks_that_gave_up_in_line_have_taken_nothing() -> None:
 
 async def test_a_closing_client_lets_everybody_through_at_once() -> None:
     closing, times = anyio.Event(), list[float]()
-    gate = RateGate(Limits(rate=0.001, burst=1), closing)
+    gate = RateGate(Limits(requests_per_second=0.001, burst=1), closing)
     started = _clock.now()
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
@@ -124,9 +124,11 @@ async def test_a_closing_client_lets_everybody_through_at_once() -> None:
 
 
 async def test_no_rate_limit_is_an_infinite_rate() -> None:
-    assert max(await enter_at_once(RateGate(Limits(rate=float("inf"), burst=1), anyio.Event()), 500)) == 0.0
+    assert (
+        max(await enter_at_once(RateGate(Limits(requests_per_second=float("inf"), burst=1), anyio.Event()), 500)) == 0.0
+    )
 
 
 def test_a_gate_can_be_made_before_there_is_a_loop(anyio_backend_name: str) -> None:
-    gate = RateGate(Limits(rate=10, burst=1), anyio.Event())
+    gate = RateGate(Limits(requests_per_second=10, burst=1), anyio.Event())
     assert max(anyio.run(enter_at_once, gate, 1, backend=anyio_backend_name)) < 0.1

@@ -16,19 +16,19 @@ from tests.fake_platform import Asked, FakePlatform, client_of
 from up42_async import Client, _clock
 from up42_async._config import Limits, RetryPolicy
 from up42_async._errors import (
-    AuthError,
-    ConnectionFailed,
-    ConnectionLost,
-    Forbidden,
-    ForeignLink,
-    NotFound,
-    RateLimited,
-    RequestFailed,
-    RequestTimedOut,
+    APIError,
+    AuthenticationError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    InvalidCredentialsError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
     ServerError,
     StatusError,
-    UnexpectedResponse,
-    WrongCredentials,
+    UnexpectedResponseError,
+    UntrustedURLError,
 )
 from up42_async._http.messages import Request
 from up42_async._http.retry import Attempts, RetryBudget, may_repeat, waits
@@ -47,11 +47,11 @@ class TestDecision:
     @pytest.mark.parametrize(
         ("error", "harmless", "execution"),
         [
-            (ConnectionFailed("refused"), True, True),
-            (ConnectionFailed("certificate", permanent=True), False, False),
-            (ConnectionLost("reset"), True, False),
-            (RequestTimedOut("slow"), True, False),
-            (RateLimited("429", status=429), True, True),
+            (ConnectionFailedError("refused"), True, True),
+            (ConnectionFailedError("certificate", permanent=True), False, False),
+            (ConnectionLostError("reset"), True, False),
+            (RequestTimeoutError("slow"), True, False),
+            (RateLimitError("429", status=429), True, True),
             (ServerError("500", status=500), True, False),
             (ServerError("502", status=502), True, False),
             (ServerError("524", status=524), True, False),
@@ -60,19 +60,19 @@ class TestDecision:
             (StatusError("408", status=408), True, False),
             (StatusError("409", status=409), False, False),
             (StatusError("422", status=422), False, False),
-            (AuthError("401", status=401), False, False),
-            (WrongCredentials("401", status=401), False, False),
-            (Forbidden("403", status=403), False, False),
-            (NotFound("404", status=404), False, False),
-            (UnexpectedResponse("html", transient=True), True, False),
-            (UnexpectedResponse("too large"), False, False),
-            (ForeignLink("evil.test"), False, False),
-            (RequestFailed("who knows"), False, False),
+            (AuthenticationError("401", status=401), False, False),
+            (InvalidCredentialsError("401", status=401), False, False),
+            (PermissionDeniedError("403", status=403), False, False),
+            (NotFoundError("404", status=404), False, False),
+            (UnexpectedResponseError("html", transient=True), True, False),
+            (UnexpectedResponseError("too large"), False, False),
+            (UntrustedURLError("evil.test"), False, False),
+            (APIError("who knows"), False, False),
         ],
         ids=str,
     )
     def test_only_what_can_help_and_is_harmless_is_sent_again(
-        self, error: RequestFailed, harmless: bool, execution: bool
+        self, error: APIError, harmless: bool, execution: bool
     ) -> None:
         assert may_repeat(error, repeatable=True) is harmless
         assert may_repeat(error, repeatable=False) is execution
@@ -81,7 +81,7 @@ class TestDecision:
 class TestWaits:
     @given(st.floats(0.01, 10), st.floats(0.01, 100))
     def test_waits_are_random_below_a_bound_that_doubles_up_to_the_longest(self, first: float, longest: float) -> None:
-        numbers = itertools.islice(waits(RetryPolicy(first_wait=first, max_wait=longest)), 12)
+        numbers = itertools.islice(waits(RetryPolicy(wait_initial=first, wait_max=longest)), 12)
         for number, bound in zip(numbers, (min(first * 2**power, longest) for power in range(12)), strict=True):
             assert 0 <= number <= bound
 
@@ -116,7 +116,7 @@ class TestAttempts:
         assert str(error) == "GET /x: down (3 tries in 4.3 s)"
 
     def test_the_last_try_is_the_last(self) -> None:
-        policy = RetryPolicy(tries=3)
+        policy = RetryPolicy(attempts=3)
         pauses = [
             attempts(policy, tries=tries).pause_after(ServerError("down"), repeatable=True, now=100)
             for tries in (1, 2, 3)
@@ -124,11 +124,11 @@ class TestAttempts:
         assert [pause is None for pause in pauses] == [False, False, True]
 
     def test_no_try_begins_after_the_total_time(self) -> None:
-        row = attempts(RetryPolicy(total=60))
-        assert row.pause_after(RateLimited("slow", retry_after=50.0), repeatable=True, now=105) is not None
-        assert row.pause_after(RateLimited("slow", retry_after=50.0), repeatable=True, now=111) is None
+        row = attempts(RetryPolicy(timeout=60))
+        assert row.pause_after(RateLimitError("slow", retry_after=50.0), repeatable=True, now=105) is not None
+        assert row.pause_after(RateLimitError("slow", retry_after=50.0), repeatable=True, now=111) is None
 
-    @pytest.mark.parametrize("kind", [RateLimited, ServerError])
+    @pytest.mark.parametrize("kind", [RateLimitError, ServerError])
     def test_what_the_server_asks_for_is_waited_and_a_little_more(self, kind: type[StatusError]) -> None:
         pauses = [
             attempts(RetryPolicy()).pause_after(kind("", retry_after=2.0), repeatable=True, now=100) for _ in range(50)
@@ -138,7 +138,7 @@ class TestAttempts:
 
     def test_a_server_that_asks_for_no_wait_at_all_is_not_hammered(self) -> None:
         pauses = [
-            attempts(RetryPolicy()).pause_after(RateLimited("", retry_after=0.0), repeatable=True, now=100)
+            attempts(RetryPolicy()).pause_after(RateLimitError("", retry_after=0.0), repeatable=True, now=100)
             for _ in range(50)
         ]
         assert len(set(pauses)) > 40
@@ -147,7 +147,7 @@ class TestAttempts:
         policy = RetryPolicy(budget=1)
         budget = RetryBudget(policy)
         for _ in range(5):
-            assert attempts(policy, budget).pause_after(RateLimited("429"), repeatable=True, now=100) is not None
+            assert attempts(policy, budget).pause_after(RateLimitError("429"), repeatable=True, now=100) is not None
         assert attempts(policy, budget).pause_after(ServerError("503"), repeatable=True, now=100) is not None
         assert attempts(policy, budget).pause_after(ServerError("503"), repeatable=True, now=100) is None
 
@@ -162,8 +162,8 @@ class TestAttempts:
     def test_a_pause_is_never_negative_nor_beyond_the_total_time(
         self, tries: int, asked: float | None, elapsed: float, repeatable: bool, status: int
     ) -> None:
-        kind = {429: RateLimited, 503: ServerError, 404: NotFound}[status]
-        row = attempts(RetryPolicy(total=60), tries=tries)
+        kind = {429: RateLimitError, 503: ServerError, 404: NotFoundError}[status]
+        row = attempts(RetryPolicy(timeout=60), tries=tries)
         pause = row.pause_after(kind("", status=status, retry_after=asked), repeatable=repeatable, now=100 + elapsed)
         assert pause is None or (asked or 0.0) <= pause <= 60 - elapsed + 1e-6
 
@@ -200,7 +200,7 @@ async def test_a_wait_beyond_the_total_time_is_not_begun(status: int, headers: C
     platform = FakePlatform()
     platform.api = failing(99, status, headers)
     started = _clock.now()
-    async with client_of(platform, retry=RetryPolicy(total=60)) as client:
+    async with client_of(platform, retry=RetryPolicy(timeout=60)) as client:
         with pytest.raises(StatusError) as caught:
             await client.call(LIST)
     assert _clock.now() == started
@@ -244,7 +244,7 @@ async def test_a_pause_for_everybody_is_bounded_however_long_the_server_asks() -
     platform = FakePlatform()
     platform.api = failing(1, 429, lambda: {"Retry-After": "3600"})
     async with client_of(platform, retry=RetryPolicy(max_retry_after=30)) as client:
-        with pytest.raises(RateLimited):
+        with pytest.raises(RateLimitError):
             await client.call(LIST)
         await client.call(LIST)
     first, second = platform.calls
@@ -275,7 +275,7 @@ async def test_a_redirect_is_neither_followed_nor_tried_again(request_: Request,
     platform = FakePlatform()
     platform.api = lambda _: httpx.Response(status, headers={"Location": "https://evil.test/x"})
     async with client_of(platform) as client:
-        with pytest.raises(UnexpectedResponse, match=r"a redirect to evil\.test, which was not followed"):
+        with pytest.raises(UnexpectedResponseError, match=r"a redirect to evil\.test, which was not followed"):
             await client.call(request_)
     assert [call.url.partition("/v2/")[0] for call in platform.calls] == ["https://api.up42.com"]
 
@@ -324,13 +324,13 @@ async def test_an_outage_does_not_multiply_the_load() -> None:
     assert outage.asked >= 300 * 3
     assert len(outage.platform.calls) == outage.asked + outage.retried
     assert 0 < outage.retried <= 20 + 0.1 * outage.asked
-    assert len(outage.platform.calls) <= outage.asked * RetryPolicy().tries
+    assert len(outage.platform.calls) <= outage.asked * RetryPolicy().attempts
 
 
 async def test_callers_that_failed_together_do_not_come_back_together() -> None:
     outage = Outage(RetryPolicy(budget=10**6), callers=300, seconds=8)
     await outage.run()
-    assert len(outage.platform.calls) <= outage.asked * RetryPolicy().tries
+    assert len(outage.platform.calls) <= outage.asked * RetryPolicy().attempts
     assert len(outage.pauses) > 300
     slots = collections.Counter(int(pause / 0.1) for pause in outage.pauses)
     assert max(slots.values()) <= 0.2 * len(outage.pauses)
@@ -339,7 +339,7 @@ async def test_callers_that_failed_together_do_not_come_back_together() -> None:
 async def test_every_failure_leaves_the_client_as_an_error_of_ours_with_its_facts() -> None:
     platform = FakePlatform()
     platform.api = failing(99, 503)
-    async with client_of(platform, retry=RetryPolicy(tries=3)) as client:
+    async with client_of(platform, retry=RetryPolicy(attempts=3)) as client:
         with pytest.raises(
             ServerError, match=r"^GET /v2/processing/jobs: status 503 \(3 tries in \d\.\d s\)$"
         ) as caught:

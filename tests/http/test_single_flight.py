@@ -16,13 +16,13 @@ class Work:
     """Take a second, then give the next of the outcomes."""
 
     def __init__(self, *outcomes: str | Exception) -> None:
-        self.outcomes = list(outcomes)
+        self.results = list(outcomes)
         self.begun = 0
 
     async def __call__(self) -> str:
         self.begun += 1
         await anyio.sleep(1)
-        outcome = self.outcomes.pop(0)
+        outcome = self.results.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome

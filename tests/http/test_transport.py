@@ -20,11 +20,11 @@ from tests import raw_server
 from tests.raw_server import RawServer, answer, gzipped, packed, raw, response, serve, wait_until
 from up42_async._config import Limits, Timeouts
 from up42_async._errors import (
-    ConnectionFailed,
-    ConnectionLost,
-    RequestTimedOut,
-    SettingsUnusable,
-    UnexpectedResponse,
+    ConfigurationError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    RequestTimeoutError,
+    UnexpectedResponseError,
 )
 from up42_async._http import bodies, transport
 from up42_async._http.environment import shared_ssl_context
@@ -59,7 +59,7 @@ async def lane(
     foreign: httpx.AsyncBaseTransport | None = None,
     **times: float,
 ) -> AsyncGenerator[Lane]:
-    one = Lane(timeouts=Timeouts(**times), limits=Limits(body=body), foreign=foreign, keep=keep)
+    one = Lane(timeouts=Timeouts(**times), limits=Limits(max_response_bytes=body), foreign=foreign, keep=keep)
     try:
         yield one
     finally:
@@ -187,7 +187,7 @@ async def test_a_gzip_body_of_several_pieces_is_read_whole() -> None:
 async def test_a_body_beyond_the_limit_is_refused(act: raw_server.Act) -> None:
     async with serve(act) as server, lane(body=100) as one:
         with pytest.raises(
-            UnexpectedResponse, match="GET /v2/jobs: status 200 with a body of more than 100 bytes"
+            UnexpectedResponseError, match="GET /v2/jobs: status 200 with a body of more than 100 bytes"
         ) as caught:
             await one.send(get(server))
     assert not caught.value.transient
@@ -198,7 +198,7 @@ async def test_a_gzip_bomb_costs_no_memory() -> None:
     async with serve(packed(bomb)) as server, lane(body=4 * 2**20) as one:
         tracemalloc.start()
         try:
-            with pytest.raises(UnexpectedResponse, match="more than 4194304 bytes"):
+            with pytest.raises(UnexpectedResponseError, match="more than 4194304 bytes"):
                 await one.send(get(server))
             assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
         finally:
@@ -225,7 +225,7 @@ ENDLESS_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 )
 async def test_an_endless_body_is_given_up_at_the_limit(head: bytes, piece: bytes) -> None:
     async with serve(raw_server.endless(head, piece), answer()) as server, lane(body=2**20) as one:
-        with pytest.raises(UnexpectedResponse):
+        with pytest.raises(UnexpectedResponseError):
             await one.send(get(server))
         assert (await one.send(get(server))).status == 200
     assert server.accepted == 2
@@ -235,7 +235,7 @@ async def test_rubbish_after_a_gzip_body_is_given_up_at_once() -> None:
     whole = gzip.compress(b"{}")
     head = ENDLESS_HEAD + b"Content-Encoding: gzip\r\n\r\n" + f"{len(whole):x}\r\n".encode() + whole + b"\r\n"
     async with serve(raw_server.endless(head, b"8000\r\n" + bytes(0x8000) + b"\r\n")) as server, lane() as one:
-        with anyio.fail_after(5), pytest.raises(UnexpectedResponse, match="a broken gzip body") as caught:
+        with anyio.fail_after(5), pytest.raises(UnexpectedResponseError, match="a broken gzip body") as caught:
             await one.send(get(server))
     assert caught.value.transient
 
@@ -243,21 +243,21 @@ async def test_rubbish_after_a_gzip_body_is_given_up_at_once() -> None:
 @pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip", "compress"])
 async def test_encodings_that_were_not_asked_for_are_refused_unread(encoding: str) -> None:
     async with serve(packed(b"\x00" * 1000, encoding)) as server, lane() as one:
-        with pytest.raises(UnexpectedResponse, match=re.escape(f"that was not asked for ({encoding!r})")):
+        with pytest.raises(UnexpectedResponseError, match=re.escape(f"that was not asked for ({encoding!r})")):
             await one.send(get(server))
 
 
 async def test_two_encoding_headers_are_refused() -> None:
     twice = response(b"", headers=[("Content-Encoding", "gzip"), ("Content-Encoding", "gzip")])
     async with serve(raw(twice)) as server, lane() as one:
-        with pytest.raises(UnexpectedResponse, match="gzip, gzip"):
+        with pytest.raises(UnexpectedResponseError, match="gzip, gzip"):
             await one.send(get(server))
 
 
 @pytest.mark.parametrize("body", [b"no gzip at all", b"", b"\x1f\x8b\x08\x00"], ids=["other", "empty", "cut"])
 async def test_a_broken_gzip_body_may_come_right_the_next_time(body: bytes) -> None:
     async with serve(packed(body)) as server, lane() as one:
-        with pytest.raises(UnexpectedResponse, match="status 200 with a broken gzip body") as caught:
+        with pytest.raises(UnexpectedResponseError, match="status 200 with a broken gzip body") as caught:
             await one.send(get(server))
     assert caught.value.transient
 
@@ -267,9 +267,9 @@ async def test_a_broken_gzip_body_may_come_right_the_next_time(body: bytes) -> N
 
 async def test_a_trickling_answer_ends_with_the_attempt_and_its_connection_is_not_used_again() -> None:
     drip = raw_server.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", pause=0.02)
-    async with serve(drip, answer()) as server, lane(attempt=0.2, read=5) as one:
+    async with serve(drip, answer()) as server, lane(total=0.2, read=5) as one:
         began = anyio.current_time()
-        with pytest.raises(RequestTimedOut, match=r"GET /v2/jobs: no whole answer within 0.2 s"):
+        with pytest.raises(RequestTimeoutError, match=r"GET /v2/jobs: no whole answer within 0.2 s"):
             await one.send(get(server))
         assert 0.2 <= anyio.current_time() - began < 1
         assert (await one.send(get(server))).status == 200
@@ -278,7 +278,7 @@ async def test_a_trickling_answer_ends_with_the_attempt_and_its_connection_is_no
 
 async def test_a_silent_server_is_given_up_after_the_time_for_reading() -> None:
     async with serve(raw_server.hang) as server, lane(read=0.05) as one:
-        with pytest.raises(RequestTimedOut, match=r"no answer in time: silence for 0\.05 s"):
+        with pytest.raises(RequestTimeoutError, match=r"no answer in time: silence for 0\.05 s"):
             await one.send(get(server))
 
 
@@ -287,7 +287,7 @@ async def test_a_silent_server_is_given_up_after_the_time_for_reading() -> None:
 
 async def test_an_error_carries_its_cause_and_no_secret() -> None:
     async with serve(raw_server.close_after_request) as server, lane() as one:
-        with pytest.raises(ConnectionLost) as caught:
+        with pytest.raises(ConnectionLostError) as caught:
             await one.send(get(server))
     assert isinstance(caught.value.__cause__, httpcore.RemoteProtocolError)
     assert str(caught.value) == "GET /v2/jobs: the connection broke: Server disconnected without sending a response."
@@ -296,7 +296,7 @@ async def test_an_error_carries_its_cause_and_no_secret() -> None:
 
 async def test_our_own_error_is_not_its_own_cause() -> None:
     async with serve(packed(b"?")) as server, lane() as one:
-        with pytest.raises(UnexpectedResponse) as caught:
+        with pytest.raises(UnexpectedResponseError) as caught:
             await one.send(get(server))
     assert caught.value.__cause__ is None
 
@@ -304,7 +304,7 @@ async def test_our_own_error_is_not_its_own_cause() -> None:
 async def test_a_header_that_cannot_be_sent_is_not_repeated_in_the_error() -> None:
     async with serve(answer()) as server, lane() as one:
         message = Message(label="GET /x", method="GET", url=server.url, headers={"Authorization": "Bearer SECRET\n"})
-        with pytest.raises(ConnectionFailed, match="GET /x: not sent: LocalProtocolError") as caught:
+        with pytest.raises(ConnectionFailedError, match="GET /x: not sent: LocalProtocolError") as caught:
             await one.send(message)
     assert caught.value.permanent
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -312,14 +312,14 @@ async def test_a_header_that_cannot_be_sent_is_not_repeated_in_the_error() -> No
 
 async def test_a_url_that_cannot_be_used_is_not_tried_again() -> None:
     async with lane() as one:
-        with pytest.raises(ConnectionFailed, match="not sent: Port out of range") as caught:
+        with pytest.raises(ConnectionFailedError, match="not sent: Port out of range") as caught:
             await one.send(get("http://127.0.0.1:99999/"))
     assert caught.value.permanent
 
 
 async def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
     async with serve(answer(), tls=True) as server, lane() as one:
-        with pytest.raises(ConnectionFailed, match="certificate verify failed") as caught:
+        with pytest.raises(ConnectionFailedError, match="certificate verify failed") as caught:
             await one.send(get(server))
     assert caught.value.permanent
 
@@ -330,7 +330,7 @@ async def test_an_error_without_words_gets_those_of_its_cause() -> None:
             raise httpx.ReadError("", request=request) from OSError("the cable is cut")
 
     async with lane(foreign=Mute()) as one:
-        with pytest.raises(ConnectionLost, match="the connection broke: the cable is cut"):
+        with pytest.raises(ConnectionLostError, match="the connection broke: the cable is cut"):
             await one.send(get("http://127.0.0.1"))
 
 
@@ -346,7 +346,7 @@ class Wrong(httpx.AsyncBaseTransport):
 
 async def test_a_transport_whose_answer_cannot_be_read_is_told_so() -> None:
     async with lane(foreign=Wrong()) as one:
-        with pytest.raises(ConnectionLost, match="answered with a Blocking, which cannot be read asynchronously"):
+        with pytest.raises(ConnectionLostError, match="answered with a Blocking, which cannot be read asynchronously"):
             await one.send(get("http://127.0.0.1"))
 
 
@@ -391,7 +391,7 @@ async def test_a_receipt_shows_that_the_request_left_and_what_was_answered() -> 
 async def test_a_receipt_shows_that_a_request_left_though_nothing_came_back(act: raw_server.Act) -> None:
     receipt = Receipt()
     async with serve(act) as server, lane(read=0.05) as one:
-        with pytest.raises((ConnectionLost, RequestTimedOut)):
+        with pytest.raises((ConnectionLostError, RequestTimeoutError)):
             await one.send(post(server, receipt))
     assert (receipt.sent, receipt.reply) == (True, None)
 
@@ -400,7 +400,7 @@ async def test_a_receipt_shows_that_a_request_never_left() -> None:
     receipt = Receipt()
     async with serve(raw_server.ignore) as server, lane(connect=0.05) as one:
         server.scheme = "https"  # nobody answers the TLS handshake
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(ConnectionFailedError):
             await one.send(post(server, receipt))
     assert (receipt.sent, receipt.reply, server.requests) == (False, None, [])
 
@@ -411,7 +411,7 @@ async def test_a_receipt_is_of_the_last_try() -> None:
         await one.send(post(server, receipt))
         assert receipt.reply is not None
     async with lane() as one:
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(ConnectionFailedError):
             await one.send(post(server, receipt))
     assert receipt == Receipt()
 
@@ -424,7 +424,7 @@ async def test_what_a_transport_of_the_users_reports_proves_nothing(kind: type[h
     receipt = Receipt()
     async with lane(foreign=httpx.MockTransport(refuse)) as one:
         for message in (post(RawServer([]), receipt), get(RawServer([]))):
-            with pytest.raises((ConnectionLost, RequestTimedOut)) as caught:
+            with pytest.raises((ConnectionLostError, RequestTimeoutError)) as caught:
                 await one.send(message)
             assert caught.value.may_have_arrived
     assert receipt.sent
@@ -510,10 +510,10 @@ async def test_a_proxy_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) -> None
 async def test_a_proxy_over_tls_is_trusted_as_any_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(answer(status=503), tls=True) as proxy, lane() as one:
         monkeypatch.setenv("https_proxy", f"https://127.0.0.1:{proxy.port}")
-        with pytest.raises(ConnectionFailed, match="certificate verify failed"):
+        with pytest.raises(ConnectionFailedError, match="certificate verify failed"):
             await one.send(get("https://up42.invalid/x"))
         monkeypatch.setenv("SSL_CERT_FILE", str(raw_server.UNTRUSTED))
-        with pytest.raises(ConnectionFailed, match="503"):
+        with pytest.raises(ConnectionFailedError, match="503"):
             await one.send(get("https://up42.invalid/x"))
     assert [seen.method for seen in proxy.requests] == ["CONNECT"]
 
@@ -535,9 +535,9 @@ async def test_a_proxy_that_opens_no_way_shows_that_nothing_was_sent(monkeypatch
     receipt = Receipt()
     async with serve(answer(status=503)) as proxy, lane() as one:
         monkeypatch.setenv("https_proxy", proxy.url)
-        with pytest.raises(ConnectionFailed, match="503"):
+        with pytest.raises(ConnectionFailedError, match="503"):
             await one.send(get("https://up42.invalid/x"))
-        with pytest.raises(ConnectionFailed, match="503"):
+        with pytest.raises(ConnectionFailedError, match="503"):
             await one.send(get("https://up42.invalid/x", receipt))
     assert not receipt.sent
     assert [seen.method for seen in proxy.requests] == ["CONNECT", "CONNECT"]
@@ -550,7 +550,7 @@ async def test_a_proxy_that_cannot_be_used_is_named_without_its_value(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", value)
     async with lane() as one:
-        with pytest.raises(SettingsUnusable, match="HTTPS_PROXY") as caught:
+        with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as caught:
             await one.send(get("https://up42.invalid/x"))
     assert "SECRET" not in str(caught.value)
 
@@ -566,7 +566,7 @@ async def test_certificates_that_cannot_be_read_are_named_without_their_value(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "SECRET"))
     async with lane() as one:
-        with pytest.raises(SettingsUnusable, match="the files named by SSL_CERT_FILE cannot be used") as caught:
+        with pytest.raises(ConfigurationError, match="the files named by SSL_CERT_FILE cannot be used") as caught:
             await one.send(get("https://up42.invalid/x"))
     assert "SECRET" not in str(caught.value)
 
@@ -575,6 +575,6 @@ async def test_all_lanes_share_one_ssl_context() -> None:
     shared_ssl_context.cache_clear()
     async with serve(answer(), tls=True) as server, lane() as one, lane() as other:
         for either in (one, other):
-            with pytest.raises(ConnectionFailed, match="certificate"):
+            with pytest.raises(ConnectionFailedError, match="certificate"):
                 await either.send(get(server))
     assert shared_ssl_context.cache_info().misses == 1

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from up42_async import _clock
 from up42_async._errors import (
-    AuthError,
-    Forbidden,
-    ForeignLink,
-    NotFound,
-    RateLimited,
-    RequestFailed,
+    APIError,
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
     ServerError,
     StatusError,
-    UnexpectedResponse,
+    UnexpectedResponseError,
+    UntrustedURLError,
 )
 from up42_async._http.dates import http_date, retry_after, timestamp
 from up42_async._http.messages import Reply, Request
@@ -217,7 +217,7 @@ class TestLinks:
 
     @pytest.mark.parametrize(("link", "host"), AWAY)
     def test_a_link_that_leads_away_is_refused_with_its_host_only(self, link: str, host: str) -> None:
-        with pytest.raises(ForeignLink) as caught:
+        with pytest.raises(UntrustedURLError) as caught:
             follow(link, api=API, request=ASKED)
         assert f"leads away from UP42, to {host}; it was not followed" in str(caught.value)
         assert str(caught.value).startswith("GET /v2/processing/jobs: ")
@@ -225,7 +225,7 @@ class TestLinks:
 
     @pytest.mark.parametrize("link", UNREADABLE)
     def test_a_link_that_cannot_be_read_is_refused(self, link: object) -> None:
-        with pytest.raises(ForeignLink, match="an answer held a link that cannot be read; it was not followed"):
+        with pytest.raises(UntrustedURLError, match="an answer held a link that cannot be read; it was not followed"):
             follow(link, api=API, request=ASKED)
 
     def test_three_slashes_are_a_path_on_the_api_host(self) -> None:
@@ -236,7 +236,7 @@ class TestLinks:
         api = "http://127.0.0.1:8080"
         assert follow("http://127.0.0.1:8080/v2/x", api=api, request=ASKED).path == "/v2/x"
         for link in ("http://127.0.0.1/v2/x", "http://127.0.0.1:8081/v2/x", "https://127.0.0.1:8080/v2/x"):
-            with pytest.raises(ForeignLink):
+            with pytest.raises(UntrustedURLError):
                 follow(link, api=api, request=ASKED)
 
     @pytest.mark.parametrize("link", ["https://proxy.test/up42/v2/x?page=2", "/v2/x?page=2"])
@@ -249,7 +249,7 @@ class TestLinks:
     def test_whatever_a_link_says_the_request_goes_to_the_api_host(self, link: object) -> None:
         try:
             request = follow(link, api=API, request=ASKED)
-        except ForeignLink:
+        except UntrustedURLError:
             return
         url = httpx.URL(f"{API}{request.path}?{request.query}")
         assert (url.scheme, url.host, url.port, url.userinfo) == ("https", "api.up42.com", None, b"")
@@ -373,7 +373,7 @@ class TestAnswers:
     def test_any_bytes_give_a_value_or_one_of_our_errors(self, status: int, body: bytes) -> None:
         try:
             decode(reply(status, body), ASKED)
-        except (UnexpectedResponse, StatusError) as error:
+        except (UnexpectedResponseError, StatusError) as error:
             assert str(error).startswith(f"GET /v2/processing/jobs: status {status}")
             assert str(error).encode()
             assert isinstance(error, StatusError) is (status >= 400)
@@ -401,20 +401,20 @@ class TestAnswers:
         ids=lambda body: repr(body[:12]),
     )
     def test_a_success_that_is_no_json_may_be_asked_for_again_and_is_not_quoted(self, body: bytes) -> None:
-        with pytest.raises(UnexpectedResponse) as caught:
+        with pytest.raises(UnexpectedResponseError) as caught:
             decode(reply(200, body, {"content-type": "text/html; charset=utf-8"}), ASKED)
         assert caught.value.transient
         assert str(caught.value).endswith(f"status 200 with a body that is not JSON ({len(body)} bytes, text/html)")
 
     def test_the_kind_of_a_body_is_not_quoted_at_length(self) -> None:
-        with pytest.raises(UnexpectedResponse) as caught:
+        with pytest.raises(UnexpectedResponseError) as caught:
             decode(reply(200, b"x", {"content-type": "text/" + "\x1b\ud800" * 5_000}), ASKED)
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 250
 
     def test_an_error_that_tells_of_a_body_does_not_hold_it(self) -> None:
         body = b'{"access_token": "SECRET", '
-        with pytest.raises(UnexpectedResponse) as caught:
+        with pytest.raises(UnexpectedResponseError) as caught:
             decode(reply(200, body), ASKED)
         seen: BaseException | None = caught.value
         while seen is not None:
@@ -430,13 +430,13 @@ class TestAnswers:
         ("status", "kind"),
         [
             (400, StatusError),
-            (401, AuthError),
-            (403, Forbidden),
-            (404, NotFound),
+            (401, AuthenticationError),
+            (403, PermissionDeniedError),
+            (404, NotFoundError),
             (408, StatusError),
             (409, StatusError),
             (422, StatusError),
-            (429, RateLimited),
+            (429, RateLimitError),
             (500, ServerError),
             (503, ServerError),
             (524, ServerError),
@@ -509,7 +509,7 @@ class TestAnswers:
     )
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     def test_a_redirect_is_an_error_that_names_the_host_only(self, status: int, location: str, where: str) -> None:
-        with pytest.raises(UnexpectedResponse) as caught:
+        with pytest.raises(UnexpectedResponseError) as caught:
             decode(reply(status, b"SECRET", {"location": location}), ASKED)
         assert f"status {status} instead of an answer: a redirect to {where}, which was not followed" in str(
             caught.value
@@ -519,4 +519,4 @@ class TestAnswers:
 
 
 def test_every_refusal_is_a_failed_request() -> None:
-    assert isinstance(refused(418), RequestFailed)
+    assert isinstance(refused(418), APIError)

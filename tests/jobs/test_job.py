@@ -16,10 +16,10 @@ from tests.job_answers import JOBS, answering, connected, metadata
 from up42_async import (
     Client,
     Job,
-    JobFailed,
+    JobFailedError,
     JobStatus,
-    NotFound,
-    UnexpectedResponse,
+    NotFoundError,
+    UnexpectedResponseError,
     UnfinishedJob,
     Up42Error,
     ValidationError,
@@ -63,7 +63,7 @@ async def test_get_wants_exactly_one_id() -> None:
 
 async def test_a_job_that_does_not_exist_is_not_found() -> None:
     async with connected():
-        with pytest.raises(NotFound, match=f"GET {JOBS}/nobody: status 404"):
+        with pytest.raises(NotFoundError, match=f"GET {JOBS}/nobody: status 404"):
             await Job.get("nobody")
 
 
@@ -128,8 +128,8 @@ async def test_an_answer_that_is_no_json_is_asked_for_again(body: bytes) -> None
 async def test_an_answer_that_never_is_json_is_a_library_error(body: bytes) -> None:
     platform = FakePlatform()
     platform.api = answering(body)
-    async with client_of(platform, retry=RetryPolicy(tries=3)):
-        with pytest.raises(UnexpectedResponse, match=r"status 200 with a body that is not JSON .*3 tries"):
+    async with client_of(platform, retry=RetryPolicy(attempts=3)):
+        with pytest.raises(UnexpectedResponseError, match=r"status 200 with a body that is not JSON .*3 tries"):
             await Job.get("job-1")
     assert len(platform.calls) == 3
 
@@ -138,7 +138,7 @@ async def test_an_answer_that_is_no_job_is_not_asked_for_again() -> None:
     platform = FakePlatform()
     platform.api = answering(metadata(status=...))
     async with client_of(platform):
-        with pytest.raises(UnexpectedResponse, match="'status' is missing"):
+        with pytest.raises(UnexpectedResponseError, match="'status' is missing"):
             await Job.get("job-1")
     assert len(platform.calls) == 1
 
@@ -147,7 +147,7 @@ async def test_an_empty_answer_is_no_job() -> None:
     platform = FakePlatform()
     platform.api = lambda _: httpx.Response(204)
     async with client_of(platform):
-        with pytest.raises(UnexpectedResponse, match="cannot be read"):
+        with pytest.raises(UnexpectedResponseError, match="cannot be read"):
             await Job.get("job-1")
 
 
@@ -187,7 +187,7 @@ def test_a_successful_job_raises_nothing_and_is_returned(word: str) -> None:
 def test_a_job_that_failed_raises_job_failed_with_the_job_and_its_errors(word: str) -> None:
     errors = [{"name": "InvalidTitle", "message": "too long"}, {"name": "Other", "message": "bad"}]
     job = made(status=word, results={"errors": errors})
-    with pytest.raises(JobFailed) as caught:
+    with pytest.raises(JobFailedError) as caught:
         job.raise_for_status()
     assert caught.value.job is job
     assert str(caught.value) == f"job job-1 (detection-trees-spacept) is {word}; InvalidTitle: too long; Other: bad"
@@ -225,7 +225,7 @@ async def test_a_refresh_that_fails_changes_nothing() -> None:
         job = await Job.get(job_id)
         before = copy.copy(job)
         sandbox.forget(job_id)
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await job.refresh()
         assert job == before
 
@@ -319,7 +319,7 @@ def test_a_pickle_remembers_that_the_job_is_finished() -> None:
 
 def test_errors_survive_pickling_with_their_jobs() -> None:
     job = made(status="failed")
-    failed = pickle.loads(pickle.dumps(JobFailed("it failed", job=job)))  # noqa: S301 - it was made here
+    failed = pickle.loads(pickle.dumps(JobFailedError("it failed", job=job)))  # noqa: S301 - it was made here
     assert (str(failed), failed.job) == ("it failed", job)
     left = UnfinishedJob("not yet", finished=[job], unfinished=["a"], reasons={"a": "why"}, job=job)
     again = pickle.loads(pickle.dumps(left))  # noqa: S301 - it was made here
@@ -380,7 +380,7 @@ async def test_an_unknown_status_of_the_server_does_not_stop_anything() -> None:
         assert (job.status.value, job.is_finished) == (word, False)
 
 
-@pytest.mark.parametrize(("status", "error"), [("released", JobFailed), ("running", UnfinishedJob)])
+@pytest.mark.parametrize(("status", "error"), [("released", JobFailedError), ("running", UnfinishedJob)])
 async def test_a_job_without_results_has_nothing_to_download(
     status: str, error: type[Up42Error], tmp_path: Path
 ) -> None:

@@ -11,16 +11,16 @@ from tests.job_answers import JOBS, answering, connected, page, queries
 from tests.raw_server import answer as raw_answer
 from tests.raw_server import serve
 from up42_async import (
+    APIError,
     Client,
-    ForeignLink,
     Job,
     JobSorting,
     JobStatus,
     PaginationError,
-    RequestFailed,
     SortingField,
     StatusError,
-    UnexpectedResponse,
+    UnexpectedResponseError,
+    UntrustedURLError,
 )
 from up42_async._config import RetryPolicy
 from up42_async.sandbox import Sandbox, faults
@@ -212,7 +212,7 @@ async def test_a_page_without_jobs_is_an_error() -> None:
     async with connected() as sandbox:
         sandbox.seed_jobs(3)
         sandbox.faults.add(faults.OmitKeys("jobs"))
-        with pytest.raises(UnexpectedResponse, match=f"GET {JOBS}: an answer without a list of jobs"):
+        with pytest.raises(UnexpectedResponseError, match=f"GET {JOBS}: an answer without a list of jobs"):
             await ids_of()
 
 
@@ -242,7 +242,7 @@ async def test_a_next_link_that_leads_away_is_an_error_and_the_token_never_leave
         sandbox.seed_jobs(3)
         host, home = other.url.removeprefix("http://"), sandbox.endpoints.api.removeprefix("http://")
         sandbox.faults.add(faults.NextLink(link.format(other=other.url, host=host, home=home, path=JOBS)))
-        with pytest.raises(ForeignLink, match=f"GET {JOBS}: an answer held a link .* it was not followed"):
+        with pytest.raises(UntrustedURLError, match=f"GET {JOBS}: an answer held a link .* it was not followed"):
             await ids_of()
         assert other.accepted == 0
         assert len(sandbox.requests) == 1
@@ -270,10 +270,10 @@ async def test_a_page_that_is_no_json_is_asked_for_again(body: bytes) -> None:
 async def test_a_page_that_never_is_json_is_a_library_error_after_the_jobs_before_it() -> None:
     platform = FakePlatform()
     platform.api = answering(page(["a"], f"{JOBS}?cursor=1"), b"<html>proxy</html>")
-    async with client_of(platform, retry=RetryPolicy(tries=3)):
+    async with client_of(platform, retry=RetryPolicy(attempts=3)):
         jobs = Job.all()
         assert (await anext(jobs)).id == "a"
-        with pytest.raises(UnexpectedResponse, match="a body that is not JSON"):
+        with pytest.raises(UnexpectedResponseError, match="a body that is not JSON"):
             await anext(jobs)
         platform.api = answering(page(["b"]))
         assert [job.id async for job in jobs] == ["b"]
@@ -284,7 +284,7 @@ async def test_a_broken_page_of_a_real_server_is_asked_for_again(kind: faults.Ki
     async with Sandbox() as sandbox:
         seeded = sandbox.seed_jobs(3, spread=6000)[::-1]
         sandbox.faults.add(kind, path=JOBS, times=1)
-        quick = RetryPolicy(first_wait=0.001)
+        quick = RetryPolicy(wait_initial=0.001)
         async with Client(**sandbox.credentials, endpoints=sandbox.endpoints, retry=quick):
             assert await ids_of() == seeded
         assert sandbox.count("GET", JOBS) == 2
@@ -294,7 +294,7 @@ async def test_one_job_that_makes_no_sense_is_an_error_that_names_it() -> None:
     platform = FakePlatform()
     platform.api = answering({"jobs": [*page(["a"])["jobs"], {"jobID": "b"}], "links": []})
     async with client_of(platform):
-        with pytest.raises(UnexpectedResponse, match=f"GET {JOBS}: job 'b' cannot be read: .* is missing"):
+        with pytest.raises(UnexpectedResponseError, match=f"GET {JOBS}: job 'b' cannot be read: .* is missing"):
             await ids_of()
 
 
@@ -364,6 +364,6 @@ async def test_an_error_leaves_as_itself_and_the_loop_can_go_on() -> None:
         sandbox.faults.add(faults.Status(403), path=JOBS, after=1, times=1)
         jobs, listed = Job.all(page_size=10), list[str]()
         listed += [(await anext(jobs)).id for _ in range(10)]
-        with pytest.raises(RequestFailed, match="status 403"):
+        with pytest.raises(APIError, match="status 403"):
             await anext(jobs)
         assert listed + [job.id async for job in jobs] == seeded

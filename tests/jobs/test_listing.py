@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.job_answers import API, JOBS, Asker, collect, ids_in, metadata, page, parameters
-from up42_async import ForeignLink, NotFound, RequestFailed, ServerError, StatusError, UnexpectedResponse
+from up42_async import APIError, NotFoundError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
 from up42_async._http.messages import Request
 from up42_async._jobs.filters import Filters, arranged
 from up42_async._jobs.listing import ById, IdPager, one, page_of, pager
@@ -23,7 +23,7 @@ GONE = "gone"
 def read(answer: Any, request: Request) -> str:
     """Read a job as its id; a job without status makes no sense."""
     if not isinstance(answer, dict) or "status" not in answer:
-        raise UnexpectedResponse("no job", request=str(request))
+        raise UnexpectedResponseError("no job", request=str(request))
     return str(answer["jobID"])
 
 
@@ -111,7 +111,7 @@ def test_a_page_without_next_link_is_the_last(links: Any) -> None:
 
 @pytest.mark.parametrize("links", ["/v2/next", {"next": "/v2/next"}, 7])
 def test_links_of_another_shape_are_no_end_but_an_error(links: Any) -> None:
-    with pytest.raises(UnexpectedResponse, match="GET /v2/processing/jobs: an answer whose links are no list"):
+    with pytest.raises(UnexpectedResponseError, match="GET /v2/processing/jobs: an answer whose links are no list"):
         page_of(read, API, {"jobs": [], "links": links}, LIST)
 
 
@@ -121,7 +121,7 @@ def test_jobs_that_are_null_are_an_empty_page() -> None:
 
 @pytest.mark.parametrize("answer", [None, [], {}, "jobs", {"jobs": {}}, {"jobs": "a"}, {"jobs": 0}, {"data": []}])
 def test_an_answer_without_a_list_of_jobs_is_an_error(answer: Any) -> None:
-    with pytest.raises(UnexpectedResponse, match="GET /v2/processing/jobs: an answer without a list of jobs"):
+    with pytest.raises(UnexpectedResponseError, match="GET /v2/processing/jobs: an answer without a list of jobs"):
         page_of(read, API, answer, LIST)
 
 
@@ -143,7 +143,7 @@ def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
     ],
 )
 def test_a_next_link_that_leads_away_is_an_error(href: Any) -> None:
-    with pytest.raises(ForeignLink, match="it was not followed"):
+    with pytest.raises(UntrustedURLError, match="it was not followed"):
         page_of(read, API, page([], href), LIST)
 
 
@@ -338,7 +338,7 @@ async def test_ids_that_are_missing_from_a_list_are_asked_for_singly() -> None:
     server = Server()
     asker = Asker(lambda request: page(ids_in(request)[2:]) if request.path == JOBS else server(request))
     answers = await by_id(asker).ask([GONE, *MANY[:9]])
-    assert isinstance(answers.pop(GONE), NotFound)
+    assert isinstance(answers.pop(GONE), NotFoundError)
     assert answers == {job: job for job in MANY[:9]}
     assert lists(asker) == [10, 0, 0]
 
@@ -368,7 +368,7 @@ async def test_one_bad_id_spoils_neither_the_others_nor_what_is_learned(others: 
     many = by_id(asker)
     wanted = [*MANY[:others], "bad"]
     answers = await many.ask(wanted)
-    assert isinstance(answers.pop("bad"), NotFound)
+    assert isinstance(answers.pop("bad"), NotFoundError)
     assert answers == {job: job for job in MANY[:others]}
     asker.asked.clear()
     await many.ask(MANY[:100])
@@ -399,7 +399,7 @@ async def test_a_list_that_fails_is_the_answer_for_each_id(answer: Any) -> None:
     asker = Asker(lambda _: answer)
     answers = await by_id(asker).ask(MANY[:10])
     assert list(answers) == MANY[:10]
-    assert all(isinstance(error, RequestFailed) for error in answers.values())
+    assert all(isinstance(error, APIError) for error in answers.values())
     assert lists(asker) == [10]
 
 
@@ -417,8 +417,8 @@ async def test_a_job_that_makes_no_sense_does_not_spoil_the_others() -> None:
         return {"jobs": [metadata("a"), metadata("b", status=...), None, {}, 7, metadata("c")]}
 
     found = await by_id(Asker(answer)).ask(["a", "b", "c", "d"])
-    assert isinstance(found["b"], UnexpectedResponse)
-    assert isinstance(found["d"], NotFound)
+    assert isinstance(found["b"], UnexpectedResponseError)
+    assert isinstance(found["d"], NotFoundError)
     assert (found["a"], found["c"]) == ("a", "c")
 
 
@@ -444,6 +444,6 @@ async def test_every_id_has_its_answer_whatever_the_server_limits(
     for _ in range(2):
         answers = await many.ask(list(wanted))
         assert set(answers) == wanted
-        lost = {id_ for id_, answer in answers.items() if isinstance(answer, NotFound)}
+        lost = {id_ for id_, answer in answers.items() if isinstance(answer, NotFoundError)}
         assert lost == wanted & {GONE, "bad"}
         assert all(answers[id_] == id_ for id_ in wanted - lost)

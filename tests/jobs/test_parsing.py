@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.job_answers import API, TREES, metadata
-from up42_async import Job, JobMetadata, JobStatus, UnexpectedResponse, ValidationError
+from up42_async import Job, JobMetadata, JobStatus, UnexpectedResponseError, ValidationError
 from up42_async._http.messages import Request
 from up42_async._jobs.job import read_job
 
@@ -106,7 +106,7 @@ def test_credits_are_whole_numbers(value: Any, expected: int | None) -> None:
 
 @pytest.mark.parametrize("value", [-1, 1.5, math.inf, math.nan, 10**15, 1e300, True, "5", [5], {}])
 def test_odd_credits_are_refused(value: Any) -> None:
-    with pytest.raises(UnexpectedResponse, match="job 'job-1' cannot be read: .* is not a number of credits"):
+    with pytest.raises(UnexpectedResponseError, match="job 'job-1' cannot be read: .* is not a number of credits"):
         read(creditConsumption={"credits": value})
 
 
@@ -138,7 +138,7 @@ SENSELESS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("changes", SENSELESS, ids=repr)
 def test_what_makes_no_sense_is_an_error_that_names_job_and_request(changes: dict[str, Any]) -> None:
-    with pytest.raises(UnexpectedResponse) as caught:
+    with pytest.raises(UnexpectedResponseError) as caught:
         read(**changes)
     words = str(caught.value)
     assert words.startswith("GET /v2/processing/jobs/job-1: job ")
@@ -149,13 +149,13 @@ def test_what_makes_no_sense_is_an_error_that_names_job_and_request(changes: dic
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(UnexpectedResponse, match="job 'job-1' cannot be read: 'status' is missing"):
+    with pytest.raises(UnexpectedResponseError, match="job 'job-1' cannot be read: 'status' is missing"):
         read(status=...)
 
 
 @pytest.mark.parametrize("answer", [None, [], 5, "job", True])
 def test_what_is_no_object_is_no_job(answer: Any) -> None:
-    with pytest.raises(UnexpectedResponse, match="job None cannot be read"):
+    with pytest.raises(UnexpectedResponseError, match="job None cannot be read"):
         read_job(None, answer, REQUEST)
 
 
@@ -168,7 +168,7 @@ def test_an_unknown_status_is_kept_is_not_finished_and_is_logged_once(caplog: py
 
 @given(st.dictionaries(st.text(), json_values, max_size=5))
 def test_any_json_object_is_no_job(answer: dict[str, Any]) -> None:
-    with pytest.raises(UnexpectedResponse):
+    with pytest.raises(UnexpectedResponseError):
         read_job(None, answer, REQUEST)
 
 
@@ -176,7 +176,7 @@ def test_any_json_object_is_no_job(answer: dict[str, Any]) -> None:
 def test_any_change_to_a_job_gives_a_job_of_the_right_types_or_an_unexpected_response(changes: dict[str, Any]) -> None:
     try:
         job = read(**changes)
-    except UnexpectedResponse:
+    except UnexpectedResponseError:
         return
     texts = (job.process_id, job.id, job.account_id)
     assert all(isinstance(text, str) for text in texts)

@@ -17,18 +17,18 @@ import backoff
 import pytest
 
 from up42_async._errors import (
-    AuthError,
-    ConnectionFailed,
-    ConnectionLost,
-    Forbidden,
-    NotFound,
-    RateLimited,
-    RequestFailed,
-    RequestTimedOut,
+    APIError,
+    AuthenticationError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    InvalidCredentialsError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
     ServerError,
     StatusError,
-    UnexpectedResponse,
-    WrongCredentials,
+    UnexpectedResponseError,
 )
 from up42_async._jobs import poller
 from up42_async._jobs.poller import Progress, Tracker, Watcher
@@ -76,7 +76,7 @@ class Oracle:
         self.in_flight = 0
         self.tracker: Tracker[Thing] = Tracker(self.ask, 100)
 
-    async def ask(self, ids: Sequence[str]) -> dict[str, Thing | RequestFailed]:
+    async def ask(self, ids: Sequence[str]) -> dict[str, Thing | APIError]:
         now = anyio.current_time()
         self.asked.append((now, list(ids)))
         self.in_flight += 1
@@ -87,11 +87,11 @@ class Oracle:
         self.answered += 1
         return {id_: self.answer(id_, now) for id_ in ids}
 
-    def answer(self, id_: str, now: float) -> Thing | RequestFailed:
+    def answer(self, id_: str, now: float) -> Thing | APIError:
         state = [state for at, state in self.lives[id_] if at <= now][-1]
         if isinstance(state, str):
             return Thing(id_, state)
-        if isinstance(state, RequestFailed):
+        if isinstance(state, APIError):
             return state
         raise state
 
@@ -328,7 +328,7 @@ async def test_the_last_query_is_kept_for_it_even_when_the_one_before_was_not_an
 
 
 async def test_an_outage_during_the_second_look_is_waited_for_at_the_usual_pace() -> None:
-    oracle = Oracle(a=[(0, "perhaps"), (4, ConnectionLost("broken")), (100, "perhaps")])
+    oracle = Oracle(a=[(0, "perhaps"), (4, ConnectionLostError("broken")), (100, "perhaps")])
     watcher = oracle.watch()
     await finish(watcher)
     assert (status(watcher), oracle.times) == ("perhaps", [0, 5, 60, 120])
@@ -368,20 +368,24 @@ async def test_two_who_wait_for_the_same_id_get_objects_of_their_own() -> None:
 
 # refusals and outages
 
-REFUSALS = [NotFound("gone", status=404), Forbidden("no", status=403), AuthError("token", status=401)]
+REFUSALS = [
+    NotFoundError("gone", status=404),
+    PermissionDeniedError("no", status=403),
+    AuthenticationError("token", status=401),
+]
 OUTAGES = [
     ServerError("down", status=503),
-    RateLimited("slow down", status=429),
+    RateLimitError("slow down", status=429),
     StatusError("timeout", status=408),
-    ConnectionLost("broken"),
-    ConnectionFailed("refused"),
-    RequestTimedOut("silence"),
-    UnexpectedResponse("HTML", transient=True),
+    ConnectionLostError("broken"),
+    ConnectionFailedError("refused"),
+    RequestTimeoutError("silence"),
+    UnexpectedResponseError("HTML", transient=True),
 ]
 
 
 @pytest.mark.parametrize("refusal", [*REFUSALS, StatusError("bad id", status=400)], ids=repr)
-async def test_an_id_that_is_refused_twice_is_given_up_and_the_others_go_on(refusal: RequestFailed) -> None:
+async def test_an_id_that_is_refused_twice_is_given_up_and_the_others_go_on(refusal: APIError) -> None:
     oracle = Oracle(a=[(0, refusal)], b=[(0, "running"), (100, "done")])
     watcher = oracle.watch()
     await finish(watcher)
@@ -391,7 +395,7 @@ async def test_an_id_that_is_refused_twice_is_given_up_and_the_others_go_on(refu
 
 
 async def test_an_id_that_was_refused_once_and_then_found_has_a_clean_slate() -> None:
-    gone = NotFound("gone", status=404)
+    gone = NotFoundError("gone", status=404)
     oracle = Oracle(a=[(0, gone), (50, "running"), (100, gone), (150, "running"), (200, "done")])
     watcher = oracle.watch()
     await finish(watcher)
@@ -399,14 +403,14 @@ async def test_an_id_that_was_refused_once_and_then_found_has_a_clean_slate() ->
 
 
 async def test_wrong_credentials_end_the_wait_at_once() -> None:
-    oracle = Oracle(a=[(0, WrongCredentials("password", status=401))])
+    oracle = Oracle(a=[(0, InvalidCredentialsError("password", status=401))])
     watcher = oracle.watch()
     await finish(watcher)
     assert (reason(watcher), len(oracle.asked)) == ("password", 1)
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)
-async def test_an_outage_ends_nothing(outage: RequestFailed) -> None:
+async def test_an_outage_ends_nothing(outage: APIError) -> None:
     oracle = Oracle(a=[(0, "running"), (100, outage), (3700, "done")])
     watcher = oracle.watch()
     await finish(watcher)
@@ -444,7 +448,7 @@ async def test_an_outage_of_a_part_is_one_outage(caplog: pytest.LogCaptureFixtur
 
 
 async def test_a_refusal_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
-    await finish(Oracle(a=[(0, NotFound("gone", status=404))]).watch())
+    await finish(Oracle(a=[(0, NotFoundError("gone", status=404))]).watch())
     assert caplog.messages == []
 
 
@@ -630,7 +634,7 @@ async def test_who_comes_back_while_its_question_is_under_way_is_not_asked_for_a
 
 
 async def test_who_waits_for_changes_hears_that_there_will_be_none_while_somebody_else_leads() -> None:
-    oracle = Oracle(a=FOREVER, b=[(0, NotFound("gone", status=404))])
+    oracle = Oracle(a=FOREVER, b=[(0, NotFoundError("gone", status=404))])
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
         await settle_down()

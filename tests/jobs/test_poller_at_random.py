@@ -14,13 +14,20 @@ from hypothesis import strategies as st
 
 from tests.jobs.test_poller import Life, Oracle, Thing
 from tests.virtual_time import virtual_backend
-from up42_async._errors import ConnectionLost, NotFound, RequestFailed, ServerError
+from up42_async._errors import APIError, ConnectionLostError, NotFoundError, ServerError
 from up42_async._jobs.poller import SETTLE, Wait, Watch, Watcher
 
 IDS = [f"n{n}" for n in range(8)]
 LONGEST_INTERVAL = 60
 MOST_QUESTIONS = 20_000
-STATES = ["queued", "running", "perhaps", ServerError("down"), ConnectionLost("broken"), NotFound("gone", status=404)]
+STATES = [
+    "queued",
+    "running",
+    "perhaps",
+    ServerError("down"),
+    ConnectionLostError("broken"),
+    NotFoundError("gone", status=404),
+]
 ENDS = ["done", "perhaps", "running"]
 
 
@@ -79,7 +86,7 @@ class CountingOracle(Oracle):
         super().__init__(latency, **dict(zip(IDS, lives, strict=True)))
         self.answers: Counter[str] = Counter()
 
-    def answer(self, id_: str, now: float) -> Thing | RequestFailed:
+    def answer(self, id_: str, now: float) -> Thing | APIError:
         assert len(self.asked) < MOST_QUESTIONS
         self.answers[id_] += 1
         return super().answer(id_, now)

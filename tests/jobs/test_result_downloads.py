@@ -10,8 +10,8 @@ import pytest
 
 from tests.storage.test_collections import item_content
 from tests.storage_host import StorageHost, StoredFile, broken_after, refused, serving
-from up42_async import Job, JobFailed, Limits, NotFound, RetryPolicy, UnfinishedJob
-from up42_async._downloads.download import DownloadFailed
+from up42_async import Job, JobFailedError, Limits, NotFoundError, RetryPolicy, UnfinishedJob
+from up42_async._downloads.download import DownloadError
 from up42_async._downloads.progress import DownloadProgress
 from up42_async._jobs import result_downloads
 from up42_async._jobs.result_downloads import ResultFile, download
@@ -87,7 +87,7 @@ async def test_each_file_comes_as_it_lands_while_the_callers_code_runs(host: Sto
             assert file.path.exists()
             seen.append(file)
     assert len(seen) == 4
-    assert sorted(map(str, seen)) == sorted(map(str, files.outcomes))
+    assert sorted(map(str, seen)) == sorted(map(str, files.results))
 
 
 async def test_files_are_chosen_for_all_jobs(host: StorageHost, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ async def test_results_of_jobs_land_while_other_jobs_still_run(host: StorageHost
         async for file in files:
             if file.job_id == "j0":
                 landed.set()
-    assert [file.job_id for file in files.outcomes] == ["j0", "j0", "j1", "j1"]
+    assert [file.job_id for file in files.results] == ["j0", "j0", "j1", "j1"]
 
 
 async def test_what_does_not_come_is_an_outcome_with_an_error(host: StorageHost, tmp_path: Path) -> None:
@@ -118,10 +118,10 @@ async def test_what_does_not_come_is_an_outcome_with_an_error(host: StorageHost,
         files = await download(jobs, tmp_path)
     assert [(file.job_id, file.key, type(file.error)) for file in files] == [
         ("j0", None, UnfinishedJob),
-        ("j2", None, JobFailed),
-        ("unknown", None, NotFound),
+        ("j2", None, JobFailedError),
+        ("unknown", None, NotFoundError),
         ("j1", "data.tif", type(None)),
-        ("j1", "mask.tif", DownloadFailed),
+        ("j1", "mask.tif", DownloadError),
         ("j3", "data.tif", type(None)),
         ("j3", "mask.tif", type(None)),
     ]
@@ -129,12 +129,12 @@ async def test_what_does_not_come_is_an_outcome_with_an_error(host: StorageHost,
 
 
 async def test_leaving_early_stops_what_is_under_way_and_keeps_what_has_come(host: StorageHost, tmp_path: Path) -> None:
-    async with host.client(limits=Limits(downloads=1)) as client:
+    async with host.client(limits=Limits(max_downloads=1)) as client:
         async with download([job(f"j{number}") for number in range(6)], tmp_path) as files:
             async for _ in files:
                 break
         here = set(files_in(tmp_path))
-        assert {file.path for file in files.outcomes} == here
+        assert {file.path for file in files.results} == here
         assert 1 <= len(here) < 12
         assert client.file_slots.borrowed_tokens == 0
         assert len([file async for file in files]) == len(here) - 1
@@ -169,7 +169,7 @@ async def test_jobs_that_end_with_an_error_end_the_download_with_it_when_the_res
         files = download(failing(), tmp_path)
         with pytest.raises(UnfinishedJob, match="j1 is not finished"):
             await files
-    assert [file.job_id for file in files.outcomes if file.path] == ["j0", "j0"]
+    assert [file.job_id for file in files.results if file.path] == ["j0", "j0"]
 
 
 async def test_a_mistake_of_the_caller_is_raised_as_itself(host: StorageHost, tmp_path: Path) -> None:
@@ -254,9 +254,9 @@ async def test_a_slow_reader_of_progress_gets_the_newest_state(host: StorageHost
 
 async def test_a_broken_file_is_gone_on_from_in_the_next_run(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(1_200_000), refused(403)]
-    async with host.client(retry=RetryPolicy(tries=1), limits=Limits(downloads=1)):
+    async with host.client(retry=RetryPolicy(attempts=1), limits=Limits(max_downloads=1)):
         (first,) = await download(["j0"], tmp_path, keys=["data.tif"])
-        assert isinstance(first.error, DownloadFailed)
+        assert isinstance(first.error, DownloadError)
         assert first.error.received == 1_200_000
         (second,) = await download(["j0"], tmp_path, keys=["data.tif"])
     assert second.path is not None
@@ -274,7 +274,7 @@ async def test_a_bar_shows_how_far_it_has_come(
 
 
 async def test_a_bar_goes_when_the_block_is_left(host: StorageHost, tmp_path: Path) -> None:
-    async with host.client(limits=Limits(downloads=1)):
+    async with host.client(limits=Limits(max_downloads=1)):
         with anyio.fail_after(5):
             async with download([job(f"j{number}") for number in range(6)], tmp_path, bar=True) as files:
                 await anext(files)

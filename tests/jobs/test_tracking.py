@@ -628,4 +628,4 @@ async def test_a_server_that_is_away_for_a_while_ends_nothing() -> None:
 
 
 def sandbox_client(sandbox: Sandbox) -> Client:
-    return Client(**sandbox.credentials, endpoints=sandbox.endpoints, retry=RetryPolicy(tries=1))
+    return Client(**sandbox.credentials, endpoints=sandbox.endpoints, retry=RetryPolicy(attempts=1))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from up42_async._errors import UnexpectedResponse
+from up42_async._errors import UnexpectedResponseError
 from up42_async._http.messages import Request
 from up42_async._processing.cost import Cost, read_cost
 
@@ -84,11 +84,11 @@ def test_an_answer_becomes_a_cost() -> None:
 )
 def test_a_price_that_makes_no_sense_is_refused_with_the_request_named(change: dict[str, Any]) -> None:
     answer = {"pricingStrategy": "area", "totalCredits": 63, "totalSize": 15.8, "unit": "SQ_KM"}
-    with pytest.raises(UnexpectedResponse, match=r"POST /v2/processing/processes/p/cost: .*price"):
+    with pytest.raises(UnexpectedResponseError, match=r"POST /v2/processing/processes/p/cost: .*price"):
         read_cost({**answer, **change}, REQUEST)
 
 
 @pytest.mark.parametrize("answer", [None, [], "63", {}, 63])
 def test_an_answer_without_a_price_is_refused(answer: Any) -> None:
-    with pytest.raises(UnexpectedResponse, match="without a price"):
+    with pytest.raises(UnexpectedResponseError, match="without a price"):
         read_cost(answer, REQUEST)

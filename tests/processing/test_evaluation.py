@@ -11,11 +11,11 @@ import pytest
 
 from tests.paying_platform import ITEM, PayingPlatform, client_of, described, titles
 from up42_async import Client
-from up42_async._errors import Forbidden, NotFound, ServerError, StatusError, UnexpectedResponse
+from up42_async._errors import NotFoundError, PermissionDeniedError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._jobs.models import ValidationError
 from up42_async._processing.batch import evaluate
 from up42_async._processing.cost import Cost
-from up42_async._processing.template import InvalidTemplate
+from up42_async._processing.template import InvalidTemplateError
 from up42_async.processing_templates import DetectionShadowsSpacept, DetectionTreesSpacept, JobTemplate
 
 pytestmark = pytest.mark.virtual_time
@@ -144,7 +144,7 @@ async def test_a_eula_that_does_not_say_whether_it_is_accepted_is_no_answer(
     platform: PayingPlatform, client: Client, accepted: Any
 ) -> None:
     platform.eula_accepted = accepted
-    with pytest.raises(UnexpectedResponse, match="isAccepted"):
+    with pytest.raises(UnexpectedResponseError, match="isAccepted"):
         await trees(client=client).evaluate()
 
 
@@ -179,8 +179,8 @@ async def test_validation_errors_pass_through(platform: PayingPlatform, client: 
         (httpx.Response(400, text="<html>"), StatusError),
         (httpx.Response(422, json={"errors": None}), StatusError),
         (httpx.Response(422, json={"errors": []}), StatusError),
-        (httpx.Response(403, json={}), Forbidden),
-        (httpx.Response(404, json={}), NotFound),
+        (httpx.Response(403, json={}), PermissionDeniedError),
+        (httpx.Response(404, json={}), NotFoundError),
         (httpx.Response(500), ServerError),
     ],
     ids=lambda value: str(getattr(value, "content", "")),
@@ -199,7 +199,7 @@ async def test_a_price_that_makes_no_sense_is_never_compared(
 ) -> None:
     platform.prices = lambda _: price
     template = trees(client=client)
-    with pytest.raises(UnexpectedResponse, match="/cost"):
+    with pytest.raises(UnexpectedResponseError, match="/cost"):
         await template.evaluate()
     with pytest.raises(RuntimeError, match="not known yet"):
         _ = template.cost
@@ -258,7 +258,7 @@ async def test_each_template_can_be_had_as_soon_as_it_is_known(client: Client) -
             assert template.is_valid
             seen.append(template)
     assert sorted(map(str, seen)) == sorted(map(str, templates))
-    assert evaluated.outcomes == templates
+    assert evaluated.results == templates
 
 
 async def test_the_first_error_ends_it_and_leaves_as_itself(platform: PayingPlatform, client: Client) -> None:
@@ -267,7 +267,7 @@ async def test_the_first_error_ends_it_and_leaves_as_itself(platform: PayingPlat
 
     platform.prices = prices
     templates = [trees(title) for title in titles(300)]
-    with pytest.raises(UnexpectedResponse, match="without a price"):
+    with pytest.raises(UnexpectedResponseError, match="without a price"):
         await evaluate(templates, client=client)
     assert templates[0].is_valid
     assert platform.count("POST .*/validation") < 200
@@ -281,7 +281,7 @@ async def evaluate_and_fail(client: Client) -> None:
 
 async def test_an_error_nobody_iterated_to_leaves_the_block(platform: PayingPlatform, client: Client) -> None:
     platform.prices = lambda _: {}
-    with pytest.raises(UnexpectedResponse):
+    with pytest.raises(UnexpectedResponseError):
         async with evaluate([trees()], client=client):
             await anyio.sleep(10)
     with pytest.raises(KeyError):
@@ -327,7 +327,7 @@ async def test_a_description_is_what_a_process_needs() -> None:
 
 async def test_invalid_templates_say_what_is_wrong(platform: PayingPlatform, client: Client) -> None:
     platform.eula_accepted = False
-    with pytest.raises(InvalidTemplate, match="EulaNotAccepted") as caught:
+    with pytest.raises(InvalidTemplateError, match="EulaNotAccepted") as caught:
         await trees("Trees", client=client).execute()
     assert caught.value.errors == {NOT_ACCEPTED}
     for twin in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):  # noqa: S301

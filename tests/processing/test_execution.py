@@ -24,11 +24,11 @@ from tests.paying_platform import (
     titles,
 )
 from up42_async import Client, Job
-from up42_async._errors import Forbidden, RateLimited, StatusError
+from up42_async._errors import PermissionDeniedError, RateLimitError, StatusError
 from up42_async._processing.batch import evaluate, execute
-from up42_async._processing.credit_budget import CostLimitExceeded
-from up42_async._processing.execution import ExecutionUncertain
-from up42_async._processing.template import Execution, InvalidTemplate
+from up42_async._processing.credit_budget import CostLimitError
+from up42_async._processing.execution import ExecutionUncertainError
+from up42_async._processing.template import ExecutionResult, InvalidTemplateError
 from up42_async.processing_templates import DetectionTreesSpacept
 
 pytestmark = pytest.mark.virtual_time
@@ -64,7 +64,7 @@ async def test_a_template_becomes_a_job(platform: PayingPlatform, client: Client
     assert isinstance(job, Job)
     assert (job.id, job.process_id, job.client) == ("job-1", "detection-trees-spacept", client)
     assert platform.jobs[0]["definition"]["inputs"] == template.inputs
-    assert template.executions == (Execution(template, job),)
+    assert template.executions == (ExecutionResult(template, job),)
 
 
 async def test_executing_evaluates_if_that_was_not_done(platform: PayingPlatform, client: Client) -> None:
@@ -90,7 +90,7 @@ async def test_a_price_for_one_account_does_not_count_for_another(client: Client
     template = trees()
     await evaluate([template], client=client)
     async with client_of(other_platform):
-        with pytest.raises(CostLimitExceeded):
+        with pytest.raises(CostLimitError):
             await template.execute(max_credits=50)
     assert other_platform.posts == 0
 
@@ -99,7 +99,9 @@ async def test_an_invalid_template_is_not_sent(platform: PayingPlatform, client:
     platform.eula_accepted = False
     template = trees(client=client)
     for _ in range(2):
-        with pytest.raises(InvalidTemplate, match=r"detection-trees-spacept \('t'\) is not valid, so nothing was sent"):
+        with pytest.raises(
+            InvalidTemplateError, match=r"detection-trees-spacept \('t'\) is not valid, so nothing was sent"
+        ):
             await template.execute()
     assert platform.posts == 0
     platform.eula_accepted = True
@@ -116,7 +118,7 @@ async def test_a_price_within_the_limit_is_paid(client: Client, max_credits: Any
 async def test_a_price_above_the_limit_is_not_paid(
     platform: PayingPlatform, client: Client, max_credits: float
 ) -> None:
-    with pytest.raises(CostLimitExceeded, match=r"costs 10 credits; max_credits is 9?.*Nothing was sent") as caught:
+    with pytest.raises(CostLimitError, match=r"costs 10 credits; max_credits is 9?.*Nothing was sent") as caught:
         await trees(client=client).execute(max_credits=max_credits)
     assert caught.value.cost is not None
     assert (caught.value.cost.credits, caught.value.max_credits) == (10, max_credits)
@@ -168,9 +170,9 @@ async def test_executing_needs_a_client() -> None:
 async def test_an_execution_is_either_a_job_or_an_error(client: Client) -> None:
     job = await trees(client=client).execute()
     with pytest.raises(ValueError, match="either a job or an error"):
-        Execution(trees())
+        ExecutionResult(trees())
     with pytest.raises(ValueError, match="either a job or an error"):
-        Execution(trees(), job, KeyError())
+        ExecutionResult(trees(), job, KeyError())
 
 
 # Cancelled
@@ -215,7 +217,7 @@ async def test_cancelled_and_without_an_answer_the_doubt_is_kept(
         await template.execute()
     assert anyio.current_time() - started == pytest.approx(5.2, abs=0.05)
     (execution,) = template.executions
-    assert isinstance(execution.error, ExecutionUncertain)
+    assert isinstance(execution.error, ExecutionUncertainError)
     assert execution.job is None
     (message,) = caplog.messages
     assert (
@@ -231,7 +233,7 @@ async def test_cancelled_while_it_looks_for_the_job_the_doubt_is_kept(platform: 
     with anyio.move_on_after(10):
         await template.execute()
     (execution,) = template.executions
-    assert isinstance(execution.error, ExecutionUncertain)
+    assert isinstance(execution.error, ExecutionUncertainError)
 
 
 @pytest.mark.parametrize("fate", [status(429, retry_after="30"), status(401)], ids=["429", "401"])
@@ -285,7 +287,7 @@ async def test_each_outcome_can_be_had_as_soon_as_it_is_known(platform: PayingPl
             at[outcome.template.title] = anyio.current_time()
     assert sorted(at) == list(titles(3))
     assert sorted(moment > 50 for moment in at.values()) == [False, False, True]
-    assert outcomes.outcomes == sorted(outcomes.outcomes, key=lambda one: one.template.title)
+    assert outcomes.results == sorted(outcomes.results, key=lambda one: one.template.title)
 
 
 async def test_a_budget_is_sent_for_each(platform: PayingPlatform, client: Client) -> None:
@@ -309,8 +311,10 @@ async def test_one_error_is_the_outcome_of_one_template(platform: PayingPlatform
         [trees("refused"), Broken("b", ITEM), Missing("m", ITEM), good], client=client
     )
     kinds = [type(outcome.error) for outcome in (refused, broken, missing, fine)]
-    assert sorted(kinds, key=str) == sorted([Forbidden, KeyError, InvalidTemplate, type(None)], key=str)
-    assert kinds[1:3] == [KeyError, InvalidTemplate]
+    assert sorted(kinds, key=str) == sorted(
+        [PermissionDeniedError, KeyError, InvalidTemplateError, type(None)], key=str
+    )
+    assert kinds[1:3] == [KeyError, InvalidTemplateError]
     for outcome in (refused, broken, missing, fine):
         assert (outcome.job is None) != (outcome.error is None)
 
@@ -322,7 +326,7 @@ async def test_the_sum_of_prices_never_passes_the_limit(platform: PayingPlatform
     spent = sum(outcome.template.cost.credits for outcome in outcomes if outcome.job)
     refused = [outcome for outcome in outcomes if outcome.job is None]
     assert spent <= 100
-    assert all(isinstance(outcome.error, CostLimitExceeded) for outcome in refused)
+    assert all(isinstance(outcome.error, CostLimitError) for outcome in refused)
     assert all(outcome.template.cost.credits > 100 - spent for outcome in refused)
     assert platform.posts == len(outcomes) - len(refused)
 
@@ -330,7 +334,7 @@ async def test_the_sum_of_prices_never_passes_the_limit(platform: PayingPlatform
 async def test_something_dear_does_not_stop_something_cheap(platform: PayingPlatform, client: Client) -> None:
     platform.prices = price_in_title
     dear, cheap = await execute([trees("101 credits"), trees("5 credits")], max_credits=100, client=client)
-    assert isinstance(dear.error, CostLimitExceeded)
+    assert isinstance(dear.error, CostLimitError)
     assert str(dear.error) == (
         "detection-trees-spacept ('101 credits') costs 101 credits; max_credits is 100. Nothing was sent"
     )
@@ -350,7 +354,7 @@ async def test_credits_that_were_not_spent_let_a_waiting_one_run(platform: Payin
     platform.prices = price_in_title
     platform.fates.append(status(403))
     outcomes = await execute([trees("60 credits"), trees("60 credits too")], max_credits=100, client=client)
-    assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["Forbidden", "NoneType"]
+    assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["NoneType", "PermissionDeniedError"]
     assert platform.posts == 2
 
 
@@ -358,7 +362,7 @@ async def test_credits_that_may_be_spent_are_not_given_to_another(platform: Payi
     platform.prices = price_in_title
     platform.fates.append(lost(httpx.ReadError, acted=False))
     outcomes = await execute([trees("60 credits"), trees("60 credits too")], max_credits=100, client=client)
-    assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["CostLimitExceeded", "ExecutionUncertain"]
+    assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["CostLimitError", "ExecutionUncertainError"]
     assert platform.posts == 1
 
 
@@ -401,11 +405,11 @@ async def test_leaving_early_stops_what_has_not_begun_and_waits_for_what_has(
         async for _ in outcomes:
             break
     assert 1 <= platform.posts < 100
-    assert sorted(outcome.job.id for outcome in outcomes.outcomes if outcome.job) == sorted(platform.job_ids)
+    assert sorted(outcome.job.id for outcome in outcomes.results if outcome.job) == sorted(platform.job_ids)
     posts = platform.posts
     await anyio.sleep(100)
     assert platform.posts == posts
-    assert len([outcome async for outcome in outcomes]) == len(outcomes.outcomes) - 1
+    assert len([outcome async for outcome in outcomes]) == len(outcomes.results) - 1
 
 
 async def test_an_error_of_the_body_leaves_as_itself_and_loses_no_job(platform: PayingPlatform, client: Client) -> None:
@@ -419,7 +423,7 @@ async def test_an_error_of_the_body_leaves_as_itself_and_loses_no_job(platform: 
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert sorted(outcome.job.id for outcome in handle.outcomes if outcome.job) == sorted(platform.job_ids)
+    assert sorted(outcome.job.id for outcome in handle.results if outcome.job) == sorted(platform.job_ids)
     assert platform.posts < 60
 
 
@@ -437,7 +441,7 @@ async def test_a_cancelled_batch_names_the_jobs_it_made(
         except anyio.get_cancelled_exc_class() as cancelled:
             notes = cancelled.__notes__
             raise
-    assert sorted(outcome.job.id for outcome in handle.outcomes if outcome.job) == sorted(platform.job_ids)
+    assert sorted(outcome.job.id for outcome in handle.results if outcome.job) == sorted(platform.job_ids)
     assert any(
         note.startswith(f"execute() was cut short when it had made {platform.posts} jobs: job-") for note in notes
     )
@@ -459,14 +463,14 @@ async def test_a_batch_in_doubt_says_so_on_the_handle(platform: PayingPlatform, 
     template = await trees(client=client).evaluate()
     async with execute([template], client=client) as outcomes:
         await anyio.sleep(1)
-    (outcome,) = outcomes.outcomes
-    assert isinstance(outcome.error, ExecutionUncertain)
+    (outcome,) = outcomes.results
+    assert isinstance(outcome.error, ExecutionUncertainError)
 
 
 async def test_the_caller_goes_on_while_the_work_does(platform: PayingPlatform, client: Client) -> None:
     async with execute([trees(title) for title in titles(10)], client=client) as outcomes:
         await anyio.sleep(60)
-        assert (len(outcomes.outcomes), platform.posts) == (10, 10)
+        assert (len(outcomes.results), platform.posts) == (10, 10)
 
 
 async def test_a_deadline_of_the_caller_inside_the_block_is_the_callers(
@@ -496,7 +500,7 @@ async def test_a_handle_is_used_once(client: Client) -> None:
 
 async def test_iterating_without_the_block_says_how(client: Client) -> None:
     handle = execute([trees()], client=client)
-    with pytest.raises(RuntimeError, match=r"`async with execute\(\.\.\.\) as outcomes:`"):
+    with pytest.raises(RuntimeError, match=r"`async with execute\(\.\.\.\) as batch:`"):
         async for _ in handle:
             pass
     await handle
@@ -535,7 +539,7 @@ async def test_what_ends_a_program_in_mid_execution_leaves_the_doubt(
     with pytest.raises(Fatal) as caught:
         await template.execute()
     assert caught.value.__notes__[0].startswith("cancelled while executing: the answer to executing")
-    assert isinstance(template.executions[0].error, ExecutionUncertain)
+    assert isinstance(template.executions[0].error, ExecutionUncertainError)
 
 
 async def test_what_ends_a_program_leaves_as_itself(platform: PayingPlatform, client: Client) -> None:
@@ -561,7 +565,7 @@ async def test_too_many_requests_are_waited_for_and_sent_again(platform: PayingP
 
 async def test_too_many_requests_for_too_long_is_an_ordinary_error(platform: PayingPlatform, client: Client) -> None:
     platform.fates.append(status(429, retry_after="3600"))
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimitError):
         await trees(client=client).execute()
     assert platform.posts == 1
 

@@ -31,10 +31,16 @@ from tests.paying_platform import (
 )
 from tests.virtual_time import virtual_backend
 from up42_async import Client
-from up42_async._errors import AuthError, ConnectionFailed, RequestTimedOut, ServerError, WrongCredentials
+from up42_async._errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    InvalidCredentialsError,
+    RequestTimeoutError,
+    ServerError,
+)
 from up42_async._processing import execution_registry
 from up42_async._processing.batch import execute
-from up42_async._processing.execution import ExecutionUncertain
+from up42_async._processing.execution import ExecutionUncertainError
 from up42_async.processing_templates import DetectionShadowsSpacept, DetectionTreesSpacept
 
 pytestmark = pytest.mark.virtual_time
@@ -102,7 +108,7 @@ async def test_what_can_never_leave_is_an_ordinary_error(
 ) -> None:
     platform.fates.extend([fate] * 10)
     template = trees(client=client)
-    with pytest.raises(ConnectionFailed, match=r"POST /v2/processing/processes/detection-trees-spacept/execution"):
+    with pytest.raises(ConnectionFailedError, match=r"POST /v2/processing/processes/detection-trees-spacept/execution"):
         await template.execute()
     assert (platform.posts, platform.jobs, template.executions) == (0, [], ())
     assert "looking for the job" not in caplog.text
@@ -116,7 +122,7 @@ async def test_an_attempt_that_ends_before_it_left_is_an_ordinary_error(
         raise AssertionError
 
     platform.fates.append(stuck)
-    with pytest.raises(RequestTimedOut):
+    with pytest.raises(RequestTimeoutError):
         await trees(client=client).execute()
     assert platform.count("GET processing/jobs") == 0
 
@@ -126,7 +132,7 @@ async def test_a_transport_of_the_users_proves_nothing(platform: PayingPlatform,
     """A failure to connect reported by a foreign transport may have come after the server had read everything."""
     platform.fates.append(fate)
     async with client_of(platform) as client:
-        with pytest.raises(ExecutionUncertain):
+        with pytest.raises(ExecutionUncertainError):
             await trees(client=client).execute()
     assert platform.count("POST .*/execution") == 1
 
@@ -151,14 +157,14 @@ async def test_a_token_that_expired_is_renewed_and_the_execution_sent_once_more(
 
 async def test_a_token_that_stays_refused_is_an_ordinary_error(platform: PayingPlatform, client: Client) -> None:
     platform.fates.extend([status(401), status(401)])
-    with pytest.raises(AuthError):
+    with pytest.raises(AuthenticationError):
         await trees(client=client).execute()
     assert (platform.posts, platform.jobs, platform.count("GET processing/jobs")) == (2, [], 0)
 
 
 @pytest.mark.parametrize(
     ("code", "content", "error"),
-    [(503, {}, ServerError), (401, {"error": "invalid_grant"}, WrongCredentials)],
+    [(503, {}, ServerError), (401, {"error": "invalid_grant"}, InvalidCredentialsError)],
 )
 async def test_a_login_that_fails_after_a_refusal_leaves_no_doubt(
     platform: PayingPlatform,
@@ -207,7 +213,7 @@ async def test_a_job_that_is_not_found_is_uncertain(
     platform.fates.append(fate(False))
     template = await trees("Trees", client=client).evaluate()
     sent = platform.now()
-    with pytest.raises(ExecutionUncertain, match=r"no job that could be it was seen.*you may pay twice") as caught:
+    with pytest.raises(ExecutionUncertainError, match=r"no job that could be it was seen.*you may pay twice") as caught:
         await template.execute()
     error = caught.value
     assert (error.process_id, error.inputs, error.candidates) == ("detection-trees-spacept", template.inputs, ())
@@ -231,7 +237,7 @@ async def test_a_job_that_is_listed_within_a_minute_is_found(
     if found:
         assert (await template.execute()).id == "job-1"
     else:
-        with pytest.raises(ExecutionUncertain):
+        with pytest.raises(ExecutionUncertainError):
             await template.execute()
         assert anyio.current_time() - started == pytest.approx(60, abs=3)
     assert platform.posts == 1
@@ -250,7 +256,7 @@ async def test_the_list_is_asked_with_patience(platform: PayingPlatform, client:
         return listing(query)
 
     platform._list = note  # type: ignore[method-assign]
-    with pytest.raises(ExecutionUncertain):
+    with pytest.raises(ExecutionUncertainError):
         await template.execute()
     assert [later - earlier for earlier, later in pairwise(at)] == pytest.approx([2, 4, 8, 15, 30], abs=0.2)
 
@@ -286,7 +292,7 @@ async def test_other_jobs_are_never_taken_for_it(platform: PayingPlatform, clien
     old = {**platform.jobs[0], "jobID": "old", "created": (platform.now() - dt.timedelta(seconds=4)).isoformat()}
     platform.jobs.insert(0, old)
     platform.fates.append(status(502))
-    with pytest.raises(ExecutionUncertain) as caught:
+    with pytest.raises(ExecutionUncertainError) as caught:
         await trees("t", client=client).execute()
     assert caught.value.candidates == ()
 
@@ -297,7 +303,7 @@ async def test_two_jobs_that_could_be_it_are_both_named(platform: PayingPlatform
         return await status(502, acted=True)(posting)
 
     platform.fates.append(twice)
-    with pytest.raises(ExecutionUncertain, match="it could be job-2 or job-1") as caught:
+    with pytest.raises(ExecutionUncertainError, match="it could be job-2 or job-1") as caught:
         await trees(client=client).execute()
     assert sorted(caught.value.candidates) == ["job-1", "job-2"]
 
@@ -307,7 +313,7 @@ async def test_a_job_named_in_an_answer_that_makes_no_sense_is_not_lost(
 ) -> None:
     platform.fates.append(garbled(lambda job: {"jobID": job["jobID"]}))
     platform.listed_after = 1000
-    with pytest.raises(ExecutionUncertain, match="it could be job-1") as caught:
+    with pytest.raises(ExecutionUncertainError, match="it could be job-1") as caught:
         await trees(client=client).execute()
     assert caught.value.candidates == ("job-1",)
 
@@ -360,7 +366,7 @@ async def test_clocks_at_up42_need_not_agree_to_the_second(
     if found:
         assert (await template.execute()).id == "job-1"
     else:
-        with pytest.raises(ExecutionUncertain):
+        with pytest.raises(ExecutionUncertainError):
             await template.execute()
 
 
@@ -414,7 +420,7 @@ async def test_closing_the_client_ends_the_search_at_once(platform: PayingPlatfo
         closed = anyio.current_time()
         await client.aclose()
         outcome = await anext(outcomes)
-    assert isinstance(outcome.error, ExecutionUncertain)
+    assert isinstance(outcome.error, ExecutionUncertainError)
     assert anyio.current_time() - closed < 1
 
 
@@ -429,7 +435,7 @@ async def test_closing_the_client_while_it_lists_the_jobs_is_uncertain(
         await anyio.sleep(5)
         await client.aclose()
         await anyio.sleep(5)
-    assert isinstance(handle.outcomes[0].error, ExecutionUncertain)
+    assert isinstance(handle.results[0].error, ExecutionUncertainError)
 
 
 async def test_closing_the_client_between_two_tries_leaves_no_doubt(platform: PayingPlatform, client: Client) -> None:
@@ -440,7 +446,7 @@ async def test_closing_the_client_between_two_tries_leaves_no_doubt(platform: Pa
         await anyio.sleep(1)
         await client.aclose()
         await anyio.sleep(1)
-    assert isinstance(handle.outcomes[0].error, RuntimeError)
+    assert isinstance(handle.results[0].error, RuntimeError)
     assert template.executions == ()
 
 
@@ -540,8 +546,8 @@ async def _keep_books(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> No
     with anyio.CancelScope(shield=True):
         await client.aclose()
 
-    jobs = [outcome.job.id for outcome in handle.outcomes if outcome.job]
-    doubts = [outcome.error for outcome in handle.outcomes if isinstance(outcome.error, ExecutionUncertain)]
+    jobs = [outcome.job.id for outcome in handle.results if outcome.job]
+    doubts = [outcome.error for outcome in handle.results if isinstance(outcome.error, ExecutionUncertainError)]
     named = [id_ for doubt in doubts for id_ in doubt.candidates]
     assert len({*jobs, *named}) == len(jobs) + len(named), "a job was named twice"
     assert {*jobs, *named} <= set(platform.job_ids), "a job was made up"
@@ -555,4 +561,4 @@ async def _keep_books(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> No
     if schedule.max_credits is not None:
         assert 10 * (len(jobs) + len(doubts)) <= schedule.max_credits
     if schedule.cancel_after is schedule.leave_after is schedule.close_after is None:
-        assert len(handle.outcomes) == len(templates)
+        assert len(handle.results) == len(templates)

@@ -9,16 +9,16 @@ import pytest
 
 from up42_async import Client
 from up42_async._config import Limits, RetryPolicy, Timeouts
-from up42_async._errors import ConnectionFailed
+from up42_async._errors import ConnectionFailedError
 from up42_async._processing import execution as execution_module
 from up42_async._processing.batch import evaluate, execute
-from up42_async._processing.credit_budget import CostLimitExceeded
-from up42_async._processing.execution import ExecutionUncertain
+from up42_async._processing.credit_budget import CostLimitError
+from up42_async._processing.execution import ExecutionUncertainError
 from up42_async.processing_templates import DetectionChangeSimularity, DetectionTreesSpacept, Pansharpening
 from up42_async.sandbox import Sandbox, faults
 
 EXECUTION: Final = "/v2/processing/processes/[^/]+/execution"
-FAST: Final = Timeouts(read=0.3, attempt=2.0)
+FAST: Final = Timeouts(read=0.3, total=2.0)
 
 ACTING: Final[dict[str, faults.Kind]] = {
     "FIN": faults.LoseAnswer(),
@@ -62,8 +62,8 @@ def client_of(sandbox: Sandbox, timeouts: Timeouts = FAST) -> Client:
         endpoints=sandbox.endpoints,
         workspace_id=sandbox.workspace_id,
         timeouts=timeouts,
-        retry=RetryPolicy(first_wait=0.01),
-        limits=Limits(rate=1e5, burst=10**5),
+        retry=RetryPolicy(wait_initial=0.01),
+        limits=Limits(requests_per_second=1e5, burst=10**5),
     )
 
 
@@ -120,7 +120,7 @@ async def test_an_answer_that_is_lost_is_paid_once_and_its_job_found(sandbox: Sa
 async def test_a_request_that_may_be_lost_is_not_sent_again(sandbox: Sandbox, kind: faults.Kind) -> None:
     sandbox.faults.add(kind, path=EXECUTION, times=1)
     async with client_of(sandbox):
-        with pytest.raises(ExecutionUncertain):
+        with pytest.raises(ExecutionUncertainError):
             await trees(sandbox).execute()
     assert (sandbox.count("POST", EXECUTION), sandbox.executions) == (1, ())
 
@@ -129,7 +129,7 @@ async def test_a_server_that_is_away_gets_nothing(sandbox: Sandbox) -> None:
     async with client_of(sandbox):
         template = await trees(sandbox).evaluate()
         sandbox.stop_listening()
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(ConnectionFailedError):
             await template.execute()
         sandbox.start_listening()
         assert (await template.execute()).id == sandbox.executions[0].job_id
@@ -142,7 +142,7 @@ async def test_a_reset_before_anything_was_read_never_pays_twice(sandbox: Sandbo
         sandbox.reset_next_connections(1)
         try:
             ids = [(await template.execute()).id]
-        except ExecutionUncertain:  # whether a byte had left depends on the moment of the reset
+        except ExecutionUncertainError:  # whether a byte had left depends on the moment of the reset
             ids = []
     assert [execution.job_id for execution in sandbox.executions] == ids
 
@@ -170,7 +170,7 @@ async def test_200_at_once_keep_to_the_limit(sandbox: Sandbox) -> None:
         everything = sum(template.cost.credits for template in templates)
         outcomes = await execute(templates, max_credits=everything // 3)
     spent = sum(execution.price for execution in sandbox.executions)
-    refused = [outcome for outcome in outcomes if isinstance(outcome.error, CostLimitExceeded)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome.error, CostLimitError)]
     assert spent <= everything // 3
     assert len(refused) + len(sandbox.executions) == 200
     assert all(outcome.template.cost.credits > everything // 3 - spent for outcome in refused)
@@ -212,6 +212,6 @@ async def test_leaving_early_loses_no_job(sandbox: Sandbox) -> None:
         async with execute(templates) as outcomes:
             async for _ in outcomes:
                 break
-    known = sorted(outcome.job.id for outcome in outcomes.outcomes if outcome.job)
+    known = sorted(outcome.job.id for outcome in outcomes.results if outcome.job)
     assert known == sorted(execution.job_id for execution in sandbox.executions)
     assert 1 <= len(known) < 100

@@ -1,4 +1,4 @@
-"""Executions, the jobs they make, and what happens to the credits."""
+"""ExecutionBatch, the jobs they make, and what happens to the credits."""
 
 import httpx
 import pytest

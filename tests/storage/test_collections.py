@@ -16,7 +16,7 @@ import pystac
 import pytest
 
 from tests.storage_host import StorageHost, StoredFile, serving
-from up42_async import Client, Endpoints, NotFound, RetryPolicy, UnexpectedResponse
+from up42_async import Client, Endpoints, NotFoundError, RetryPolicy, UnexpectedResponseError
 from up42_async._http.messages import Request
 from up42_async._storage import stac
 from up42_async._storage.assets import Asset, initialize_asset
@@ -161,7 +161,7 @@ async def test_an_asset_needs_nothing_but_its_id(host: StorageHost) -> None:
 async def test_an_answer_that_is_no_asset_is_an_error(host: StorageHost, content: object) -> None:
     host.answers["GET /v2/assets/a1/metadata"] = content
     async with host.client():
-        with pytest.raises(UnexpectedResponse, match="GET /v2/assets/a1/metadata"):
+        with pytest.raises(UnexpectedResponseError, match="GET /v2/assets/a1/metadata"):
             await initialize_asset("a1")
 
 
@@ -222,7 +222,7 @@ async def test_an_answer_that_is_no_collection_is_an_error(host: StorageHost, co
     host.answers["GET /v2/assets/stac/collections/c1"] = content
     async with host.client():
         with pytest.raises(
-            UnexpectedResponse, match="GET /v2/assets/stac/collections/c1: an answer that is no STAC object"
+            UnexpectedResponseError, match="GET /v2/assets/stac/collections/c1: an answer that is no STAC object"
         ):
             await get_collection("c1")
 
@@ -236,7 +236,7 @@ def clients_of(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
         return answer(request)
 
     endpoints = Endpoints(api=API, auth="https://auth.up42.com/x")
-    return Client("u", "p", endpoints=endpoints, transport=httpx.MockTransport(handle), retry=RetryPolicy(tries=1))
+    return Client("u", "p", endpoints=endpoints, transport=httpx.MockTransport(handle), retry=RetryPolicy(attempts=1))
 
 
 @pytest.mark.virtual_time
@@ -274,10 +274,10 @@ async def test_a_result_that_never_becomes_visible_is_not_found() -> None:
         return httpx.Response(404)
 
     async with clients_of(answer) as client:
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await result_collection(client, "https://x/c1")
         assert count == 5
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await anext(result_items(client, "https://x/c1"))
         assert count == 10
 
@@ -308,9 +308,9 @@ async def test_a_job_without_result_has_no_collection_no_items_and_no_files(host
 @pytest.mark.parametrize("url", ["", "/", "https://x/..", "https://[x/c1", "https://x/" + "c" * 1000])
 async def test_a_result_whose_url_names_no_collection_is_an_error(host: StorageHost, url: str) -> None:
     async with host.client() as client:
-        with pytest.raises(UnexpectedResponse, match="names no collection"):
+        with pytest.raises(UnexpectedResponseError, match="names no collection"):
             await result_collection(client, url)
-        with pytest.raises(UnexpectedResponse, match="names no collection"):
+        with pytest.raises(UnexpectedResponseError, match="names no collection"):
             result_items(client, url)
 
 

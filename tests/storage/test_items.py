@@ -12,7 +12,7 @@ import pytest
 
 from tests.storage.test_collections import clients_of, item_content
 from tests.storage_host import StorageHost, serving
-from up42_async import ForeignLink, PaginationError, ServerError, UnexpectedResponse
+from up42_async import PaginationError, ServerError, UnexpectedResponseError, UntrustedURLError
 from up42_async._storage.search import Items, search_items
 
 SEARCH = "POST /v2/assets/stac/search"
@@ -218,7 +218,7 @@ async def test_a_next_link_that_leads_away_is_refused(host: StorageHost, href: o
         "links": [{"rel": "next", "href": href, "body": {"token": "t"}}],
     }
     async with host.client():
-        with pytest.raises(ForeignLink):
+        with pytest.raises(UntrustedURLError):
             await anext(search_items())
     assert host.asked[SEARCH] == 1
 
@@ -234,7 +234,7 @@ async def test_pages_that_go_in_circles_are_an_error(host: StorageHost) -> None:
 async def test_an_answer_that_is_no_list_of_items_is_an_error(host: StorageHost, answer: object) -> None:
     host.answers[SEARCH] = answer
     async with host.client():
-        with pytest.raises(UnexpectedResponse, match="an answer that is no list of STAC items"):
+        with pytest.raises(UnexpectedResponseError, match="an answer that is no list of STAC items"):
             await anext(search_items())
 
 
@@ -253,7 +253,7 @@ async def test_an_item_that_makes_no_sense_is_an_error_and_the_next_one_comes_al
     host.answers[SEARCH] = {"features": [item_content("bad") | change, item_content("good")]}
     async with host.client():
         items = search_items()
-        with pytest.raises(UnexpectedResponse, match=f"{SEARCH}: an answer that is no STAC object"):
+        with pytest.raises(UnexpectedResponseError, match=f"{SEARCH}: an answer that is no STAC object"):
             await anext(items)
         assert (await anext(items)).id == "good"
 

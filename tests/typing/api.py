@@ -85,7 +85,7 @@ def the_words_of_jobs() -> None:
     assert up42.JobStatus.CAPTURED in up42.TERMINAL_STATUSES
 
 
-def the_facts_of_errors(failed: up42.JobFailed, unfinished: up42.UnfinishedJob, refused: up42.StatusError) -> None:
+def the_facts_of_errors(failed: up42.JobFailedError, unfinished: up42.UnfinishedJob, refused: up42.StatusError) -> None:
     assert_type(failed.job, up42.Job | None)
     assert_type(unfinished.finished, list[up42.Job])
     assert_type(unfinished.unfinished, list[up42.Job | str])
@@ -117,10 +117,10 @@ class CloudMask(SingleItemJobTemplate):
 
 async def many_templates(templates: list[CloudMask], mixed: list[JobTemplate]) -> None:
     assert_type(await up42.evaluate(templates), list[CloudMask])
-    assert_type(await up42.execute(templates, max_credits=1000), list[up42.Execution[CloudMask]])
+    assert_type(await up42.execute(templates, max_credits=1000), list[up42.ExecutionResult[CloudMask]])
     async with up42.execute(mixed) as outcomes:
         async for outcome in outcomes:
-            assert_type(outcome, up42.Execution[JobTemplate])
+            assert_type(outcome, up42.ExecutionResult[JobTemplate])
             assert_type(outcome.template, JobTemplate)
             assert_type(outcome.job, up42.Job | None)
             assert_type(outcome.error, Exception | None)
@@ -150,7 +150,7 @@ async def results(job: up42.Job, jobs: list[up42.Job]) -> None:
     assert_type(await job.download("files", keys=["trees.geojson"], roles=["data"], unpack=True), list[Path])
     assert_type(await up42.download(jobs, Path("files")), list[up42.ResultFile])
     async with up42.download(up42.track(jobs), "files", media_types=["image/tiff"], bar=True) as files:
-        assert_type(files, up42.ResultDownload)
+        assert_type(files, up42.DownloadBatch)
         async for progress in files.progress():
             assert_type(progress, up42.DownloadProgress)
             assert_type(progress.bytes_total, int | None)
@@ -158,4 +158,4 @@ async def results(job: up42.Job, jobs: list[up42.Job]) -> None:
         async for file in files:
             assert_type(file.path, Path | None)
             assert_type(file.error, up42.Up42Error | None)
-        assert_type(files.outcomes, list[up42.ResultFile])
+        assert_type(files.results, list[up42.ResultFile])

@@ -10,7 +10,7 @@ import attrs
 
 from up42_async._client import Client
 from up42_async._downloads.archives import BadArchive, is_archive, unpack
-from up42_async._downloads.download import DownloadFailed, Transfer
+from up42_async._downloads.download import DownloadError, Transfer
 from up42_async._downloads.file_names import safe_name, same_name, with_digest
 from up42_async._downloads.progress import Board
 from up42_async._downloads.signed_urls import RemoteFile
@@ -66,7 +66,7 @@ class Downloads:
             job_id: The job whose result it is part of, for the progress.
 
         Raises:
-            DownloadFailed: It could not be had, or not whole, or not be unpacked.
+            DownloadError: It could not be had, or not whole, or not be unpacked.
         """
         meter = self._board.meter(file.key, job_id, file.size)
         transfer = Transfer(self.client, file, lambda names: self._place(names, file), resume=self._resume, meter=meter)
@@ -98,7 +98,7 @@ async def fetch_all(downloads: Downloads, files: Sequence[RemoteFile]) -> list[P
         Where they are, in the order given; instead of an archive that was unpacked, its files.
 
     Raises:
-        DownloadFailed: One could not be had.
+        DownloadError: One could not be had.
         ExceptionGroup: Several could not.
     """
     downloads.expect(files)
@@ -127,6 +127,6 @@ async def _unpacked(path: Path) -> list[Path]:
         return await anyio.to_thread.run_sync(unpack, path)
     except (BadArchive, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DownloadFailed(
+        raise DownloadError(
             f"{path.name} came whole but cannot be unpacked: {reason}", file=path.name, path=path
         ) from error

@@ -29,9 +29,9 @@ from up42_async._downloads.progress import Meter
 from up42_async._downloads.response_headers import NOT_THAT_RANGE, PART_OF, WHOLE, FileHead, read_head, refusal
 from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._errors import (
-    ConnectionLost,
-    RequestFailed,
-    UnexpectedResponse,
+    APIError,
+    ConnectionLostError,
+    UnexpectedResponseError,
     Up42Error,
 )
 from up42_async._http.messages import Message
@@ -44,7 +44,7 @@ PROGRESS: Final = 2**20
 """Bytes that a try must have brought for the tries to be counted anew."""
 
 
-class DownloadFailed(Up42Error):
+class DownloadError(Up42Error):
     """A file could not be had, or not whole. What was there before is as it was.
 
     Attributes:
@@ -95,7 +95,7 @@ class Transfer:
             Where it is.
 
         Raises:
-            DownloadFailed: It could not be had, or not whole.
+            DownloadError: It could not be had, or not whole.
         """
         is_whole = False
         try:
@@ -117,7 +117,7 @@ class Transfer:
             attempts.tries += 1
             try:
                 return await self._try()
-            except RequestFailed as error:
+            except APIError as error:
                 if self._came_further():
                     attempts = self._client.attempts()
                     continue
@@ -154,7 +154,7 @@ class Transfer:
             answer = await self._client.call(request)
             url = answer.get("url") if isinstance(answer, dict) else None
             return check_signed_url(url, api=self._client.api, request=request)
-        except RequestFailed as error:
+        except APIError as error:
             raise self._failure(str(error)) from error  # the client has tried as often as it makes sense
 
     async def place(self, names: Sequence[str]) -> tuple[Path, PartFile]:
@@ -221,17 +221,17 @@ class Transfer:
         """Put the file in its place when it is whole.
 
         Raises:
-            ConnectionLost: It is not, and going on may help.
-            UnexpectedResponse: What came is not the file.
+            ConnectionLostError: It is not, and going on may help.
+            UnexpectedResponseError: What came is not the file.
         """
         if part.total is not None and part.received < part.total:
             message = f"the file broke off after {part.received} of {part.total} bytes"
-            raise ConnectionLost(message)
+            raise ConnectionLostError(message)
         problem = self._wrong_size(part) or await self.in_thread(part.problem)
         if problem is not None:
             await self.restart()
             transient, self._was_corrupt = not self._was_corrupt, True
-            raise UnexpectedResponse(f"the file came, but {problem}", transient=transient)
+            raise UnexpectedResponseError(f"the file came, but {problem}", transient=transient)
         await self.in_thread(part.commit, modified)
 
     def _wrong_size(self, part: PartFile) -> str | None:
@@ -244,11 +244,11 @@ class Transfer:
         if self._part is not None:
             self._part.put_away(keep=self._resume)
 
-    def _failure(self, why: str) -> DownloadFailed:
+    def _failure(self, why: str) -> DownloadError:
         part = self._part
         kept = part.received if part is not None and self._resume and part.can_go_on else 0
         left = f"; {kept} bytes are kept, and the next download goes on from there" if kept else ""
-        return DownloadFailed(f"{self.meter.name}: {why}{left}", file=self.meter.name, path=self._path, received=kept)
+        return DownloadError(f"{self.meter.name}: {why}{left}", file=self.meter.name, path=self._path, received=kept)
 
 
 class Intake:
@@ -292,7 +292,7 @@ class Intake:
             if status not in {WHOLE, PART_OF}:
                 raise refusal(status, headers, self.host)
             return await self._prepare(read_head(status, headers))
-        except (OSError, RequestFailed) as error:
+        except (OSError, APIError) as error:
             self.problem = error
             if status in {PART_OF, NOT_THAT_RANGE}:
                 await self._transfer.restart()
@@ -310,7 +310,7 @@ class Intake:
             await transfer.in_thread(part.restart, head.etag, head.total)
         elif (head.start, head.etag, head.total) != (part.received, part.etag, part.total):
             message = "the file has changed since its first part came"
-            raise UnexpectedResponse(message, transient=True)
+            raise UnexpectedResponseError(message, transient=True)
         transfer.meter.show(part.received, part.total)
         return True
 
@@ -318,10 +318,10 @@ class Intake:
         size = self._transfer.file.size
         if size is not None and head.total is not None and size != head.total:
             message = f"the storage host has {head.total} bytes, and UP42 says that there are {size}"
-            raise UnexpectedResponse(message)
+            raise UnexpectedResponseError(message)
         if not head.ends_by_itself and size is None and self._transfer.checksum is None:
             message = "nobody says how long the file is, so that it could not be told from a piece of it"
-            raise UnexpectedResponse(message)
+            raise UnexpectedResponseError(message)
 
     async def write(self, chunks: list[bytes]) -> bool:
         """Wait until the batch before is written, and have this one written while the next is received."""
@@ -339,7 +339,7 @@ class Intake:
             if part.total is not None and part.received > part.total:
                 await self._transfer.restart()
                 message = "more bytes came than were announced"
-                self.problem = UnexpectedResponse(message, transient=True)
+                self.problem = UnexpectedResponseError(message, transient=True)
         except OSError as error:
             self.problem = error
         finally:

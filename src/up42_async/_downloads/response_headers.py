@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from up42_async._errors import RateLimited, RequestFailed, ServerError, StatusError, UnexpectedResponse
+from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._http.dates import http_date, retry_after
 
 WHOLE: Final = 200
@@ -44,19 +44,19 @@ def read_head(status: int, headers: Mapping[str, str]) -> FileHead:
         headers: With names in lower case.
 
     Raises:
-        UnexpectedResponse: It does not say what it brings, or in a way that was not asked for.
+        UnexpectedResponseError: It does not say what it brings, or in a way that was not asked for.
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
         message = f"status {status} with a file in an encoding that was not asked for ({encoding[:40]!r})"
-        raise UnexpectedResponse(message)
+        raise UnexpectedResponseError(message)
     start, total = 0, _number(headers.get("content-length"))
     if status == PART_OF:
         found = _RANGE.fullmatch(headers.get("content-range", "").strip())
         start, end, total = (0, 0, 0) if found is None else (int(group) for group in found.groups())
         if not start <= end == total - 1:
             message = f"status {status} with a part of the file that was not asked for"
-            raise UnexpectedResponse(message, transient=True)
+            raise UnexpectedResponseError(message, transient=True)
     modified = http_date(headers.get("last-modified"))
     etag = headers.get("etag", "").strip()
     return FileHead(
@@ -69,7 +69,7 @@ def read_head(status: int, headers: Mapping[str, str]) -> FileHead:
     )
 
 
-def refusal(status: int, headers: Mapping[str, str], host: str) -> RequestFailed:
+def refusal(status: int, headers: Mapping[str, str], host: str) -> APIError:
     """Return what an answer without a file means.
 
     Args:
@@ -80,12 +80,12 @@ def refusal(status: int, headers: Mapping[str, str], host: str) -> RequestFailed
     request = f"GET file from {host}"
     if status in _EXPIRED:
         message = f"status {status}: the signed URL has expired, or the file is gone"
-        return UnexpectedResponse(message, request=request, transient=True)
+        return UnexpectedResponseError(message, request=request, transient=True)
     if status == NOT_THAT_RANGE:
-        return UnexpectedResponse(f"status {status}: the file has changed", request=request, transient=True)
+        return UnexpectedResponseError(f"status {status}: the file has changed", request=request, transient=True)
     if 300 <= status < 400:  # noqa: PLR2004 - what HTTP calls redirection
-        return UnexpectedResponse(f"status {status}: redirects of files are not followed", request=request)
-    kind = RateLimited if status == _TOO_MANY else ServerError if status >= 500 else StatusError  # noqa: PLR2004
+        return UnexpectedResponseError(f"status {status}: redirects of files are not followed", request=request)
+    kind = RateLimitError if status == _TOO_MANY else ServerError if status >= 500 else StatusError  # noqa: PLR2004
     return kind(f"status {status}", request=request, status=status, retry_after=retry_after(headers))
 
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from up42_async._config import is_loopback
-from up42_async._errors import ForeignLink, UnexpectedResponse
+from up42_async._errors import UnexpectedResponseError, UntrustedURLError
 from up42_async._http.messages import Request
 from up42_async._http.urls import follow
 
@@ -52,14 +52,14 @@ def signed_url_request(file: RemoteFile, *, api: str) -> Request:
         api: Base URL of the API.
 
     Raises:
-        ForeignLink: Its link leads away from UP42, or to something else than an asset.
+        UntrustedURLError: Its link leads away from UP42, or to something else than an asset.
     """
     about = Request(method="POST", path=f"{_ASSETS}...{_DOWNLOAD_URL}")
     path = follow(file.href, api=api, request=about).path.removesuffix(_DOWNLOAD_URL)
     asset_id = path.removeprefix(_ASSETS)
     if not path.startswith(_ASSETS) or "/" in asset_id or asset_id in {"", ".", ".."}:
         message = "a file's link leads to something else than an asset; it was not followed"
-        raise ForeignLink(message, request=str(about))
+        raise UntrustedURLError(message, request=str(about))
     return Request(method="POST", path=f"{path}{_DOWNLOAD_URL}")
 
 
@@ -72,17 +72,17 @@ def check_signed_url(url: object, *, api: str, request: Request) -> str:
         request: What was asked, for the error, which names the host and nothing else of the URL.
 
     Raises:
-        ForeignLink: The host, or the way to it, is not one that files are fetched from.
-        UnexpectedResponse: It is no URL.
+        UntrustedURLError: The host, or the way to it, is not one that files are fetched from.
+        UnexpectedResponseError: It is no URL.
     """
     parts = _split(url)
     if not isinstance(url, str) or parts is None:
         message = "an answer without a signed URL that can be read"
-        raise UnexpectedResponse(message, request=str(request))
+        raise UnexpectedResponseError(message, request=str(request))
     problem = _problem(parts, local=is_loopback(urlsplit(api).hostname or ""))
     if problem:
         message = f"a signed URL on {parts.hostname}, {problem}; nothing was fetched from there"
-        raise ForeignLink(message, request=str(request))
+        raise UntrustedURLError(message, request=str(request))
     return url.partition("#")[0]
 
 

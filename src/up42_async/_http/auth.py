@@ -10,7 +10,7 @@ import attrs
 
 from up42_async import _clock
 from up42_async._config import Endpoints, RetryPolicy
-from up42_async._errors import RequestFailed, StatusError, UnexpectedResponse, WrongCredentials
+from up42_async._errors import APIError, InvalidCredentialsError, StatusError, UnexpectedResponseError
 from up42_async._http.credentials import Credentials, CredentialsFile
 from up42_async._http.exchange import Lane
 from up42_async._http.messages import Message, Request
@@ -84,7 +84,7 @@ class Auth:
         self._closing = closing
         self._token: Token | None = None
         self._renew_again = float("-inf")
-        self._refused: WrongCredentials | None = None
+        self._refused: InvalidCredentialsError | None = None
         self._flight = SingleFlight[Token]()
 
     async def token(self) -> str:
@@ -94,8 +94,8 @@ class Auth:
         expire waits for the new one.
 
         Raises:
-            WrongCredentials: UP42 refused them, now or before.
-            RequestFailed: No token could be had.
+            InvalidCredentialsError: UP42 refused them, now or before.
+            APIError: No token could be had.
         """
         token = self._token
         if token is None or (left := token.left()) <= 0:
@@ -108,9 +108,9 @@ class Auth:
         """Return a new token; the old one as long as it is good, if none can be had."""
         try:
             return await self._flight.run(self._login)
-        except WrongCredentials:
+        except InvalidCredentialsError:
             raise
-        except RequestFailed:
+        except APIError:
             if token.left() <= 0:
                 raise
             self._renew_again = _clock.now() + RENEWAL_PAUSE
@@ -125,7 +125,7 @@ class Auth:
         """Read the credentials file, if there is one, so that a bad one shows at once.
 
         Raises:
-            SettingsUnusable: It cannot be used.
+            ConfigurationError: It cannot be used.
         """
         self._known_credentials()
 
@@ -144,7 +144,7 @@ class Auth:
             attempts.tries += 1
             try:
                 self._token = await self._post(credentials)
-            except RequestFailed as error:
+            except APIError as error:
                 pause = attempts.pause_after(error, repeatable=True, now=_clock.now())
                 if pause is None:
                     raise
@@ -189,7 +189,7 @@ class Auth:
             f"status {error.status}: UP42 refused the username or password ({error.detail or 'no reason given'})."
             " They are not sent again, since more tries could lock the account; make a new Client with the right ones"
         )
-        self._refused = WrongCredentials(
+        self._refused = InvalidCredentialsError(
             message,
             request=str(LOGIN),
             status=error.status,
@@ -204,7 +204,7 @@ def _token_in(answer: Any) -> str:
     value = answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         message = "an answer without a token that can be used"
-        raise UnexpectedResponse(message, request=str(LOGIN))
+        raise UnexpectedResponseError(message, request=str(LOGIN))
     return value
 
 

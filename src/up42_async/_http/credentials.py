@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from up42_async._errors import SettingsUnusable
+from up42_async._errors import ConfigurationError
 from up42_async._http.responses import parse_json
 
 logger = logging.getLogger("up42_async")
@@ -33,7 +33,7 @@ class CredentialsFile:
         """Read the file.
 
         Raises:
-            SettingsUnusable: There is no such file, or it does not hold exactly a username and a password.
+            ConfigurationError: There is no such file, or it does not hold exactly a username and a password.
         """
         try:
             self._warn_if_open_to_others()
@@ -59,8 +59,8 @@ class CredentialsFile:
                 raise self._unusable(f"has a {name} that is empty or no text")
         return content
 
-    def _unusable(self, what: str) -> SettingsUnusable:
-        return SettingsUnusable(
+    def _unusable(self, what: str) -> ConfigurationError:
+        return ConfigurationError(
             f'the credentials file {self.path} {what}; expected {{"username": "...", "password": "..."}}'
         )
 

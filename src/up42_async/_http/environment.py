@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from up42_async._errors import SettingsUnusable
+from up42_async._errors import ConfigurationError
 
 if TYPE_CHECKING:
     import ssl
@@ -28,7 +28,7 @@ def proxy_for(scheme: str, host: str) -> "httpcore.Proxy | None":
         host: Of the URL that is to be asked.
 
     Raises:
-        SettingsUnusable: It cannot be used.
+        ConfigurationError: It cannot be used.
     """
     import urllib.request
 
@@ -44,7 +44,7 @@ def proxy_for(scheme: str, host: str) -> "httpcore.Proxy | None":
         names = [name for name in _PROXY_VARIABLES if os.environ.get(name)]
         source = " or ".join(names) or "the system settings"
         message = f"the proxy in {source} cannot be used; give http://host:port or unset it"
-        raise SettingsUnusable(message) from None
+        raise ConfigurationError(message) from None
 
 
 def _proxy(url: str) -> "httpcore.Proxy":
@@ -64,7 +64,7 @@ def ssl_context() -> "ssl.SSLContext":
     """Return the TLS settings that all clients share, unless the environment has changed meanwhile.
 
     Raises:
-        SettingsUnusable: The certificate variables of the environment cannot be used.
+        ConfigurationError: The certificate variables of the environment cannot be used.
     """
     return shared_ssl_context(os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None)
 
@@ -78,7 +78,7 @@ def shared_ssl_context(file: str | None, directory: str | None) -> "ssl.SSLConte
         directory: The same as a directory, which counts only without a file.
 
     Raises:
-        SettingsUnusable: They cannot be read.
+        ConfigurationError: They cannot be read.
     """
     import ssl
 
@@ -92,7 +92,7 @@ def shared_ssl_context(file: str | None, directory: str | None) -> "ssl.SSLConte
     except OSError:
         names = [name for name in _CERTIFICATE_VARIABLES if os.environ.get(name)]
         message = f"the files named by {' and '.join(names)} cannot be used; correct or unset the variable"
-        raise SettingsUnusable(message) from None
+        raise ConfigurationError(message) from None
 
 
 def _check_directories(directories: str) -> None:

@@ -18,12 +18,12 @@ import anyio.lowlevel
 from up42_async import _clock
 from up42_async._config import Limits, Timeouts
 from up42_async._errors import (
-    ConnectionFailed,
-    ConnectionLost,
-    RequestFailed,
-    RequestTimedOut,
-    SettingsUnusable,
-    UnexpectedResponse,
+    APIError,
+    ConfigurationError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    RequestTimeoutError,
+    UnexpectedResponseError,
 )
 from up42_async._http.bodies import Gunzip, Plain, Unreadable
 from up42_async._http.messages import Message, Receipt, Reply
@@ -153,7 +153,7 @@ class Lane:
             keep: Whether connections serve more than one request. The server cannot have closed a fresh one meanwhile.
         """
         self._timeouts = timeouts
-        self._body_limit = limits.body
+        self._body_limit = limits.max_response_bytes
         self._connections: Connector = Connections(keep=keep) if foreign is None else UsersTransport(foreign)
         self._scopes: set[anyio.CancelScope] = set()
         self._closed = False
@@ -168,9 +168,9 @@ class Lane:
         """Send a request and read the whole answer.
 
         Raises:
-            TransportError: No answer came; `ConnectionFailed` when the request certainly never arrived.
-            UnexpectedResponse: The answer is too large, or packed in a way that was not asked for.
-            SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
+            TransportError: No answer came; `ConnectionFailedError` when the request certainly never arrived.
+            UnexpectedResponseError: The answer is too large, or packed in a way that was not asked for.
+            ConfigurationError: The proxy or certificate variables of the environment cannot be used.
             RuntimeError: The client was closed.
         """
         return await self._exchange(message, None)
@@ -187,7 +187,7 @@ class Lane:
 
         Raises:
             TransportError: No answer came, or it broke off; the sink has what came of it.
-            SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
+            ConfigurationError: The proxy or certificate variables of the environment cannot be used.
             RuntimeError: The client was closed.
         """
         return await self._exchange(message, sink)
@@ -200,7 +200,7 @@ class Lane:
         await self._connections.close_idle(math.inf)
         if self._scopes:
             self._ended = anyio.Event()
-            with anyio.move_on_after(CLOSING_TIME + self._timeouts.answer, shield=True):
+            with anyio.move_on_after(CLOSING_TIME + self._timeouts.cancel_grace, shield=True):
                 await self._ended.wait()
 
     async def _exchange(self, message: Message, sink: Sink | None) -> Reply:
@@ -260,7 +260,7 @@ class Exchange:
         try:
             with self._scope:
                 # a file takes as long as it takes; silence ends it, by the transport's own timeout
-                self._scope.deadline = started + (self._timeouts.attempt if self._sink is None else math.inf)
+                self._scope.deadline = started + (self._timeouts.total if self._sink is None else math.inf)
                 self._reply = await self._talk()
         except Exception as error:  # noqa: BLE001 - whatever a transport raises ends here, as one of our errors
             self._error = self._translate(error)
@@ -269,14 +269,14 @@ class Exchange:
                 self.over.set()
         if self._scope.cancelled_caught and self._error is None:
             seconds = self._scope.deadline - started
-            self._error = RequestTimedOut(f"no whole answer within {seconds:.3g} s", request=self._message.label)
+            self._error = RequestTimeoutError(f"no whole answer within {seconds:.3g} s", request=self._message.label)
 
     async def hurry_when_cancelled(self, over: anyio.Event) -> None:
         """Bound the wait for the answer once the caller is cancelled; `run` itself is shielded after the first byte."""
         try:
             await over.wait()
         finally:
-            self._scope.deadline = min(self._scope.deadline, _clock.now() + self._timeouts.answer)
+            self._scope.deadline = min(self._scope.deadline, _clock.now() + self._timeouts.cancel_grace)
 
     async def _talk(self) -> Reply:
         request = await self._connections.prepare(self._message, self._extensions())
@@ -319,7 +319,7 @@ class Exchange:
         end, and in the right order, when the innermost one does.
 
         Raises:
-            UnexpectedResponse: The answer is packed in a way that was not asked for, or broken.
+            UnexpectedResponseError: The answer is packed in a way that was not asked for, or broken.
         """
         encoding = answer.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity", "gzip"}:
@@ -338,9 +338,9 @@ class Exchange:
         except Unreadable as error:
             raise self._unexpected(answer, str(error), transient=error.transient) from None
 
-    def _unexpected(self, answer: Answer, what: str, *, transient: bool = False) -> UnexpectedResponse:
+    def _unexpected(self, answer: Answer, what: str, *, transient: bool = False) -> UnexpectedResponseError:
         message = f"status {answer.status} with {what}"
-        return UnexpectedResponse(message, request=self._message.label, transient=transient)
+        return UnexpectedResponseError(message, request=self._message.label, transient=transient)
 
     def _extensions(self) -> dict[str, Any]:
         times = self._timeouts
@@ -365,17 +365,17 @@ class Exchange:
 
     def _translate(self, error: Exception) -> Exception:
         """Turn whatever a transport raised into one of our errors, without the URL and headers it may hold."""
-        if isinstance(error, RequestFailed | SettingsUnusable):
+        if isinstance(error, APIError | ConfigurationError):
             return error
         reason, label = self._reason(error), self._message.label
-        failure: RequestFailed
+        failure: APIError
         if self._certainly_unsent(error):
             permanent = not self._is_prepared or _is(error, _REFUSED_BY_US) or _distrusts_certificate(error)
-            failure = ConnectionFailed(f"not sent: {reason}", request=label, permanent=permanent)
+            failure = ConnectionFailedError(f"not sent: {reason}", request=label, permanent=permanent)
         elif _is(error, _TIMEOUTS):
-            failure = RequestTimedOut(f"no answer in time: {reason}", request=label)
+            failure = RequestTimeoutError(f"no answer in time: {reason}", request=label)
         else:
-            failure = ConnectionLost(f"the connection broke: {reason}", request=label)
+            failure = ConnectionLostError(f"the connection broke: {reason}", request=label)
         # an error that quotes a header may quote the token
         failure.__cause__ = None if _is(error, _QUOTING_HEADERS) else error
         return failure

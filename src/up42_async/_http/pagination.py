@@ -122,7 +122,7 @@ class Pager(Generic[T]):
         """Return the next item; one request for each page.
 
         Raises:
-            RequestFailed: A page could not be had; the next call asks for it again.
+            APIError: A page could not be had; the next call asks for it again.
             StopAsyncIteration: There are no more.
         """
         while not self._items:

@@ -15,8 +15,8 @@ class RateGate:
 
     def __init__(self, limits: Limits, closing: anyio.Event) -> None:
         """Start with a full bucket."""
-        self._interval = 1 / limits.rate
-        self._depth = limits.burst / limits.rate
+        self._interval = 1 / limits.requests_per_second
+        self._depth = limits.burst / limits.requests_per_second
         self._closing = closing
         self._turn = anyio.Lock(fast_acquire=True)
         self._full_at = float("-inf")

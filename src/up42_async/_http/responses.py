@@ -6,13 +6,13 @@ from typing import Any, Final
 from urllib.parse import quote_plus, urlsplit
 
 from up42_async._errors import (
-    AuthError,
-    Forbidden,
-    NotFound,
-    RateLimited,
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
     ServerError,
     StatusError,
-    UnexpectedResponse,
+    UnexpectedResponseError,
 )
 from up42_async._http.dates import retry_after
 from up42_async._http.messages import Reply, Request
@@ -53,7 +53,7 @@ def decode(reply: Reply, request: Request, *, secret: str = "") -> Any:
 
     Raises:
         StatusError: The server refused; the subclass says in which way.
-        UnexpectedResponse: The answer is neither a refusal nor JSON.
+        UnexpectedResponseError: The answer is neither a refusal nor JSON.
     """
     if not 200 <= reply.status < 300:  # noqa: PLR2004 - the definition of success in HTTP
         raise refusal(reply, request, secret)
@@ -64,15 +64,15 @@ def decode(reply: Reply, request: Request, *, secret: str = "") -> Any:
     except ValueError:
         kind = printable(reply.headers.get("content-type", "no content type").partition(";")[0], 80)
         message = f"status {reply.status} with a body that is not JSON ({len(reply.body)} bytes, {kind})"
-        raise UnexpectedResponse(message, request=str(request), transient=True) from None
+        raise UnexpectedResponseError(message, request=str(request), transient=True) from None
 
 
-def refusal(reply: Reply, request: Request, secret: str = "") -> StatusError | UnexpectedResponse:
+def refusal(reply: Reply, request: Request, secret: str = "") -> StatusError | UnexpectedResponseError:
     """Return the error that a status outside 200 to 299 stands for."""
     if reply.status < 400:  # noqa: PLR2004 - redirects and what else is neither success nor refusal
         host = _host_of(reply.headers.get("location", ""))
         message = f"status {reply.status} instead of an answer: a redirect to {host}, which was not followed"
-        return UnexpectedResponse(message, request=str(request))
+        return UnexpectedResponseError(message, request=str(request))
     payload = _json_or_none(reply.body)
     code, detail = _reason(payload)
     if secret and _repeats(reply.body, secret):
@@ -92,7 +92,7 @@ def refusal(reply: Reply, request: Request, secret: str = "") -> StatusError | U
     )
 
 
-_KINDS: Final = {401: AuthError, 403: Forbidden, 404: NotFound, 429: RateLimited}
+_KINDS: Final = {401: AuthenticationError, 403: PermissionDeniedError, 404: NotFoundError, 429: RateLimitError}
 _MEANINGS: Final = {
     401: "the token was not accepted, not even a new one.",
     403: "the account's plan or role does not allow this.",

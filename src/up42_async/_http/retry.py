@@ -6,19 +6,19 @@ import attrs
 
 from up42_async._config import RetryPolicy
 from up42_async._errors import (
-    ConnectionFailed,
-    RateLimited,
-    RequestFailed,
+    APIError,
+    ConnectionFailedError,
+    RateLimitError,
     ServerError,
     StatusError,
     TransportError,
-    UnexpectedResponse,
+    UnexpectedResponseError,
 )
 
 REQUEST_TIMEOUT = 408
 
 
-def may_repeat(error: RequestFailed, *, repeatable: bool) -> bool:
+def may_repeat(error: APIError, *, repeatable: bool) -> bool:
     """Return whether a failed request may be sent again, and whether that can help.
 
     Args:
@@ -26,13 +26,13 @@ def may_repeat(error: RequestFailed, *, repeatable: bool) -> bool:
         repeatable: Whether sending it twice changes nothing.
     """
     match error:
-        case ConnectionFailed():
+        case ConnectionFailedError():
             return not error.permanent
-        case RateLimited():
+        case RateLimitError():
             return True  # refused unprocessed
         case TransportError() | ServerError():
             return repeatable
-        case UnexpectedResponse():
+        case UnexpectedResponseError():
             return repeatable and error.transient
         case StatusError():
             return repeatable and error.status == REQUEST_TIMEOUT
@@ -68,7 +68,7 @@ def waits(policy: RetryPolicy) -> Generator[float, None, None]:
     """Yield how many seconds to wait before each further try: exponential with full jitter."""
     import backoff  # it brings all of asyncio, which a program that only imports us may never need
 
-    numbers = backoff.expo(base=2, factor=policy.first_wait, max_value=policy.max_wait)
+    numbers = backoff.expo(base=2, factor=policy.wait_initial, max_value=policy.wait_max)
     next(numbers)  # backoff's generators say nothing the first time
     yield from map(backoff.full_jitter, numbers)
 
@@ -85,7 +85,7 @@ class Attempts:
         init=False, repr=False, default=attrs.Factory(lambda self: waits(self.policy), takes_self=True)
     )
 
-    def pause_after(self, error: RequestFailed, *, repeatable: bool, now: float) -> float | None:
+    def pause_after(self, error: APIError, *, repeatable: bool, now: float) -> float | None:
         """Return how long to wait before the next try, None when there is to be none.
 
         Args:
@@ -94,10 +94,10 @@ class Attempts:
             now: Monotonic time in seconds, on the clock of `started`.
         """
         error.tries, error.elapsed = self.tries, now - self.started
-        if self.tries >= self.policy.tries or not may_repeat(error, repeatable=repeatable):
+        if self.tries >= self.policy.attempts or not may_repeat(error, repeatable=repeatable):
             return None
         # the jitter comes on top of what the server asks for: those it sent away together shall not return together
         pause = next(self._waits) + ((error.retry_after or 0.0) if isinstance(error, StatusError) else 0.0)
-        if error.elapsed + pause > self.policy.total:
+        if error.elapsed + pause > self.policy.timeout:
             return None
-        return pause if isinstance(error, RateLimited) or self.budget.spend() else None
+        return pause if isinstance(error, RateLimitError) or self.budget.spend() else None

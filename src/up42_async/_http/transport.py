@@ -109,7 +109,7 @@ class Connections:
         Raises:
             ValueError: Its URL cannot be used.
             TypeError: Its headers cannot be sent.
-            SettingsUnusable: The certificate variables of the environment cannot be used.
+            ConfigurationError: The certificate variables of the environment cannot be used.
         """
         parts = urlsplit(message.url)
         tls = parts.scheme == "https"
@@ -136,7 +136,7 @@ class Connections:
                 there are never more than there were exchanges at once.
 
         Raises:
-            SettingsUnusable: The proxy or certificate variables of the environment cannot be used.
+            ConfigurationError: The proxy or certificate variables of the environment cannot be used.
         """
         origin = request.url.origin
         connection: Connection | None = None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
-from up42_async._errors import ForeignLink
+from up42_async._errors import UntrustedURLError
 from up42_async._http.messages import Request
 
 LONGEST_ID: Final = 256
@@ -64,7 +64,7 @@ def follow(link: object, *, api: str, request: Request) -> Request:
         request: The request that brought the link, for the error.
 
     Raises:
-        ForeignLink: The link leads to another host.
+        UntrustedURLError: The link leads to another host.
     """
     home = urlsplit(api)
     try:
@@ -73,11 +73,11 @@ def follow(link: object, *, api: str, request: Request) -> Request:
         at_home = relative or _same_host(parts, home)
     except ValueError:
         message = "an answer held a link that cannot be read; it was not followed"
-        raise ForeignLink(message, request=str(request)) from None
+        raise UntrustedURLError(message, request=str(request)) from None
     if not at_home or not parts.path.startswith("/"):
         host = printable(parts.hostname or "somewhere else", 255)
         message = f"an answer held a link that leads away from UP42, to {host}; it was not followed"
-        raise ForeignLink(message, request=str(request))
+        raise UntrustedURLError(message, request=str(request))
     path = parts.path.removeprefix(home.path) if not relative else parts.path
     return Request(method="GET", path=path, query=parts.query)
 

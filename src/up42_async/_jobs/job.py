@@ -13,7 +13,7 @@ import attrs
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
-from up42_async._errors import UnexpectedResponse, Up42Error
+from up42_async._errors import UnexpectedResponseError, Up42Error
 from up42_async._http.messages import Request
 from up42_async._jobs import filters, listing
 from up42_async._jobs.models import (
@@ -48,7 +48,7 @@ _SORTED_BY: Final = {
 _id_of: Final[Callable[["Job"], str]] = attrgetter("id")
 
 
-class JobFailed(Up42Error):
+class JobFailedError(Up42Error):
     """A job ended without a result.
 
     Attributes:
@@ -131,7 +131,7 @@ class Job:
             client: The client to use for this job from now on; else the current one.
 
         Raises:
-            UnexpectedResponse: Something that every job has is missing or makes no sense.
+            UnexpectedResponseError: Something that every job has is missing or makes no sense.
         """
         return read_job(client, metadata, None)
 
@@ -151,8 +151,8 @@ class Job:
             id: Another name of `job_id`.
 
         Raises:
-            NotFound: There is no such job in this account.
-            RequestFailed: It could not be asked for.
+            NotFoundError: There is no such job in this account.
+            APIError: It could not be asked for.
             TypeError: The ID is not a string, or given not once.
             ValueError: It cannot be an ID.
         """
@@ -246,14 +246,14 @@ class Job:
         """Raise unless the job was successful; return it otherwise.
 
         Raises:
-            JobFailed: It failed.
+            JobFailedError: It failed.
             UnfinishedJob: It is still under way.
         """
         if self.is_successful:
             return self
         if self.status in _TERMINAL or self.status in _SETTLING:
             why = "".join(f"; {error.name}: {error.message}" for error in self.errors or ())
-            raise JobFailed(f"job {self.id} ({self.process_id}) is {self.status.value}{why}", job=self)
+            raise JobFailedError(f"job {self.id} ({self.process_id}) is {self.status.value}{why}", job=self)
         message = f"job {self.id} ({self.process_id}) is {self.status.value}; `await job.track()` waits for its end"
         raise UnfinishedJob(message, unfinished=[self], reasons={self.id: self.status.value}, job=self)
 
@@ -261,8 +261,8 @@ class Job:
         """Fetch the state of the job into this object, with one request; returns the job itself.
 
         Raises:
-            NotFound: There is no such job in this account.
-            RequestFailed: It could not be asked for.
+            NotFoundError: There is no such job in this account.
+            APIError: It could not be asked for.
         """
         client = current_client(self._client)
         request = listing.one(self.id)
@@ -302,8 +302,8 @@ class Job:
             The collection; None when the job has none, because it is not finished or failed.
 
         Raises:
-            NotFound: It is still not visible after a quarter of a minute.
-            RequestFailed: It could not be asked for.
+            NotFoundError: It is still not visible after a quarter of a minute.
+            APIError: It could not be asked for.
         """
         return await collections.result_collection(current_client(self._client), self.collection_url)
 
@@ -313,7 +313,7 @@ class Job:
         A job without results has no items, and costs no request.
 
         Raises:
-            RequestFailed: (While listing) they could not be asked for.
+            APIError: (While listing) they could not be asked for.
         """
         return collections.result_items(current_client(self._client), self.collection_url)
 
@@ -344,11 +344,11 @@ class Job:
             The files, in the order of item ids and asset keys.
 
         Raises:
-            JobFailed: The job failed, so there is nothing to bring.
+            JobFailedError: The job failed, so there is nothing to bring.
             UnfinishedJob: It is still under way.
-            DownloadFailed: A file could not be had, or not whole; the others were brought home all the same.
+            DownloadError: A file could not be had, or not whole; the others were brought home all the same.
             ExceptionGroup: Several could not.
-            RequestFailed: The items could not be asked for.
+            APIError: The items could not be asked for.
         """
         if self.collection_url is None:
             self.raise_for_status()
@@ -422,7 +422,7 @@ def read_job(client: Client | None, metadata: Any, request: Request | None) -> J
         request: What was asked, for errors.
 
     Raises:
-        UnexpectedResponse: Something that every job has is missing or makes no sense.
+        UnexpectedResponseError: Something that every job has is missing or makes no sense.
     """
     try:
         return Job(*job_fields(metadata), client)
@@ -430,7 +430,7 @@ def read_job(client: Client | None, metadata: Any, request: Request | None) -> J
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         id_ = metadata.get("jobID") if isinstance(metadata, dict) else None
         message = f"job {id_!r:.80} cannot be read: {what:.200}"
-        raise UnexpectedResponse(message, request=str(request or "")) from None
+        raise UnexpectedResponseError(message, request=str(request or "")) from None
 
 
 def _sorter(field: SortingField) -> Callable[[list[Job]], list[Job]]:

@@ -10,7 +10,7 @@ import anyio
 import attrs
 
 from up42_async._client import Client
-from up42_async._errors import RequestFailed, StatusError, UnexpectedResponse
+from up42_async._errors import APIError, StatusError, UnexpectedResponseError
 from up42_async._http import urls
 from up42_async._http.messages import Request
 from up42_async._http.pagination import Page, Pager
@@ -66,11 +66,11 @@ def page_of(read: Read[T], api: str, answer: Any, request: Request) -> Page[T]:
         request: What was asked, for errors.
 
     Raises:
-        UnexpectedResponse: It is no page of jobs, or its next link leads elsewhere.
+        UnexpectedResponseError: It is no page of jobs, or its next link leads elsewhere.
     """
     if not isinstance(answer, dict) or "jobs" not in answer or not isinstance(answer["jobs"], list | None):
         message = "an answer without a list of jobs"
-        raise UnexpectedResponse(message, request=str(request))
+        raise UnexpectedResponseError(message, request=str(request))
     return Page(items=[read(job, request) for job in answer["jobs"] or ()], next=_next(answer, api, request))
 
 
@@ -78,7 +78,7 @@ def _next(answer: Mapping[str, Any], api: str, request: Request) -> Request | No
     links = answer.get("links") or []
     if not isinstance(links, list):
         message = "an answer whose links are no list"
-        raise UnexpectedResponse(message, request=str(request))
+        raise UnexpectedResponseError(message, request=str(request))
     for link in links:
         if isinstance(link, dict) and link.get("rel") == "next" and link.get("href"):
             return urls.follow(link["href"], api=api, request=request)
@@ -140,7 +140,7 @@ class IdPager(Generic[T]):
         """Return the next job; one request for each 100 ids, all of them at first when the jobs are to be sorted.
 
         Raises:
-            RequestFailed: Some of the jobs could not be had; the next call asks for them again.
+            APIError: Some of the jobs could not be had; the next call asks for them again.
             StopAsyncIteration: There are no more.
         """
         while not self._jobs:
@@ -201,7 +201,7 @@ class ById(Generic[T]):
         self._most = MOST_IDS
         self._limited = True
 
-    async def ask(self, ids: Sequence[str]) -> dict[str, T | RequestFailed]:
+    async def ask(self, ids: Sequence[str]) -> dict[str, T | APIError]:
         """Ask for up to 100 ids: usually one request; the ids that are missing from its answer are asked for singly.
 
         Args:
@@ -210,17 +210,17 @@ class ById(Generic[T]):
         Returns:
             For every id its job or why there is none.
         """
-        found: dict[str, T | RequestFailed] = {}
+        found: dict[str, T | APIError] = {}
         await self._together([partial(self._ask_list, part, found) for part in _parts(ids, self._most)])
         return found
 
-    async def _ask_list(self, ids: Sequence[str], found: dict[str, T | RequestFailed]) -> bool:
+    async def _ask_list(self, ids: Sequence[str], found: dict[str, T | APIError]) -> bool:
         """Ask for some ids by one list; return whether the server put up with them."""
         if len(ids) == 1:
             return await self._ask_one(ids[0], found)
         try:
             await self._read_pages(ids, found)
-        except RequestFailed as error:
+        except APIError as error:
             if isinstance(error, StatusError) and error.status in _SPLIT:
                 return await self._ask_halves(ids, found)
             found.update({id_: error for id_ in ids if id_ not in found})
@@ -229,7 +229,7 @@ class ById(Generic[T]):
         await self._together([partial(self._ask_one, id_, found) for id_ in missing])
         return True
 
-    async def _ask_halves(self, ids: Sequence[str], found: dict[str, T | RequestFailed]) -> bool:
+    async def _ask_halves(self, ids: Sequence[str], found: dict[str, T | APIError]) -> bool:
         """Ask in halves, and remember their size when the server puts up with both: it was not about one bad id."""
         half = (len(ids) + 1) // 2
         took = [await self._ask_list(part, found) for part in (ids[:half], ids[half:])]
@@ -237,7 +237,7 @@ class ById(Generic[T]):
             self._most = min(self._most, half)
         return False
 
-    async def _read_pages(self, ids: Sequence[str], found: dict[str, T | RequestFailed]) -> None:
+    async def _read_pages(self, ids: Sequence[str], found: dict[str, T | APIError]) -> None:
         """Follow the pages of one list until all ids are there."""
         wanted = set(ids)
         limit = len(ids) if self._limited else None
@@ -250,20 +250,20 @@ class ById(Generic[T]):
                     break
         self._limited = self._limited and not pages.refused_limit
 
-    def _tolerant(self, metadata: Any, request: Request) -> tuple[str, T | RequestFailed]:
+    def _tolerant(self, metadata: Any, request: Request) -> tuple[str, T | APIError]:
         """Read one job of a list; one that makes no sense must not spoil the others."""
         try:
             job = self._read(metadata, request)
-        except UnexpectedResponse as error:
+        except UnexpectedResponseError as error:
             return str(metadata.get("jobID")) if isinstance(metadata, dict) else "", error
         return self._key(job), job
 
-    async def _ask_one(self, job_id: str, found: dict[str, T | RequestFailed]) -> bool:
+    async def _ask_one(self, job_id: str, found: dict[str, T | APIError]) -> bool:
         """Ask for one job; return whether there was one."""
         request = one(job_id)
         try:
             found[job_id] = self._read(await self._client.call(request), request)
-        except RequestFailed as error:
+        except APIError as error:
             found[job_id] = error
             return False
         return True

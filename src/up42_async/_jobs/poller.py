@@ -19,7 +19,7 @@ import anyio
 import attrs
 
 from up42_async import _clock
-from up42_async._errors import RateLimited, RequestFailed, ServerError, StatusError, WrongCredentials
+from up42_async._errors import APIError, InvalidCredentialsError, RateLimitError, ServerError, StatusError
 
 logger = logging.getLogger("up42_async")
 
@@ -80,7 +80,7 @@ class Trackable(Protocol):
 
 
 T = TypeVar("T", bound=Trackable)
-Answers = Mapping[str, T | RequestFailed]
+Answers = Mapping[str, T | APIError]
 Due = dict[str, list[tuple["Watcher[T]", "Watch[T]"]]]
 
 
@@ -199,7 +199,7 @@ class Watcher(Generic[T]):
         """Note that something that was due was not asked for after all: it is due at once."""
         self._push(AT_ONCE, watch)
 
-    def answer(self, watch: Watch[T], answer: T | RequestFailed, asked_at: float) -> None:
+    def answer(self, watch: Watch[T], answer: T | APIError, asked_at: float) -> None:
         """Take the answer to a query, and note when to ask again.
 
         Args:
@@ -213,10 +213,10 @@ class Watcher(Generic[T]):
         if self._awaited is not None and (self._awaited or self.is_over):
             self.roused.set()
 
-    def _judge(self, watch: Watch[T], answer: T | RequestFailed, asked_at: float) -> float:
+    def _judge(self, watch: Watch[T], answer: T | APIError, asked_at: float) -> float:
         """Return when to ask again."""
         watch.asked += 1
-        if isinstance(answer, RequestFailed):
+        if isinstance(answer, APIError):
             return self._after_failure(watch, answer, asked_at)
         watch.strikes, watch.problem, watch.unanswered = 0, None, False
         if watch.status != answer.status:
@@ -241,11 +241,11 @@ class Watcher(Generic[T]):
         item.settle()
         return True
 
-    def _after_failure(self, watch: Watch[T], error: RequestFailed, asked_at: float) -> float:
+    def _after_failure(self, watch: Watch[T], error: APIError, asked_at: float) -> float:
         watch.problem, watch.unanswered = str(error), not _is_refusal(error)
         if not watch.unanswered:
             watch.strikes += 1
-            if watch.strikes >= STRIKES or isinstance(error, WrongCredentials):
+            if watch.strikes >= STRIKES or isinstance(error, InvalidCredentialsError):
                 return self._give_up(watch, watch.problem)
         return self._next_due(watch, asked_at)
 
@@ -437,11 +437,11 @@ class Tracker(Generic[T]):
             self._silent_since = None
 
 
-def _is_refusal(error: RequestFailed) -> bool:
+def _is_refusal(error: APIError) -> bool:
     """Return whether asking again will most likely be refused again, unlike an outage."""
     if not isinstance(error, StatusError):
         return False
-    return not isinstance(error, RateLimited | ServerError) and error.status != _REQUEST_TIMEOUT
+    return not isinstance(error, RateLimitError | ServerError) and error.status != _REQUEST_TIMEOUT
 
 
 def _check_schedule(wait: Wait, retries: int) -> None:

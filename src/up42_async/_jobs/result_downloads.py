@@ -11,7 +11,7 @@ import attrs
 from up42_async._bulk import Running
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads
-from up42_async._downloads.download import DownloadFailed
+from up42_async._downloads.download import DownloadError
 from up42_async._downloads.file_names import safe_name, with_digest
 from up42_async._downloads.progress import Board, ProgressWatch
 from up42_async._downloads.progress_bar import check_installed, show_bar
@@ -43,7 +43,7 @@ class ResultFile:
     """Why it did not come; None when it is here."""
 
 
-class ResultDownload(Running[Job | str, ResultFile]):
+class DownloadBatch(Running[Job | str, ResultFile]):
     """The results of many jobs on their way; see `download`."""
 
     def __init__(
@@ -136,7 +136,7 @@ class ResultDownload(Running[Job | str, ResultFile]):
         files = await result_files(downloads.client, url, self._selection)
         if await anyio.Path(downloads.directory).is_symlink():
             message = f"{downloads.directory} is a symbolic link, and nothing is put behind it"
-            raise DownloadFailed(message)
+            raise DownloadError(message)
         downloads.expect(files)
         return files
 
@@ -201,7 +201,7 @@ def download(
     resume: bool = True,
     bar: bool = False,
     client: Client | None = None,
-) -> ResultDownload:
+) -> DownloadBatch:
     """Bring home the results of many jobs, each file whole and verified, or not at all.
 
     `await download(...)` gives all files in the order of the jobs. `async with download(...) as files:` with
@@ -209,7 +209,7 @@ def download(
     under way. A file that does not come is a `ResultFile` with an error, and keeps no other from coming.
 
     Costs for each job one request for every 100 items (and one for the job, when it is given by id), and two for each
-    file. At most `Limits.downloads` files come at once, on connections of their own.
+    file. At most `Limits.max_downloads` files come at once, on connections of their own.
 
     Args:
         jobs: Jobs or job ids; of an async iterable such as `track(jobs)` each result comes as soon as it is there.
@@ -233,4 +233,4 @@ def download(
     if bar:
         check_installed()
     selection = Selection(keys=keys, roles=roles, media_types=media_types)
-    return ResultDownload(jobs, Path(directory), selection, client, unpack=unpack, resume=resume, bar=bar)
+    return DownloadBatch(jobs, Path(directory), selection, client, unpack=unpack, resume=resume, bar=bar)

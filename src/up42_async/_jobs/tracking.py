@@ -9,7 +9,7 @@ from up42_async._jobs.job import RETRIES, WAIT, Job, Schedule, UnfinishedJob
 from up42_async._jobs.poller import Wait, Watch, Watcher
 
 
-class Tracking:
+class JobTracker:
     """Jobs that are waited for.
 
     `await` it for the list of all jobs in the order given; iterate over it with `async for` for each job as it
@@ -69,7 +69,7 @@ class Tracking:
         self.check_finished()
         return [job for entry in self._given if (job := self._job(entry)) is not None]
 
-    def __aiter__(self) -> "Tracking":
+    def __aiter__(self) -> "JobTracker":
         """Return the iterator itself."""
         return self
 
@@ -87,12 +87,12 @@ class Tracking:
         self.check_finished()
         raise StopAsyncIteration
 
-    def updates(self) -> "Updates":
+    def updates(self) -> "StatusUpdates":
         """Iterate over every change of a status, the first sight of a job given by its id included.
 
         Yields the job in its new state. The iteration ends when all jobs are finished, and raises as the others do.
         """
-        return Updates(self)
+        return StatusUpdates(self)
 
     async def next_update(self) -> Job | None:
         """Wait for the next change of a status; None when there will be no more."""
@@ -134,14 +134,14 @@ class Tracking:
         )
 
 
-class Updates:
+class StatusUpdates:
     """Every change of a status of some jobs that are waited for."""
 
-    def __init__(self, tracking: Tracking) -> None:
+    def __init__(self, tracking: JobTracker) -> None:
         """Ask for nothing yet."""
         self._tracking = tracking
 
-    def __aiter__(self) -> "Updates":
+    def __aiter__(self) -> "StatusUpdates":
         """Return the iterator itself."""
         return self
 
@@ -162,7 +162,7 @@ class Updates:
 
 def track(
     jobs: Iterable[Job | str], *, wait: Wait = WAIT, retries: int = RETRIES, client: Client | None = None
-) -> Tracking:
+) -> JobTracker:
     """Wait until jobs are finished: all of them, each as it finishes, or every change on the way.
 
     `await track(jobs)` returns the jobs in the order given; `async for job in track(jobs)` returns each as it finishes;
@@ -187,7 +187,7 @@ def track(
         UnfinishedJob: (While waiting) the queries are used up, or UP42 refuses to answer for a job.
         RuntimeError: There is no client, or it was closed meanwhile.
     """
-    return Tracking(jobs, wait=wait, retries=retries, client=client)
+    return JobTracker(jobs, wait=wait, retries=retries, client=client)
 
 
 def _tracked_id(entry: Job | str) -> str:

@@ -7,10 +7,10 @@ from up42_async._bulk import Running
 from up42_async._client import Client, current_client
 from up42_async._processing.credit_budget import Allowance
 from up42_async._processing.execution import logger
-from up42_async._processing.template import Execution, JobTemplate, TemplateT
+from up42_async._processing.template import ExecutionResult, JobTemplate, TemplateT
 
 
-class Evaluations(Running[TemplateT, TemplateT]):
+class EvaluationBatch(Running[TemplateT, TemplateT]):
     """Templates that are being evaluated, see `evaluate`."""
 
     def __init__(self, templates: Iterable[TemplateT], client: Client | None) -> None:
@@ -28,7 +28,7 @@ class Evaluations(Running[TemplateT, TemplateT]):
         self._note(position, item)
 
 
-class Executions(Running[TemplateT, Execution[TemplateT]]):
+class ExecutionBatch(Running[TemplateT, ExecutionResult[TemplateT]]):
     """Templates that are being executed, see `execute`."""
 
     def __init__(
@@ -45,19 +45,19 @@ class Executions(Running[TemplateT, Execution[TemplateT]]):
     def _begin(self) -> None:
         self._since = _clock.now()
 
-    async def _all(self) -> list[Execution[TemplateT]]:
+    async def _all(self) -> list[ExecutionResult[TemplateT]]:
         """Do all of the work; if it is cut short, say in the log and on the error what has been bought."""
         try:
             return await super()._all()
         except BaseException as error:
-            if jobs := [outcome.job.id for outcome in self.outcomes if outcome.job is not None]:
+            if jobs := [outcome.job.id for outcome in self.results if outcome.job is not None]:
                 note = f"execute() was cut short when it had made {len(jobs)} jobs: {', '.join(jobs)}"
                 logger.warning("%s", note)
                 error.add_note(note)
             raise
 
     async def _work_on(self, position: int, item: TemplateT) -> None:
-        def keep(execution: Execution[TemplateT]) -> None:
+        def keep(execution: ExecutionResult[TemplateT]) -> None:
             self._note(position, execution)
 
         client = self._clients[position]
@@ -66,10 +66,10 @@ class Executions(Running[TemplateT, Execution[TemplateT]]):
             await execute_one(client, self._allowance, self._budget_id, since=self._since, keep=keep)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not lose the jobs of the others
             if position not in self._known:
-                self._note(position, Execution(item, error=error))
+                self._note(position, ExecutionResult(item, error=error))
 
 
-def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) -> Evaluations[TemplateT]:
+def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) -> EvaluationBatch[TemplateT]:
     """Evaluate many templates at once.
 
     `await evaluate(templates)` returns the templates in the order given. `async with evaluate(templates) as evaluated:`
@@ -81,11 +81,11 @@ def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) ->
         client: The client to use; else each template's own, or the current one.
 
     Raises:
-        RequestFailed: UP42 could not be asked (raised when awaited).
+        APIError: UP42 could not be asked (raised when awaited).
         RuntimeError: There is no client.
         TypeError: Something else than templates was given.
     """
-    return Evaluations(templates, client)
+    return EvaluationBatch(templates, client)
 
 
 def execute(
@@ -94,20 +94,20 @@ def execute(
     max_credits: float | None = None,
     budget_id: str | None = None,
     client: Client | None = None,
-) -> Executions[TemplateT]:
+) -> ExecutionBatch[TemplateT]:
     """Execute many templates at once: this spends credits, once for each template.
 
     `await execute(templates)` returns what came of each, in the order given. `async with execute(templates) as
     outcomes:` with `async for outcome in outcomes:` gives each as it is known. Each template is executed as
     `template.execute()` does it, and an error is the outcome of its template only. Leaving the block early stops what
-    has not begun, and waits for the answers to what has (`Timeouts.answer`). No error and no cancellation loses a job:
-    `outcomes` has all of them, also afterwards.
+    has not begun, and waits for the answers to what has (`Timeouts.cancel_grace`). No error and no cancellation loses a
+    job: `results` has all of them, also afterwards.
 
     Args:
         templates: The templates. One that is not evaluated yet is evaluated first.
         max_credits: The most credits to spend on all of them together. Each price is reserved before its template is
             sent, so the sum never passes the limit, and given back when it is certain that nothing was bought; what no
-            longer fits gets `CostLimitExceeded`, and something cheaper may still run.
+            longer fits gets `CostLimitError`, and something cheaper may still run.
         budget_id: The budget that pays.
         client: The client to use; else each template's own, or the current one.
 
@@ -116,7 +116,7 @@ def execute(
         TypeError: Something else than templates was given, or `max_credits` is not a number.
         ValueError: `max_credits` is negative.
     """
-    return Executions(templates, max_credits=max_credits, budget_id=budget_id, client=client)
+    return ExecutionBatch(templates, max_credits=max_credits, budget_id=budget_id, client=client)
 
 
 def _checked(templates: Iterable[TemplateT], verb: str) -> Sequence[TemplateT]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from up42_async._errors import UnexpectedResponse
+from up42_async._errors import UnexpectedResponseError
 from up42_async._http.messages import Request
 
 
@@ -58,8 +58,8 @@ def read_cost(answer: Any, request: Request) -> Cost:
         request: What was asked, for the error.
 
     Raises:
-        UnexpectedResponse: It holds no price that could be compared: not a number, infinite or negative, or no whole
-            number of credits.
+        UnexpectedResponseError: It holds no price that could be compared: not a number, infinite or negative, or no
+            whole number of credits.
     """
     content: dict[str, Any] = answer if isinstance(answer, dict) else {}
     strategy, unit, size = content.get("pricingStrategy"), content.get("unit"), content.get("totalSize")
@@ -67,7 +67,7 @@ def read_cost(answer: Any, request: Request) -> Cost:
     fits = _is_amount(price) and price % 1 == 0 and isinstance(strategy, str) and isinstance(unit, str | None)
     if not fits or not (size is None or _is_amount(size)):
         message = "an answer without a price that can be used; nothing was bought"
-        raise UnexpectedResponse(message, request=str(request))
+        raise UnexpectedResponseError(message, request=str(request))
     return Cost(str(strategy), int(price), size, unit)
 
 

@@ -7,7 +7,7 @@ from up42_async._errors import Up42Error
 from up42_async._processing.cost import Cost
 
 
-class CostLimitExceeded(Up42Error):
+class CostLimitError(Up42Error):
     """The price is above the limit, so nothing was sent.
 
     Attributes:
@@ -64,7 +64,7 @@ class Allowance:
             label: What is to be bought, for the error.
 
         Raises:
-            CostLimitExceeded: The price is above what is left for good.
+            CostLimitError: The price is above what is left for good.
         """
         while self._max_credits is not None and cost.credits + self._spent + self._reserved > self._max_credits:
             if cost.credits + self._spent > self._max_credits:
@@ -85,10 +85,10 @@ class Allowance:
         self._settled.set()
         self._settled = anyio.Event()
 
-    def _refusal(self, cost: Cost, label: str, max_credits: float) -> CostLimitExceeded:
+    def _refusal(self, cost: Cost, label: str, max_credits: float) -> CostLimitError:
         rest = f", of which {max(0, max_credits - self._spent):.15g} are left" if self._spent else ""
         message = f"{label} costs {cost.credits} credits; max_credits is {max_credits:.15g}{rest}. Nothing was sent"
-        return CostLimitExceeded(message, cost=cost, max_credits=max_credits)
+        return CostLimitError(message, cost=cost, max_credits=max_credits)
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
-from up42_async._errors import NotFound, StatusError, UnexpectedResponse
+from up42_async._errors import NotFoundError, StatusError, UnexpectedResponseError
 from up42_async._http import urls
 from up42_async._http.messages import Request
 from up42_async._http.single_flight import SingleFlight
@@ -60,7 +60,7 @@ async def evaluate_inputs(
             heard after it is not asked for again. None for now.
 
     Raises:
-        RequestFailed: UP42 could not be asked.
+        APIError: UP42 could not be asked.
     """
     since = _clock.now() if since is None else since
     errors = await client.companion(Processes).objections(process_id, since)
@@ -147,7 +147,7 @@ class Processes:
             since: Monotonic time in seconds; an objection that was heard after it is not asked for again.
 
         Raises:
-            RequestFailed: UP42 could not be asked.
+            APIError: UP42 could not be asked.
         """
         fact = self._descriptions.setdefault(process_id, _Fact())
         found = await fact.get(lambda: self._describe(process_id), good=lambda one: one.exists, since=since)
@@ -162,7 +162,7 @@ class Processes:
     async def _describe(self, process_id: str) -> _Description:
         try:
             answer = await self._client.call(process_request("GET", process_id, "", None))
-        except NotFound:
+        except NotFoundError:
             return _Description(exists=False)
         return _Description(exists=True, eula_id=_eula_id(answer))
 
@@ -176,7 +176,7 @@ class Processes:
         accepted = answer.get("isAccepted") if isinstance(answer, dict) else None
         if not isinstance(accepted, bool):
             message = "an answer that does not say whether the EULA is accepted (`isAccepted`)"
-            raise UnexpectedResponse(message, request=str(request))
+            raise UnexpectedResponseError(message, request=str(request))
         return accepted
 
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 from up42_async import _clock
 from up42_async._client import Client
 from up42_async._errors import (
-    RequestFailed,
+    APIError,
     ServerError,
     StatusError,
     TransportError,
-    UnexpectedResponse,
+    UnexpectedResponseError,
     Up42Error,
 )
 from up42_async._http import responses, urls
@@ -42,7 +42,7 @@ _AMBIGUOUS: Final = frozenset({408, 409})
 """Refusals that do not say that nothing was done; so is every 5xx."""
 
 
-class ExecutionUncertain(Up42Error):
+class ExecutionUncertainError(Up42Error):
     """An execution was sent and its answer was lost, so it may have made a job, which would be paid for.
 
     Attributes:
@@ -88,7 +88,7 @@ class Purchase:
         """The job that was made, also when it was made for a caller who is gone."""
         self.recovered = False
         """Whether the answer was lost, and the job was found in the list."""
-        self.uncertain: ExecutionUncertain | None = None
+        self.uncertain: ExecutionUncertainError | None = None
         """What is known when a job may have been made."""
         self._client = client
         self._process_id = process_id
@@ -108,8 +108,8 @@ class Purchase:
         One request; up to six more when its answer is lost.
 
         Raises:
-            ExecutionUncertain: The answer was lost, and it is not certain whether it made a job, or which.
-            RequestFailed: UP42 refused, or the request never arrived: nothing was bought.
+            ExecutionUncertainError: The answer was lost, and it is not certain whether it made a job, or which.
+            APIError: UP42 refused, or the request never arrived: nothing was bought.
         """
         key = json.dumps([self._workspace_id, self._process_id, self._inputs], sort_keys=True)
         return await self._claims.in_turn(key, self._send_and_keep)
@@ -130,7 +130,7 @@ class Purchase:
         self._sent_at, self._started = self._client.server_time(), _clock.now()
         try:
             return self._accept(await self._client.call(self._request, receipt=self._receipt))
-        except (RequestFailed, RuntimeError) as error:
+        except (APIError, RuntimeError) as error:
             if not self._may_have_bought(error):
                 raise
             return await self._look_for_it(error)
@@ -146,16 +146,16 @@ class Purchase:
         self.job = job
         return job
 
-    def _may_have_bought(self, error: RequestFailed | RuntimeError) -> bool:
+    def _may_have_bought(self, error: APIError | RuntimeError) -> bool:
         """Return whether an error leaves open that a job was made."""
         if not self._receipt.sent:
             return False
         match error:
             case RuntimeError():  # the client was closed in the middle of it
                 return self._receipt.reply is None
-            case RequestFailed() if error.request != str(self._request):
+            case APIError() if error.request != str(self._request):
                 return False  # no token could be had for another try, so the one before had been refused
-            case TransportError() | ServerError() | UnexpectedResponse():
+            case TransportError() | ServerError() | UnexpectedResponseError():
                 return True
             case _:
                 return isinstance(error, StatusError) and error.status in _AMBIGUOUS
@@ -164,7 +164,7 @@ class Purchase:
         """Look for the job in the list until it shows, or the time is up.
 
         Raises:
-            ExecutionUncertain: It did not show, or several did.
+            ExecutionUncertainError: It did not show, or several did.
         """
         logger.warning("the answer to executing %s was lost (%s); looking for the job it may have made", self, lost)
         found: list[Job] = []
@@ -184,7 +184,7 @@ class Purchase:
     async def _look(self) -> list[Job]:
         try:
             return await self._candidates()
-        except (RequestFailed, RuntimeError) as error:  # the latter when the client is closed meanwhile
+        except (APIError, RuntimeError) as error:  # the latter when the client is closed meanwhile
             logger.warning("the jobs could not be listed (%s)", error)
             return []
 
@@ -210,7 +210,7 @@ class Purchase:
         """Read one job of the list; one that makes no sense must not hide the others."""
         try:
             job = read_job(self._client, metadata, request)
-        except UnexpectedResponse:
+        except UnexpectedResponseError:
             return str(metadata.get("jobID")) if isinstance(metadata, dict) else "", None
         return job.id, job
 
@@ -222,7 +222,7 @@ class Purchase:
         counted_back = self._client.server_time() - dt.timedelta(seconds=_clock.now() - self._started)
         return min(self._sent_at, counted_back) - SLACK
 
-    def _uncertainty(self, found: Sequence[Job]) -> ExecutionUncertain:
+    def _uncertainty(self, found: Sequence[Job]) -> ExecutionUncertainError:
         ids = [job.id for job in found] or ([self._named] if self._named else [])
         for id_ in ids:
             self._claims.claim(id_)
@@ -232,7 +232,7 @@ class Purchase:
             f" have been made; {known}. Look for it with Job.all(process_id=[{self._process_id!r}],"
             " sort_by=JobSorting.created.desc) before you execute again, or you may pay twice"
         )
-        return ExecutionUncertain(
+        return ExecutionUncertainError(
             message, process_id=self._process_id, inputs=self._inputs, sent_at=self._sent_at, candidates=ids
         )
 
@@ -255,7 +255,7 @@ class Purchase:
             return True
         try:
             self._accept(responses.decode(reply, self._request))
-        except RequestFailed as error:
+        except APIError as error:
             return self._may_have_bought(error)
         return True
 

@@ -19,7 +19,7 @@ from up42_async._processing.evaluation import Evaluation, evaluate_inputs
 from up42_async._processing.execution import Purchase, describe
 
 
-class InvalidTemplate(Up42Error):
+class InvalidTemplateError(Up42Error):
     """UP42 has something against a template, so nothing was sent.
 
     Attributes:
@@ -36,7 +36,7 @@ TemplateT = TypeVar("TemplateT", bound="JobTemplate")
 
 
 @attrs.frozen
-class Execution(Generic[TemplateT]):
+class ExecutionResult(Generic[TemplateT]):
     """What came of executing a template: either a job or an error."""
 
     template: TemplateT
@@ -44,14 +44,14 @@ class Execution(Generic[TemplateT]):
     job: Job | None = None
     """The job that was made."""
     error: Exception | None = None
-    """Why there is none, or why it is not known: see `ExecutionUncertain`."""
+    """Why there is none, or why it is not known: see `ExecutionUncertainError`."""
     recovered: bool = attrs.field(default=False, kw_only=True)
     """Whether UP42's answer was lost, and the job was found in the list of jobs."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what is neither, or both."""
         if (self.job is None) == (self.error is None):
-            message = "an Execution has either a job or an error"
+            message = "an ExecutionResult has either a job or an error"
             raise ValueError(message)
 
 
@@ -96,7 +96,7 @@ class JobTemplate(abc.ABC):
     client: Client | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
     """The client to use; the current one when left out."""
     _evaluated: _Evaluated | None = attrs.field(default=None, init=False, repr=False, eq=False)
-    _executions: tuple[Execution[Any], ...] = attrs.field(default=(), init=False, repr=False, eq=False)
+    _executions: tuple[ExecutionResult[Any], ...] = attrs.field(default=(), init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a class that does not say its process."""
@@ -143,7 +143,7 @@ class JobTemplate(abc.ABC):
         return evaluation.cost
 
     @property
-    def executions(self) -> tuple[Execution[Self], ...]:
+    def executions(self) -> tuple[ExecutionResult[Self], ...]:
         """What was, or may have been, bought with this template so far, also for callers who were cancelled."""
         return self._executions
 
@@ -153,7 +153,7 @@ class JobTemplate(abc.ABC):
         Two requests, and for the first template of a process two more for its description and its EULA.
 
         Raises:
-            RequestFailed: UP42 could not be asked.
+            APIError: UP42 could not be asked.
         """
         await self._ask(current_client(self.client), _clock.now())
         return self
@@ -168,17 +168,17 @@ class JobTemplate(abc.ABC):
         be told apart, which a title of its own for each execution prevents.
 
         Cancelled before it is sent, nothing is bought. Cancelled later, the answer is still waited for
-        (`Timeouts.answer`), and what came of it is in `executions`, in the log and in a note on the cancellation.
+        (`Timeouts.cancel_grace`), and what came of it is in `executions`, in the log and in a note on the cancellation.
 
         Args:
             max_credits: The highest price to accept, in credits.
             budget_id: The budget that pays.
 
         Raises:
-            InvalidTemplate: UP42 has something against the template; nothing was sent.
-            CostLimitExceeded: The price is above `max_credits`; nothing was sent.
-            ExecutionUncertain: The answer was lost, and it is not certain whether it made a job, or which.
-            RequestFailed: UP42 refused, or could not be reached: nothing was bought.
+            InvalidTemplateError: UP42 has something against the template; nothing was sent.
+            CostLimitError: The price is above `max_credits`; nothing was sent.
+            ExecutionUncertainError: The answer was lost, and it is not certain whether it made a job, or which.
+            APIError: UP42 refused, or could not be reached: nothing was bought.
             TypeError: `max_credits` is not a number.
             ValueError: `max_credits` is negative.
         """
@@ -240,7 +240,7 @@ class JobTemplate(abc.ABC):
         budget_id: str | None,
         *,
         since: float,
-        keep: Callable[[Execution[Self]], None],
+        keep: Callable[[ExecutionResult[Self]], None],
     ) -> Job:
         """Execute within an allowance; whatever was or may have been bought is kept before anything else can happen."""
         evaluated = await self._evaluated_by(client, since)
@@ -262,19 +262,19 @@ class JobTemplate(abc.ABC):
             reservation.settle(_spent(purchase, cost))
             self._keep(purchase, keep)
 
-    def _keep(self, purchase: Purchase, keep: Callable[[Execution[Self]], None]) -> None:
+    def _keep(self, purchase: Purchase, keep: Callable[[ExecutionResult[Self]], None]) -> None:
         if purchase.job is None and purchase.uncertain is None:
             return
-        execution = Execution(self, purchase.job, purchase.uncertain, recovered=purchase.recovered)
+        execution = ExecutionResult(self, purchase.job, purchase.uncertain, recovered=purchase.recovered)
         self._executions = (*self._executions, execution)
         keep(execution)
 
-    def _invalid(self, evaluation: Evaluation) -> InvalidTemplate:
+    def _invalid(self, evaluation: Evaluation) -> InvalidTemplateError:
         message = (
             f"{self} is not valid, so nothing was sent: {_listed(evaluation.errors)}. When the cause is removed,"
             " `await template.evaluate()` again"
         )
-        return InvalidTemplate(message, errors=evaluation.errors)
+        return InvalidTemplateError(message, errors=evaluation.errors)
 
 
 def _revive(kind: type[TemplateT], state: Mapping[str, Any]) -> TemplateT:

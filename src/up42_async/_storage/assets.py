@@ -11,7 +11,7 @@ import attrs
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.signed_urls import RemoteFile
-from up42_async._errors import UnexpectedResponse
+from up42_async._errors import UnexpectedResponseError
 from up42_async._http.dates import timestamp
 from up42_async._http.messages import Request
 from up42_async._http.urls import segment
@@ -68,8 +68,8 @@ class Asset:
             client: The client to use; the current one when left out.
 
         Raises:
-            NotFound: There is no such asset, or it belongs to somebody else.
-            RequestFailed: UP42 could not be asked.
+            NotFoundError: There is no such asset, or it belongs to somebody else.
+            APIError: UP42 could not be asked.
             ValueError: It cannot be an id.
         """
         request = Request(method="GET", path=f"{ASSETS}/{segment(asset_id, 'asset_id')}/metadata")
@@ -97,13 +97,13 @@ class Asset:
             )
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             message = f"an answer that is no asset ({type(error).__name__} when it was read)"
-            raise UnexpectedResponse(message, request=str(request)) from error
+            raise UnexpectedResponseError(message, request=str(request)) from error
 
     async def stac_items(self) -> list["pystac.Item"]:
         """Return the STAC items of this asset; one request for every 100.
 
         Raises:
-            RequestFailed: They could not be had.
+            APIError: They could not be had.
         """
         body = {"limit": DEFAULT_LIMIT, "filter": property_is("asset_id", self.id)}
         return [item async for item in Items(current_client(self._client), body)]
@@ -124,7 +124,7 @@ class Asset:
             The file; or the files of the archive, when it was unpacked.
 
         Raises:
-            DownloadFailed: It could not be had, or not whole.
+            DownloadError: It could not be had, or not whole.
         """
         file = RemoteFile(href=f"{ASSETS}/{segment(self.id)}", key=self.name or self.id, size=self.size)
         downloads = Downloads(current_client(self._client), Path(directory), unpack=unpack, resume=resume)
@@ -139,8 +139,8 @@ async def initialize_asset(asset_id: str, *, client: Client | None = None) -> As
         client: The client to use; the current one when left out.
 
     Raises:
-        NotFound: There is no such asset, or it belongs to somebody else.
-        RequestFailed: UP42 could not be asked.
+        NotFoundError: There is no such asset, or it belongs to somebody else.
+        APIError: UP42 could not be asked.
         ValueError: It cannot be an id.
     """
     return await Asset.get(asset_id, client=client)

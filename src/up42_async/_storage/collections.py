@@ -9,7 +9,7 @@ from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.signed_urls import RemoteFile
-from up42_async._errors import NotFound, UnexpectedResponse
+from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.messages import Request
 from up42_async._http.urls import segment
 from up42_async._storage import stac
@@ -29,8 +29,8 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
         client: The client to use; the current one when left out.
 
     Raises:
-        NotFound: There is no such collection, or it belongs to somebody else.
-        RequestFailed: UP42 could not be asked.
+        NotFoundError: There is no such collection, or it belongs to somebody else.
+        APIError: UP42 could not be asked.
         ValueError: It cannot be an id.
     """
     request = Request(method="GET", path=f"{STORAGE}/collections/{segment(collection_id, 'collection_id')}")
@@ -49,9 +49,9 @@ async def result_collection(client: Client, collection_url: str | None) -> "pyst
         The collection; None when the job has none.
 
     Raises:
-        NotFound: It is still not visible after a quarter of a minute.
-        RequestFailed: UP42 could not be asked.
-        UnexpectedResponse: The URL names no collection.
+        NotFoundError: It is still not visible after a quarter of a minute.
+        APIError: UP42 could not be asked.
+        UnexpectedResponseError: The URL names no collection.
     """
     if collection_url is None:
         return None
@@ -59,7 +59,7 @@ async def result_collection(client: Client, collection_url: str | None) -> "pyst
     for wait in PATIENCE:
         try:
             return await get_collection(collection_id, client=client)
-        except NotFound:
+        except NotFoundError:
             await _clock.sleep(wait)
     return await get_collection(collection_id, client=client)
 
@@ -72,7 +72,7 @@ def result_items(client: Client, collection_url: str | None) -> Items:
         collection_url: As the job has it; None for no result, and so no items and no requests.
 
     Raises:
-        UnexpectedResponse: The URL names no collection.
+        UnexpectedResponseError: The URL names no collection.
     """
     if collection_url is None:
         return Items(client, None)
@@ -84,7 +84,7 @@ async def result_files(client: Client, collection_url: str | None, selection: Se
     """Return the wanted files of a job's result; one request for every 100 items.
 
     Raises:
-        RequestFailed: The items could not be had.
+        APIError: The items could not be had.
     """
     return selection.of([item async for item in result_items(client, collection_url)])
 
@@ -118,9 +118,9 @@ async def download_result(
         The files, in the order of item ids and asset keys.
 
     Raises:
-        DownloadFailed: A file could not be had, or not whole; the others were brought home all the same.
+        DownloadError: A file could not be had, or not whole; the others were brought home all the same.
         ExceptionGroup: Several could not.
-        RequestFailed: The items could not be had.
+        APIError: The items could not be had.
     """
     selection = Selection(keys=keys, roles=roles, media_types=media_types)
     files = await result_files(client, collection_url, selection)
@@ -140,7 +140,7 @@ async def update_item(item: "pystac.Item", *, client: Client | None = None) -> "
         The item.
 
     Raises:
-        RequestFailed: UP42 could not be asked, or refused.
+        APIError: UP42 could not be asked, or refused.
         ValueError: The item has no collection, or an id that cannot be right.
     """
     if item.collection_id is None:
@@ -160,5 +160,5 @@ def _collection_id(url: str) -> str:
         segment(name, "collection id")
     except ValueError:
         message = "the job's result has a collection URL that names no collection"
-        raise UnexpectedResponse(message) from None
+        raise UnexpectedResponseError(message) from None
     return name

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
-from up42_async._errors import NotFound, UnexpectedResponse
+from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.messages import Request
 from up42_async._http.pagination import Page, Pager
 from up42_async._http.urls import follow
@@ -64,9 +64,9 @@ class Items:
         """Return the next item.
 
         Raises:
-            RequestFailed: A page could not be had; the next call asks for it again.
+            APIError: A page could not be had; the next call asks for it again.
             StopAsyncIteration: There are no more.
-            UnexpectedResponse: An answer holds something else than items.
+            UnexpectedResponseError: An answer holds something else than items.
         """
         if self._pager is None or self._left < 1 or self._request is None:
             raise StopAsyncIteration
@@ -81,7 +81,7 @@ class Items:
         while True:
             try:
                 return await anext(pager)
-            except (StopAsyncIteration, NotFound):
+            except (StopAsyncIteration, NotFoundError):
                 wait = next(self._waits, None)
                 if wait is None:
                     raise
@@ -97,7 +97,7 @@ class Items:
         features = answer.get("features") if isinstance(answer, dict) else None
         if not isinstance(features, list) or not all(isinstance(one, dict) and "id" in one for one in features):
             message = "an answer that is no list of STAC items"
-            raise UnexpectedResponse(message, request=str(request))
+            raise UnexpectedResponseError(message, request=str(request))
         return Page(items=features, next=self._next_request(answer.get("links"), request))
 
     def _next_request(self, links: Any, request: Request) -> Request | None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import anyio.to_thread
 
-from up42_async._errors import UnexpectedResponse
+from up42_async._errors import UnexpectedResponseError
 from up42_async._http.messages import Request
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def item_from(content: Any, request: Request) -> "pystac.Item":
         request: What was asked, for the error.
 
     Raises:
-        UnexpectedResponse: It is no STAC item.
+        UnexpectedResponseError: It is no STAC item.
     """
     return _parse(_item_class().from_dict, content, request)
 
@@ -53,7 +53,7 @@ def collection_from(content: Any, request: Request) -> "pystac.Collection":
         request: What was asked, for the error.
 
     Raises:
-        UnexpectedResponse: It is no STAC collection.
+        UnexpectedResponseError: It is no STAC collection.
     """
     return _parse(_collection_class().from_dict, content, request)
 
@@ -73,7 +73,7 @@ def _parse(make: Callable[..., T], content: Any, request: Request) -> T:
         return _guarded(make(content, preserve_dict=False))
     except Exception as error:  # pystac raises whatever its first access to a missing or odd field raises
         message = f"an answer that is no STAC object ({type(error).__name__} when it was read)"
-        raise UnexpectedResponse(message, request=str(request)) from error
+        raise UnexpectedResponseError(message, request=str(request)) from error
 
 
 def _guarded(made: T) -> T:
