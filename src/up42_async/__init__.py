@@ -12,7 +12,7 @@ A map of the package; each folder imports only what stands below it:
     _http                  one request and its answer: session, transport, token, pace, retries, pages
     _bulk                  work on many things inside a block that you can see
     _clock                 time
-    _config                settings
+    _config                settings, and the checks of arguments
     _errors                the tree of errors
 
     sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest

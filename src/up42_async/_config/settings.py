@@ -7,6 +7,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
+from up42_async._config.arguments import is_integer, is_real
+
 VERSION: Final = "0.1.0"
 
 # one API host and one Keycloak realm a region.
@@ -15,26 +17,11 @@ REGIONS: Mapping[str, tuple[str, str]] = {
     "sa": ("https://api.sa.up42.com", "https://auth.sa.up42.com/realms/public/protocol/openid-connect"),
 }
 
+POSITIVE: Final = is_real(above=0)
+NOT_NEGATIVE: Final = is_real(least=0)
+COUNT: Final = is_integer(least=1)
 
 _NOT_IN_BASE_URLS = frozenset(" \\@?#")
-
-
-def _positive(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        message = f"{attribute.name} must be a number above 0, not {value!r}"
-        raise ValueError(message)
-
-
-def _count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        message = f"{attribute.name} must be a whole number of at least 1, not {value!r}"
-        raise ValueError(message)
-
-
-def _not_negative(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        message = f"{attribute.name} must be a number of at least 0, not {value!r}"
-        raise ValueError(message)
 
 
 def is_loopback(host: str) -> bool:
@@ -115,17 +102,17 @@ class Endpoints:
 class Timeouts:
     """How long one attempt at a request may take; the caller's own deadlines (`anyio.fail_after`) go around calls."""
 
-    connect: float = attrs.field(default=10.0, validator=_positive)
+    connect: float = attrs.field(default=10.0, validator=POSITIVE)
     """Seconds to open a connection."""
-    read: float = attrs.field(default=30.0, validator=_positive)
+    read: float = attrs.field(default=30.0, validator=POSITIVE)
     """Seconds of silence from the server."""
-    write: float = attrs.field(default=30.0, validator=_positive)
+    write: float = attrs.field(default=30.0, validator=POSITIVE)
     """Seconds until the server takes a piece of the request."""
-    pool: float = attrs.field(default=5.0, validator=_positive)
+    pool: float = attrs.field(default=5.0, validator=POSITIVE)
     """Seconds until a connection is free in a transport of your own; ours has one for each request."""
-    total: float = attrs.field(default=60.0, validator=_positive)
+    total: float = attrs.field(default=60.0, validator=POSITIVE)
     """Seconds for one attempt in all, however slowly the answer trickles in (downloads of files are exempt)."""
-    cancel_grace: float = attrs.field(default=5.0, validator=_positive)
+    cancel_grace: float = attrs.field(default=5.0, validator=POSITIVE)
     """Seconds the answer to an execution is still waited for after its caller was cancelled."""
 
 
@@ -133,19 +120,19 @@ class Timeouts:
 class RetryPolicy:
     """When a failed request is sent again; an execution only if it never arrived or was refused unprocessed."""
 
-    attempts: int = attrs.field(default=5, validator=_count)
+    attempts: int = attrs.field(default=5, validator=COUNT)
     """How often a request is sent at the most, the first time included."""
-    timeout: float = attrs.field(default=120.0, validator=_positive)
+    timeout: float = attrs.field(default=120.0, validator=POSITIVE)
     """Seconds after the first try in which another may begin. A `Retry-After` beyond it is not waited for."""
-    wait_initial: float = attrs.field(default=0.5, validator=_positive)
+    wait_initial: float = attrs.field(default=0.5, validator=POSITIVE)
     """Seconds before the second try at the most; doubled for each further one, and drawn at random below that."""
-    wait_max: float = attrs.field(default=30.0, validator=_positive)
+    wait_max: float = attrs.field(default=30.0, validator=POSITIVE)
     """Seconds between two tries at the most, unless the server asks for more."""
-    max_retry_after: float = attrs.field(default=60.0, validator=_positive)
+    max_retry_after: float = attrs.field(default=60.0, validator=POSITIVE)
     """Seconds for which one `Retry-After` of the server can pause the whole client at the most."""
-    budget: int = attrs.field(default=20, validator=_not_negative)
+    budget: int = attrs.field(default=20, validator=NOT_NEGATIVE)
     """Retries the client may always make, on top of its share ..."""
-    budget_share: float = attrs.field(default=0.1, validator=_not_negative)
+    budget_share: float = attrs.field(default=0.1, validator=NOT_NEGATIVE)
     """... of retries per request, so that an outage does not multiply the load."""
 
 
@@ -153,13 +140,13 @@ class RetryPolicy:
 class Limits:
     """How much a client does at once."""
 
-    max_concurrency: int = attrs.field(default=20, validator=_count)
+    max_concurrency: int = attrs.field(default=20, validator=COUNT)
     """Requests under way at once, and connections to the API; a request costs the same CPU however many there are."""
-    requests_per_second: float = attrs.field(default=50.0, validator=_positive)
+    requests_per_second: float = attrs.field(default=50.0, validator=POSITIVE)
     """Requests a second in the long run."""
-    burst: int = attrs.field(default=100, validator=_count)
+    burst: int = attrs.field(default=100, validator=COUNT)
     """Requests that may be sent at once after a quiet time."""
-    max_downloads: int = attrs.field(default=4, validator=_count)
+    max_downloads: int = attrs.field(default=4, validator=COUNT)
     """Files fetched at once, beside `in_flight`."""
-    max_response_bytes: int = attrs.field(default=50 * 2**20, validator=_count)
+    max_response_bytes: int = attrs.field(default=50 * 2**20, validator=COUNT)
     """Bytes of one answer at the most, decompressed (files are exempt)."""

@@ -1,0 +1,10 @@
+"""Settings of a client, and the checks of what a caller gives."""
+
+from up42_async._config.settings import REGIONS as REGIONS
+from up42_async._config.settings import VERSION as VERSION
+from up42_async._config.settings import Endpoints as Endpoints
+from up42_async._config.settings import EndpointsLike as EndpointsLike
+from up42_async._config.settings import Limits as Limits
+from up42_async._config.settings import RetryPolicy as RetryPolicy
+from up42_async._config.settings import Timeouts as Timeouts
+from up42_async._config.settings import is_loopback as is_loopback

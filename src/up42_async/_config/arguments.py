@@ -1,0 +1,168 @@
+"""Check what a caller gives: one policy for numbers, strings and lists of strings.
+
+The wrong kind of value is a `TypeError`, a value that cannot be right a `ValueError`; both name the argument and show
+the value. Whatever Python takes for a number (`numbers.Integral`, `numbers.Real`, so NumPy's too) is one, and comes
+back as `int` or `float`; a bool is not. One string where a list of strings is wanted is refused: its characters would
+be the entries.
+"""
+
+import math
+import numbers
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import attrs
+
+Attribute: TypeAlias = "attrs.Attribute[Any]"
+Validator: TypeAlias = Callable[[Any, Attribute, Any], None]
+
+
+def integer(value: object, name: str, *, least: int, most: int | None = None, unit: str = "") -> int:
+    """Return a whole number as an `int`.
+
+    Args:
+        value: What was given.
+        name: What it is called in the error.
+        least: The smallest number that can be right.
+        most: The largest one, None for any.
+        unit: What is counted, for the error.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is out of bounds.
+    """
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    message = f"{name} must be a whole number {f'of {unit} ' if unit else ''}{bounds}, not {value!r:.80}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(message)
+    number = int(value)
+    if number < least or (most is not None and number > most):
+        raise ValueError(message)
+    return number
+
+
+def real(
+    value: object,
+    name: str,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    unit: str = "",
+) -> float:
+    """Return a number as an `int` or `float`; NaN is never one, infinity only where `least` or `above` is given.
+
+    Args:
+        value: What was given.
+        name: What it is called in the error.
+        least: The smallest number that can be right.
+        above: What the number must be greater than.
+        most: The largest number that can be right.
+        unit: What is measured, for the error.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of bounds.
+    """
+    is_bounded = max(least, above) > -math.inf
+    noun = f"number of {unit}" if unit else "number"
+    wanted = f"{noun} {_bounds(least, above, most)}" if is_bounded else f"finite {noun}"
+    message = f"{name} must be a {wanted}, not {value!r:.80}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(message)
+    number = _plain(value)
+    if not (least <= number <= most and (number > above or above == -math.inf)):  # NaN compares as False
+        raise ValueError(message)
+    if not is_bounded and abs(number) == math.inf:
+        raise ValueError(message)
+    return number
+
+
+def _plain(value: numbers.Real) -> float:
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    try:
+        return float(value)
+    except OverflowError:  # a fraction of thousands of digits
+        return math.nan
+
+
+def _bounds(least: float, above: float, most: float) -> str:
+    if above > -math.inf:
+        return f"above {above:g}"
+    return f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+
+
+def string(value: object, name: str) -> str:
+    """Return a string that is not empty.
+
+    Args:
+        value: What was given.
+        name: What it is called in the error.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It is empty.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {value!r:.80}")
+    if not value:
+        raise ValueError(f"{name} must not be an empty string")
+    return value
+
+
+def strings(values: object, name: str) -> list[str]:
+    """Return a list of strings, none of them empty.
+
+    Args:
+        values: A list, or anything else that can be iterated over; one string is refused.
+        name: What it is called in the error.
+
+    Raises:
+        TypeError: It is one string, no iterable, or holds something else than strings.
+        ValueError: It holds an empty string.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        hint = f"; write [{values!r:.80}]" if isinstance(values, str) else f", not {values!r:.80}"
+        raise TypeError(f"{name} must be a list of strings{hint}")
+    return [string(value, f"{name}[{position}]") for position, value in enumerate(values)]
+
+
+def optional(check: Callable[..., Any], value: object, name: str, **more: Any) -> Any:
+    """Return None for None, and otherwise what one of the checks above returns.
+
+    Args:
+        check: The check.
+        value: What was given.
+        name: What it is called in the error.
+        more: Further arguments of the check.
+    """
+    return None if value is None else check(value, name, **more)
+
+
+def is_integer(*, least: int, most: int | None = None, unit: str = "") -> Validator:
+    """Return an attrs validator for a whole number, which also makes an `int` of a number of another kind.
+
+    Args:
+        least: The smallest number that can be right.
+        most: The largest one, None for any.
+        unit: What is counted, for the error.
+    """
+    return _validator(integer, least=least, most=most, unit=unit)
+
+
+def is_real(**bounds: Any) -> Validator:
+    """Return an attrs validator for a number, which also makes an `int` or `float` of a number of another kind.
+
+    Args:
+        bounds: What can be right, as `real` takes it.
+    """
+    return _validator(real, **bounds)
+
+
+def _validator(check: Callable[..., Any], **bounds: Any) -> Validator:
+    def validate(instance: object, attribute: Attribute, value: object) -> None:
+        # a converter would not know the name of its field: mypy takes no attrs.Converter(takes_field=True)
+        object.__setattr__(instance, attribute.name, check(value, attribute.name, **bounds))
+
+    return validate

@@ -1,0 +1,102 @@
+"""Arguments are checked in one way everywhere: the kind first, then the value, and both are shown by name."""
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from up42_async import Limits, RetryPolicy
+from up42_async._config.arguments import integer, optional, real, string, strings
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
+def test_whatever_is_a_whole_number_to_python_comes_back_as_an_int(value: Any) -> None:
+    number = integer(value, "size", least=1)
+    assert (number, type(number)) == (3, int)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(1.5, float), (np.float32(1.5), float), (Fraction(3, 2), float), (2, int), (np.int16(2), int)]
+)
+def test_whatever_is_a_number_to_python_comes_back_as_an_int_or_a_float(value: Any, kind: type) -> None:
+    number = real(value, "size")
+    assert (number, type(number)) == (value, kind)
+
+
+@pytest.mark.parametrize("value", [True, np.bool_(1), "3", 1.0, None, Decimal(3)])
+def test_what_is_no_whole_number_is_of_the_wrong_kind(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^size must be a whole number of bytes of at least 1, not "):
+        integer(value, "size", least=1, unit="bytes")
+
+
+@pytest.mark.parametrize("value", [0, 11, np.int64(0)])
+def test_a_whole_number_out_of_bounds_cannot_be_right(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^size must be a whole number from 1 to 10, not "):
+        integer(value, "size", least=1, most=10)
+
+
+@pytest.mark.parametrize("value", [True, "3", None, Decimal(3), 1j])
+def test_what_is_no_number_is_of_the_wrong_kind(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^wait must be a number of seconds from 0 to 10, not "):
+        real(value, "wait", least=0, most=10, unit="seconds")
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "message"),
+    [
+        (math.nan, {}, "size must be a finite number, not nan"),
+        (math.inf, {}, "size must be a finite number, not inf"),
+        (Fraction(10**400, 3), {}, "size must be a finite number, not Fraction"),
+        (-1, {"least": 0}, "size must be a number of at least 0, not -1"),
+        (math.nan, {"least": 0}, "size must be a number of at least 0, not nan"),
+        (0, {"above": 0}, "size must be a number above 0, not 0"),
+        (11, {"least": 0, "most": 10}, "size must be a number from 0 to 10, not 11"),
+    ],
+)
+def test_a_number_out_of_bounds_cannot_be_right(value: Any, bounds: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        real(value, "size", **bounds)
+
+
+def test_a_number_without_an_upper_bound_may_be_infinite_where_it_has_a_lower_one() -> None:
+    assert real(math.inf, "timeout", above=0) == math.inf
+    assert real(10**400, "size") == 10**400
+
+
+@pytest.mark.parametrize("values", [["a", "b"], ("a", "b"), {"a": 1, "b": 2}, iter("ab")])
+def test_strings_may_come_in_whatever_can_be_iterated_over(values: Any) -> None:
+    assert strings(values, "keys") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("abc", r"keys must be a list of strings; write \['abc'\]"),
+        (b"abc", "keys must be a list of strings, not b'abc'"),
+        (7, "keys must be a list of strings, not 7"),
+        (["a", 7], r"keys\[1\] must be a string, not 7"),
+    ],
+)
+def test_what_is_no_list_of_strings_is_of_the_wrong_kind(values: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        strings(values, "keys")
+
+
+def test_an_empty_string_cannot_be_right() -> None:
+    with pytest.raises(ValueError, match=r"^keys\[0\] must not be an empty string$"):
+        strings([""], "keys")
+
+
+def test_what_was_left_out_stays_none() -> None:
+    assert optional(string, None, "title") is None
+    assert optional(integer, 0, "size", least=0) == 0
+
+
+def test_settings_take_numpy_s_numbers_and_hold_python_s() -> None:
+    limits = Limits(max_concurrency=np.int64(5), requests_per_second=np.float32(2.5))  # type: ignore[arg-type]
+    assert (limits.max_concurrency, type(limits.max_concurrency)) == (5, int)
+    assert (limits.requests_per_second, type(limits.requests_per_second)) == (2.5, float)
+    assert RetryPolicy(timeout=math.inf).timeout == math.inf
