@@ -17,12 +17,13 @@
     │   └── UnexpectedResponseError         an answer that does not fit what UP42 documents
     │       ├── UntrustedURLError           a link that leads away from UP42
     │       └── PaginationError             pages that never end
-    ├── JobFailedError                      `job.raise_for_status()`: `.job`                             (`_jobs`)
+    ├── JobFailedError                      `job.raise_for_status()`: `.job`                        (`_jobs`)
     ├── UnfinishedJob                       tracking ended first: `.finished`, `.unfinished`, `.reasons` (`_jobs`)
-    ├── InvalidTemplateError                what UP42 has against it: `.errors`                          (`_templates`)
-    ├── CostLimitError                      `.cost`, `.max_credits`                                      (`_allowance`)
-    ├── ExecutionUncertainError             a job may have been made: `.candidates`                      (`_execution`)
-    └── DownloadError                       a file did not come whole                                    (`_transfer`)
+    ├── InvalidTemplateError                what UP42 has against it: `.errors`                     (`_processing`)
+    ├── CostLimitError                      `.cost`, `.max_credits`                                 (`_processing`)
+    ├── ExecutionUncertainError             a job may have been made: `.candidates`                 (`_processing`)
+    ├── JournalError                        a journal that cannot be used: `.path`
+    └── DownloadError                       a file did not come whole                               (`_downloads`)
 
 The caller's mistakes are `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or a signed
 URL, and all of them can be copied and pickled.

@@ -1,0 +1,259 @@
+"""A journal as a user sees it: what one run has bought, read from its file at any time."""
+
+import contextlib
+import datetime as dt
+import html
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import attrs
+
+from up42_async._errors import JournalError
+from up42_async._jobs.job import Job
+from up42_async._processing import journal_file
+from up42_async._jobs.models import JobStatus
+
+SENT: Final = "sent"
+MADE: Final = "made"
+REFUSED: Final = "refused"
+UNCERTAIN: Final = "uncertain"
+"""How far the sending of an execution has come; with the status of its job it makes the `state` of an entry."""
+
+NO_RESULT: Final = frozenset(
+    {JobStatus.FAILED, JobStatus.RELEASED, JobStatus.REJECTED, JobStatus.INVALID, JobStatus.UNLICENSED}
+)
+"""Statuses of a job that ended without a result: its credits were given back, or never withheld."""
+
+_WITH_RESULT: Final = frozenset({JobStatus.SUCCESSFUL, JobStatus.CAPTURED})
+COLUMNS: Final = (
+    "fingerprint, ordinal, process_id, workspace_id, inputs, credits, state, sent_at, sent_at_local, job_id, status,"
+    " recovered, error, candidates, files"
+)
+_FREE: Final = ", ".join(sorted(f"'{status.value}'" for status in NO_RESULT))
+SPENT: Final = (
+    f"SELECT coalesce(sum(credits), 0) FROM executions WHERE state IN ('{SENT}', '{UNCERTAIN}')"  # noqa: S608
+    f" OR state = '{MADE}' AND status NOT IN ({_FREE})"
+)
+_ROWS_SHOWN: Final = 50
+_PATH_SHOWN: Final = 60
+
+
+@attrs.frozen(kw_only=True)
+class JournalEntry:
+    """One execution as the journal has it."""
+
+    fingerprint: str
+    """The `fingerprint` of the template."""
+    ordinal: int
+    """Which of several equal executions of the run it is, from 1."""
+    process_id: str
+    """The process."""
+    workspace_id: str
+    """The workspace that was used."""
+    inputs: Mapping[str, Any] = attrs.field(repr=False)
+    """The inputs, as they were sent."""
+    credits: int
+    """The price when it was executed, in credits."""
+    state: str
+    """`executing` (sent, no answer yet), `running`, `done`, `failed` (ended without a result), `refused` (nothing was
+    bought) or `uncertain` (a job may have been made)."""
+    sent_at: dt.datetime
+    """When it was sent, on UP42's clock (aware, UTC)."""
+    sent_at_local: dt.datetime
+    """When it was sent, on the clock of the machine (aware, UTC)."""
+    job_id: str | None = None
+    """The job; None when there is none, or it is not known."""
+    status: JobStatus | None = None
+    """The status of the job when it was last seen."""
+    recovered: bool = False
+    """Whether the answer was lost, and the job was found in the list of jobs."""
+    error: str | None = None
+    """Why there is no job, or why it is not known."""
+    candidates: tuple[str, ...] = ()
+    """Ids of the jobs that may be it, when it is not certain."""
+    files: tuple[str, ...] | None = None
+    """Paths of the files of its result; None while they have not all come."""
+
+
+class Journal:
+    """What one run has bought and brought, in one SQLite file.
+
+    `execute(templates, journal="trees.db")` and `pipeline(...)` write it: what is sent stands in the file before the
+    request leaves, and the job when the answer has come. The same line again, after whatever ended the program, goes on
+    where it stopped. A journal is one run: equal templates are executed as often as the list names them, and no more.
+
+    Reading costs no requests and is possible at any time, also while another process writes. Nothing is kept open
+    outside of a `with` block:
+
+        with up42.Journal("trees.db") as journal:
+            print(journal.spent, journal.counts)
+            await up42.track(journal.jobs())
+
+    The file holds no password, token or signed URL.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Name a journal; the file is neither opened nor made.
+
+        Args:
+            path: The file. A run makes it when it is missing; its directory must exist.
+
+        Raises:
+            TypeError: It is no path.
+        """
+        self._path = Path(path)
+        self._kept: sqlite3.Connection | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    def __enter__(self) -> Self:
+        """Open the file for reading, if there is one.
+
+        Raises:
+            JournalError: It is no journal, of a newer version, damaged, or cannot be opened.
+        """
+        self.close()
+        self._kept = journal_file.open_to_read(self._path)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close what reading keeps open; closing twice does nothing more."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    def entries(self) -> list[JournalEntry]:
+        """Return all executions, in the order in which they were first sent; none while there is no file.
+
+        Raises:
+            JournalError: The file cannot be read.
+        """
+        rows = self._rows(f"SELECT {COLUMNS} FROM executions ORDER BY id")  # noqa: S608 - names of columns only
+        with journal_file.translated(self._path):
+            return [entry_of(row) for row in rows]
+
+    def jobs(self) -> list[Job]:
+        """Return the jobs as they were last seen, ready for `track` and `download`, in the order of `entries`.
+
+        Raises:
+            JournalError: The file cannot be read.
+        """
+        rows = self._rows("SELECT job FROM executions WHERE job IS NOT NULL ORDER BY id")
+        with journal_file.translated(self._path):
+            return [Job.from_metadata(json.loads(row[0])) for row in rows]
+
+    @property
+    def spent(self) -> int:
+        """Credits, at the prices when executed, of what is bought, under way or uncertain.
+
+        Jobs that ended without a result count nothing, once this has been seen.
+
+        Raises:
+            JournalError: The file cannot be read.
+        """
+        rows = self._rows(SPENT)
+        return int(rows[0][0]) if rows else 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many executions are in each state, see `JournalEntry.state`.
+
+        Raises:
+            JournalError: The file cannot be read.
+        """
+        return dict(Counter(state_of(*row) for row in self._rows("SELECT state, status FROM executions ORDER BY id")))
+
+    def __repr__(self) -> str:
+        """Return the file, and in short what is in it."""
+        path = str(self._path)
+        shown = path if len(path) <= _PATH_SHOWN else f"...{path[-_PATH_SHOWN:]}"
+        try:
+            counts = self.counts
+            return f"<up42_async.Journal {shown!r}: {sum(counts.values())} executions, {self.spent} credits spent>"
+        except JournalError:
+            return f"<up42_async.Journal {shown!r}: cannot be read>"
+
+    def _repr_html_(self) -> str:
+        """Return the counts and the newest executions as a table, for notebooks."""
+        try:
+            entries, spent = self.entries(), self.spent
+        except JournalError as error:
+            return f"<p>{html.escape(str(error))}</p>"
+        counts = ", ".join(f"{count} {state}" for state, count in Counter(entry.state for entry in entries).items())
+        head = f"<p>{html.escape(str(self._path))}: {counts or 'nothing executed'}; {spent} credits spent</p>"
+        names = "".join(f"<th>{name}</th>" for name in ("process", "title", "state", "job", "credits"))
+        rows = "".join(map(_html_row, entries[-_ROWS_SHOWN:]))
+        return f"{head}<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table>"
+
+    def _rows(self, query: str) -> list[Any]:
+        with self._reading() as file, journal_file.translated(self._path):
+            return [] if file is None else file.execute(query).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        if self._kept is not None:
+            yield self._kept
+            return
+        file = journal_file.open_to_read(self._path)
+        try:
+            yield file
+        finally:
+            if file is not None:
+                file.close()
+
+
+def state_of(state: str, status: str | None) -> str:
+    """Return the `state` of an entry.
+
+    Args:
+        state: How far the sending has come.
+        status: The status of the job when it was last seen.
+    """
+    if state == MADE:
+        known = JobStatus(status or JobStatus.CREATED)
+        return "failed" if known in NO_RESULT else "done" if known in _WITH_RESULT else "running"
+    return "executing" if state == SENT else state
+
+
+def entry_of(row: Any) -> JournalEntry:
+    """Return what a row of `COLUMNS` says."""
+    fingerprint, ordinal, process_id, workspace_id, inputs, credits, state, sent_at, local, job_id, status, *rest = row
+    recovered, error, candidates, files = rest
+    return JournalEntry(
+        fingerprint=fingerprint,
+        ordinal=ordinal,
+        process_id=process_id,
+        workspace_id=workspace_id,
+        inputs=json.loads(inputs),
+        credits=credits,
+        state=state_of(state, status),
+        sent_at=dt.datetime.fromisoformat(sent_at),
+        sent_at_local=dt.datetime.fromisoformat(local),
+        job_id=job_id,
+        status=None if status is None else JobStatus(status),
+        recovered=bool(recovered),
+        error=error,
+        candidates=tuple(json.loads(candidates)),
+        files=None if files is None else tuple(json.loads(files)),
+    )
+
+
+def _html_row(entry: JournalEntry) -> str:
+    title = entry.inputs.get("title", "")
+    cells = (entry.process_id, title, entry.state, entry.job_id or "", entry.credits)
+    return f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in cells)}</tr>"

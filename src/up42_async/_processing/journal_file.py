@@ -1,0 +1,169 @@
+"""The SQLite file of a journal: what is in it, and how it is opened without harm to a file that is something else."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from up42_async._errors import JournalError
+
+APPLICATION_ID: Final = 0x55503432
+"""Marks the file as a journal of this library ("UP42"), see SQLite's `application_id`."""
+
+VERSION: Final = 1
+"""Version of the tables below; a file with a higher one is not touched."""
+
+BUSY: Final = 5.0
+"""Seconds to wait for another process that has the file locked for a moment."""
+
+WAL_PAGES: Final = 4096
+"""Pages of 4 kB in the write-ahead log before they are moved into the file: fewer moves, fewer syncs."""
+
+TABLES: Final = (
+    "CREATE TABLE run (api TEXT NOT NULL, account TEXT NOT NULL, begun TEXT NOT NULL)",
+    """CREATE TABLE executions (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,
+        ordinal INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        process_id TEXT NOT NULL,
+        workspace_id TEXT NOT NULL,
+        inputs TEXT NOT NULL,
+        credits INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        sent_at TEXT NOT NULL,
+        sent_at_local TEXT NOT NULL,
+        job_id TEXT,
+        status TEXT,
+        recovered INTEGER NOT NULL DEFAULT 0,
+        job TEXT,
+        error TEXT,
+        candidates TEXT NOT NULL DEFAULT '[]',
+        files TEXT,
+        UNIQUE (key, ordinal)
+    )""",
+    "CREATE INDEX executions_by_job ON executions (job_id)",
+    "CREATE TABLE claims (job_id TEXT PRIMARY KEY, execution INTEGER NOT NULL) WITHOUT ROWID",
+)
+"""`run` has one row; `claims` has every job id that an execution holds, held before, or named as a candidate."""
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn the errors of SQLite into ours.
+
+    Raises:
+        JournalError: The file cannot be used; the message says why.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal {path} {_reason(error)}", path=path) from error
+    except (ValueError, TypeError) as error:  # a row that holds something else than was written
+        raise JournalError(f"the journal {path} is damaged: {error:.200}", path=path) from error
+
+
+def _reason(error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_NOTADB:
+            return "is not a journal: it is no SQLite file. Give the journal another name"
+        case sqlite3.SQLITE_CORRUPT:
+            return f"is damaged ({error}); it was left as it is"
+        case _:
+            return f"cannot be used: {error}"
+
+
+def open_to_read(path: Path) -> sqlite3.Connection | None:
+    """Open a journal for reading, also while another process writes it; None while there is nothing in it.
+
+    Raises:
+        JournalError: It is something else, of a newer version, damaged, or cannot be opened.
+    """
+    if not path.exists():
+        return None
+    with translated(path):
+        file = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
+        try:
+            if _has_tables(file, path):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+        return None
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """Open a journal for a run, and make it when there is none; the caller holds the run's lock.
+
+    Raises:
+        JournalError: It is something else, of a newer version, damaged, or cannot be opened or written.
+    """
+    known = open_to_read(path)  # so that nothing is written to a file that is no journal
+    if known is not None:
+        with contextlib.closing(known), translated(path):
+            _check_whole(known, path)
+    with translated(path):
+        file = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        try:
+            if known is None:
+                _make_tables(file)
+            # every commit is on disk when it returns, at the price of one sync (in other modes it is two or three)
+            file.execute("PRAGMA journal_mode = WAL")
+            file.execute("PRAGMA synchronous = FULL")
+            file.execute("PRAGMA fullfsync = ON")
+            file.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+
+def close_written(file: sqlite3.Connection) -> None:
+    """Close a journal after a run, as one file without companions unless another process is reading it."""
+    with contextlib.suppress(sqlite3.Error):
+        file.execute("PRAGMA journal_mode = DELETE")
+    file.close()
+
+
+def _has_tables(file: sqlite3.Connection, path: Path) -> bool:
+    """Return whether a file is a journal; False for one that is empty, as a crash at its creation leaves it.
+
+    Raises:
+        JournalError: It is something else, or of a newer version.
+    """
+    application, version = _pragma(file, "application_id"), _pragma(file, "user_version")
+    if application == APPLICATION_ID:
+        if version > VERSION:
+            message = f"the journal {path} was written by a newer version of up42-async; use that version, or newer"
+            raise JournalError(message, path=path)
+        return True
+    if application or version or file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        message = f"{path} is not a journal, but another program's SQLite file; give the journal another name"
+        raise JournalError(message, path=path)
+    return False
+
+
+def _check_whole(file: sqlite3.Connection, path: Path) -> None:
+    (found,) = file.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        words = " ".join(found.split())
+        raise JournalError(f"the journal {path} is damaged ({words:.200}); it was left as it is", path=path)
+
+
+def _make_tables(file: sqlite3.Connection) -> None:
+    """Make all of it in one transaction, so that a crash leaves a journal or an empty file."""
+    file.execute("BEGIN IMMEDIATE")
+    for statement in TABLES:
+        file.execute(statement)
+    file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    file.execute(f"PRAGMA user_version = {VERSION}")
+    file.execute("COMMIT")
+
+
+def _pragma(file: sqlite3.Connection, name: str) -> Any:
+    return file.execute(f"PRAGMA {name}").fetchone()[0]

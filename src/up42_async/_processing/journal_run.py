@@ -1,0 +1,315 @@
+"""A journal while a run executes: what was sent is on disk before it leaves, and what came of it after."""
+
+import datetime as dt
+import hashlib
+import json
+import logging
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from up42_async import _clock
+from up42_async._errors import JournalError
+from up42_async._jobs.job import Job
+from up42_async._processing import journal_file
+from up42_async._processing.journal import COLUMNS, MADE, REFUSED, SENT, SPENT, UNCERTAIN, JournalEntry, entry_of
+from up42_async._processing.journal_lock import RunLock
+
+logger = logging.getLogger("up42_async")
+T = TypeVar("T")
+Statement = tuple[str, Sequence[Any]]
+
+_INTEND: Final = f"""
+    INSERT INTO executions
+        (key, ordinal, fingerprint, process_id, workspace_id, inputs, credits, state, sent_at, sent_at_local)
+    VALUES (?, ?, ?, ?, ?, ?, ?, '{SENT}', ?, ?)
+    ON CONFLICT (key, ordinal) DO UPDATE SET
+        credits = excluded.credits, state = '{SENT}', sent_at = excluded.sent_at,
+        sent_at_local = excluded.sent_at_local, job_id = NULL, status = NULL, recovered = 0, job = NULL, error = NULL,
+        candidates = '[]', files = NULL
+"""  # noqa: S608 - words of our own
+_CLAIM: Final = """
+    INSERT OR IGNORE INTO claims (job_id, execution) SELECT ?, id FROM executions WHERE key = ? AND ordinal = ?
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """Which entry of the journal an execution is: the n-th with the same process, workspace and inputs."""
+
+    key: str
+    ordinal: int
+
+
+def key_of(process_id: str, workspace_id: str, inputs: Mapping[str, Any]) -> str:
+    """Return what equal executions have in common.
+
+    Args:
+        process_id: The process.
+        workspace_id: The workspace that is used.
+        inputs: The inputs, as JSON has them.
+    """
+    text = json.dumps([process_id, workspace_id, inputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class JournalRun:
+    """The only writer of a journal, while its run lasts.
+
+    Writing happens in a worker thread; what several tasks want to write at once goes to disk with one sync.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = RunLock(path)
+        self._written: sqlite3.Connection | None = None
+        self._read: sqlite3.Connection | None = None
+        self._places: Counter[str] = Counter()
+        self._pending: list[_Write] = []
+        self._turn = anyio.Lock()
+        self._in_use = threading.Lock()  # a task that asyncio cancels twice leaves its thread at work
+
+    async def open(self, api: str, account: str) -> Self:
+        """Lock the journal, and open it or make it.
+
+        Args:
+            api: Base URL of the API, which the journal keeps to.
+            account: The user's id at UP42, which it keeps to as well.
+
+        Raises:
+            JournalError: It cannot be used, another process has it, or it belongs to another host or account.
+            RuntimeError: Another run of this program has it.
+        """
+        await self._in_thread(lambda: self._open(api, account))
+        return self
+
+    async def aclose(self) -> None:
+        """Close the file and give up the lock, after what is being written."""
+        with anyio.CancelScope(shield=True):
+            await self._in_thread(self._close)
+
+    def check(self, api: str, account: str) -> None:
+        """Make sure that the journal belongs to this host and account.
+
+        Raises:
+            JournalError: It belongs to others.
+        """
+        (row,) = self._rows("SELECT api, account FROM run")
+        if row != (api, account):
+            message = (
+                f"the journal {self._path} belongs to user {row[1]} at {row[0]}, not to user {account} at {api};"
+                " give this run another journal"
+            )
+            raise JournalError(message, path=self._path)
+
+    def place(self, key: str) -> Place:
+        """Return the place of the next execution with this key: to be asked in the order of the templates."""
+        self._places[key] += 1
+        return Place(key=key, ordinal=self._places[key])
+
+    def find(self, place: Place) -> JournalEntry | None:
+        """Return what is known of an execution; None when it was never sent."""
+        rows = self._rows(
+            f"SELECT {COLUMNS} FROM executions WHERE key = ? AND ordinal = ?",  # noqa: S608 - names of columns only
+            (place.key, place.ordinal),
+        )
+        return entry_of(rows[0]) if rows else None
+
+    def job_of(self, place: Place) -> Job | None:
+        """Return the job of an execution as it was last seen."""
+        rows = self._rows("SELECT job FROM executions WHERE key = ? AND ordinal = ?", (place.key, place.ordinal))
+        return Job.from_metadata(json.loads(rows[0][0])) if rows and rows[0][0] is not None else None
+
+    def under_way(self, key: str) -> list[Place]:
+        """Return which executions with this key were sent without an answer so far, the first one first."""
+        rows = self._rows("SELECT ordinal FROM executions WHERE key = ? AND state = ? ORDER BY ordinal", (key, SENT))
+        return [Place(key=key, ordinal=ordinal) for (ordinal,) in rows]
+
+    def is_free(self, job_id: str, place: Place) -> bool:
+        """Return whether no other execution of the journal holds a job, or names it as one that it may have made."""
+        rows = self._rows(
+            "SELECT 1 FROM claims JOIN executions ON executions.id = claims.execution"
+            " WHERE claims.job_id = ? AND NOT (key = ? AND ordinal = ?)",
+            (job_id, place.key, place.ordinal),
+        )
+        return not rows
+
+    def spent(self) -> int:
+        """Return the credits that are bought, under way or uncertain."""
+        return int(self._rows(SPENT)[0][0])
+
+    def unended(self, statuses: Sequence[str]) -> list[str]:
+        """Return the ids of the jobs that had none of these statuses when they were last seen."""
+        marks = ", ".join("?" * len(statuses))
+        query = f"SELECT job_id FROM executions WHERE state = ? AND status NOT IN ({marks}) ORDER BY id"  # noqa: S608
+        return [job_id for (job_id,) in self._rows(query, (MADE, *statuses))]
+
+    async def intend(
+        self,
+        place: Place,
+        *,
+        fingerprint: str,
+        process_id: str,
+        workspace_id: str,
+        inputs: Mapping[str, Any],
+        credits: int,
+        sent_at: dt.datetime,
+    ) -> None:
+        """Write down that an execution is about to be sent; when this returns, it is on disk.
+
+        Raises:
+            JournalError: It could not be written, so nothing must be sent.
+        """
+        now = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
+        values = (
+            place.key,
+            place.ordinal,
+            fingerprint,
+            process_id,
+            workspace_id,
+            json.dumps(inputs),
+            credits,
+            sent_at.isoformat(),
+            now.isoformat(),
+        )
+        await self._write((_INTEND, values))
+
+    async def made(self, place: Place, job: Job, record: Mapping[str, Any], *, recovered: bool) -> None:
+        """Write down the job of an execution.
+
+        Args:
+            place: The execution.
+            job: Its job.
+            record: The job as JSON.
+            recovered: Whether it was found in the list of jobs.
+        """
+        await self._write(
+            self._set(
+                place,
+                state=MADE,
+                job_id=job.id,
+                status=job.status.value,
+                job=json.dumps(record),
+                recovered=int(recovered),
+                error=None,
+            ),
+            (_CLAIM, (job.id, place.key, place.ordinal)),
+        )
+
+    async def refused(self, place: Place, reason: str) -> None:
+        """Write down that nothing was bought."""
+        await self._write(self._set(place, state=REFUSED, error=reason))
+
+    async def uncertain(self, place: Place, reason: str, candidates: Sequence[str]) -> None:
+        """Write down that a job may have been made, and which ones it may be; nobody else takes those."""
+        claims: list[Statement] = [(_CLAIM, (id_, place.key, place.ordinal)) for id_ in candidates]
+        await self._write(
+            self._set(place, state=UNCERTAIN, error=reason, candidates=json.dumps(list(candidates))), *claims
+        )
+
+    async def seen(self, job: Job, record: Mapping[str, Any]) -> None:
+        """Write down the state in which a job was seen."""
+        await self._write(
+            (
+                "UPDATE executions SET status = ?, job = ? WHERE job_id = ?",
+                (job.status.value, json.dumps(record), job.id),
+            )
+        )
+
+    async def brought(self, place: Place, files: Sequence[str]) -> None:
+        """Write down where the files of a result are, all of them whole."""
+        await self._write(self._set(place, files=json.dumps(list(files))))
+
+    def _set(self, place: Place, **values: Any) -> Statement:
+        names = ", ".join(f"{name} = ?" for name in values)
+        statement = f"UPDATE executions SET {names} WHERE key = ? AND ordinal = ?"  # noqa: S608 - names of columns only
+        return statement, (*values.values(), place.key, place.ordinal)
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Read, on a connection of its own, so that it never waits for what is being written."""
+        if self._read is None:
+            raise RuntimeError(f"the journal {self._path} is closed")
+        with journal_file.translated(self._path):
+            return self._read.execute(query, values).fetchall()
+
+    async def _write(self, *statements: Statement) -> None:
+        """Write, with whatever else waits to be written; whoever comes first writes for all."""
+        write = _Write(statements)
+        self._pending.append(write)
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                if not write.is_done:
+                    batch, self._pending = self._pending, []
+                    await self._in_thread(lambda: self._commit(batch))
+        if write.error is not None:
+            raise write.error
+
+    def _commit(self, batch: Sequence["_Write"]) -> None:
+        """Write several things in one transaction; in a worker thread."""
+        error: JournalError | None = None
+        try:
+            with journal_file.translated(self._path):
+                self._transact([statement for write in batch for statement in write.statements])
+        except JournalError as caught:
+            error = caught
+        for write in batch:
+            write.error, write.is_done = error, True
+
+    def _transact(self, statements: Sequence[Statement]) -> None:
+        if self._written is None:
+            raise sqlite3.ProgrammingError("it is closed")
+        self._written.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in statements:
+                self._written.execute(statement, values)
+            self._written.execute("COMMIT")
+        except BaseException:
+            if self._written.in_transaction:  # on a full disk SQLite may have rolled back by itself
+                self._written.execute("ROLLBACK")
+            raise
+
+    def _open(self, api: str, account: str) -> None:
+        self._lock.acquire()
+        try:
+            self._written = journal_file.open_to_write(self._path)
+            self._read = journal_file.open_to_read(self._path)
+            if not self._rows("SELECT 1 FROM run"):
+                begun = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC).isoformat()
+                with journal_file.translated(self._path):
+                    self._transact([("INSERT INTO run (api, account, begun) VALUES (?, ?, ?)", (api, account, begun))])
+            self.check(api, account)
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        read, self._read = self._read, None
+        if read is not None:
+            read.close()
+        written, self._written = self._written, None
+        if written is not None:
+            journal_file.close_written(written)
+        self._lock.release()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        def locked() -> T:
+            with self._in_use:
+                return work()
+
+        return await anyio.to_thread.run_sync(locked)
+
+
+@attrs.define(eq=False)
+class _Write:
+    """Some statements that are to be written together."""
+
+    statements: Sequence[Statement]
+    is_done: bool = False
+    error: JournalError | None = None
