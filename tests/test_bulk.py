@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import anyio
 import pytest
 
-from up42_async._bulk import AT_ONCE, Running
+from up42_async._bulk import MAX_CONCURRENT, BulkOperation
 
 pytestmark = pytest.mark.virtual_time
 
 Work = Callable[[int], Awaitable[str]]
 
 
-class Sleepers(Running[int, str]):
+class Sleepers(BulkOperation[int, str]):
     """Do some work on numbers."""
 
     def __init__(self, numbers: list[int], work: Work) -> None:
@@ -27,7 +27,7 @@ class Sleepers(Running[int, str]):
         self.busy += 1
         self.most_busy = max(self.busy, self.most_busy)
         try:
-            self._note(position, await self._do(item))
+            self._record(position, await self._do(item))
         finally:
             self.busy -= 1
 
@@ -49,9 +49,9 @@ async def test_outcomes_come_as_they_are_known_and_are_listed_as_given() -> None
 
 
 async def test_only_so_many_are_worked_on_at_once() -> None:
-    handle = Sleepers([1] * (3 * AT_ONCE), sleep)
+    handle = Sleepers([1] * (3 * MAX_CONCURRENT), sleep)
     await handle
-    assert handle.most_busy == AT_ONCE
+    assert handle.most_busy == MAX_CONCURRENT
     assert anyio.current_time() == pytest.approx(3)
 
 
@@ -181,4 +181,78 @@ async def test_a_handle_that_was_used_is_dropped_in_silence() -> None:
     await Sleepers([1], sleep)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        gc.collect()
+
+
+# Wherever a coroutine is wanted
+
+
+def sleepers() -> Sleepers:
+    return Sleepers([1, 2], sleep)
+
+
+async def test_it_runs_as_a_task_of_any_task_group() -> None:
+    results: list[list[str]] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(sleepers)
+        group.start_soon(collect, sleepers(), results)
+    assert results == [["1", "2"]]
+
+
+async def collect(work: Awaitable[list[str]], results: list[list[str]]) -> None:
+    results.append(await work)
+
+
+async def test_asyncio_makes_a_task_of_it_that_can_be_cancelled(anyio_backend_name: str) -> None:
+    if anyio_backend_name == "trio":
+        pytest.skip("asyncio's own tasks")
+    assert await asyncio.create_task(sleepers()) == ["1", "2"]
+    assert await asyncio.gather(sleepers(), sleepers()) == [["1", "2"]] * 2
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(sleepers())
+    assert task.result() == ["1", "2"]
+    work = Sleepers([1, 1000], sleep)
+    task = asyncio.create_task(work)
+    await asyncio.sleep(2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert work.results == ["1"]
+    with pytest.raises(RuntimeError, match="begun already"):
+        await work
+
+
+async def test_a_task_that_is_cancelled_before_it_began_does_nothing(anyio_backend_name: str) -> None:
+    if anyio_backend_name == "trio":
+        pytest.skip("asyncio's own tasks")
+    work = sleepers()
+    task = asyncio.create_task(work)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert work.results == []
+    work.close()
+
+
+async def test_a_cancel_scope_inside_such_a_task_reaches_it(anyio_backend_name: str) -> None:
+    """Anyio looks at the state of the coroutine of the task that is to be cancelled."""
+    if anyio_backend_name == "trio":
+        pytest.skip("asyncio's own tasks")
+
+    async def work(_: int) -> str:
+        with anyio.move_on_after(1):
+            await anyio.sleep(1000)
+        return "moved on"
+
+    assert await asyncio.create_task(Sleepers([1], work)) == ["moved on"]
+    assert anyio.current_time() == pytest.approx(1)
+
+
+async def test_one_that_is_closed_unused_warns_of_nothing() -> None:
+    work = sleepers()
+    assert (work.cr_running, work.cr_suspended, work.cr_frame) == (False, False, None)
+    work.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del work
         gc.collect()

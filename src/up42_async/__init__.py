@@ -33,6 +33,7 @@ from up42_async._errors import ConfigurationError as ConfigurationError
 from up42_async._errors import ConnectionFailedError as ConnectionFailedError
 from up42_async._errors import ConnectionLostError as ConnectionLostError
 from up42_async._errors import InvalidCredentialsError as InvalidCredentialsError
+from up42_async._errors import JournalError as JournalError
 from up42_async._errors import NotFoundError as NotFoundError
 from up42_async._errors import PaginationError as PaginationError
 from up42_async._errors import PermissionDeniedError as PermissionDeniedError
@@ -67,6 +68,8 @@ from up42_async._processing.batch import execute as execute
 from up42_async._processing.cost import Cost as Cost
 from up42_async._processing.credit_budget import CostLimitError as CostLimitError
 from up42_async._processing.execution import ExecutionUncertainError as ExecutionUncertainError
+from up42_async._processing.journal import Journal as Journal
+from up42_async._processing.journal import JournalEntry as JournalEntry
 from up42_async._processing.template import ExecutionResult as ExecutionResult
 from up42_async._processing.template import InvalidTemplateError as InvalidTemplateError
 from up42_async._storage.assets import Asset as Asset

@@ -4,20 +4,72 @@ import abc
 import contextlib
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from types import TracebackType
+from collections.abc import Coroutine, Generator, Iterator, Sequence
+from types import FrameType, TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 import anyio
 
+T = TypeVar("T")
 ItemT = TypeVar("ItemT")
-OutcomeT = TypeVar("OutcomeT")
+ResultT = TypeVar("ResultT")
 
-AT_ONCE: Final = 100
+MAX_CONCURRENT: Final = 100
 """Things worked on at once; how many requests that makes is for the client to limit."""
 
 
-class Running(abc.ABC, Generic[ItemT, OutcomeT]):
+class AsCoroutine(Coroutine[Any, Any, T]):
+    """An awaitable that is a coroutine wherever one is wanted: `asyncio.create_task(...)`, `group.start_soon(...)`.
+
+    A subclass says in `_all` what awaiting it does. asyncio and trio drive a task through `send`, `throw` and `close`,
+    and look at the `cr_...` attributes to see whether it has begun; None for a frame makes trio wrap it.
+    """
+
+    _driven: Any = None
+    """The coroutine at work, when an event loop drives this as a task."""
+
+    @abc.abstractmethod
+    def _all(self) -> Coroutine[Any, Any, T]:
+        """Do what awaiting this does."""
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Do all of the work, and return what it brings."""
+        return self._all().__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on, as a task does."""
+        if self._driven is None:
+            self._driven = self._all()
+        return self._driven.send(value)
+
+    def throw(self, *details: Any) -> Any:
+        """Go on with an error, as a task does that is cancelled."""
+        if self._driven is None:
+            self._driven = self._all()
+        return self._driven.throw(*details)
+
+    def close(self) -> None:
+        """End what was begun, as a task does that is dropped."""
+        if self._driven is not None:
+            self._driven.close()
+
+    @property
+    def cr_running(self) -> bool:
+        """Whether it is at work right now."""
+        return self._driven is not None and self._driven.cr_running
+
+    @property
+    def cr_suspended(self) -> bool:
+        """Whether it has begun, and waits."""
+        return self._driven is not None and self._driven.cr_suspended
+
+    @property
+    def cr_frame(self) -> FrameType | None:
+        """The frame at work, None before and after."""
+        return None if self._driven is None else self._driven.cr_frame
+
+
+class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
     """Work on many things that goes on while the caller's own code runs.
 
     `await` it for the list of all results, in the order of the things. Or open it as a block, `async with ... as
@@ -27,7 +79,7 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
     """
 
     def __init__(self, items: Sequence[ItemT], verb: str) -> None:
-        """Begin with nothing.
+        """Take what to work on; nothing begins yet.
 
         Args:
             items: What to work on.
@@ -35,30 +87,23 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
         """
         self._items = items
         self._verb = verb
-        self._known: dict[int, OutcomeT] = {}
-        self._unread: deque[OutcomeT] = deque()
+        self._known: dict[int, ResultT] = {}
+        self._unread: deque[ResultT] = deque()
         self._open = len(items)
         self._failure: Exception | None = None
-        self._news = anyio.Event()
+        self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
         self._block = contextlib.AsyncExitStack()
         self._begun = False
         self._left = False
 
     @property
-    def results(self) -> list[OutcomeT]:
+    def results(self) -> list[ResultT]:
         """All results known so far, in the order of what was given; also after the block was left or cancelled."""
         return [self._known[position] for position in sorted(self._known)]
 
-    def __await__(self) -> Generator[Any, None, list[OutcomeT]]:
-        """Do all of the work.
-
-        Returns:
-            The results in the order of what was given.
-        """
-        return self._all().__await__()
-
-    async def _all(self) -> list[OutcomeT]:
+    async def _all(self) -> list[ResultT]:
+        """Do all of the work; return the results in the order of what was given."""
         async with self:
             async for _ in self:
                 pass
@@ -101,8 +146,8 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
         """Return the iterator itself."""
         return self
 
-    async def __anext__(self) -> OutcomeT:
-        """Wait for the next outcome.
+    async def __anext__(self) -> ResultT:
+        """Wait for the next result.
 
         Raises:
             RuntimeError: The block was not entered.
@@ -115,8 +160,13 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
             self._raise_failure()
             if not self._open or self._left:
                 raise StopAsyncIteration
-            await self._news.wait()
+            await self._changed.wait()
         return self._unread.popleft()
+
+    def close(self) -> None:
+        """End the work when a task was made of this, and was dropped before it began."""
+        self._begun = True
+        super().close()
 
     def __del__(self) -> None:
         """Complain when nothing was done at all."""
@@ -129,17 +179,22 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
 
     @abc.abstractmethod
     async def _work_on(self, position: int, item: ItemT) -> None:
-        """Do the work on one thing, and `_note` what came of it. An exception stops the work on all."""
+        """Do the work on one thing, and `_record` what came of it. An exception stops the work on all."""
 
-    def _note(self, position: int, outcome: OutcomeT) -> None:
-        """Make an outcome known, once for each thing."""
-        self._known[position] = outcome
-        self._unread.append(outcome)
+    def _record(self, position: int, result: ResultT) -> None:
+        """Make an result known, once for each thing."""
+        self._known[position] = result
+        self._unread.append(result)
         self._announce()
 
+    def _fail(self, error: Exception) -> None:
+        """Stop all of the work; the first error is raised where the caller waits."""
+        self._failure = self._failure or error
+        self._scope.cancel()
+
     def _announce(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
@@ -152,7 +207,7 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
         queue = iter(enumerate(self._items))
         with self._scope:
             async with anyio.create_task_group() as workers:
-                for _ in range(min(AT_ONCE, len(self._items))):
+                for _ in range(min(MAX_CONCURRENT, len(self._items))):
                     workers.start_soon(self._work, queue)
 
     async def _work(self, queue: Iterator[tuple[int, ItemT]]) -> None:
@@ -160,8 +215,7 @@ class Running(abc.ABC, Generic[ItemT, OutcomeT]):
             try:
                 await self._work_on(position, item)
             except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
-                self._failure = self._failure or error
-                self._scope.cancel()
+                self._fail(error)
             self._open -= 1
             self._announce()
 

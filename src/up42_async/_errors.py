@@ -40,6 +40,21 @@ class ConfigurationError(Up42Error):
     """Settings outside the program (a credentials file, proxy or certificate variables) cannot be used."""
 
 
+class JournalError(Up42Error):
+    """A journal cannot be used: it is something else, damaged, of a newer version, of another account, or in use.
+
+    The file stays as it was.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: object = None) -> None:
+        """Say which file cannot be used, and why."""
+        super().__init__(message)
+        self.path = path
+
+
 class APIError(Up42Error):
     """One request did not bring what it was sent for.
 

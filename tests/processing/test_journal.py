@@ -4,9 +4,8 @@ import datetime as dt
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -236,9 +235,13 @@ async def test_a_full_disk_is_an_error_that_names_the_journal_and_passes(run: Jo
     assert run._written is not None
     (pages,) = run._written.execute("PRAGMA page_count").fetchone()
     run._written.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(JournalError, match=r"trees & co\?\.db cannot be used: database or disk is full") as caught:
+
+    async def fill() -> None:
         for _ in range(100):
             await intend(run, run.place(KEY))
+
+    with pytest.raises(JournalError, match=r"trees & co\?\.db cannot be used: database or disk is full") as caught:
+        await fill()
     assert caught.value.path == path
     run._written.execute("PRAGMA max_page_count = 1000000")
     before = run.spent()
@@ -323,13 +326,14 @@ anyio.run(main)
 
 
 async def test_a_run_of_another_process_is_named_and_its_death_sets_the_journal_free(path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+    async with await anyio.open_process([sys.executable, "-c", HOLDER, str(path)]) as holder:
         assert holder.stdout is not None
-        holder.stdout.readline()
+        await holder.stdout.receive()
         with pytest.raises(JournalError, match=f"in use by process {holder.pid} on .*; wait for its end"):
             await JournalRun(path).open(API, "user")
         assert Journal(path).counts == {}
         holder.kill()
+        await holder.wait()
     run = await JournalRun(path).open(API, "user")
     await run.aclose()
 
@@ -399,14 +403,14 @@ def bad_row(path: Path) -> None:
     file.close()
 
 
-BAD = {
+BAD: dict[str, Callable[[Path], object]] = {
     "is not a journal: it is no SQLite file": lambda path: path.write_text("id,title\n" * 1000),
     "is not a journal, but another program's SQLite file": foreign,
     "is not a journal, but another program's": foreign_mark,
     "written by a newer version of up42-async": newer,
     "is damaged": cut_off,
     "is damaged.*left as it is": overwritten,
-    "cannot be used: unable to open": lambda path: path.mkdir(),
+    "is not a journal: it is no file": lambda path: path.mkdir(),
 }
 
 

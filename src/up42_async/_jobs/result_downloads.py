@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import attrs
 
-from up42_async._bulk import Running
+from up42_async._bulk import BulkOperation
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads
 from up42_async._downloads.download import DownloadError
@@ -43,7 +43,7 @@ class ResultFile:
     """Why it did not come; None when it is here."""
 
 
-class DownloadBatch(Running[Job | str, ResultFile]):
+class DownloadBatch(BulkOperation[Job | str, ResultFile]):
     """The results of many jobs on their way; see `download`."""
 
     def __init__(
@@ -108,9 +108,9 @@ class DownloadBatch(Running[Job | str, ResultFile]):
             files = await self._files_of(item, downloads)
         except Up42Error as error:
             self._board.found()
-            self._note(position * _FILES, ResultFile(job_id=job_id, key=None, error=error))
+            self._record(position * _FILES, ResultFile(job_id=job_id, key=None, error=error))
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
-            self._give_up(error)
+            self._fail(error)
         else:
             self._board.found()
             async with anyio.create_task_group() as group:
@@ -144,15 +144,13 @@ class DownloadBatch(Running[Job | str, ResultFile]):
         try:
             brought = await downloads.fetch(file, job_id=job_id)
         except Up42Error as error:
-            self._note(position, ResultFile(job_id=job_id, key=file.key, error=error))
+            self._record(position, ResultFile(job_id=job_id, key=file.key, error=error))
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
-            self._give_up(error)
+            self._fail(error)
         else:
-            self._note(position, ResultFile(job_id=job_id, key=file.key, path=brought.path, unpacked=brought.unpacked))
-
-    def _give_up(self, error: Exception) -> None:
-        self._failure = self._failure or error
-        self._scope.cancel()
+            self._record(
+                position, ResultFile(job_id=job_id, key=file.key, path=brought.path, unpacked=brought.unpacked)
+            )
 
 
 class _Source:

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from up42_async import _clock
-from up42_async._bulk import Running
+from up42_async._bulk import BulkOperation
 from up42_async._client import Client, current_client
 from up42_async._processing.credit_budget import Allowance
 from up42_async._processing.execution import logger
 from up42_async._processing.template import ExecutionResult, JobTemplate, TemplateT
 
 
-class EvaluationBatch(Running[TemplateT, TemplateT]):
+class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
     """Templates that are being evaluated, see `evaluate`."""
 
     def __init__(self, templates: Iterable[TemplateT], client: Client | None) -> None:
@@ -25,10 +25,10 @@ class EvaluationBatch(Running[TemplateT, TemplateT]):
 
     async def _work_on(self, position: int, item: TemplateT) -> None:
         await item._ask(self._clients[position], self._since)  # noqa: SLF001 - the same verb, for many
-        self._note(position, item)
+        self._record(position, item)
 
 
-class ExecutionBatch(Running[TemplateT, ExecutionResult[TemplateT]]):
+class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
     """Templates that are being executed, see `execute`."""
 
     def __init__(
@@ -58,7 +58,7 @@ class ExecutionBatch(Running[TemplateT, ExecutionResult[TemplateT]]):
 
     async def _work_on(self, position: int, item: TemplateT) -> None:
         def keep(execution: ExecutionResult[TemplateT]) -> None:
-            self._note(position, execution)
+            self._record(position, execution)
 
         client = self._clients[position]
         execute_one = item._execute  # noqa: SLF001 - the same verb, for many
@@ -66,7 +66,7 @@ class ExecutionBatch(Running[TemplateT, ExecutionResult[TemplateT]]):
             await execute_one(client, self._allowance, self._budget_id, since=self._since, keep=keep)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not lose the jobs of the others
             if position not in self._known:
-                self._note(position, ExecutionResult(item, error=error))
+                self._record(position, ExecutionResult(item, error=error))
 
 
 def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) -> EvaluationBatch[TemplateT]:

@@ -16,8 +16,8 @@ import attrs
 
 from up42_async._errors import JournalError
 from up42_async._jobs.job import Job
-from up42_async._processing import journal_file
 from up42_async._jobs.models import JobStatus
+from up42_async._processing import journal_file
 
 SENT: Final = "sent"
 MADE: Final = "made"

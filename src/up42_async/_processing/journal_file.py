@@ -61,7 +61,7 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise JournalError(f"the journal {path} {_reason(error)}", path=path) from error
     except (ValueError, TypeError) as error:  # a row that holds something else than was written
-        raise JournalError(f"the journal {path} is damaged: {error:.200}", path=path) from error
+        raise JournalError(f"the journal {path} is damaged: {str(error)[:200]}", path=path) from error
 
 
 def _reason(error: sqlite3.Error) -> str:
@@ -83,6 +83,8 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
     """
     if not path.exists():
         return None
+    if not path.is_file():
+        raise JournalError(f"{path} is not a journal: it is no file. Give the journal another name", path=path)
     with translated(path):
         file = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
