@@ -217,3 +217,29 @@ async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -
         for _ in range(2):
             await asked(Connections(keep=True), url)
     assert shared_ssl_context.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("workers", [1, 3, 7, 20])
+def test_workers_that_share_a_pace_never_exceed_it_together(workers: int) -> None:
+    whole = Limits(max_concurrency=20, requests_per_second=50, burst=100, max_downloads=20)
+    share = whole.split(workers)
+    for name in ("max_concurrency", "requests_per_second", "burst", "max_downloads"):
+        assert getattr(whole, name) - workers < getattr(share, name) * workers <= getattr(whole, name)
+    assert share.max_response_bytes == whole.max_response_bytes
+
+
+def test_each_worker_may_do_one_thing_at_a_time() -> None:
+    share = Limits(max_concurrency=8, requests_per_second=2, burst=3, max_downloads=4).split(8)
+    assert (share.max_concurrency, share.requests_per_second, share.burst, share.max_downloads) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("workers", [0, -1, 21])
+def test_a_pace_is_not_split_among_more_workers_than_requests(workers: int) -> None:
+    with pytest.raises(ValueError, match=rf"^workers must be .*, not {workers}"):
+        Limits().split(workers)
+
+
+@pytest.mark.parametrize("workers", [2.0, "2", True, None])
+def test_workers_are_counted_by_a_whole_number(workers: Any) -> None:
+    with pytest.raises(TypeError, match="workers must be a whole number"):
+        Limits().split(workers)

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from up42_async._config.arguments import is_integer, is_real
+from up42_async._config.arguments import integer, is_integer, is_real
 
 VERSION: Final = "0.1.0"
 
@@ -147,6 +147,33 @@ class Limits:
     burst: int = attrs.field(default=100, validator=COUNT)
     """Requests that may be sent at once after a quiet time."""
     max_downloads: int = attrs.field(default=4, validator=COUNT)
-    """Files fetched at once, beside `in_flight`."""
+    """Files fetched at once, beside `max_concurrency`."""
     max_response_bytes: int = attrs.field(default=50 * 2**20, validator=COUNT)
     """Bytes of one answer at the most, decompressed (files are exempt)."""
+
+    def split(self, workers: int) -> "Limits":
+        """Return the limits for each of several workers that share this pace, such as processes of a cluster.
+
+        Each number but `max_response_bytes` is divided and rounded down, and is at least 1.
+
+        Args:
+            workers: How many there are, from 1 to `max_concurrency`.
+
+        Raises:
+            TypeError: It is no whole number.
+            ValueError: It is below 1, or there are more workers than requests may be under way at once.
+        """
+        workers = integer(workers, "workers", least=1)
+        if workers > self.max_concurrency:
+            message = (
+                f"workers must be from 1 to max_concurrency ({self.max_concurrency}), not {workers};"
+                " raise max_concurrency, or use fewer workers"
+            )
+            raise ValueError(message)
+        return attrs.evolve(
+            self,
+            max_concurrency=self.max_concurrency // workers,
+            requests_per_second=max(1.0, self.requests_per_second // workers),
+            burst=max(1, self.burst // workers),
+            max_downloads=max(1, self.max_downloads // workers),
+        )
