@@ -7,7 +7,7 @@ import attrs
 import httpx
 
 from up42_async import Client
-from up42_async._config import Limits, RetryPolicy
+from up42_async._config import Limits, Polling, RetryPolicy
 
 USERNAME = "person@example.com"
 PASSWORD = "correct horse/battery+staple"
@@ -65,7 +65,11 @@ def accepting_only(is_good: Callable[[str], bool]) -> Callable[[Asked], httpx.Re
 
 
 def client_of(
-    platform: httpx.AsyncBaseTransport, *, retry: RetryPolicy | None = None, limits: Limits | None = None
+    platform: httpx.AsyncBaseTransport,
+    *,
+    retry: RetryPolicy | None = None,
+    limits: Limits | None = None,
+    polling: Polling | None = None,
 ) -> Client:
     """Make a client that talks to this platform only."""
     return Client(
@@ -74,4 +78,5 @@ def client_of(
         transport=platform,
         retry=retry or RetryPolicy(),
         limits=limits or Limits(requests_per_second=1e6, burst=10**6),
+        polling=polling or Polling(),
     )

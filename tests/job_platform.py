@@ -13,7 +13,7 @@ import httpx
 
 from tests.fake_platform import client_of
 from up42_async import Client, Job
-from up42_async._config import RetryPolicy
+from up42_async._config import Polling, RetryPolicy
 
 JOBS = "/v2/processing/jobs"
 CREATED = "2026-01-01T00:00:00Z"
@@ -145,9 +145,9 @@ class JobPlatform(httpx.AsyncBaseTransport):
             jobs[at] += number
         return max(requests[at] - ceil(jobs[at] / 100) for at in requests)
 
-    def client(self, retry: RetryPolicy = ONE_TRY) -> Client:
+    def client(self, retry: RetryPolicy = ONE_TRY, polling: Polling | None = None) -> Client:
         """Return a client of this platform that does not try again by itself."""
-        return client_of(self, retry=retry)
+        return client_of(self, retry=retry, polling=polling)
 
 
 @functools.cache

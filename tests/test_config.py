@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake_platform import PASSWORD, USERNAME
 from up42_async import Client
-from up42_async._config import REGIONS, Endpoints, Limits, RetryPolicy, Timeouts, is_loopback
+from up42_async._config import REGIONS, Endpoints, Limits, Polling, RetryPolicy, Timeouts, is_loopback
 from up42_async._errors import ConfigurationError
 from up42_async._http.environment import shared_ssl_context
 from up42_async._http.exchange import Lane
@@ -56,6 +56,40 @@ def test_settings_do_not_change_and_are_given_by_name(kind: type[Any]) -> None:
         setattr(settings, name, 1)
     with pytest.raises(TypeError):
         kind(1)
+
+
+POLLING = [field.name for field in attrs.fields(Polling)]
+
+
+def test_the_schedule_of_the_reference_is_the_default() -> None:
+    assert Polling() == Polling(wait=60, retries=4320, settle=5, recover=60, visible=15)
+
+
+@pytest.mark.parametrize("name", POLLING)
+@pytest.mark.parametrize(("value", "error"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])
+def test_a_schedule_that_cannot_be_right_is_refused_by_name(name: str, value: Any, error: type[Exception]) -> None:
+    kind = TypeError if name == "retries" and value != -1 else error
+    with pytest.raises(kind, match=rf"^{name} must be "):
+        Polling(**{name: value})
+
+
+def test_a_client_takes_any_schedule_that_has_the_fields() -> None:
+    class Quick:
+        wait = 1
+        retries = 5
+        settle = 0.5
+        recover = 2.0
+        visible = 1.5
+
+    client = Client(USERNAME, PASSWORD, polling=Quick())
+    assert client._polling == Polling(wait=1, retries=5, settle=0.5, recover=2.0, visible=1.5)
+    with pytest.raises(
+        TypeError, match=r"polling must be Polling\(\.\.\.\) or have its fields wait, retries, .* not {'wait': 5}"
+    ):
+        Client(USERNAME, PASSWORD, polling={"wait": 5})  # type: ignore[arg-type]
+    Quick.retries = 0
+    with pytest.raises(ValueError, match="retries must be a whole number of queries of at least 1, not 0"):
+        Client(USERNAME, PASSWORD, polling=Quick())
 
 
 @pytest.mark.parametrize("region", REGIONS)

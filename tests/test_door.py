@@ -46,6 +46,7 @@ PUBLIC = [
     "NotFoundError",
     "PaginationError",
     "PermissionDeniedError",
+    "Polling",
     "RateLimitError",
     "RequestTimeoutError",
     "ResultFile",

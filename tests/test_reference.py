@@ -62,11 +62,8 @@ async def test_a_job_tracked_until_its_status_is_terminal() -> None:
 
 
 def test_tracking_asks_every_sixty_seconds_for_three_days() -> None:
-    parameters = inspect.signature(up42.Job.track).parameters
-    assert {name: parameter.default for name, parameter in parameters.items() if name != "self"} == {
-        "wait": 60,
-        "retries": 60 * 24 * 3,
-    }
+    assert (up42.Polling().wait, up42.Polling().retries) == (60, 60 * 24 * 3)
+    assert list(inspect.signature(up42.Job.track).parameters)[1:3] == ["wait", "retries"]
 
 
 async def test_jobs_of_at_most_so_many_seconds_sorted_by_process() -> None:

@@ -22,6 +22,7 @@ from up42_async._client import Client as Client
 from up42_async._client import Statistics as Statistics
 from up42_async._config import Endpoints as Endpoints
 from up42_async._config import Limits as Limits
+from up42_async._config import Polling as Polling
 from up42_async._config import RetryPolicy as RetryPolicy
 from up42_async._config import Timeouts as Timeouts
 from up42_async._downloads.download import DownloadError as DownloadError

@@ -21,7 +21,16 @@ import anyio.lowlevel
 import attrs
 
 from up42_async import _clock
-from up42_async._config import VERSION, Endpoints, EndpointsLike, Limits, RetryPolicy, Timeouts
+from up42_async._config import (
+    VERSION,
+    Endpoints,
+    EndpointsLike,
+    Limits,
+    Polling,
+    PollingLike,
+    RetryPolicy,
+    Timeouts,
+)
 from up42_async._errors import APIError, AuthenticationError, RateLimitError, UnexpectedResponseError
 from up42_async._http.auth import Auth
 from up42_async._http.credentials import find_credentials
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUTS = Timeouts()
 DEFAULT_RETRY = RetryPolicy()
 DEFAULT_LIMITS = Limits()
+DEFAULT_POLLING = Polling()
 
 
 class Companion(Protocol):
@@ -93,6 +103,7 @@ class Client:
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         retry: RetryPolicy = DEFAULT_RETRY,
         limits: Limits = DEFAULT_LIMITS,
+        polling: Polling | PollingLike = DEFAULT_POLLING,
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         """Check the settings; nothing is opened, read or sent before the client is used.
@@ -108,6 +119,8 @@ class Client:
             timeouts: How long an attempt may take.
             retry: When a failed request is sent again.
             limits: How much is done at once.
+            polling: When jobs are asked for where `track` is not told otherwise, and how long a lost job or results
+                that are not visible yet are looked for; anything with the fields of `Polling` will do.
             transport: An httpx transport to send with, instead of our own connections; not closed with the client.
                 Since it cannot prove that a request never left, a failed execution is then never sent again.
 
@@ -118,6 +131,7 @@ class Client:
         _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
         _check_kind("retry", retry, RetryPolicy, "a RetryPolicy(...)")
         _check_kind("limits", limits, Limits, "Limits(...)")
+        self._polling: Final = Polling.of(polling)
         _check_transport(transport)
         if workspace_id is not None:
             segment(workspace_id, "workspace_id")

@@ -16,6 +16,7 @@ import attrs
 import backoff
 import pytest
 
+from up42_async._config import Wait
 from up42_async._errors import (
     APIError,
     AuthenticationError,
@@ -95,7 +96,7 @@ class Oracle:
             return state
         raise state
 
-    def watch(self, *ids: str, wait: poller.Wait = MINUTE, retries: int = 4320, **things: Thing) -> Watcher[Thing]:
+    def watch(self, *ids: str, wait: Wait = MINUTE, retries: int = 4320, **things: Thing) -> Watcher[Thing]:
         items = dict.fromkeys(ids or self.lives) | things
         return Watcher(self.tracker, items, wait=wait, retries=retries)
 
@@ -279,7 +280,7 @@ async def test_what_the_maker_of_generators_raises_leaves_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("wait", [5, 60, 3600, backoff.expo])
-async def test_what_may_be_the_end_is_looked_at_again_after_five_seconds(wait: poller.Wait) -> None:
+async def test_what_may_be_the_end_is_looked_at_again_after_five_seconds(wait: Wait) -> None:
     oracle = Oracle(a=[(0, "perhaps")])
     watcher = oracle.watch(wait=wait)
     await finish(watcher)
@@ -312,7 +313,7 @@ async def test_what_runs_on_after_all_has_to_settle_anew() -> None:
 
 @pytest.mark.parametrize("wait", [0.5, 1, 4, 60, lambda: itertools.repeat(1.0)])
 @pytest.mark.parametrize("retries", [2, 3, 5])
-async def test_the_last_query_is_kept_for_the_look_that_can_conclude(wait: poller.Wait, retries: int) -> None:
+async def test_the_last_query_is_kept_for_the_look_that_can_conclude(wait: Wait, retries: int) -> None:
     oracle = Oracle(a=[(0, "perhaps")])
     watcher = oracle.watch(wait=wait, retries=retries)
     await finish(watcher)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tests.jobs.test_poller import Life, Oracle, Thing
 from tests.virtual_time import virtual_backend
+from up42_async._config import Wait
 from up42_async._errors import APIError, ConnectionLostError, NotFoundError, ServerError
-from up42_async._jobs.poller import SETTLE, Wait, Watch, Watcher
+from up42_async._jobs.poller import SETTLE, Watch, Watcher
 
 IDS = [f"n{n}" for n in range(8)]
 LONGEST_INTERVAL = 60

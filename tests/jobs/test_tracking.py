@@ -16,7 +16,7 @@ import trio
 
 from tests.job_platform import JobPlatform, Life, outage
 from tests.virtual_time import virtual_backend
-from up42_async import Client, Job, JobStatus, RetryPolicy, UnfinishedJob, track
+from up42_async import Client, Job, JobStatus, Polling, RetryPolicy, UnfinishedJob, track
 from up42_async._http.messages import Message
 from up42_async.sandbox import Sandbox, faults
 
@@ -87,8 +87,8 @@ async def test_200_tasks_that_track_a_job_each_cost_what_one_track_of_200_jobs_c
     assert requests[1] == pytest.approx(requests[0], abs=2)
 
 
-async def wait_for_all(jobs: list[Job], wait: float) -> None:
-    assert await track(jobs, wait=wait) == jobs
+async def wait_for_all(jobs: list[Job], wait: float | None, retries: int | None = None) -> None:
+    assert await track(jobs, wait=wait, retries=retries) == jobs
 
 
 @virtual
@@ -156,6 +156,20 @@ async def test_the_first_query_goes_out_at_once_and_three_days_are_the_default()
             await track(ids)
     assert platform.asked[0][0] < 0.1
     assert anyio.current_time() == pytest.approx(3 * 24 * 3600 - 60, abs=1)
+
+
+@virtual
+async def test_the_clients_schedule_holds_where_none_is_given() -> None:
+    platform = JobPlatform()
+    job = platform.job(platform.live("job", [(0, "running")]))
+    async with platform.client(polling=Polling(wait=7, retries=3)):
+        for wait, retries, expected in ((None, None, [0, 7, 14]), (5, None, [0, 5, 10]), (None, 2, [0, 7])):
+            for call in (partial(wait_for_all, [job]), job.track):
+                platform.asked.clear()
+                start = anyio.current_time()
+                with pytest.raises(UnfinishedJob):
+                    await call(wait=wait, retries=retries)
+                assert [round(at - start) for at, _ in platform.asked] == expected
 
 
 @virtual
@@ -544,7 +558,7 @@ async def test_what_is_no_list_of_jobs_is_refused_before_anything_is_sent(jobs: 
     assert platform.requests == 0
 
 
-@pytest.mark.parametrize("schedule", [{"wait": -1}, {"wait": "60"}, {"retries": 0}, {"retries": None}], ids=repr)
+@pytest.mark.parametrize("schedule", [{"wait": -1}, {"wait": "60"}, {"retries": 0}, {"retries": 1.5}], ids=repr)
 async def test_a_schedule_that_cannot_be_right_is_refused_before_anything_is_sent(schedule: Any) -> None:
     platform = JobPlatform()
     async with platform.client():

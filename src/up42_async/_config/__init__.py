@@ -1,5 +1,8 @@
 """Settings of a client, and the checks of what a caller gives."""
 
+from up42_async._config.polling import Polling as Polling
+from up42_async._config.polling import PollingLike as PollingLike
+from up42_async._config.polling import Wait as Wait
 from up42_async._config.settings import REGIONS as REGIONS
 from up42_async._config.settings import VERSION as VERSION
 from up42_async._config.settings import Endpoints as Endpoints

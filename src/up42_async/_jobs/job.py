@@ -13,6 +13,7 @@ import attrs
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
+from up42_async._config import Wait
 from up42_async._errors import UnexpectedResponseError, Up42Error
 from up42_async._http.messages import Request
 from up42_async._jobs import filters, listing
@@ -27,15 +28,11 @@ from up42_async._jobs.models import (
     ValidationError,
 )
 from up42_async._jobs.parsing import job_fields
-from up42_async._jobs.poller import SETTLE, Progress, Tracker, Wait, Watcher
+from up42_async._jobs.poller import SETTLE, Progress, Tracker, Watcher
 from up42_async._storage import collections
 
 if TYPE_CHECKING:
     import pystac
-
-WAIT: Final = 60.0
-RETRIES: Final = 60 * 24 * 3
-"""The reference's schedule: every 60 seconds for 3 days."""
 
 _TERMINAL = frozenset(TERMINAL_STATUSES)
 _SETTLING = frozenset(SETTLING_STATUSES)
@@ -270,7 +267,7 @@ class Job:
         self._look()
         return self
 
-    async def track(self, wait: Wait = WAIT, retries: int = RETRIES) -> "Job":
+    async def track(self, wait: Wait | None = None, retries: int | None = None) -> "Job":
         """Wait until the job is finished, updating this object; returns the job itself.
 
         The job is asked for at once and then every `wait` seconds, together with all other jobs of the client that are
@@ -278,15 +275,17 @@ class Job:
         Cancelling the wait does not touch the job.
 
         Args:
-            wait: Seconds between two queries; or a callable without arguments that returns a generator of them, such as
-                `functools.partial(backoff.expo, max_value=60)`.
-            retries: How often to ask at the most; with 60 seconds in between, 4320 queries are 3 days.
+            wait: Seconds between two queries, from 0 to 1e9; or a callable without arguments that returns a generator
+                of them, such as `functools.partial(backoff.expo, max_value=60)`. Left out, the client's
+                (`Client(polling=...)`): 60.
+            retries: How often to ask at the most, 1 or more. Left out, the client's: 4320, with 60 seconds in between 3
+                days.
 
         Raises:
             UnfinishedJob: The queries are used up, or UP42 refuses to answer for this job.
             RuntimeError: The client was closed meanwhile.
         """
-        watcher = Watcher(current_client(self._client).companion(Schedule), {self.id: self}, wait=wait, retries=retries)
+        watcher = watcher_of(current_client(self._client), {self.id: self}, wait=wait, retries=retries)
         watch = await watcher.next_of(watcher.ended)
         if watch is not None and watch.reason is not None:
             message = (
@@ -456,3 +455,27 @@ class Schedule(Tracker[Job]):
     def __init__(self, client: Client) -> None:
         """Begin with nobody waiting."""
         super().__init__(listing.ById(client, _reader(client), _id_of).ask, listing.MOST_IDS)
+
+
+def watcher_of(
+    client: Client, jobs: Mapping[str, Job | None], *, wait: Wait | None, retries: int | None
+) -> Watcher[Job]:
+    """Return what waits for jobs, by the client's schedule where none is given.
+
+    Args:
+        client: Whom to ask with.
+        jobs: The jobs by id, None where only the id is known.
+        wait: Seconds between two queries, or what makes a generator of them; None for the client's.
+        retries: How often to ask for each job at the most; None for the client's.
+
+    Raises:
+        TypeError: A schedule of the wrong type.
+        ValueError: A schedule that cannot be right.
+    """
+    polling = client._polling
+    return Watcher(
+        client.companion(Schedule),
+        jobs,
+        wait=polling.wait if wait is None else wait,
+        retries=polling.retries if retries is None else retries,
+    )

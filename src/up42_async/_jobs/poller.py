@@ -19,6 +19,8 @@ import anyio
 import attrs
 
 from up42_async import _clock
+from up42_async._config import Wait
+from up42_async._config.polling import checked_interval, checked_retries, checked_wait
 from up42_async._errors import APIError, InvalidCredentialsError, RateLimitError, ServerError, StatusError
 
 logger = logging.getLogger("up42_async")
@@ -32,17 +34,11 @@ SETTLE: Final = 5.0
 STRIKES: Final = 2
 """How often in a row UP42 must refuse to answer for an id before it is given up."""
 
-LONGEST_WAIT: Final = 1e9
-"""Seconds between two queries at the most: thirty years, which is as good as for ever and still a time one can add."""
-
 NEVER: Final = math.inf
 AT_ONCE: Final = -math.inf
 
 _REQUEST_TIMEOUT = 408
 _ROUNDING: Final = 0.001
-
-Wait = float | Callable[[], Iterator[float | None]]
-"""Seconds between two queries, or what makes a generator of them."""
 
 
 class Progress(enum.Enum):
@@ -125,7 +121,7 @@ class Watcher(Generic[T]):
             TypeError: A wait that is neither a number nor callable, or retries that are no whole number.
             ValueError: A wait below 0 or beyond thirty years, or less than one query.
         """
-        _check_schedule(wait, retries)
+        wait, retries = checked_wait(wait), checked_retries(retries)
         self.ended: dict[str, None] = {}
         self.changed: dict[str, None] = {}
         self.roused = anyio.Event()
@@ -267,7 +263,7 @@ class Watcher(Generic[T]):
         interval = next(watch.intervals)
         if interval is None:  # generators of `backoff` say nothing the first time
             interval = next(watch.intervals)
-        return asked_at + _checked_wait(interval)
+        return asked_at + checked_interval(interval)
 
     def _settling_due(self, watch: Watch[T], since: float, regular: float) -> float:
         """Return when to look again at what may be finished; the last query left must be one that can conclude."""
@@ -442,27 +438,6 @@ def _is_refusal(error: APIError) -> bool:
     if not isinstance(error, StatusError):
         return False
     return not isinstance(error, RateLimitError | ServerError) and error.status != _REQUEST_TIMEOUT
-
-
-def _check_schedule(wait: Wait, retries: int) -> None:
-    if not callable(wait):
-        _checked_wait(wait)
-    if isinstance(retries, bool) or not isinstance(retries, int):
-        message = f"retries must be a whole number, not {retries!r}"
-        raise TypeError(message)
-    if retries < 1:
-        message = f"retries must be at least 1, not {retries!r}"
-        raise ValueError(message)
-
-
-def _checked_wait(wait: object) -> float:
-    if isinstance(wait, bool) or not isinstance(wait, int | float):
-        message = f"wait must be seconds or a callable that returns a generator of seconds, not {wait!r}"
-        raise TypeError(message)
-    if not 0 <= wait <= LONGEST_WAIT:
-        message = f"wait must be a number of seconds from 0 to {LONGEST_WAIT:g}, not {wait!r}"
-        raise ValueError(message)
-    return wait
 
 
 def _generator(wait: Wait) -> Iterator[float | None] | None:

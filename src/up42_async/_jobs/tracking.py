@@ -4,9 +4,10 @@ from collections.abc import AsyncIterable, Generator, Iterable
 from typing import Any
 
 from up42_async._client import Client, current_client
+from up42_async._config import Wait
 from up42_async._http.urls import segment
-from up42_async._jobs.job import RETRIES, WAIT, Job, Schedule, UnfinishedJob
-from up42_async._jobs.poller import Wait, Watch, Watcher
+from up42_async._jobs.job import Job, UnfinishedJob, watcher_of
+from up42_async._jobs.poller import Watch
 
 
 class JobTracker:
@@ -17,13 +18,15 @@ class JobTracker:
     happens between two steps.
     """
 
-    def __init__(self, jobs: Iterable[Job | str], *, wait: Wait, retries: int, client: Client | None) -> None:
+    def __init__(
+        self, jobs: Iterable[Job | str], *, wait: Wait | None, retries: int | None, client: Client | None
+    ) -> None:
         """Check what is to be waited for; nothing is sent yet.
 
         Args:
             jobs: Jobs, or job ids.
-            wait: Seconds between two queries, or a callable that returns a generator of them.
-            retries: How often to ask for each job at the most.
+            wait: Seconds between two queries, or a callable that returns a generator of them; None for the client's.
+            retries: How often to ask for each job at the most; None for the client's.
             client: The client to use; else the one the jobs came from, else the current one.
 
         Raises:
@@ -40,7 +43,7 @@ class JobTracker:
         for entry in self._given:
             self._note(entry, known)
         client = current_client(_common_client(self._given) if client is None else client)
-        self._watcher = Watcher(client.companion(Schedule), known, wait=wait, retries=retries)
+        self._watcher = watcher_of(client, known, wait=wait, retries=retries)
 
     def _note(self, entry: Job | str, known: dict[str, Job | None]) -> None:
         """Note what to wait for: of several objects for one job the first is watched, the others go along with it."""
@@ -161,7 +164,7 @@ class StatusUpdates:
 
 
 def track(
-    jobs: Iterable[Job | str], *, wait: Wait = WAIT, retries: int = RETRIES, client: Client | None = None
+    jobs: Iterable[Job | str], *, wait: Wait | None = None, retries: int | None = None, client: Client | None = None
 ) -> JobTracker:
     """Wait until jobs are finished: all of them, each as it finishes, or every change on the way.
 
@@ -176,9 +179,11 @@ def track(
 
     Args:
         jobs: Jobs, or job ids, or some of both.
-        wait: Seconds between two queries; or a callable without arguments that returns a generator of them, such as
-            `functools.partial(backoff.expo, max_value=60)`.
-        retries: How often to ask for each job at the most; with 60 seconds in between, 4320 queries are 3 days.
+        wait: Seconds between two queries, from 0 to 1e9; or a callable without arguments that returns a generator of
+            them, such as `functools.partial(backoff.expo, max_value=60)`. Left out, the client's
+            (`Client(polling=...)`): 60.
+        retries: How often to ask for each job at the most, 1 or more. Left out, the client's: 4320, with 60 seconds in
+            between 3 days.
         client: The client to use; else the one the jobs came from, else the current one.
 
     Raises:
