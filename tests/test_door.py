@@ -71,6 +71,7 @@ PUBLIC = [
     "get_collection",
     "initialize_asset",
     "search_items",
+    "set_default_client",
     "track",
     "update_item",
 ]

@@ -20,6 +20,7 @@ A map of the package; each folder imports only what stands below it:
 
 from up42_async._client import Client as Client
 from up42_async._client import Statistics as Statistics
+from up42_async._client import set_default_client as set_default_client
 from up42_async._config import Endpoints as Endpoints
 from up42_async._config import Limits as Limits
 from up42_async._config import Polling as Polling

@@ -9,6 +9,7 @@ One call, from the outside in:
 """
 
 import datetime as dt
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 import anyio
 import anyio.lowlevel
 import attrs
+from anyio.lowlevel import RunVar
 
 from up42_async import _clock
 from up42_async._config import (
@@ -45,6 +47,8 @@ from up42_async._http.urls import segment
 
 if TYPE_CHECKING:
     import httpx
+
+logger = logging.getLogger("up42_async")
 
 DEFAULT_TIMEOUTS = Timeouts()
 DEFAULT_RETRY = RetryPolicy()
@@ -456,21 +460,57 @@ def _running_loop() -> object:
 
 
 _current: ContextVar[Client | None] = ContextVar("up42_async_client", default=None)
+_default: RunVar[Client | None] = RunVar("up42_async_default_client", None)
+
+
+def set_default_client(client: Client | None) -> None:
+    """Make a client current for every task and context of the running event loop that has no closer one.
+
+    For a service whose endpoints run in tasks of their own, or a notebook whose cells do: open a client once, make it
+    the default, and leave `client=` out everywhere. An `async with Client(...)` block, the client of a job or item, and
+    `client=` are closer and win. Each event loop has a default of its own. A client that is closed is none any more.
+
+    Args:
+        client: The client; it is not entered, and closing it stays yours. None takes the default back.
+
+    Raises:
+        RuntimeError: No event loop runs, or the client is closed or belongs to another event loop.
+        TypeError: Something else than a client was given.
+    """
+    if client is not None:
+        _check_kind("client", client, Client, "an up42_async.Client")
+    if _running_loop() is None:
+        raise RuntimeError("set_default_client() needs a running event loop; call it in an async function")
+    if client is not None:
+        client._check_usable()  # noqa: SLF001 - its own module
+    before = _open_default()
+    if before is not None and client is not None and before is not client:
+        logger.warning("%r takes the place of %r as the default client of this event loop", client, before)
+    _default.set(client)
+
+
+def _open_default() -> Client | None:
+    """Return the default client of the running event loop, None when there is none or it is closed."""
+    client = None if _running_loop() is None else _default.get()
+    return None if client is None or client._closed else client  # noqa: SLF001 - its own module
 
 
 def current_client(client: Client | None = None) -> Client:
     """Return the client to use.
 
     Args:
-        client: The client that was given, which wins.
+        client: The client that was given, which wins; else that of the `async with` block around, else the default.
 
     Raises:
-        RuntimeError: None was given, and no `async with Client(...)` is open in this task.
+        RuntimeError: None was given, no `async with Client(...)` is open in this task, and no default is set.
         TypeError: Something else than a client was given.
     """
-    found = client if client is not None else _current.get()
+    found = client if client is not None else _current.get() or _open_default()
     if found is None:
-        message = "no UP42 client: open one with `async with up42_async.Client(...)`, or give one with `client=`"
+        message = (
+            "no UP42 client: open one with `async with up42_async.Client(...)`, make one the default with"
+            " `up42_async.set_default_client(client)`, or give one with `client=`"
+        )
         raise RuntimeError(message)
     _check_kind("client", found, Client, "an up42_async.Client")
     return found
