@@ -13,7 +13,6 @@ from up42_async._errors import (
     ConnectionFailedError,
     StatusError,
     TransportError,
-    UnexpectedResponseError,
     Up42Error,
 )
 
@@ -28,10 +27,11 @@ def facts_of(error: type[Up42Error]) -> dict[str, Any]:
         facts |= {"request": "GET /v2/processing/jobs", "tries": 3, "elapsed": 4.25}
     if issubclass(error, ConnectionFailedError):
         facts |= {"permanent": True}
-    if issubclass(error, UnexpectedResponseError):
-        facts |= {"transient": True}
+    elif issubclass(error, APIError):
+        facts |= {"transient": not error.transient, "request_id": "4bf92f35"}
     if issubclass(error, StatusError):
         facts |= {"status": 429, "code": "slow", "detail": "slow down", "payload": {"a": [1, None]}, "retry_after": 2.5}
+        facts |= {"body": '{"a": [1, null]}', "from_platform": False}
     return facts
 
 
@@ -85,6 +85,31 @@ def test_one_try_is_not_worth_a_word() -> None:
 
 def test_an_error_without_a_request_is_just_its_message() -> None:
     assert str(APIError("gone")) == "gone"
+
+
+def test_the_servers_id_of_the_request_is_named() -> None:
+    assert str(APIError("gone", request="GET /a", request_id="4bf92f35")) == "GET /a: gone (request id 4bf92f35)"
+
+
+def test_what_may_pass_is_told_from_what_stays() -> None:
+    failed = [error for error in ERRORS if issubclass(error, APIError)]
+    assert {error.__name__ for error in failed if error("down").transient} == {
+        *("TransportError", "ConnectionFailedError", "ConnectionLostError", "RequestTimeoutError"),
+        *("RateLimitError", "ServerError"),
+    }
+    assert not ConnectionFailedError("an untrusted certificate", permanent=True).transient
+
+
+@pytest.mark.parametrize("status", range(400, 600))
+def test_some_statuses_say_that_the_request_was_not_carried_out(status: int) -> None:
+    refusals = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
+    assert StatusError("no", status=status).refused == (status in refusals)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+def test_every_error_is_named_one_and_says_when_it_comes(error: type[Up42Error]) -> None:
+    assert error.__name__.endswith("Error")
+    assert error.__doc__ != error.__base__.__doc__
 
 
 def test_only_a_connection_that_failed_proves_that_the_server_got_nothing() -> None:

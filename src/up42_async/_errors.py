@@ -2,18 +2,18 @@
 
     Up42Error                               everything the world does wrong; catch this to catch all
     ├── ConfigurationError                  credentials file, proxy or certificate settings that cannot be used
-    ├── APIError                            one request failed: `.request`, `.tries`, `.elapsed`
+    ├── APIError                            one request failed: `.request`, `.tries`, `.elapsed`, `.transient`
     │   ├── TransportError                  no answer came
     │   │   ├── ConnectionFailedError       ... and the request certainly never reached the server
     │   │   ├── ConnectionLostError         ... it may have been received
     │   │   └── RequestTimeoutError         ... it may have been received, or is being worked on
-    │   ├── StatusError                     the server refused: `.status`, `.code`, `.detail`, `.payload`
-    │   │   ├── AuthenticationError         401 that stays after a new login
+    │   ├── StatusError                     an error status: `.status`, `.detail`, `.body`, `.from_platform`
+    │   │   ├── AuthenticationError         UP42's 401 that stays after a new login
     │   │   │   └── InvalidCredentialsError the login itself was refused
-    │   │   ├── PermissionDeniedError       403: plan or role
-    │   │   ├── NotFoundError               404
-    │   │   ├── RateLimitError              429: `.retry_after`
-    │   │   └── ServerError                 any 5xx: `.retry_after`
+    │   │   ├── PermissionDeniedError       UP42's 403: plan or role
+    │   │   ├── NotFoundError               UP42's 404
+    │   │   ├── RateLimitError              429, whoever says it: `.retry_after`
+    │   │   └── ServerError                 any 5xx, whoever says it: `.retry_after`
     │   └── UnexpectedResponseError         an answer that does not fit what UP42 documents
     │       ├── UntrustedURLError           a link that leads away from UP42
     │       └── PaginationError             pages that never end
@@ -29,7 +29,7 @@ The caller's mistakes are `ValueError`, `TypeError` and `RuntimeError`. No error
 URL, and all of them can be copied and pickled.
 """
 
-from typing import Any
+from typing import Any, Final
 
 
 class Up42Error(Exception):
@@ -50,26 +50,41 @@ class JournalError(Up42Error):
     """
 
     def __init__(self, message: str, *, path: object = None) -> None:
-        """Say which file cannot be used, and why."""
         super().__init__(message)
         self.path = path
 
 
 class APIError(Up42Error):
-    """One request did not bring what it was sent for.
+    """One request to UP42 failed; the subclass says how.
 
     Attributes:
         request: Method and path, without query.
         tries: How often the request was sent.
         elapsed: Seconds from the first try to the last.
+        transient: True when the same request may succeed later: outages, pages of a gateway, too many requests. The
+            client has then retried it already, as far as its `RetryPolicy` and the request allow.
+        request_id: The server's id of the request, to quote to UP42's support; None when it sent none.
     """
 
-    def __init__(self, message: str, *, request: str = "", tries: int = 1, elapsed: float = 0.0) -> None:
-        """Say what happened to which request."""
+    transient: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        request: str = "",
+        tries: int = 1,
+        elapsed: float = 0.0,
+        transient: bool | None = None,
+        request_id: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.request = request
         self.tries = tries
         self.elapsed = elapsed
+        self.request_id = request_id
+        if transient is not None:  # else what holds for the class
+            self.transient = transient
 
     def __str__(self) -> str:
         """Return what happened, to which request, after how many tries."""
@@ -78,21 +93,27 @@ class APIError(Up42Error):
             text = f"{self.request}: {text}"
         if self.tries > 1:
             text = f"{text} ({self.tries} tries in {self.elapsed:.1f} s)"
+        if self.request_id:
+            text = f"{text} (request id {self.request_id})"
         return text
 
 
 class TransportError(APIError):
-    """No answer came.
+    """No answer came, because of the network, a timeout or the server. Try again later.
 
     Attributes:
         may_have_arrived: False only when the request certainly never reached the server.
     """
 
+    transient = True
     may_have_arrived: bool = True
 
 
 class ConnectionFailedError(TransportError):
-    """No connection could be had, so the request certainly never reached the server.
+    """The request was not sent: no connection could be opened, or UP42 has been failing for too long.
+
+    It certainly never reached the server, so it may be sent again. Check the network, the proxy and the certificates
+    when `permanent` is set.
 
     Attributes:
         permanent: True when trying again cannot help, as with a certificate that is not trusted.
@@ -103,8 +124,7 @@ class ConnectionFailedError(TransportError):
     def __init__(
         self, message: str, *, request: str = "", tries: int = 1, elapsed: float = 0.0, permanent: bool = False
     ) -> None:
-        """Say why no connection could be had."""
-        super().__init__(message, request=request, tries=tries, elapsed=elapsed)
+        super().__init__(message, request=request, tries=tries, elapsed=elapsed, transient=not permanent)
         self.permanent = permanent
 
 
@@ -113,17 +133,26 @@ class ConnectionLostError(TransportError):
 
 
 class RequestTimeoutError(TransportError):
-    """The answer did not come in time; the request may have been received, or is being worked on."""
+    """The answer did not come in time; the request may have been received and may still be processed.
+
+    `Timeouts` says how long an answer is waited for.
+    """
 
 
 class StatusError(APIError):
-    """The server refused the request.
+    """An error status: of UP42 itself (`from_platform`), or of a gateway between you and UP42.
+
+    Other statuses than those of the subclasses, such as 400 and 422, mean that the request is wrong: read `detail` and
+    `payload`. From a gateway (a firewall, a load balancer), whatever the status below 429, it says nothing of the thing
+    you asked for: 403 is no missing permission and 404 no missing job, and so not one of the subclasses.
 
     Attributes:
         status: HTTP status code.
-        code: The server's own word for the error, if it gave one.
-        detail: The server's own sentence, if it gave one.
-        payload: The decoded JSON body, None for a body that is not JSON.
+        code: The server's name for the error, None if it gave none.
+        detail: The server's explanation, one line of at most 500 characters, None if it gave none.
+        payload: The decoded JSON body, None for a body that is not JSON. Text in it that repeats the token is `"***"`.
+        body: The first 4 kB of the body as text, `""` when there was none.
+        from_platform: True when the body is a JSON object, as UP42's own errors are; False for HTML, text or nothing.
         retry_after: Seconds the server asks to wait, None if it does not say.
     """
 
@@ -134,58 +163,70 @@ class StatusError(APIError):
         request: str = "",
         tries: int = 1,
         elapsed: float = 0.0,
+        transient: bool | None = None,
+        request_id: str | None = None,
         status: int = 0,
         code: str | None = None,
         detail: str | None = None,
         payload: Any = None,
+        body: str = "",
+        from_platform: bool = True,
         retry_after: float | None = None,
     ) -> None:
-        """Say what the server answered."""
-        super().__init__(message, request=request, tries=tries, elapsed=elapsed)
+        super().__init__(
+            message, request=request, tries=tries, elapsed=elapsed, transient=transient, request_id=request_id
+        )
         self.status = status
         self.code = code
         self.detail = detail
         self.payload = payload
+        self.body = body
+        self.from_platform = from_platform
         self.retry_after = retry_after
+
+    @property
+    def refused(self) -> bool:
+        """Whether the status says that the request was not carried out: 400 to 405, 413, 415, 422, 429."""
+        return self.status in _REFUSALS
+
+
+_REFUSALS: Final = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
 
 
 class AuthenticationError(StatusError):
-    """UP42 does not accept the token (401), even one that was just fetched."""
+    """UP42 does not accept the token (401), not even one that was just fetched."""
 
 
 class InvalidCredentialsError(AuthenticationError):
-    """UP42 refused the username or password; they are not sent again."""
+    """UP42 refused the username or password. They are not sent again: make a new `Client` with the right ones."""
 
 
 class PermissionDeniedError(StatusError):
-    """The account's plan or the user's role does not allow this (403)."""
+    """The account's plan or the user's role does not allow this (403). Ask the account's administrator."""
 
 
 class NotFoundError(StatusError):
-    """There is no such thing, or it is not visible to this account (404)."""
+    """UP42 has no such thing, or it is not visible to this account (404). Check the id and the account."""
 
 
 class RateLimitError(StatusError):
-    """Too many requests (429); the request was not processed."""
+    """Too many requests (429); this one was not processed. Wait `retry_after` seconds, or lower the rate: `Limits`."""
+
+    transient = True
 
 
 class ServerError(StatusError):
-    """The server failed (any 5xx)."""
+    """UP42 or a gateway failed (any 5xx). The request may have been processed. Try again later."""
+
+    transient = True
 
 
 class UnexpectedResponseError(APIError):
     """An answer that does not fit what UP42 documents.
 
-    Attributes:
-        transient: True when the same request may well be answered properly the next time, as with a proxy's HTML page.
+    When it stays, the platform has changed or something between you and UP42 answers in its place: see the message,
+    and look for a newer version of this library.
     """
-
-    def __init__(
-        self, message: str, *, request: str = "", tries: int = 1, elapsed: float = 0.0, transient: bool = False
-    ) -> None:
-        """Say what does not fit."""
-        super().__init__(message, request=request, tries=tries, elapsed=elapsed)
-        self.transient = transient
 
 
 class UntrustedURLError(UnexpectedResponseError):
@@ -193,4 +234,7 @@ class UntrustedURLError(UnexpectedResponseError):
 
 
 class PaginationError(UnexpectedResponseError):
-    """A list whose pages never end: a page that was seen before, or page after page without an item."""
+    """A list whose pages never end: a page that was seen before, or page after page without an item.
+
+    What came before is good. Ask again later, or narrow the list down by filters.
+    """
