@@ -123,7 +123,6 @@ async def download(base: str, job_id: str, directory: str) -> dict[str, Any]:
     """Bring the files of a job's result home."""
     async with connected(base):
         job = await up42.Job.get(job_id)
-        _ = [item async for item in job.items()]  # the first item imports pystac
         with Meter() as meter:
             paths = await job.download(directory)
     return meter.result(files=len(paths))
@@ -142,7 +141,6 @@ async def download_lag(base: str, job_id: str, directory: str) -> dict[str, Any]
 
     async with connected(base):
         job = await up42.Job.get(job_id)
-        _ = [item async for item in job.items()]  # the first item imports pystac
         for pulse, work in ((quiet, asyncio.sleep(1.0)), (lags, job.download(directory))):
             heart = asyncio.create_task(beat(pulse))
             await work

@@ -3,9 +3,6 @@
 import copy
 import datetime as dt
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -296,12 +293,3 @@ def test_a_template_says_what_it_is() -> None:
 def test_what_only_up42_knows_cannot_be_read_before_it_was_asked(name: str) -> None:
     with pytest.raises(RuntimeError, match=rf"{name} is not known yet; `await template\.evaluate\(\)` first"):
         getattr(DetectionTreesSpacept("t", URL), name)
-
-
-def test_templates_need_no_pystac_as_long_as_items_are_urls(tmp_path: Path) -> None:
-    code = (
-        "import sys; from up42_async import processing_templates as p;"
-        f"print(p.DetectionTreesSpacept('t', {URL!r}).inputs['item'], 'pystac' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.split() == [URL, "False"]

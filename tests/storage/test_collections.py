@@ -5,8 +5,6 @@ import datetime as dt
 import json
 import pickle
 import re
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ import pytest
 from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import Client, Endpoints, NotFoundError, RetryPolicy, UnexpectedResponseError
 from up42_async._http.messages import Request
-from up42_async._storage import stac
 from up42_async._storage.assets import Asset, initialize_asset
 from up42_async._storage.collections import (
     download_result,
@@ -524,13 +521,3 @@ def test_a_parent_that_is_no_collection_is_not_to_be_had_as_one() -> None:
     content = linked(collection_content(), without="root", parent=f"{API}/v2/assets/stac")
     with pytest.raises(RuntimeError, match=r"fetch /v2/assets/stac \(parent\).*use `up42_async.search_items"):
         collection_from(content, ABOUT).get_parent()
-
-
-async def test_pystac_is_imported_in_a_worker_thread_by_the_first_who_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    stac._io_class()
-    threads: list[threading.Thread] = []
-    monkeypatch.setattr(stac, "_io_class", lambda: threads.append(threading.current_thread()))
-    await stac.be_ready()
-    monkeypatch.delitem(sys.modules, "pystac")
-    await stac.be_ready()
-    assert [thread is threading.main_thread() for thread in threads] == [False]

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
+import pystac
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
@@ -30,9 +31,6 @@ from up42_async._jobs.models import (
 from up42_async._jobs.parsing import job_fields
 from up42_async._jobs.poller import SETTLE, Progress, Tracker, Watcher
 from up42_async._storage import collections
-
-if TYPE_CHECKING:
-    import pystac
 
 _TERMINAL = frozenset(TERMINAL_STATUSES)
 _SETTLING = frozenset(SETTLING_STATUSES)
@@ -294,7 +292,7 @@ class Job:
             raise UnfinishedJob(message, unfinished=[self], reasons={self.id: watch.reason}, job=self)
         return self
 
-    async def collection(self) -> "pystac.Collection | None":
+    async def collection(self) -> pystac.Collection | None:
         """Fetch the STAC collection of the results; one request, a few more while it is not visible yet.
 
         Returns:
@@ -306,7 +304,7 @@ class Job:
         """
         return await collections.result_collection(current_client(self._client), self.collection_url)
 
-    def items(self) -> AsyncIterator["pystac.Item"]:
+    def items(self) -> AsyncIterator[pystac.Item]:
         """List the STAC items of the results, waiting a little while there are none yet; one request for 100 items.
 
         A job without results has no items, and costs no request.

@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
-
-if TYPE_CHECKING:
-    import pystac
+import pystac
 
 LONGEST_TITLE: Final = 250
 """Characters of a title at the most."""
 
-Item: TypeAlias = "pystac.Item | str"
+Item: TypeAlias = pystac.Item | str
 """A STAC item: the object, or the absolute URL of its self link."""
 
 Attribute: TypeAlias = "attrs.Attribute[Any]"
@@ -32,13 +30,10 @@ def item_url(item: object, name: str) -> str:
     """
     url = item
     if not isinstance(item, str):
-        self_href = getattr(
-            item, "get_self_href", None
-        )  # pystac itself takes long to import, and is not needed to ask it
-        if not callable(self_href):
+        if not isinstance(item, pystac.Item):
             message = f"{name} must be a pystac.Item or the URL of one, not {item!r:.80}"
             raise TypeError(message)
-        url = self_href()
+        url = item.get_self_href()
     if not isinstance(url, str) or not url:
         message = (
             f"{name} has no self link, which UP42 knows it by; set it with set_self_href(), or give the URL instead"

@@ -1,14 +1,11 @@
 """Choose which files of an item are wanted."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import attrs
+import pystac
 
 from up42_async._downloads.signed_urls import RemoteFile
-
-if TYPE_CHECKING:
-    import pystac
 
 
 def _words(given: Iterable[str] | None) -> frozenset[str] | None:
@@ -28,7 +25,7 @@ class Selection:
     media_types: frozenset[str] | None = attrs.field(default=None, converter=_words)
     """Media types, compared without parameters unless some are given."""
 
-    def wants(self, key: str, asset: "pystac.Asset") -> bool:
+    def wants(self, key: str, asset: pystac.Asset) -> bool:
         """Return whether an asset is wanted."""
         return (
             (self.keys is None or key in self.keys)
@@ -36,7 +33,7 @@ class Selection:
             and (self.media_types is None or not self.media_types.isdisjoint(_media_types(asset.media_type)))
         )
 
-    def of(self, items: Iterable["pystac.Item"]) -> list[RemoteFile]:
+    def of(self, items: Iterable[pystac.Item]) -> list[RemoteFile]:
         """Return the wanted files of items, in an order that is always the same."""
         return [
             _remote_file(key, asset)
@@ -46,7 +43,7 @@ class Selection:
         ]
 
 
-def _remote_file(key: str, asset: "pystac.Asset") -> RemoteFile:
+def _remote_file(key: str, asset: pystac.Asset) -> RemoteFile:
     fields = asset.extra_fields
     size, checksum = fields.get("file:size"), fields.get("file:checksum")
     return RemoteFile(

@@ -4,9 +4,10 @@ import datetime as dt
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
+import pystac
 
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, fetch_all
@@ -16,9 +17,6 @@ from up42_async._http.dates import timestamp
 from up42_async._http.messages import Request
 from up42_async._http.urls import segment
 from up42_async._storage.search import DEFAULT_LIMIT, Items, property_is
-
-if TYPE_CHECKING:
-    import pystac
 
 ASSETS: Final = "/v2/assets"
 
@@ -99,7 +97,7 @@ class Asset:
             message = f"an answer that is no asset ({type(error).__name__} when it was read)"
             raise UnexpectedResponseError(message, request=str(request)) from error
 
-    async def stac_items(self) -> list["pystac.Item"]:
+    async def stac_items(self) -> list[pystac.Item]:
         """Return the STAC items of this asset; one request for every 100.
 
         Raises:

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pystac
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
@@ -17,11 +18,8 @@ from up42_async._storage.asset_filter import Selection
 from up42_async._storage.properties import TAGS, TITLE
 from up42_async._storage.search import DEFAULT_LIMIT, PATIENCE, STORAGE, Items
 
-if TYPE_CHECKING:
-    import pystac
 
-
-async def get_collection(collection_id: str, *, client: Client | None = None) -> "pystac.Collection":
+async def get_collection(collection_id: str, *, client: Client | None = None) -> pystac.Collection:
     """Ask for a STAC collection; one request.
 
     Args:
@@ -34,11 +32,10 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
         ValueError: It cannot be an id.
     """
     request = Request(method="GET", path=f"{STORAGE}/collections/{segment(collection_id, 'collection_id')}")
-    await stac.be_ready()
     return stac.collection_from(await current_client(client).call(request), request)
 
 
-async def result_collection(client: Client, collection_url: str | None) -> "pystac.Collection | None":
+async def result_collection(client: Client, collection_url: str | None) -> pystac.Collection | None:
     """Ask for the collection of a job's result, again for a while as long as it is not visible yet.
 
     Args:
@@ -127,7 +124,7 @@ async def download_result(
     return await fetch_all(Downloads(client, Path(directory), unpack=unpack, resume=resume), files)
 
 
-async def update_item(item: "pystac.Item", *, client: Client | None = None) -> "pystac.Item":
+async def update_item(item: pystac.Item, *, client: Client | None = None) -> pystac.Item:
     """Send an item's UP42 title and tags, and take over what UP42 made of them; one request.
 
     Set them with `Up42Properties(item)` first. A property that the item does not have is not sent.

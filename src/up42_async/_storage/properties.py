@@ -1,9 +1,8 @@
 """Name the properties that UP42 adds to STAC items and collections."""
 
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
-if TYPE_CHECKING:
-    import pystac
+import pystac
 
 T = TypeVar("T")
 
@@ -53,7 +52,7 @@ class Up42Properties:
     collection_name = _Property[str]("up42-product:collection_name", "The geospatial collection, such as `phr`.")
     modality = _Property[str]("up42-product:modality", "Kind of imagery, such as `multispectral`.")
 
-    def __init__(self, stac_object: "pystac.Item | pystac.Collection") -> None:
+    def __init__(self, stac_object: pystac.Item | pystac.Collection) -> None:
         """View an item or collection.
 
         Args:

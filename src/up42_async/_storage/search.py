@@ -3,8 +3,10 @@
 import datetime as dt
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
+
+import pystac
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
@@ -13,9 +15,6 @@ from up42_async._http.messages import Request
 from up42_async._http.pagination import Page, Pager
 from up42_async._http.urls import follow
 from up42_async._storage import stac
-
-if TYPE_CHECKING:
-    import pystac
 
 STORAGE: Final = "/v2/assets/stac"
 SEARCH: Final = f"{STORAGE}/search"
@@ -60,7 +59,7 @@ class Items:
         """Return the iterator itself."""
         return self
 
-    async def __anext__(self) -> "pystac.Item":
+    async def __anext__(self) -> pystac.Item:
         """Return the next item.
 
         Raises:
@@ -70,7 +69,6 @@ class Items:
         """
         if self._pager is None or self._left < 1 or self._request is None:
             raise StopAsyncIteration
-        await stac.be_ready()
         content = await self._next_content(self._pager)
         self._left -= 1
         self._waits = iter(())

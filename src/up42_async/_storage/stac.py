@@ -1,38 +1,27 @@
-"""Make pystac objects from UP42's answers: parsed without network, and guarded against pystac's blocking network use.
+"""Make pystac objects of UP42's answers: parsed without network, and guarded against pystac's own network access.
 
 pystac follows a link when it is asked for what stands behind it: it would block the event loop, and ask without a
 token. So the links of the objects made here refuse to be followed that way, and their root reads no URL; both say what
-to await instead. Nothing in pystac is changed. It is imported when the first object is made, since importing it takes
-as long as importing everything else.
+to await instead. Nothing in pystac is changed.
 """
 
 import contextlib
-import functools
-import sys
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import anyio.to_thread
+import pystac
+from pystac.stac_io import DefaultStacIO
 
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.messages import Request
-
-if TYPE_CHECKING:
-    import pystac
 
 T = TypeVar("T")
 
 ROOT_ID: Final = "up42"
 
 
-async def be_ready() -> None:
-    """Import pystac, where nobody has, in a worker thread: it takes longer than an event loop may stand still."""
-    if "pystac" not in sys.modules:
-        await anyio.to_thread.run_sync(_io_class)
-
-
-def item_from(content: Any, request: Request) -> "pystac.Item":
+def item_from(content: Any, request: Request) -> pystac.Item:
     """Make an item of a decoded answer, which it takes over.
 
     Args:
@@ -42,10 +31,10 @@ def item_from(content: Any, request: Request) -> "pystac.Item":
     Raises:
         UnexpectedResponseError: It is no STAC item.
     """
-    return _parse(_item_class().from_dict, content, request)
+    return _parse(StorageItem.from_dict, content, request)
 
 
-def collection_from(content: Any, request: Request) -> "pystac.Collection":
+def collection_from(content: Any, request: Request) -> pystac.Collection:
     """Make a collection of a decoded answer, which it takes over.
 
     Args:
@@ -55,7 +44,7 @@ def collection_from(content: Any, request: Request) -> "pystac.Collection":
     Raises:
         UnexpectedResponseError: It is no STAC collection.
     """
-    return _parse(_collection_class().from_dict, content, request)
+    return _parse(StorageCollection.from_dict, content, request)
 
 
 def last_segment(url: str) -> str:
@@ -78,14 +67,12 @@ def _parse(make: Callable[..., T], content: Any, request: Request) -> T:
 
 def _guarded(made: T) -> T:
     """Replace the links by ones that refuse hidden network access, and the root by one that has nothing behind it."""
-    import pystac
-
     stac: Any = made
     root_link = stac.get_root_link()
     root_href = root_link.get_target_str() if root_link is not None and not root_link.is_resolved() else None
     stac.links = [_guarded_link(link, stac) for link in stac.links if link.rel != "root"]
     root = pystac.Catalog(ROOT_ID, "UP42 storage", href=root_href)
-    root._stac_io = _io_class()()  # noqa: SLF001 - where pystac keeps the StacIO of a root
+    root._stac_io = LocalStacIO()  # noqa: SLF001 - where pystac keeps the StacIO of a root
     stac.set_root(root)
     for parent in stac.get_links("parent"):
         if root_href is not None and parent.target.rstrip("/") == root_href.rstrip("/"):
@@ -93,8 +80,8 @@ def _guarded(made: T) -> T:
     return made
 
 
-def _guarded_link(link: "pystac.Link", owner: Any) -> "pystac.Link":
-    made = _link_class()(link.rel, link.target, link.media_type, link.title, link.extra_fields)
+def _guarded_link(link: pystac.Link, owner: Any) -> pystac.Link:
+    made = StorageLink(link.rel, link.target, link.media_type, link.title, link.extra_fields)
     return made.set_owner(owner)
 
 
@@ -128,6 +115,20 @@ def refuse(href: str, rel: str) -> NoReturn:
     )
 
 
+class StorageLink(pystac.Link):
+    """A link that is followed by an awaited call only."""
+
+    def resolve_stac_object(self, root: pystac.Catalog | None = None) -> pystac.Link:
+        """Return the link when what stands behind it is here already.
+
+        Raises:
+            RuntimeError: It would have to be fetched.
+        """
+        if not self.is_resolved():
+            refuse(self.get_absolute_href() or "", str(self.rel))
+        return super().resolve_stac_object(root)
+
+
 class _Renamed:
     """What items and collections have in common: a new root or self link makes them ask no parent."""
 
@@ -144,101 +145,40 @@ class _Renamed:
             pystac_object.set_self_href(href)
 
 
-@functools.cache
-def _link_class() -> type["pystac.Link"]:
-    import pystac
+class StorageItem(_Renamed, pystac.Item):
+    """An item whose links stay as they are when it is pickled or copied, unlike those of pystac's own."""
 
-    class AwaitedLink(pystac.Link):
-        """A link that is followed by an awaited call only."""
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self).copy()
 
-        def resolve_stac_object(self, root: pystac.Catalog | None = None) -> pystac.Link:
-            """Return the link when what stands behind it is here already.
-
-            Raises:
-                RuntimeError: It would have to be fetched.
-            """
-            if not self.is_resolved():
-                refuse(self.get_absolute_href() or "", str(self.rel))
-            return super().resolve_stac_object(root)
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return _revive, ("link",), vars(self)
-
-    return AwaitedLink
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
 
 
-@functools.cache
-def _item_class() -> type["pystac.Item"]:
-    import pystac
+class StorageCollection(_Renamed, pystac.Collection):
+    """A collection whose items are in the API, where pystac does not look for them."""
 
-    class AwaitedItem(_Renamed, pystac.Item):
-        """An item whose links stay as they are when it is pickled or copied, unlike those of pystac's own."""
+    def get_items(self, *ids: str, recursive: bool = False) -> Iterator[pystac.Item]:
+        """Return the items that were added to this object.
 
-        def __reduce__(self) -> tuple[Any, ...]:
-            return _revive, ("item",), vars(self)
-
-        def __setstate__(self, state: dict[str, Any]) -> None:
-            vars(self).update(state)
-
-    return AwaitedItem
-
-
-@functools.cache
-def _collection_class() -> type["pystac.Collection"]:
-    import pystac
-
-    class AwaitedCollection(_Renamed, pystac.Collection):
-        """A collection whose items are in the API, where pystac does not look for them."""
-
-        def get_items(self, *ids: str, recursive: bool = False) -> Iterator[pystac.Item]:
-            """Return the items that were added to this object.
-
-            Raises:
-                RuntimeError: None were, so they would have to be fetched.
-            """
-            listing = self.get_single_link("items")
-            if listing is not None and not self.get_item_links():
-                refuse(listing.get_absolute_href() or "", "items")
-            return super().get_items(*ids, recursive=recursive)
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return _revive, ("collection",), vars(self)
-
-    return AwaitedCollection
+        Raises:
+            RuntimeError: None were, so they would have to be fetched.
+        """
+        listing = self.get_single_link("items")
+        if listing is not None and not self.get_item_links():
+            refuse(listing.get_absolute_href() or "", "items")
+        return super().get_items(*ids, recursive=recursive)
 
 
-@functools.cache
-def _io_class() -> type["pystac.StacIO"]:
-    from pystac.stac_io import DefaultStacIO
+class LocalStacIO(DefaultStacIO):
+    """Reads and writes files, not URLs."""
 
-    class LocalStacIO(DefaultStacIO):
-        """Reads and writes files, not URLs."""
+    def read_text_from_href(self, href: str) -> str:
+        """Read a file.
 
-        def read_text_from_href(self, href: str) -> str:
-            """Read a file.
-
-            Raises:
-                RuntimeError: It is a URL.
-            """
-            if "://" in href:
-                refuse(href, "link")
-            return super().read_text_from_href(href)
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return _revive, ("io",), vars(self)
-
-    return LocalStacIO
-
-
-_CLASSES: Final[dict[str, Callable[[], Any]]] = {
-    "link": _link_class,
-    "item": _item_class,
-    "collection": _collection_class,
-    "io": _io_class,
-}
-
-
-def _revive(name: str) -> object:
-    """Make an empty object of one of the classes above, for pickle and copy, which cannot find them by name."""
-    kind = _CLASSES[name]()
-    return kind.__new__(kind)
+        Raises:
+            RuntimeError: It is a URL.
+        """
+        if "://" in href:
+            refuse(href, "link")
+        return super().read_text_from_href(href)
