@@ -1,5 +1,7 @@
 """ExecutionBatch, the jobs they make, and what happens to the credits."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -69,14 +71,44 @@ async def test_credits_are_withheld_when_accepted_and_captured_on_success(
     assert sandbox.executions[0].credits == 5
 
 
-async def test_credits_are_released_on_failure(sandbox: Sandbox, client: httpx.AsyncClient, clock: Clock) -> None:
+async def test_credits_go_back_on_failure_and_a_released_job_keeps_saying_which(
+    sandbox: Sandbox, client: httpx.AsyncClient, clock: Clock
+) -> None:
     sandbox.script_executions([FAILURE])
     job_id = (await executed(client, COLOR))["jobID"]
     clock.seconds = 64
     assert (sandbox.balance.withheld, sandbox.job(job_id).status, sandbox.job(job_id).credits) == (5, "failed", None)
     clock.seconds = 70
     assert (sandbox.balance.withheld, sandbox.balance.available) == (0, 1_000_000)
+    assert (await client.get(f"{JOBS}/{job_id}")).json()["creditConsumption"] == {"credits": 5}
+
+
+@pytest.mark.parametrize(("ending", "failure_rate"), [("captured", 0), ("captured", 1), ("mixed", 0)])
+async def test_jobs_without_credits_end_as_successful_or_failed(clock: Clock, ending: Any, failure_rate: int) -> None:
+    async with (
+        Sandbox(clock=clock, ending=ending, failure_rate=failure_rate, token_lifetime=1e6) as sandbox,
+        logged_in(sandbox) as client,
+    ):
+        sandbox.set_rate(COLOR, 0)
+        jobs = [(await executed(client, COLOR))["jobID"] for _ in range(10)]
+        clock.seconds = 3600
+        end = "failed" if failure_rate else "successful"
+        assert {(sandbox.job(job).status, sandbox.job(job).credits) for job in jobs} == {(end, None)}
+
+
+@pytest.mark.parametrize("status", ["created", "licensed", "valid", "invalid", "rejected", "unlicensed", "failed"])
+async def test_no_credits_are_named_before_a_job_is_accepted_or_when_it_stays_failed(
+    sandbox: Sandbox, client: httpx.AsyncClient, status: str
+) -> None:
+    (job_id,) = sandbox.seed_jobs(1, status=status)
     assert (await client.get(f"{JOBS}/{job_id}")).json()["creditConsumption"] is None
+
+
+@pytest.mark.parametrize("status", ["accepted", "running", "successful", "captured", "released"])
+async def test_credits_are_named_from_accepted_on(sandbox: Sandbox, client: httpx.AsyncClient, status: str) -> None:
+    (job_id,) = sandbox.seed_jobs(1, status=status)
+    answer = (await client.get(f"{JOBS}/{job_id}")).json()
+    assert answer["creditConsumption"] == {"credits": sandbox.job(job_id).price}
 
 
 @pytest.mark.parametrize(("status", "captured"), [("successful", 5), ("failed", 0)])

@@ -1,7 +1,7 @@
 """An UP42 of your own: the whole platform in memory, behind a real HTTP server on 127.0.0.1.
 
     async with Sandbox(speed=60) as sandbox:  # an hour of processing takes a minute
-        async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints) as client: ...
+        async with up42.Client(**sandbox.settings) as client: ...
 
 `python -m up42_async.sandbox` runs one alone. It shares no code with the client, so that neither can hide the other's
 mistakes. What is where:
@@ -23,7 +23,9 @@ mistakes. What is where:
     _server, _wire            the thread, its listeners, and connections one can break
     _traffic                  what was asked
     _world                    account, processes, jobs and credits, behind one lock
+    _executions, _seeding     how jobs are made: by executing, or for a test
     _jobs, _lifecycle         a job, and its way through the statuses
+    _lives, _recorded_*       which way that is: short, or as real jobs were recorded
     _storage, _items          collections, items and files, and what of them shows by now
     _results                  what a job leaves behind
     _contents                 the bytes of files: drawn, or made up in any number
@@ -44,15 +46,18 @@ except ImportError as error:
 
 from up42_async.sandbox import faults as faults
 from up42_async.sandbox._account import Balance as Balance
-from up42_async.sandbox._controls_storage import REFERENCE_ASSET as REFERENCE_ASSET
 from up42_async.sandbox._faults import Fault as Fault
 from up42_async.sandbox._faults import Faults as Faults
 from up42_async.sandbox._sandbox import Sandbox as Sandbox
+from up42_async.sandbox._seeding import REFERENCE_ASSET as REFERENCE_ASSET
+from up42_async.sandbox._seeding import REFERENCE_JOB as REFERENCE_JOB
 from up42_async.sandbox._traffic import Connections as Connections
 from up42_async.sandbox._traffic import RequestRecord as RequestRecord
+from up42_async.sandbox._views import ClientSettings as ClientSettings
 from up42_async.sandbox._views import Execution as Execution
 from up42_async.sandbox._views import SandboxEndpoints as SandboxEndpoints
 from up42_async.sandbox._views import SandboxJob as SandboxJob
+from up42_async.sandbox._views import SandboxPolling as SandboxPolling
 from up42_async.sandbox._views import StoredFile as StoredFile
 
 del _cql2, _starlette, _uvicorn

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from up42_async.sandbox import _lifecycle
 from up42_async.sandbox._account import Balance
 from up42_async.sandbox._lifecycle import Steps
+from up42_async.sandbox._seeding import Seeds, seed
 from up42_async.sandbox._traffic import Connections, RequestRecord, Traffic
 from up42_async.sandbox._views import Execution, SandboxJob, shown_execution, shown_job
 from up42_async.sandbox._world import World
@@ -171,7 +172,8 @@ class Controls:
             raise ValueError("Jobs are seeded with a status or with a timeline, not with both.")
         workspace = self._world.account.workspace_id if workspace_id is None else workspace_id
         ages = (spread * (number - position) / number for position in range(number))
-        return [self._world.seed(process_id, workspace, status, timeline, age).id for age in ages]
+        seeds = Seeds(process_id=process_id, workspace_id=workspace, status=status, timeline=timeline)
+        return [seed(self._world, seeds, age).id for age in ages]
 
     def set_status(self, job_id: str, status: str) -> None:
         """Give a job a status from now on, for good; any word.

@@ -10,12 +10,10 @@ from up42_async.sandbox._archives import Trick, archive
 from up42_async.sandbox._contents import Content, Drawn, MadeUp
 from up42_async.sandbox._controls import Controls
 from up42_async.sandbox._items import Bounds, Collection, File, Item
+from up42_async.sandbox._seeding import REFERENCE_ASSET, seed_reference_job
 from up42_async.sandbox._storage import Storage
 from up42_async.sandbox._traffic import Traffic
 from up42_async.sandbox._views import StoredFile, shown_file
-
-REFERENCE_ASSET = "68567134-27ad-7bd7-4b65-d61adb11fc78"
-"""The asset of the reference's examples; it is in storage from the beginning."""
 
 _LARGEST_CHECKED = 1 << 24
 
@@ -31,9 +29,13 @@ class StorageControls(Controls):
     def __init__(self, storage: Storage, traffic: Traffic) -> None:
         super().__init__(storage.world, traffic)
         self._storage = storage
-        self._draws = Random(f"storage {storage.world.settings.seed}")  # noqa: S311 - repeatable on purpose, no secret
+        self._seed_storage()
+
+    def _seed_storage(self) -> None:
+        self._draws = Random(f"storage {self._world.settings.seed}")  # noqa: S311 - repeatable on purpose, no secret
         self._numbers = count()
         self.add_asset(REFERENCE_ASSET, title="London")
+        seed_reference_job(self._world, self.items_of(REFERENCE_ASSET)[0])
 
     # What is in it
 

@@ -10,6 +10,7 @@ import attrs
 from up42_async.sandbox import _answers
 from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
 from up42_async.sandbox._listing import LIST_PATH, offset_link, offset_of
+from up42_async.sandbox._seeding import Seeds, seed
 from up42_async.sandbox._stac import SEARCH_PATH
 
 
@@ -156,7 +157,7 @@ class ShiftPages:
             for job in list(world.jobs.in_order(None, descending=True))[: self.removed]:
                 world.jobs.remove(job)
             for _ in range(self.inserted):
-                world.seed(None, world.account.workspace_id, None, None, 0.0)
+                seed(world, Seeds(workspace_id=world.account.workspace_id), 0.0)
 
     @staticmethod
     def _by_offset(query: dict[str, str]) -> Callable[[Any], Any]:

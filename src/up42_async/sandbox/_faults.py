@@ -78,8 +78,14 @@ class Faults:
 
     def __init__(self, seed: int) -> None:
         self._lock = threading.Lock()
-        self._random = Random(f"faults {seed}")  # noqa: S311 - repeatable on purpose, no secret
-        self._active: tuple[Fault, ...] = ()
+        self._seed = seed
+        self.reset()
+
+    def reset(self) -> None:
+        """End all faults, and draw from the seed anew."""
+        with self._lock:
+            self._random = Random(f"faults {self._seed}")  # noqa: S311 - repeatable on purpose, no secret
+            self._active: tuple[Fault, ...] = ()
 
     def add(
         self,

@@ -11,7 +11,8 @@ from up42_async.sandbox import _lifecycle
 from up42_async.sandbox._lifecycle import Timeline
 from up42_async.sandbox._scaled_clock import cut_to_digits, timestamp
 
-_CONSUMING = frozenset({_lifecycle.ACCEPTED, _lifecycle.RUNNING}) | _lifecycle.SUCCEEDED
+_WITH_CREDITS = frozenset({_lifecycle.ACCEPTED, _lifecycle.RUNNING, _lifecycle.RELEASED}) | _lifecycle.SUCCEEDED
+"""The statuses in which recorded jobs had a creditConsumption; RELEASED keeps it although the credits went back."""
 _FOREVER = 1 << 100
 
 
@@ -34,6 +35,8 @@ class Job:
     digits: int
     timeline: Timeline
     errors: list[dict[str, Any]] = attrs.field(factory=list)
+    shows_collection: bool = False
+    """Whether it names its collection once it has a `finished`, though it has not succeeded."""
     _since: int = attrs.field(default=0, init=False)
     _until: int = attrs.field(default=0, init=False)
     _index: int = attrs.field(default=0, init=False)
@@ -47,6 +50,12 @@ class Job:
     def reschedule(self, timeline: Timeline) -> None:
         """Give the job another timeline."""
         self.timeline = timeline
+        self._since = self._until = 0
+
+    def move(self, old_url: str, new_url: str) -> None:
+        """Let its links lead to another origin of the API."""
+        self.collection_url = self.collection_url.replace(old_url, new_url, 1)
+        self.inputs = {name: _moved(value, old_url, new_url) for name, value in self.inputs.items()}
         self._since = self._until = 0
 
     def index_at(self, now: int) -> int:
@@ -68,8 +77,8 @@ class Job:
         return self.index_at(now) == len(self.timeline.statuses) - 1
 
     def credits_at(self, now: int) -> int | None:
-        """Return the credits withheld or deducted: none before the job is accepted, none after it failed."""
-        return self.price if self.status_at(now) in _CONSUMING else None
+        """Return what its creditConsumption says: the price from ACCEPTED on, None where no credits are due."""
+        return self.price or None if self.status_at(now) in _WITH_CREDITS else None
 
     def duration_at(self, now: int) -> float | None:
         """Return how long it ran, in seconds, once it has finished."""
@@ -92,7 +101,7 @@ class Job:
             "accountID": self.account_id,
             "workspaceID": self.workspace_id,
             "definition": {"inputs": self.inputs},
-            "results": self._results(self.timeline.statuses[index]),
+            "results": self._results(index),
             "creditConsumption": None if credits_now is None else {"credits": credits_now},
             "status": self.timeline.statuses[index],
             "created": self._timestamp(self.timeline.instants[0]),
@@ -101,8 +110,9 @@ class Job:
             "updated": self._timestamp(self.timeline.instants[index]),
         }
 
-    def _results(self, status: str) -> dict[str, Any] | None:
-        if status in _lifecycle.SUCCEEDED:
+    def _results(self, index: int) -> dict[str, Any] | None:
+        status = self.timeline.statuses[index]
+        if status in _lifecycle.SUCCEEDED or (self.shows_collection and self.timeline.finished_by(index) is not None):
             return {"collection": self.collection_url, "errors": None}
         if status == _lifecycle.INVALID:
             return {"collection": None, "errors": self.errors}
@@ -112,13 +122,20 @@ class Job:
         return None if instant is None else timestamp(instant, self.digits)
 
 
+def _moved(value: Any, old_url: str, new_url: str) -> Any:
+    if isinstance(value, list):
+        return [_moved(element, old_url, new_url) for element in value]
+    return value.replace(old_url, new_url, 1) if isinstance(value, str) and value.startswith(old_url) else value
+
+
 class JobStore:
-    """Keep jobs by id, by collection, and in the order of their creation."""
+    """Keeps jobs by id, by collection, and in the order of their creation."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Job] = {}
         self._by_collection: dict[str, Job] = {}
         self._order: list[tuple[int, str]] = []
+        self._unlisted: dict[str, Job] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -132,9 +149,19 @@ class JobStore:
         self._by_collection[job.collection_id] = job
         insort(self._order, (job.created, job.id))
 
+    def add_unlisted(self, job: Job) -> None:
+        """Keep a job that can be asked for by its id, but is in no list and not counted."""
+        self._unlisted[job.id] = job
+        self._by_collection[job.collection_id] = job
+
+    def move(self, old_url: str, new_url: str) -> None:
+        """Let the links of all jobs lead to another origin of the API."""
+        for job in (*self._by_id.values(), *self._unlisted.values()):
+            job.move(old_url, new_url)
+
     def get(self, job_id: str) -> Job | None:
         """Return the job with this id, if there is one."""
-        return self._by_id.get(job_id)
+        return self._by_id.get(job_id) or self._unlisted.get(job_id)
 
     def of_collection(self, collection_id: str) -> Job | None:
         """Return the job whose results this collection holds, if there is one."""
@@ -142,8 +169,10 @@ class JobStore:
 
     def remove(self, job: Job) -> None:
         """Forget a job."""
-        del self._by_id[job.id]
         del self._by_collection[job.collection_id]
+        if self._unlisted.pop(job.id, None) is not None:
+            return
+        del self._by_id[job.id]
         del self._order[bisect_left(self._order, (job.created, job.id))]
 
     def in_order(self, after: tuple[int, str] | None, *, descending: bool) -> Iterator[Job]:

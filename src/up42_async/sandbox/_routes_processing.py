@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from up42_async.sandbox import _answers, _listing
 from up42_async.sandbox._exchange import raw_query
+from up42_async.sandbox._executions import execute
 from up42_async.sandbox._processes import Process
 from up42_async.sandbox._validation import SchemaError, checked_inputs, findings
 from up42_async.sandbox._world import World
@@ -85,7 +86,7 @@ class _Processing:
         workspace_id = request.query_params.get("workspaceId")
         if not workspace_id:
             return _answers.problem(400, "The query parameter workspaceId is required.")
-        made = self._world.execute(process, body, workspace_id, request.query_params.get("budgetId"))
+        made = execute(self._world, process, body, workspace_id, request.query_params.get("budgetId"))
         return Response(made, 201, media_type=_answers.JSON)
 
     async def jobs(self, request: Request) -> Response:

@@ -14,10 +14,10 @@ from up42_async.sandbox._controls_storage import StorageControls
 from up42_async.sandbox._faults import Faults
 from up42_async.sandbox._routes_auth import REALM_PATH
 from up42_async.sandbox._server import Origin, Server
-from up42_async.sandbox._settings import Ending, Settings
+from up42_async.sandbox._settings import Ending, LivesKind, Settings
 from up42_async.sandbox._storage import Storage
 from up42_async.sandbox._traffic import Traffic
-from up42_async.sandbox._views import SandboxEndpoints
+from up42_async.sandbox._views import ClientSettings, SandboxEndpoints, SandboxPolling
 from up42_async.sandbox._world import World
 
 
@@ -34,8 +34,11 @@ class Sandbox(StorageControls):
         speed: Sandbox seconds for each real second, above 0: at 60 an hour of processing takes a minute.
         port: The port of the API; 0 takes a free one.
         files_port: The port of the files, which are on an origin of their own; 0 takes a free one.
-        ending: Where jobs end: at `captured` and `released`, at `successful` and `failed` (as today's platform may),
-            or some here and some there.
+        ending: Where jobs with credits end: at `captured` and `released`, at `successful` and `failed` (as today's
+            platform may), or some here and some there. Jobs without credits end at `successful` and `failed`.
+        lives: `"short"` for lives that all end within half an hour (sandbox time); `"recorded"` for lives as 863 real
+            jobs were recorded to live, whatever `ending` and `failure_rate` say: queue and run times from their
+            distribution, and jobs that are restarted, or hang for ever, in their shares.
         failure_rate: The part of the accepted jobs that fail, 0 to 1.
         page_size_default: Jobs on a page when no `limit` is asked for, at least 1.
         page_size_max: The largest page; a larger `limit` is cut to it.
@@ -68,6 +71,7 @@ class Sandbox(StorageControls):
         port: int = 0,
         files_port: int = 0,
         ending: Ending = "captured",
+        lives: LivesKind = "short",
         failure_rate: float = _settings.DEFAULT_FAILURE_RATE,
         page_size_default: int = _settings.DEFAULT_PAGE_SIZE,
         page_size_max: int = _settings.DEFAULT_PAGE_SIZE_MAX,
@@ -92,6 +96,7 @@ class Sandbox(StorageControls):
             port=port,
             files_port=files_port,
             ending=ending,
+            lives=lives,
             failure_rate=failure_rate,
             page_size_default=page_size_default,
             page_size_max=page_size_max,
@@ -131,7 +136,7 @@ class Sandbox(StorageControls):
             raise RuntimeError("This sandbox serves already; one is started once, and stopped before it starts again.")
         apps = [(self._api_app, self._settings.port), (self._files_app, self._settings.files_port)]
         origins = Origin.several(apps, self._traffic, self._settings.keep_alive)
-        self._world.api_url, self._world.files_url = (origin.url for origin in origins)
+        self._world.serve_at(*(origin.url for origin in origins))
         self._server = Server(origins)
         self._server.start()
 
@@ -194,12 +199,37 @@ class Sandbox(StorageControls):
             raise RuntimeError("This sandbox does not serve; start it with `with`, `async with` or `start()`.")
         return self._server
 
+    def reset(self) -> None:
+        """Go back to the state after construction, also while it serves: for tests that share one sandbox.
+
+        Jobs, executions, scripts, budgets, credits, EULAs, prices, storage, faults and counts are as they were. The
+        clock goes on, and the server keeps its ports, its connections, and the tokens and signed URLs it gave out.
+        """
+        with self._world.lock:
+            self._world.reset()
+            self._storage.reset()
+            self._seed_storage()
+        self._traffic.reset()
+        self._traffic.connections_to_reset = 0
+        self.faults.reset()
+
     # How to reach it
 
     @property
     def app(self) -> ASGIApp:
         """Return the ASGI application, to be called without a server; it has the API and the files."""
         return self._app
+
+    @property
+    def settings(self) -> ClientSettings:
+        """Return what a client for this sandbox is made with: `up42.Client(**sandbox.settings)`.
+
+        It holds the credentials, the endpoints, and a `polling` by the sandbox's clock: at a `speed` of 600 a client
+        asks every 0.1 s instead of every 60 s.
+        """
+        return ClientSettings(
+            **self.credentials, endpoints=self.endpoints, polling=SandboxPolling.at(self._settings.speed)
+        )
 
     @property
     def endpoints(self) -> SandboxEndpoints:

@@ -6,6 +6,7 @@ import attrs
 from attrs import validators
 
 Ending = Literal["captured", "successful", "mixed"]
+LivesKind = Literal["short", "recorded"]
 
 DEFAULT_SPEED = 1.0
 DEFAULT_PAGE_SIZE = 50
@@ -30,6 +31,7 @@ class Settings:
     port: int = attrs.field(default=0, validator=_port)
     files_port: int = attrs.field(default=0, validator=_port)
     ending: Ending = attrs.field(default="captured", validator=validators.in_(("captured", "successful", "mixed")))
+    lives: LivesKind = attrs.field(default="short", validator=validators.in_(("short", "recorded")))
     failure_rate: float = attrs.field(default=DEFAULT_FAILURE_RATE, validator=[validators.ge(0), validators.le(1)])
     page_size_default: int = attrs.field(default=DEFAULT_PAGE_SIZE, validator=validators.ge(1))
     page_size_max: int = attrs.field(default=DEFAULT_PAGE_SIZE_MAX, validator=validators.ge(1))

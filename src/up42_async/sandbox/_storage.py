@@ -25,6 +25,11 @@ class Storage:
         self._collections: dict[str, Collection] = {}
         self._files: dict[str, tuple[Item, File]] = {}
 
+    def reset(self) -> None:
+        """Forget everything."""
+        self._collections.clear()
+        self._files.clear()
+
     def keep(self, collection: Collection) -> None:
         """Put a collection into storage, in the place of one with the same id."""
         self._collections[collection.id] = collection

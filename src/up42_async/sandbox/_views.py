@@ -1,7 +1,7 @@
 """What the sandbox shows of itself: values that stay as they were when they were asked for."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self, TypedDict
 
 import attrs
 
@@ -23,6 +23,45 @@ class SandboxEndpoints:
 
     api: str
     auth: str
+
+
+@attrs.frozen(kw_only=True)
+class SandboxPolling:
+    """How a client should poll a sandbox; the client's own defaults, on the sandbox's clock.
+
+    Args:
+        wait: Real seconds between two queries for a job.
+        retries: Queries before waiting is given up.
+        settle: Real seconds after which SUCCESSFUL or FAILED counts as the end.
+        recover: Real seconds for which the job of a lost answer is looked for.
+        visible: Real seconds that results may take to become visible.
+    """
+
+    wait: float = 60.0
+    retries: int = 60 * 24 * 3
+    settle: float = 5.0
+    recover: float = 60.0
+    visible: float = 15.0
+
+    @classmethod
+    def at(cls, speed: float) -> Self:
+        """Return the defaults divided by the speed of a sandbox, all but `retries`."""
+        real = cls()
+        return cls(
+            wait=real.wait / speed,
+            settle=real.settle / speed,
+            recover=real.recover / speed,
+            visible=real.visible / speed,
+        )
+
+
+class ClientSettings(TypedDict):
+    """Everything that a client for a sandbox needs: `up42.Client(**sandbox.settings)`."""
+
+    username: str
+    password: str
+    endpoints: SandboxEndpoints
+    polling: SandboxPolling
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,68 @@
+"""Executions: what the platform makes of a request that spends credits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from up42_async.sandbox._lifecycle import INVALID, REJECTED, UNLICENSED, scripted
+from up42_async.sandbox._lives import Life
+from up42_async.sandbox._processes import Process
+from up42_async.sandbox._validation import SchemaError, checked_inputs, findings
+from up42_async.sandbox._world import ExecutionRecord, World
+
+
+@attrs.frozen(kw_only=True)
+class _Verdict:
+    """What is found when an execution is checked; `refusal` is the status that the job ends with, if it does."""
+
+    inputs: Mapping[str, Any]
+    price: int = 0
+    refusal: str | None = None
+    errors: list[dict[str, Any]] = attrs.field(factory=list)
+
+
+def execute(world: World, process: Process, body: Any, workspace_id: str, budget_id: str | None) -> bytes:
+    """Make a job, as the platform does for every execution request that it can read, and return its body.
+
+    What is wrong with it (licence, inputs, credits) shows in the statuses that the job takes.
+    """
+    with world.lock:
+        verdict = _judged(world, process, body)
+        job = world.new_job(
+            process_id=process.id,
+            workspace_id=workspace_id,
+            inputs=verdict.inputs,
+            price=verdict.price,
+            life=_life(world, verdict),
+            errors=verdict.errors,
+        )
+        world.jobs.add(job)
+        if verdict.refusal is None:
+            world.ledger.follow(job)
+        world.executions.append(ExecutionRecord(job=job, budget_id=budget_id))
+        return job.body_at(world.now())
+
+
+def _judged(world: World, process: Process, body: Any) -> _Verdict:
+    given = body["inputs"] if isinstance(body, dict) and isinstance(body.get("inputs"), dict) else {}
+    if process.eula_id is not None and not world.eulas[process.eula_id].is_accepted:
+        return _Verdict(inputs=given, refusal=UNLICENSED)
+    try:
+        inputs = checked_inputs(process, body)
+    except SchemaError as error:
+        errors = [{"name": "InvalidSchema", "message": str(error)}]
+        return _Verdict(inputs=given, refusal=INVALID, errors=errors)
+    if found := findings(process, inputs, world.unsuitable_items):
+        return _Verdict(inputs=inputs, refusal=INVALID, errors=[finding.body() for finding in found])
+    price = world.priced(process, inputs).credits
+    refusal = REJECTED if price > world.ledger.at(world.now()).available else None
+    return _Verdict(inputs=inputs, price=price, refusal=refusal)
+
+
+def _life(world: World, verdict: _Verdict) -> Life:
+    if verdict.refusal is not None:
+        return world.lives.refused(world.now(), verdict.refusal)
+    if world.scripts:
+        return Life(timeline=scripted(world.now(), world.scripts.pop(0)))
+    return world.lives.executed(world.now(), verdict.price)
