@@ -1,14 +1,15 @@
 """Everything that is checked, shown or measured here, as nox sessions."""
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import nox
-from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "typing", "tests", "demo"]
@@ -20,7 +21,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 OLDEST = (3, 11)
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Versions that are not on the machine are skipped; the one that runs nox is there, so something is always tested.
-PYTHONS = sorted({"3.11", "3.12", "3.13"} | ({THIS} if sys.version_info >= OLDEST else set()))
+PYTHONS = sorted({"3.11", "3.12", "3.13", "3.14"} | ({THIS} if sys.version_info >= OLDEST else set()))
+CLEAN = {"PYTHONPATH": None}  # what is tested is what is installed
 
 
 def offer_pyenv_versions() -> None:
@@ -41,7 +43,12 @@ def offer_pyenv_versions() -> None:
 offer_pyenv_versions()
 
 
-def install_wheel(session: nox.Session, *others: str, extras: str = "[progress,sandbox]") -> None:
+def group(*names: str) -> list[str]:
+    """Return the requirements of dependency groups."""
+    return list(nox.project.dependency_groups(PROJECT, *names))
+
+
+def install_wheel(session: nox.Session, *others: str, extras: str = "[all]") -> None:
     """Install the package as users get it: from a wheel, which the first session of a run builds for all."""
     folder = session.cache_dir / "wheel" / str(os.getpid())
     if not folder.is_dir():
@@ -55,19 +62,15 @@ def install_wheel(session: nox.Session, *others: str, extras: str = "[progress,s
 def run_tests(session: nox.Session, *, covered: bool) -> None:
     """Run pytest on the installed package, and where it is asked for require that it reaches every line and branch.
 
-    Three processes keep two cores busy: many tests wait for sockets. What fails in that crowd is run once more, alone,
-    so that what is left is wrong and not only slow.
+    Three processes keep two cores busy: many tests wait for sockets.
     """
-    env = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage"), "PYTHONPATH": None}
+    env = {**CLEAN, "COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs, env=env)
         return
     pytest = ["coverage", "run", "-m", "pytest"] if covered else ["python", "-m", "pytest"]
     session.run("coverage", "erase", env=env)
-    try:
-        session.run(*pytest, "--numprocesses=3", "--dist=loadfile", env=env)
-    except CommandFailed:
-        session.run(*pytest, "--last-failed", env=env)
+    session.run(*pytest, "--numprocesses=3", "--dist=loadfile", env=env)
     if covered:
         session.run("coverage", "combine", "--quiet", env=env)
         session.run("coverage", "report", env=env)
@@ -76,7 +79,7 @@ def run_tests(session: nox.Session, *, covered: bool) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting and which module may import which."""
-    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.install(*group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports", "--no-logo", env={"PYTHONPATH": "src"})
@@ -84,16 +87,17 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check the types of the package, its tests and its examples, with mypy and with pyright."""
-    session.install("--editable", ".[progress,sandbox]", *nox.project.dependency_groups(PROJECT, "typing"))
+    """Check the types of everything with mypy and pyright, and that every public name has one."""
+    session.install("--editable", ".[all]", *group("typing"))
     session.run("mypy")
     session.run("pyright")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "up42_async")
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests against the built wheel, on each Python that is here; the oldest also measures coverage."""
-    install_wheel(session, *nox.project.dependency_groups(PROJECT, "tests"))
+    install_wheel(session, *group("tests"))
     run_tests(session, covered=session.python == PYTHONS[0])
 
 
@@ -101,59 +105,113 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that pyproject.toml allows."""
     extras = PROJECT["project"]["optional-dependencies"]
-    bounded = [*PROJECT["project"]["dependencies"], *extras["progress"], *extras["sandbox"]]
-    oldest = [re.sub(r">=([^,]+).*", r"==\1", requirement) for requirement in bounded]
-    install_wheel(session, *oldest, *nox.project.dependency_groups(PROJECT, "tests"))
+    bounded = [*PROJECT["project"]["dependencies"], *(one for name in sorted(extras) for one in extras[name])]
+    oldest = [re.sub(r">=([^,]+).*", r"==\1", one) for one in dict.fromkeys(bounded) if not one.startswith("up42")]
+    install_wheel(session, *oldest, *group("tests"))
     run_tests(session, covered=False)
-
-
-@nox.session(default=False)
-def peer(session: nox.Session) -> None:
-    """Compare with up42-py, the official synchronous SDK: the same calls give the same fields from the same queries."""
-    install_wheel(session, "up42-py==4.3.0", *nox.project.dependency_groups(PROJECT, "tests"))
-    session.run("python", "-m", "pytest", "tests/test_peer.py", env={"PYTHONPATH": None})
-
-
-@nox.session(default=False)
-def consumers(session: nox.Session) -> None:
-    """Hand the items of results to odc-stac and stackstac: they take them as they are, and load what the files hold."""
-    install_wheel(session, *nox.project.dependency_groups(PROJECT, "tests", "consumers"))
-    session.run("python", "-m", "pytest", "tests/test_consumers.py", *session.posargs, env={"PYTHONPATH": None})
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Track 300 jobs to their end on a sandbox, live, and download results."""
     install_wheel(session)
-    session.run("python", "examples/batch_track.py", *session.posargs)
+    session.run("python", "-m", "up42_async.demo", *session.posargs, env=CLEAN)
 
 
 @nox.session(default=False)
 def examples(session: nox.Session) -> None:
     """Run every example on a sandbox."""
-    install_wheel(session)
+    install_wheel(session, *group("examples"))
     for example in sorted(Path("examples").glob("*.py")):
-        session.run("python", str(example))
+        session.run("python", str(example), env=CLEAN)
+
+
+@nox.session(default=False)
+def notebook(session: nox.Session) -> None:
+    """Run the notebook of the documentation, and render it."""
+    install_wheel(session, *group("tests", "notebook"))
+    session.run("python", "-m", "pytest", "tests/test_notebook.py", *session.posargs, env=CLEAN)
+
+
+@nox.session(default=False)
+def peer(session: nox.Session) -> None:
+    """Compare with up42-py, the official synchronous SDK: the same calls give the same fields from the same queries."""
+    install_wheel(session, *group("tests", "peer"))
+    session.run("python", "-m", "pytest", "tests/test_peer.py", *session.posargs, env=CLEAN)
+
+
+@nox.session(default=False)
+def consumers(session: nox.Session) -> None:
+    """Hand the items of results to odc-stac and stackstac: they take them as they are, and load what the files hold."""
+    install_wheel(session, *group("tests", "consumers"))
+    session.run("python", "-m", "pytest", "tests/test_consumers.py", *session.posargs, env=CLEAN)
+
+
+@nox.session(default=False)
+def interop(session: nox.Session) -> None:
+    """Work beside what mocks, records and traces httpx: respx, pytest-httpx, vcrpy, OpenTelemetry, Sentry, httpx2."""
+    install_wheel(session, *group("tests", "interop"))
+    session.run("python", "-m", "pytest", "tests/interop", *session.posargs, env=CLEAN)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the site, with every warning an error, and look at each page in headless Chromium at two widths."""
+    install_wheel(session, *group("docs"))
+    built = Path(session.create_tmp()) / "site"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", str(built), env=CLEAN)
+    session.run("python", "docs/look_at_pages.py", str(built), *session.posargs, env=CLEAN)
+
+
+@nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """Work for minutes while everything goes wrong, compare both sides, and write docs/reliability.md."""
+    install_wheel(session, *group("tests", "pictures"))
+    page = () if session.posargs else ("--report", "docs/reliability.md")
+    session.run("python", "-m", "benchmarks.faults", *page, *session.posargs, env=CLEAN)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against up42-py, httpx and curl, and write docs/benchmarks.md; `-- quick`, or names, for less."""
     # without extras: where rich and click are installed, httpx imports them for its own command line
-    install_wheel(session, *nox.project.dependency_groups(PROJECT, "bench"), extras="")
-    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": None})
+    install_wheel(session, *group("bench", "pictures"), extras="")
+    session.run("python", "-m", "benchmarks", *session.posargs, env=CLEAN)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Call, track and cancel for 45 s on each loop while a tenth of the answers is lost, and look for what is left."""
     install_wheel(session, "trio>=0.31")
-    session.run("python", "-m", "benchmarks.soak", *session.posargs, env={"PYTHONPATH": None})
+    session.run("python", "-m", "benchmarks.soak", *session.posargs, env=CLEAN)
 
 
 @nox.session(default=False)
-def faults(session: nox.Session) -> None:
-    """Let everything go wrong for three minutes, compare both sides' books, and write docs/reliability.md."""
-    install_wheel(session, "trio>=0.31")
-    page = ("--report", "docs/reliability.md")
-    session.run("python", "-m", "benchmarks.faults", *page, *session.posargs, env={"PYTHONPATH": None})
+def release(session: nox.Session) -> None:
+    """Build sdist and wheel twice, the same each time, check them, and run the tests from the unpacked sdist."""
+    session.install(*group("release", "tests"))
+    dist, again = Path("dist"), Path(session.create_tmp()) / "again"
+    for folder in (dist, again):
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("python", "-m", "build", "--outdir", str(folder), silent=True)
+    files = sorted(dist.iterdir())
+    for file in files:
+        if digest(file) != digest(again / file.name):
+            session.error(f"{file.name} is not the same when it is built again")
+    session.run("twine", "check", "--strict", *map(str, files))
+    wheel, sdist = (next(file for file in files if file.name.endswith(end)) for end in (".whl", ".tar.gz"))
+    session.run("check-wheel-contents", str(wheel))
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.install(f"{wheel}[all]")
+    unpacked = Path(session.create_tmp()) / "sdist"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(unpacked, filter="data")
+    with session.chdir(next(unpacked.iterdir())):
+        session.run("python", "-m", "pytest", "--numprocesses=3", "--dist=loadfile", *session.posargs, env=CLEAN)
+
+
+def digest(file: Path) -> str:
+    """Return what tells whether two files are the same."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()

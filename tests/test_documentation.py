@@ -1,17 +1,29 @@
-"""What the documentation shows is Python that runs, with names that exist."""
+"""What the documentation shows is Python that runs, with names that exist, and nothing public is left out of it."""
 
+import ast
+import functools
+import inspect
 import re
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import pytest
 
 import up42_async as up42
-from up42_async import processing_templates
-from up42_async.sandbox import REFERENCE_ASSET, Sandbox
+from up42_async import processing_templates, sandbox
+from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 
 ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda page: page.name)
+EXAMPLE_JOB: Final = "d290f1ee-6c54-4b01-90e6-d701748f0851"
+
+NOT_RUN: Final[dict[str, str]] = {
+    "import odc": "reads pixels; tests/test_consumers.py does it where odc-stac is installed",
+}
+"""Snippets that are only compiled: words that they have, and why."""
 
 
 def snippets(page: Path) -> list[str]:
@@ -19,40 +31,122 @@ def snippets(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def function(snippet: str, *names: str) -> Any:
-    """Make a function of a snippet, which may await, of the names that it takes as given."""
-    body = "".join(f"    {line}\n" for line in snippet.splitlines())
-    made: dict[str, Any] = {}
-    exec(compile(f"async def shown({', '.join(names)}):\n{body}", "<documentation>", "exec"), made)  # noqa: S102 - ours
-    return made["shown"]
+def compiled(snippet: str, page: str = "page") -> types.CodeType:
+    """Compile a snippet, which may await."""
+    code: types.CodeType = compile(snippet, f"<{page}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return code
 
 
-async def finished_job(title: str = "Trees") -> up42.Job:
-    """Run a process on the item of the reference's asset."""
-    (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
-    job = await processing_templates.DetectionTreesSpacept(title=title, item=item).execute()
-    return await job.track(wait=0.01)
+def is_program(snippet: str) -> bool:
+    """Return whether a snippet starts an event loop itself."""
+    return bool(re.search(r"^(anyio|asyncio|trio)\.run\(", snippet, re.MULTILINE))
+
+
+def public(module: types.ModuleType) -> Iterator[str]:
+    """Return the names that a module offers; of templates only the classes, since that module has parts of its own."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or isinstance(value, types.ModuleType):
+            continue
+        if module is not processing_templates or (inspect.isclass(value) and value.__module__ == module.__name__):
+            yield name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_snippet_is_python_and_every_name_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for snippet in snippets(page):
-        function(snippet)
-    for name in re.findall(r"\bup42\.([A-Za-z]\w*)", re.sub(r"\S*up42\.com\S*|`up42\.authenticate[^`]*`", "", text)):
+        compiled(snippet, page.name)
+    ours = re.sub(r"\S*up42\.com\S*|up42\.authenticate", "", text)  # addresses, and what up42-py has
+    for name in re.findall(r"\bup42\.([A-Za-z]\w*)", ours):
         assert hasattr(up42, name), name
     for name in re.findall(r"\bprocessing_templates\.(\w+)", text):
         assert hasattr(processing_templates, name), name
 
 
-@pytest.mark.parametrize("page", ["results.md", "jobs.md"])
-async def test_the_snippets_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Reader:
+    """Runs the snippets of a page one after the other, as somebody who follows it with an account would."""
+
+    def __init__(self, page: Path, sandbox: Sandbox) -> None:
+        self.page = page
+        self.sandbox = sandbox
+        self.names: dict[str, Any] = {"__name__": page.stem, "up42": up42, "processing_templates": processing_templates}
+
+    async def read(self) -> None:
+        async with up42.Client(**self.sandbox.credentials, endpoints=self.sandbox.endpoints) as client:
+            await self.prepare(client)
+            for snippet in snippets(self.page):
+                if not is_program(snippet) and not any(words in snippet for words in NOT_RUN):
+                    await self.run(snippet)
+
+    async def prepare(self, client: up42.Client) -> None:
+        """Make what pages take as given: an item, templates and jobs that are finished."""
+        (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
+        kind = processing_templates.DetectionTreesSpacept
+        templates = [kind(title=f"Trees {number}", item=item) for number in range(3)]
+        job = await kind(title="Trees", item=item).execute()
+        await job.track(wait=0.01)
+        given = {"client": client, "item": item, "items": [item], "templates": templates, "job": job, "jobs": [job]}
+        self.names |= {"sandbox": self.sandbox, "hurried_track": functools.partial(up42.track, wait=0.01)}
+        self.names.update(given)
+
+    async def run(self, snippet: str) -> None:
+        text = snippet.replace(EXAMPLE_JOB, self.names["job"].id)
+        text = text.replace("up42.track(", "hurried_track(")
+        account = 'username="\\.\\.\\.",\\s*password="\\.\\.\\."(,\\s*region="eu")?'
+        text = re.sub(account, "**sandbox.credentials, endpoints=sandbox.endpoints", text)
+        ended = eval(compiled(text, self.page.name), self.names)  # noqa: S307 - our own documentation
+        if inspect.iscoroutine(ended):
+            await ended
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
+def test_every_snippet_runs(page: Path, loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shown = [one for one in snippets(ROOT / "docs" / page) if "import odc" not in one]
-    with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
-        async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
-            job = await finished_job()
-            example_id = "d290f1ee-6c54-4b01-90e6-d701748f0851"
-            for snippet in shown:
-                await function(snippet.replace(example_id, job.id), "job", "jobs", "up42")(job, [job], up42)
-    assert len(shown) == 2
+    with Sandbox(speed=36_000, failure_rate=0.0) as here:
+        anyio.run(Reader(page, here).read, backend=loop)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(map(is_program, snippets(page)))], ids=lambda page: page.name
+)
+def test_every_program_runs_as_it_is_pasted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for program in filter(is_program, snippets(page)):
+        hurried = program.replace("speed=600", "speed=6000").replace("wait=0.1", "wait=0.01")
+        exec(compiled(hurried, page.name), {"__name__": "__main__"})  # noqa: S102 - our own documentation
+    assert list((tmp_path / "results").iterdir())
+
+
+def test_every_public_name_stands_in_the_reference() -> None:
+    pages = "".join(
+        (ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("reference.md", "reference_sandbox.md")
+    )
+    entries = set(re.findall(r"^\.\. auto(?:class|exception|function|data):: (\w+)$", pages, re.MULTILINE))
+    offered = {name for module in (up42, processing_templates, sandbox, faults) for name in public(module)}
+    assert offered - entries == set()
+
+
+def test_every_page_stands_in_the_contents_and_for_language_models() -> None:
+    contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
+    listed = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        if page.stem != "index":
+            assert page.stem in contents, page.name
+            assert f"({page.stem}.html)" in listed, page.name
+
+
+def test_no_link_of_the_readme_is_dead_where_it_is_shown_without_the_repository() -> None:
+    links = re.findall(r"\]\(([^)]*)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
+def test_every_relative_link_leads_to_a_file() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_a_snippet_that_is_not_run_is_still_there() -> None:
+    everything = "".join(snippet for page in PAGES for snippet in snippets(page))
+    assert [words for words in NOT_RUN if words not in everything] == []

@@ -3,6 +3,8 @@
 import ast
 import inspect
 import pickle
+import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -106,9 +108,16 @@ def test_public_names_show_where_users_find_them(name: str) -> None:
 def test_public_names_are_re_exported_as_themselves() -> None:
     imports = [node for node in ast.parse(DOOR).body if isinstance(node, ast.ImportFrom)]
     ours = [node for node in imports if node.level or str(node.module).startswith("up42_async")]
-    public = [alias for node in ours for alias in node.names if not alias.name.startswith("_")]
+    public = [alias for node in ours for alias in node.names if not str(alias.asname).startswith("_")]
     assert {alias.name for alias in public} >= set(PUBLIC)
     assert [alias.asname for alias in public] == [alias.name for alias in public]
+
+
+def test_the_version_is_the_one_that_the_build_reads() -> None:
+    root = Path(__file__).parent.parent
+    version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["version"]
+    (found,) = re.findall(version["pattern"], (root / version["path"]).read_text(encoding="utf-8"))
+    assert up42_async.__version__ == found
 
 
 def test_every_error_is_public() -> None:

@@ -17,7 +17,7 @@ INTRODUCTION = """\
 
 This page is written by `nox -s faults`, which anyone can run; do not edit it.
 
-Clients on asyncio and on trio work against the [sandbox](../README.md) while everything goes wrong at once. They
+Clients on asyncio and on trio work against the [sandbox](tutorial.md) while everything goes wrong at once. They
 execute templates (one, many, many in a block that is left early, the same thing twice at once), list jobs, track them
 in every way there is, and download the results. Connections break, answers are lost, logins fail, lists shift while
 they are read, files come in pieces, and about a tenth of all calls is cancelled, in each way that the loop has. Then

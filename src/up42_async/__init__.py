@@ -15,12 +15,14 @@ A map of the package; each folder imports only what stands below it:
     _config                settings, and the checks of arguments
     _errors                the tree of errors
 
+    demo                   300 jobs on a sandbox, tracked live: python -m up42_async.demo
     sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest
 """
 
 from up42_async._client import Client as Client
 from up42_async._client import Statistics as Statistics
 from up42_async._client import set_default_client as set_default_client
+from up42_async._config import VERSION as _VERSION
 from up42_async._config import Endpoints as Endpoints
 from up42_async._config import Limits as Limits
 from up42_async._config import Polling as Polling
@@ -80,6 +82,8 @@ from up42_async._storage.collections import get_collection as get_collection
 from up42_async._storage.collections import update_item as update_item
 from up42_async._storage.properties import Up42Properties as Up42Properties
 from up42_async._storage.search import search_items as search_items
+
+__version__ = _VERSION
 
 for _value in list(vars().values()):
     # tracebacks, reprs and documentation name the door, where users find these things, not the room behind it

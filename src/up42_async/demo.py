@@ -1,0 +1,174 @@
+"""Show the main job: follow 300 processing jobs to their end with a handful of requests, and bring results home.
+
+    python -m up42_async.demo [directory]
+
+It needs no account: it starts an UP42 of its own on this machine (the sandbox), where an hour of processing takes half
+a minute. Without a directory the files go to a temporary one, which is removed at the end.
+"""
+
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import anyio
+import attrs
+
+import up42_async as up42
+
+try:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    from up42_async.sandbox import Sandbox
+except ImportError as error:
+    raise ImportError(
+        "The demo needs the sandbox and rich: python -m pip install 'up42-async[progress,sandbox]'", name=error.name
+    ) from error
+
+JOBS: Final = 300
+SPEED: Final = 120.0
+"""Seconds of the sandbox for each real second: an hour of processing takes 30 seconds."""
+RESULTS: Final = 60
+"""Jobs whose results are downloaded."""
+SECONDS_BETWEEN_LINES: Final = 3.0
+"""Where there is no terminal to draw on."""
+
+COLOURS: Final = {"captured": "green", "successful": "green", "released": "red", "failed": "red", "running": "cyan"}
+ORDER: Final = [status.value for status in up42.JobStatus]
+
+
+@attrs.define
+class Board:
+    """What is known so far, and how to show it."""
+
+    client: up42.Client
+    jobs: Sequence[up42.Job]
+    minute: float
+    """Seconds of this demo that a minute at UP42 takes."""
+    started: float = attrs.field(factory=time.monotonic)
+    single_requests: int = 0
+    """Requests that one GET a job and minute would have used up to now."""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self.started
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """Jobs by status, in the order of a job's life."""
+        return sorted(Counter(job.status.value for job in self.jobs).items(), key=lambda entry: ORDER.index(entry[0]))
+
+    @property
+    def finished(self) -> int:
+        """Jobs that are finished."""
+        return sum(job.is_finished for job in self.jobs)
+
+    def count(self, job: up42.Job) -> None:
+        """Count what a job that has just finished would have cost alone."""
+        if job.is_finished:
+            self.single_requests += 1 + int(self.elapsed / self.minute)
+
+    def line(self) -> str:
+        """Return the state as a line of text."""
+        counts = ", ".join(f"{number} {status}" for status, number in self.counts)
+        requests = self.client.statistics().requests
+        done = f"{self.finished:3d}/{len(self.jobs)} finished"
+        return f"{self.elapsed:5.1f} s  {done}  {requests:3d} requests  ({counts})"
+
+    def __rich__(self) -> Group:
+        """Return the state as a picture."""
+        table = Table.grid(padding=(0, 2))
+        for status, number in self.counts:
+            colour = COLOURS.get(status, "blue")
+            bar = ProgressBar(total=len(self.jobs), completed=number, width=40, complete_style=colour)
+            table.add_row(Text(status, style=colour), f"{number:3d}", bar)
+        total = Table.grid()
+        total.add_row(ProgressBar(total=len(self.jobs), completed=self.finished, width=58))
+        total.add_row(
+            f"[bold]{self.finished} of {len(self.jobs)} finished   {self.elapsed:.0f} s   "
+            f"{self.client.statistics().requests} requests"
+        )
+        return Group(table, Text(), total)
+
+
+async def follow(jobs: Sequence[up42.Job], board: Board, console: Console) -> None:
+    """Track jobs to their end, showing how it goes."""
+    printed = 0.0
+    with Live(board, console=console, refresh_per_second=8, transient=True, auto_refresh=console.is_terminal):
+        async for job in up42.track(jobs, wait=board.minute).updates():
+            board.count(job)
+            if not console.is_terminal and board.elapsed >= printed:
+                printed = board.elapsed + SECONDS_BETWEEN_LINES
+                console.print(board.line(), highlight=False, soft_wrap=True)
+
+
+def summarise(board: Board, console: Console) -> None:
+    """Say how the jobs ended, and what it cost in requests."""
+    ended = Table(title=f"{len(board.jobs)} jobs in {board.elapsed:.0f} s", title_justify="left", show_edge=False)
+    ended.add_column("ended")
+    ended.add_column("jobs", justify="right")
+    ended.add_column("credits spent", justify="right")
+    for status, number in board.counts:
+        # the credits of a released job were given back: docs/platform.md, Credits
+        spent = sum(job.credits or 0 for job in board.jobs if job.status.value == status and job.is_successful)
+        ended.add_row(Text(status, style=COLOURS.get(status, "blue")), str(number), str(spent))
+    console.print(ended)
+    requests = board.client.statistics().requests
+    console.print(
+        f"\n{requests} requests in all; one GET a job and minute would have used {board.single_requests}"
+        f" ({board.single_requests / requests:.0f} times as many).",
+        highlight=False,
+    )
+
+
+async def bring_home(jobs: Sequence[up42.Job], directory: Path, console: Console) -> None:
+    """Download the results of jobs, each file whole or not at all."""
+    started = time.monotonic()
+    files = await up42.download(jobs, directory, bar=console.is_terminal)
+    sizes = [file.path.stat().st_size for file in files if file.path is not None]
+    console.print(
+        f"{len(sizes)} of {len(files)} files of {len(jobs)} jobs downloaded and verified:"
+        f" {sum(sizes) / 1e6:.1f} MB in {time.monotonic() - started:.1f} s, in {directory}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+async def run(directory: Path, console: Console, *, number: int = JOBS, speed: float = SPEED) -> None:
+    """Run the demo.
+
+    Args:
+        directory: Where the files go.
+        console: Where to show it.
+        number: Jobs to follow, at least 1.
+        speed: Seconds of the sandbox for each real second, above 0.
+    """
+    async with Sandbox(speed=speed, seed=42) as sandbox:
+        sandbox.seed_jobs(number)
+        console.print(
+            f"An UP42 of our own at {sandbox.endpoints.api}, with {number} jobs under way.\n", highlight=False
+        )
+        async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints) as client:
+            jobs = [job async for job in up42.Job.all(sort_by=up42.JobSorting.created.asc)]
+            board = Board(client, jobs, minute=60 / speed)
+            await follow(jobs, board, console)
+            summarise(board, console)
+            await bring_home([job for job in jobs if job.is_successful][:RESULTS], directory, console)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the demo as the command line says."""
+    with tempfile.TemporaryDirectory() as place:
+        anyio.run(run, Path(arguments[0]) if arguments else Path(place), Console())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
