@@ -12,7 +12,7 @@ import httpx
 
 from tests.fake_platform import Asked
 from up42_async import Client
-from up42_async._http.messages import Reply, Request
+from up42_async._http.messages import ApiRequest, ApiResponse
 from up42_async._http.responses import decode
 from up42_async.sandbox import Sandbox
 
@@ -53,18 +53,22 @@ def page(ids: Iterable[str], following: str | None = None, **changes: Any) -> di
 class Asker:
     """Be asked like a client, and answer by a function: a body, or a status."""
 
-    answer: Callable[[Request], Any]
-    asked: list[Request] = attrs.field(factory=list)
+    answer: Callable[[ApiRequest], Any]
+    asked: list[ApiRequest] = attrs.field(factory=list)
     api: str = API
 
-    async def call(self, request: Request) -> Any:
+    @property
+    def _session(self) -> "Asker":
+        return self
+
+    async def call(self, request: ApiRequest) -> Any:
         """Answer as a client does: a whole number stands for a refusal, an exception is raised."""
         self.asked.append(request)
         answer = self.answer(request)
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, int):
-            return decode(Reply(status=answer, headers={}, body=b""), request)
+            return decode(ApiResponse(status=answer, headers={}, body=b""), request)
         return json.loads(json.dumps(answer))
 
     @property
@@ -73,12 +77,12 @@ class Asker:
         return cast("Client", self)
 
 
-def parameters(request: Request) -> dict[str, str]:
+def parameters(request: ApiRequest) -> dict[str, str]:
     """Return the query of a request by name."""
     return {name: value for name, (value,) in parse_qs(request.query, keep_blank_values=True).items()}
 
 
-def ids_in(request: Request) -> list[str]:
+def ids_in(request: ApiRequest) -> list[str]:
     """Return the ids a request asks for: those of a list, or the one in the path."""
     listed = parameters(request).get("ids")
     return [request.path.rsplit("/", 1)[-1]] if listed is None else listed.split(",")
@@ -116,4 +120,4 @@ async def connected(**settings: Any) -> AsyncGenerator[Sandbox]:
 def queries(sandbox: Sandbox) -> list[dict[str, str]]:
     """Return the queries of the lists that a sandbox was asked for."""
     records = [record for record in sandbox.requests if record.path == JOBS]
-    return [parameters(Request(method="GET", path=record.path, query=record.query)) for record in records]
+    return [parameters(ApiRequest(method="GET", path=record.path, query=record.query)) for record in records]

@@ -16,10 +16,10 @@ from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._http import exchange
 from up42_async._http.exchange import Lane
-from up42_async._http.messages import Message, Receipt, Request
+from up42_async._http.messages import ApiRequest, Message, SendState
 
-JOBS = Request(method="GET", path="/v2/processing/jobs")
-EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
+JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
+EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
 CHURN = 1.5
 """Seconds of cancelling; six show no more than this."""
 
@@ -32,23 +32,23 @@ async def call_often(client: Client, times: int) -> None:
     """Make calls at once, none of which may fail."""
     async with anyio.create_task_group() as group:
         for _ in range(times):
-            group.start_soon(client.call, JOBS)
+            group.start_soon(client._session.call, JOBS)
 
 
 async def keep_cancelling(client: Client, seconds: float, dice: random.Random) -> None:
     until = anyio.current_time() + seconds
     while anyio.current_time() < until:
         with anyio.move_on_after(dice.uniform(0, dice.choice((0.03, 0.1)))):
-            await client.call(JOBS)
+            await client._session.call(JOBS)
 
 
 async def test_the_pool_stays_whole_under_thousands_of_cancellations() -> None:
     async with platform(answer(delay=0.001), limits=limits(10), timeouts=Timeouts(pool=1)) as up:
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
         async with anyio.create_task_group() as group:
             for seed in range(40):
                 group.start_soon(keep_cancelling, up.client, CHURN, random.Random(seed))  # noqa: S311
-        kept = connections(up.client._api_lane)
+        kept = connections(up.client._session._api_lane)
         assert [one for one in kept if not one.is_idle()] == []
         await wait_until(lambda: up.api.open == len(kept))
         with anyio.fail_after(1):
@@ -58,13 +58,13 @@ async def test_the_pool_stays_whole_under_thousands_of_cancellations() -> None:
 
 async def test_waiting_for_a_turn_can_be_cancelled_without_using_it_up() -> None:
     async with platform(answer(), limits=Limits(max_concurrency=20, requests_per_second=50, burst=1)) as up:
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
         async with anyio.create_task_group() as group:
             for _ in range(200):
-                group.start_soon(up.client.call, JOBS)
+                group.start_soon(up.client._session.call, JOBS)
             group.cancel_scope.cancel()
         with anyio.fail_after(1):
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
 
 
 # A pool that lost its connections
@@ -73,7 +73,7 @@ async def test_waiting_for_a_turn_can_be_cancelled_without_using_it_up() -> None
 async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Cancel calls at the very moment they are connected, which httpcore's pool does not survive."""
     plain = exchange.Exchange._extensions
-    await client._auth.token()
+    await client._session.tokens.token()
 
     def treacherous(exchange: exchange.Exchange) -> dict[str, Any]:
         async def cancel(event: str, _: object) -> None:
@@ -86,7 +86,7 @@ async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch,
         patch.setattr(exchange.Exchange, "_extensions", treacherous)
         for _ in range(times):
             with anyio.CancelScope() as scope:
-                await client.call(JOBS)
+                await client._session.call(JOBS)
             assert scope.cancelled_caught
 
 
@@ -97,7 +97,7 @@ async def test_calls_cancelled_at_the_very_moment_they_are_connected_lose_nothin
         await cancel_when_connected(up.client, monkeypatch, 6)
         await wait_until(lambda: up.api.open == 0)
         with anyio.fail_after(1):
-            assert await up.client.call(JOBS) == {"id": 1}
+            assert await up.client._session.call(JOBS) == {"id": 1}
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -105,7 +105,7 @@ async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(monkeypatc
     results = []
 
     async def call() -> None:
-        results.append(await up.client.call(JOBS))
+        results.append(await up.client._session.call(JOBS))
 
     async with platform(answer("slow", delay=0.5), answer("quick"), limits=limits(3)) as up:
         async with anyio.create_task_group() as group:
@@ -121,9 +121,9 @@ async def test_an_execution_goes_out_after_others_were_cancelled_while_they_conn
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with platform(answer({"id": 1}), limits=limits(2), retry=RetryPolicy(attempts=1)) as up:
-        monkeypatch.setattr(up.client, "_api_lane", up.client._spending_lane)
+        monkeypatch.setattr(up.client._session, "_api_lane", up.client._session._spending_lane)
         await cancel_when_connected(up.client, monkeypatch, 2)
-        assert await up.client.call(EXECUTION) == {"id": 1}
+        assert await up.client._session.call(EXECUTION) == {"id": 1}
     assert up.api.count("POST", "/v2/execution") == 1
 
 
@@ -137,11 +137,11 @@ async def test_tasks_cancelled_twice_the_asyncio_way_lose_no_connection(turns: i
     before = asyncio.all_tasks()
     async with platform(answer(delay=0.05), limits=limits(3), timeouts=Timeouts(pool=1)) as up:
         for number in range(12):
-            tasks = [asyncio.create_task(up.client.call(JOBS)) for _ in range(3)]
+            tasks = [asyncio.create_task(up.client._session.call(JOBS)) for _ in range(3)]
             await wait_until(lambda: up.client.statistics().in_flight == 3)
             await asyncio.sleep(number / 1000)
             await cancel_twice(tasks, turns)
-        assert [one for one in connections(up.client._api_lane) if not one.is_idle()] == []
+        assert [one for one in connections(up.client._session._api_lane) if not one.is_idle()] == []
         with anyio.fail_after(1):
             await call_often(up.client, 3)
     assert asyncio.all_tasks() == before
@@ -164,9 +164,9 @@ async def test_deadlines_of_asyncio_work_and_lose_no_connection() -> None:
         for _ in range(6):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
-                    await up.client.call(JOBS)
+                    await up.client._session.call(JOBS)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(up.client.call(JOBS), 0.01)
+                await asyncio.wait_for(up.client._session.call(JOBS), 0.01)
         with anyio.fail_after(1):
             await call_often(up.client, 2)
 
@@ -174,22 +174,22 @@ async def test_deadlines_of_asyncio_work_and_lose_no_connection() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.usefixtures("anyio_backend")
 async def test_an_execution_cancelled_twice_the_asyncio_way_keeps_the_answer() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(answer({"id": 1}, delay=0.1)) as up:
-        task = asyncio.create_task(up.client.call(EXECUTION, receipt=receipt))
+        task = asyncio.create_task(up.client._session.call(EXECUTION, state=state))
         await wait_until(lambda: up.api.requests != [])
         await cancel_twice([task], 1)
-    assert body(receipt) == b'{"id": 1}'
+    assert body(state) == b'{"id": 1}'
 
 
 # What was sent, and perhaps paid for
 
 
-def body(receipt: Receipt) -> bytes | None:
-    return None if receipt.reply is None else receipt.reply.body
+def body(state: SendState) -> bytes | None:
+    return None if state.response is None else state.response.body
 
 
-async def cancelled_when(condition: Callable[[], bool], client: Client, receipt: Receipt | None) -> float:
+async def cancelled_when(condition: Callable[[], bool], client: Client, state: SendState | None) -> float:
     """Make an execution, cancel it as soon as a condition holds, and return how long it then took, in seconds."""
     began = 0.0
 
@@ -202,16 +202,16 @@ async def cancelled_when(condition: Callable[[], bool], client: Client, receipt:
     async with anyio.create_task_group() as group:
         group.start_soon(cancel)
         with anyio.CancelScope() as scope:
-            await client.call(EXECUTION, receipt=receipt)
+            await client._session.call(EXECUTION, state=state)
         assert scope.cancelled_caught
     return anyio.current_time() - began
 
 
 async def test_an_execution_cancelled_before_it_is_answered_keeps_the_answer() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(answer({"id": 1}, delay=0.3)) as up:
-        assert await cancelled_when(lambda: up.api.requests != [], up.client, receipt) < 1.3
-    assert (receipt.sent, body(receipt)) == (True, b'{"id": 1}')
+        assert await cancelled_when(lambda: up.api.requests != [], up.client, state) < 1.3
+    assert (state.sent, body(state)) == (True, b'{"id": 1}')
     assert up.api.count("POST", "/v2/execution") == 1
 
 
@@ -221,50 +221,50 @@ async def test_an_execution_whose_receipt_nobody_keeps_waits_for_its_answer_all_
 
 
 async def test_the_answer_to_a_cancelled_execution_is_not_waited_for_without_end() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(raw_server.hang, timeouts=Timeouts(cancel_grace=0.2)) as up:
-        assert 0.15 < await cancelled_when(lambda: up.api.requests != [], up.client, receipt) < 1.2
-    assert (receipt.sent, receipt.reply) == (True, None)
+        assert 0.15 < await cancelled_when(lambda: up.api.requests != [], up.client, state) < 1.2
+    assert (state.sent, state.response) == (True, None)
 
 
 async def test_a_deadline_that_ends_an_execution_keeps_the_answer() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(answer({"id": 1}, delay=0.3)) as up:
         with pytest.raises(TimeoutError), anyio.fail_after(0.15):
-            await up.client.call(EXECUTION, receipt=receipt)
-    assert body(receipt) == b'{"id": 1}'
+            await up.client._session.call(EXECUTION, state=state)
+    assert body(state) == b'{"id": 1}'
 
 
 async def test_an_execution_cancelled_before_it_is_connected_ends_at_once_and_sends_nothing() -> None:
-    receipt = Receipt()
+    state = SendState()
     with raw_server.deaf_port() as port:
         async with platform(answer()) as up:
-            await up.client.call(JOBS)
-            up.client._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
+            await up.client._session.call(JOBS)
+            up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
             until = anyio.current_time() + 0.05
-            assert await cancelled_when(lambda: anyio.current_time() > until, up.client, receipt) < 0.2
-    assert not receipt.sent
+            assert await cancelled_when(lambda: anyio.current_time() > until, up.client, state) < 0.2
+    assert not state.sent
 
 
 async def test_an_execution_cancelled_while_it_waits_for_a_token_ends_at_once_and_sends_nothing() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(answer(), login=raw_server.hang) as up:
-        assert await cancelled_when(lambda: up.auth.requests != [], up.client, receipt) < 0.2
-    assert (receipt.sent, up.api.accepted) == (False, 0)
+        assert await cancelled_when(lambda: up.auth.requests != [], up.client, state) < 0.2
+    assert (state.sent, up.api.accepted) == (False, 0)
 
 
 async def test_an_execution_cancelled_while_it_waits_for_a_slot_ends_at_once_and_sends_nothing() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(raw_server.hang, limits=limits(1)) as up, anyio.create_task_group() as group:
-        group.start_soon(up.client.call, JOBS)
+        group.start_soon(up.client._session.call, JOBS)
         await wait_until(lambda: up.api.busy == 1)
-        assert await cancelled_when(lambda: True, up.client, receipt) < 0.2
+        assert await cancelled_when(lambda: True, up.client, state) < 0.2
         group.cancel_scope.cancel()
-    assert (receipt.sent, up.api.count("POST", "/v2/execution")) == (False, 0)
+    assert (state.sent, up.api.count("POST", "/v2/execution")) == (False, 0)
 
 
 async def test_a_scope_that_is_cancelled_already_sends_nothing() -> None:
-    receipt = Receipt()
+    state = SendState()
     sent = []
 
     def note(request: httpx.Request) -> httpx.Response:
@@ -273,17 +273,17 @@ async def test_a_scope_that_is_cancelled_already_sends_nothing() -> None:
 
     transport = httpx.MockTransport(note)
     one = Lane(timeouts=Timeouts(), limits=Limits(), foreign=transport)
-    message = Message(label="POST /x", method="POST", url="http://127.0.0.1/x", headers={}, receipt=receipt)
+    message = Message(label="POST /x", method="POST", url="http://127.0.0.1/x", headers={}, state=state)
     with anyio.CancelScope() as scope:
         scope.cancel()
         await one.send(message)
-    assert (receipt.sent, sent) == (False, [])
+    assert (state.sent, sent) == (False, [])
 
 
 async def test_an_answer_to_an_earlier_try_does_not_stand_for_the_one_that_was_cancelled() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(
         answer(status=429, Retry_After="0"), raw_server.hang, timeouts=Timeouts(cancel_grace=0.1)
     ) as up:
-        await cancelled_when(lambda: len(up.api.requests) == 2, up.client, receipt)
-    assert (receipt.sent, receipt.reply) == (True, None)
+        await cancelled_when(lambda: len(up.api.requests) == 2, up.client, state)
+    assert (state.sent, state.response) == (True, None)

@@ -17,27 +17,27 @@ from up42_async._client import Client, Statistics, current_client
 from up42_async._config import VERSION, Limits, RetryPolicy
 from up42_async._errors import AuthenticationError, InvalidCredentialsError, RateLimitError, UnexpectedResponseError
 from up42_async._http.environment import shared_ssl_context
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 
-JOBS = Request(method="GET", path="/v2/processing/jobs")
-CHECK = Request(method="POST", path="/v2/check", json={"title": "Bäume"})
-EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
-USERINFO = Request(method="GET", path="/userinfo", host="auth")
+JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
+CHECK = ApiRequest(method="POST", path="/v2/check", json={"title": "Bäume"})
+EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
+USERINFO = ApiRequest(method="GET", path="/userinfo", host="auth")
 
 
 async def test_an_answer_is_decoded() -> None:
     async with platform(answer({"id": 1, "items": [None]})) as up:
-        assert await up.client.call(JOBS) == {"id": 1, "items": [None]}
+        assert await up.client._session.call(JOBS) == {"id": 1, "items": [None]}
 
 
 async def test_an_answer_without_a_body_is_none() -> None:
     async with platform(raw(response(b"", status=204))) as up:
-        assert await up.client.call(JOBS) is None
+        assert await up.client._session.call(JOBS) is None
 
 
 async def test_a_request_carries_the_token_and_says_who_we_are_and_what_we_read() -> None:
     async with platform(answer(), login=raw_server.token("abc")) as up:
-        await up.client.call(attrs.evolve(JOBS, query="limit=1&status=RUNNING"))
+        await up.client._session.call(attrs.evolve(JOBS, query="limit=1&status=RUNNING"))
     seen = up.api.requests[0]
     assert (seen.method, seen.target) == ("GET", "/v2/processing/jobs?limit=1&status=RUNNING")
     assert seen.headers == {
@@ -51,7 +51,7 @@ async def test_a_request_carries_the_token_and_says_who_we_are_and_what_we_read(
 
 async def test_a_body_is_sent_as_json() -> None:
     async with platform(answer()) as up:
-        await up.client.call(CHECK)
+        await up.client._session.call(CHECK)
     seen = up.api.requests[0]
     assert (seen.body, seen.headers["content-type"]) == (b'{"title": "B\\u00e4ume"}', "application/json")
 
@@ -69,7 +69,7 @@ async def test_no_more_calls_are_under_way_than_there_are_slots() -> None:
     limits = Limits(max_concurrency=3, requests_per_second=1e6, burst=10**6)
     async with platform(act, limits=limits) as up, anyio.create_task_group() as group:
         for _ in range(20):
-            group.start_soon(up.client.call, JOBS)
+            group.start_soon(up.client._session.call, JOBS)
     assert busiest == 3
 
 
@@ -100,9 +100,9 @@ async def test_a_slot_is_given_up_while_waiting_for_another_try() -> None:
     transport = Scripted(httpx.Response(503, headers={"Retry-After": "60"}), httpx.Response(200, json=1))
     client = scripted_client(transport, limits=Limits(max_concurrency=1))
     async with client, anyio.create_task_group() as group:
-        group.start_soon(client.call, JOBS)
+        group.start_soon(client._session.call, JOBS)
         await anyio.sleep(1)
-        assert await client.call(CHECK) == 1
+        assert await client._session.call(CHECK) == 1
         assert anyio.current_time() < 2
     assert [path for path, _ in transport.asked] == [JOBS.path, CHECK.path, JOBS.path]
     assert transport.asked[-1][1] >= 60
@@ -113,9 +113,9 @@ async def test_being_told_to_slow_down_holds_everybody_back() -> None:
     transport = Scripted(httpx.Response(429, headers={"Retry-After": "30"}), httpx.Response(200, json=1))
     client = scripted_client(transport)
     async with client, anyio.create_task_group() as group:
-        group.start_soon(client.call, JOBS)
+        group.start_soon(client._session.call, JOBS)
         await anyio.sleep(1)
-        group.start_soon(client.call, CHECK)
+        group.start_soon(client._session.call, CHECK)
     assert [at >= 30 for _, at in transport.asked] == [False, True, True]
 
 
@@ -124,7 +124,7 @@ async def test_a_wait_that_is_longer_than_the_time_for_retries_is_not_begun() ->
     transport = Scripted(httpx.Response(429, headers={"Retry-After": "3600"}))
     async with scripted_client(transport, retry=RetryPolicy(timeout=60)) as client:
         with pytest.raises(RateLimitError) as caught:
-            await client.call(JOBS)
+            await client._session.call(JOBS)
         assert anyio.current_time() < 1
     assert caught.value.retry_after == 3600
 
@@ -134,8 +134,8 @@ async def test_being_told_to_slow_down_for_hours_pauses_the_client_for_a_minute_
     transport = Scripted(httpx.Response(429, headers={"Retry-After": "36000"}), httpx.Response(200, json=1))
     async with scripted_client(transport) as client:
         with pytest.raises(RateLimitError):
-            await client.call(JOBS)
-        await client.call(JOBS)
+            await client._session.call(JOBS)
+        await client._session.call(JOBS)
         assert 60 <= anyio.current_time() < 61
 
 
@@ -144,15 +144,15 @@ async def test_being_told_to_slow_down_for_hours_pauses_the_client_for_a_minute_
 
 async def test_a_token_that_is_refused_is_renewed_once_and_the_request_sent_once_more() -> None:
     async with platform(answer({}, status=401), answer({"id": 1})) as up:
-        assert await up.client.call(JOBS) == {"id": 1}
+        assert await up.client._session.call(JOBS) == {"id": 1}
         assert up.client.statistics() == Statistics(requests=2, retried=1, in_flight=0, logins=2)
 
 
 @pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
-async def test_a_second_refusal_is_an_error_and_no_loop(request_: Request) -> None:
+async def test_a_second_refusal_is_an_error_and_no_loop(request_: ApiRequest) -> None:
     async with platform(answer({"detail": "no"}, status=401)) as up:
         with pytest.raises(AuthenticationError, match="401"):
-            await up.client.call(request_)
+            await up.client._session.call(request_)
     assert (len(up.api.requests), len(up.auth.requests)) == (2, 2)
 
 
@@ -161,7 +161,7 @@ async def test_wrong_credentials_are_the_callers_error_at_once() -> None:
     async with platform(answer(), login=login) as up:
         for _ in range(3):
             with pytest.raises(InvalidCredentialsError):
-                await up.client.call(JOBS)
+                await up.client._session.call(JOBS)
     assert (len(up.auth.requests), up.api.accepted) == (1, 0)
 
 
@@ -205,15 +205,15 @@ async def test_statistics_count_requests_retries_and_logins() -> None:
     policy = RetryPolicy(wait_initial=0.001)
     async with platform(answer({}, status=500), answer({}, status=500), answer(), retry=policy) as up:
         assert up.client.statistics() == Statistics(requests=0, retried=0, in_flight=0, logins=0)
-        await up.client.call(JOBS)
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
+        await up.client._session.call(JOBS)
         assert up.client.statistics() == Statistics(requests=4, retried=2, in_flight=0, logins=1)
 
 
 async def test_statistics_show_what_is_under_way() -> None:
     async with platform(raw_server.hang) as up, anyio.create_task_group() as group:
-        group.start_soon(up.client.call, JOBS)
-        group.start_soon(up.client.call, JOBS)
+        group.start_soon(up.client._session.call, JOBS)
+        group.start_soon(up.client._session.call, JOBS)
         await wait_until(lambda: up.api.busy == 2)
         assert up.client.statistics().in_flight == 2
         group.cancel_scope.cancel()
@@ -226,24 +226,24 @@ def test_statistics_can_be_read_outside_of_a_loop() -> None:
 
 async def test_the_time_on_the_servers_clock_comes_from_its_answers() -> None:
     async with platform(answer(Date="Sun, 06 Nov 1994 08:49:37 GMT")) as up:
-        await up.client.call(JOBS)
-        now = up.client.server_time()
+        await up.client._session.call(JOBS)
+        now = up.client._session.server_time()
     assert dt.timedelta() <= now - dt.datetime(1994, 11, 6, 8, 49, 37, tzinfo=dt.UTC) < dt.timedelta(seconds=5)
 
 
 @pytest.mark.parametrize("act", [answer(), answer(Date="soon")], ids=["none", "unreadable"])
 async def test_without_a_date_our_own_clock_counts(act: raw_server.Act) -> None:
     async with platform(act) as up:
-        await up.client.call(JOBS)
-        assert abs(up.client.server_time().timestamp() - _clock.wall()) < 5
+        await up.client._session.call(JOBS)
+        assert abs(up.client._session.server_time().timestamp() - _clock.wall()) < 5
 
 
 async def test_the_time_on_the_servers_clock_never_runs_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
     async with platform(answer(Date="Sun, 06 Nov 1994 08:49:37 GMT")) as up:
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
         wall = _clock.wall()
         monkeypatch.setattr(_clock, "wall", lambda: wall - 3600)
-        assert up.client.server_time() == dt.datetime(1994, 11, 6, 8, 49, 37, tzinfo=dt.UTC)
+        assert up.client._session.server_time() == dt.datetime(1994, 11, 6, 8, 49, 37, tzinfo=dt.UTC)
 
 
 def test_nothing_shows_the_password() -> None:
@@ -254,7 +254,7 @@ def test_nothing_shows_the_password() -> None:
 
 @pytest.mark.parametrize(("region", "host"), [("eu", "https://api.up42.com"), ("sa", "https://api.sa.up42.com")])
 def test_a_region_has_a_host_of_its_own(region: str, host: str) -> None:
-    assert Client("a", "b", region=region).api == host
+    assert Client("a", "b", region=region)._session.api == host
 
 
 def test_anything_with_two_hosts_will_do_as_endpoints() -> None:
@@ -262,14 +262,14 @@ def test_anything_with_two_hosts_will_do_as_endpoints() -> None:
         api = "http://127.0.0.1:1/"
         auth = "http://127.0.0.1:2"
 
-    assert Client("a", "b", endpoints=Own()).api == "http://127.0.0.1:1"
+    assert Client("a", "b", endpoints=Own())._session.api == "http://127.0.0.1:1"
 
 
 # What layers above keep for a client
 
 
 class Note:
-    """A companion that knows when it was let go."""
+    """A service that knows when its client closes."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -281,12 +281,12 @@ class Note:
 
 async def test_a_companion_is_made_once_for_each_client_and_let_go_with_it() -> None:
     one, other = Client("a", "b"), Client("a", "b")
-    note = one.companion(Note)
-    assert note is one.companion(Note)
-    assert note is not other.companion(Note)
+    note = one._service(Note)
+    assert note is one._service(Note)
+    assert note is not other._service(Note)
     await one.aclose()
     await one.aclose()
-    assert (note.client, note.closed, other.companion(Note).closed) == (one, 1, 0)
+    assert (note.client, note.closed, other._service(Note).closed) == (one, 1, 0)
 
 
 # The current client
@@ -350,8 +350,8 @@ async def test_two_accounts_side_by_side_use_their_own_tokens() -> None:
         platform(answer({"of": "one"}), login=raw_server.token("one")) as one,
         platform(answer({"of": "two"}), login=raw_server.token("two")) as two,
     ):
-        assert await one.client.call(JOBS) == {"of": "one"}
-        assert await current_client().call(JOBS) == {"of": "two"}
+        assert await one.client._session.call(JOBS) == {"of": "one"}
+        assert await current_client()._session.call(JOBS) == {"of": "two"}
     assert {seen.headers["authorization"] for seen in one.api.requests} == {"Bearer one"}
     assert {seen.headers["authorization"] for seen in two.api.requests} == {"Bearer two"}
 
@@ -375,7 +375,7 @@ async def test_a_block_can_end_in_another_context_than_it_began_in() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(leave)
     with pytest.raises(RuntimeError, match="closed"):
-        await client.call(JOBS)
+        await client._session.call(JOBS)
 
 
 # What it costs

@@ -26,10 +26,10 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._http.messages import Receipt, Request
+from up42_async._http.messages import ApiRequest, SendState
 
-JOBS = Request(method="GET", path="/v2/processing/jobs", query="limit=1")
-EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
+JOBS = ApiRequest(method="GET", path="/v2/processing/jobs", query="limit=1")
+EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
 SOON = RetryPolicy(attempts=3, wait_initial=0.001)
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -91,7 +91,7 @@ FAULTS = [
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 async def test_the_third_try_brings_the_answer(fault: Fault) -> None:
     async with platform(fault.act, fault.act, answer({"id": 1}), retry=SOON, timeouts=fault.timeouts) as up:
-        assert await up.client.call(JOBS) == {"id": 1}
+        assert await up.client._session.call(JOBS) == {"id": 1}
         statistics = up.client.statistics()
     assert (statistics.requests, statistics.retried, statistics.in_flight) == (3, 2, 0)
 
@@ -100,7 +100,7 @@ async def test_the_third_try_brings_the_answer(fault: Fault) -> None:
 async def test_when_all_tries_fail_there_is_one_error_that_says_what_happened(fault: Fault) -> None:
     async with platform(fault.act, retry=SOON, timeouts=fault.timeouts) as up:
         with pytest.raises(fault.error, match=fault.words) as caught:
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
     error = caught.value
     assert (error.request, error.tries) == ("GET /v2/processing/jobs", 3)
     assert 0 < error.elapsed < 10
@@ -115,7 +115,7 @@ async def test_a_refused_connection_is_tried_again_until_somebody_listens() -> N
         placeholder.bind(("127.0.0.1", 0))
         port: int = placeholder.getsockname()[1]
     async with platform(answer(), retry=RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)) as up:
-        up.client._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
+        up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
 
         async def listen() -> None:
             await raw_server.wait_until(lambda: up.client.statistics().requests >= 3)
@@ -124,7 +124,7 @@ async def test_a_refused_connection_is_tried_again_until_somebody_listens() -> N
 
         async with anyio.create_task_group() as group:
             group.start_soon(listen)
-            assert await up.client.call(JOBS) == {"id": 1}
+            assert await up.client._session.call(JOBS) == {"id": 1}
             group.cancel_scope.cancel()
 
 
@@ -135,43 +135,43 @@ async def test_a_refused_connection_is_tried_again_until_somebody_listens() -> N
 )
 async def test_a_host_that_cannot_be_reached_is_an_error_that_says_why(host: str) -> None:
     async with platform(answer(), retry=SOON) as up:
-        up.client._endpoints = Endpoints(api=host, auth=up.auth.url)
+        up.client._session._endpoints = Endpoints(api=host, auth=up.auth.url)
         with pytest.raises(ConnectionFailedError, match=r"GET /v2/processing/jobs: not sent: .+") as caught:
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
     assert caught.value.may_have_arrived is False
 
 
 async def test_a_port_that_answers_nothing_is_given_up_after_the_time_for_connecting() -> None:
     with raw_server.deaf_port() as port:
         async with platform(answer(), retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
-            up.client._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
+            up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
             with pytest.raises(ConnectionFailedError, match=r"no connection within 0\.1 s \(3 tries"):
-                await up.client.call(JOBS)
+                await up.client._session.call(JOBS)
 
 
 async def test_a_tls_handshake_that_hangs_is_given_up_after_the_time_for_connecting() -> None:
     async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
-        up.client._endpoints = Endpoints(api=up.api.url.replace("http", "https"), auth=up.auth.url)
+        up.client._session._endpoints = Endpoints(api=up.api.url.replace("http", "https"), auth=up.auth.url)
         with pytest.raises(ConnectionFailedError, match=r"no connection within 0\.1 s"):
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
 
 
 async def test_a_certificate_that_is_not_trusted_is_met_once() -> None:
     async with serve(answer(), tls=True) as untrusted, platform(answer(), retry=SOON) as up:
-        up.client._endpoints = Endpoints(api=untrusted.url, auth=up.auth.url)
+        up.client._session._endpoints = Endpoints(api=untrusted.url, auth=up.auth.url)
         with pytest.raises(ConnectionFailedError, match="certificate verify failed") as caught:
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
     assert caught.value.tries == 1
     assert untrusted.requests == []
 
 
-LARGE = Request(method="POST", path="/v2/check", json="x" * 16_000_000)
+LARGE = ApiRequest(method="POST", path="/v2/check", json="x" * 16_000_000)
 
 
 async def test_a_server_that_takes_nothing_is_given_up() -> None:
     async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(write=0.1)) as up:
         with pytest.raises(RequestTimeoutError, match=r"the server took nothing of the request for 0\.1 s \(3 tries"):
-            await up.client.call(LARGE)
+            await up.client._session.call(LARGE)
 
 
 async def test_a_refusal_in_the_middle_of_an_upload_is_a_refusal_or_a_broken_connection() -> None:
@@ -182,7 +182,7 @@ async def test_a_refusal_in_the_middle_of_an_upload_is_a_refusal_or_a_broken_con
 
     async with platform(refuse, retry=RetryPolicy(attempts=1)) as up:
         with pytest.raises((StatusError, ConnectionLostError)) as caught:
-            await up.client.call(LARGE)
+            await up.client._session.call(LARGE)
     assert isinstance(caught.value, ConnectionLostError) or caught.value.status == 413  # type: ignore[attr-defined]
 
 
@@ -190,8 +190,8 @@ async def test_a_trickling_answer_ends_with_the_attempt() -> None:
     drip = raw_server.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", pause=0.01)
     async with platform(drip, answer({"id": 1}), timeouts=Timeouts(total=0.3), retry=RetryPolicy(attempts=1)) as up:
         with pytest.raises(RequestTimeoutError, match=r"no whole answer within 0\.3 s"):
-            await up.client.call(JOBS)
-        assert await up.client.call(JOBS) == {"id": 1}
+            await up.client._session.call(JOBS)
+        assert await up.client._session.call(JOBS) == {"id": 1}
     assert up.api.accepted == 2
 
 
@@ -211,21 +211,21 @@ async def test_a_trickling_answer_ends_with_the_attempt() -> None:
 async def test_what_would_fail_again_is_not_tried_again(act: Act, error: type[APIError]) -> None:
     async with platform(act, retry=SOON) as up:
         with pytest.raises(error) as caught:
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
     assert (caught.value.tries, len(up.api.requests)) == (1, 1)
     assert "tries" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
-async def test_a_redirect_is_an_error_that_names_the_host_only(status: int, request_: Request) -> None:
+async def test_a_redirect_is_an_error_that_names_the_host_only(status: int, request_: ApiRequest) -> None:
     async with serve(answer()) as other:
         location = f"{other.url}/secret?signature=1"
         async with platform(answer(status=status, Location=location), retry=SOON) as up:
             with pytest.raises(
                 UnexpectedResponseError, match=rf"status {status} .* a redirect to 127\.0\.0\.1.*not followed$"
             ):
-                await up.client.call(request_)
+                await up.client._session.call(request_)
         assert len(up.api.requests) == 1
         assert other.accepted == 0
 
@@ -237,7 +237,7 @@ async def test_a_login_is_not_redirected(status: int) -> None:
         platform(answer(), login=answer(status=status, Location=f"{other.url}/token")) as up,
     ):
         with pytest.raises(UnexpectedResponseError, match=rf"POST /token: status {status}.* a redirect"):
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
     assert (other.accepted, len(up.auth.requests), up.api.accepted) == (0, 1, 0)
 
 
@@ -249,32 +249,32 @@ SENT_AND_LOST = [fault for fault in FAULTS if "429" not in fault.name and "at on
 
 @pytest.mark.parametrize("fault", SENT_AND_LOST, ids=str)
 async def test_an_execution_that_may_have_arrived_is_not_sent_again(fault: Fault) -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(fault.act, answer({"id": 1}), retry=SOON, timeouts=fault.timeouts) as up:
         with pytest.raises(fault.error) as caught:
-            await up.client.call(EXECUTION, receipt=receipt)
+            await up.client._session.call(EXECUTION, state=state)
     assert (len(up.api.requests), up.api.accepted, caught.value.tries) == (1, 1, 1)
-    assert receipt.sent
+    assert state.sent
 
 
 @pytest.mark.parametrize("location", ["http://[", "//", "\\\\evil"])
 async def test_an_execution_redirected_to_nowhere_is_not_sent_again(location: str) -> None:
     async with platform(answer(status=307, Location=location), retry=SOON) as up:
         with pytest.raises(UnexpectedResponseError):
-            await up.client.call(EXECUTION)
+            await up.client._session.call(EXECUTION)
     assert len(up.api.requests) == 1
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["handshake", "connection"])
 async def test_an_execution_that_found_no_connection_is_sent_again(tls: bool) -> None:
-    receipt = Receipt()
+    state = SendState()
     with raw_server.deaf_port() as port:
         async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
             url = up.api.url.replace("http", "https") if tls else f"http://127.0.0.1:{port}"
-            up.client._endpoints = Endpoints(api=url, auth=up.auth.url)
+            up.client._session._endpoints = Endpoints(api=url, auth=up.auth.url)
             with pytest.raises(ConnectionFailedError) as caught:
-                await up.client.call(EXECUTION, receipt=receipt)
-    assert (caught.value.tries, receipt.sent, up.api.requests) == (3, False, [])
+                await up.client._session.call(EXECUTION, state=state)
+    assert (caught.value.tries, state.sent, up.api.requests) == (3, False, [])
 
 
 async def test_an_execution_reaches_a_server_that_was_away_exactly_once() -> None:
@@ -283,7 +283,7 @@ async def test_an_execution_reaches_a_server_that_was_away_exactly_once() -> Non
         port: int = placeholder.getsockname()[1]
     policy = RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)
     async with platform(answer(), retry=policy) as up, anyio.create_task_group() as group:
-        up.client._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
+        up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
 
         async def listen() -> None:
             await raw_server.wait_until(lambda: up.client.statistics().requests >= 3)
@@ -293,24 +293,24 @@ async def test_an_execution_reaches_a_server_that_was_away_exactly_once() -> Non
 
         done = anyio.Event()
         group.start_soon(listen)
-        assert await up.client.call(EXECUTION) == {"id": 1}
+        assert await up.client._session.call(EXECUTION) == {"id": 1}
         done.set()
 
 
 @pytest.mark.parametrize("status", [401, 429])
 async def test_an_execution_that_was_refused_unprocessed_is_sent_again(status: int) -> None:
-    receipt = Receipt()
+    state = SendState()
     async with platform(answer({}, status=status, Retry_After="0"), answer({"id": 1}), retry=SOON) as up:
-        assert await up.client.call(EXECUTION, receipt=receipt) == {"id": 1}
+        assert await up.client._session.call(EXECUTION, state=state) == {"id": 1}
     assert len(up.api.requests) == 2
-    assert receipt.reply is not None
-    assert receipt.reply.status == 200
+    assert state.response is not None
+    assert state.response.status == 200
 
 
 async def test_an_execution_uses_a_connection_that_no_server_can_have_closed_meanwhile() -> None:
     async with platform(answer({"id": 1})) as up:
         for _ in range(3):
-            await up.client.call(EXECUTION)
+            await up.client._session.call(EXECUTION)
     assert up.api.accepted == 3
 
 
@@ -328,7 +328,7 @@ async def test_an_execution_is_not_sent_again_by_a_transport_that_proves_nothing
 
     async with platform(answer(), retry=SOON, transport=httpx.MockTransport(lose)) as up:
         with pytest.raises(APIError) as caught:
-            await up.client.call(EXECUTION)
+            await up.client._session.call(EXECUTION)
     assert len(posts) == 1
     assert not isinstance(caught.value, ConnectionFailedError)
 
@@ -340,18 +340,18 @@ async def test_a_flood_of_retries_is_bounded_by_the_budget() -> None:
     policy = RetryPolicy(attempts=5, wait_initial=0.001, wait_max=0.001, budget=10, budget_share=0)
     async with platform(answer(status=503), retry=policy) as up, anyio.create_task_group() as group:
         for _ in range(30):
-            group.start_soon(_fail, up.client.call, ServerError)
+            group.start_soon(_fail, up.client._session.call, ServerError)
     assert up.client.statistics().requests == 30 + 10
 
 
 async def test_being_told_to_slow_down_costs_no_budget() -> None:
     policy = RetryPolicy(attempts=3, wait_initial=0.001, budget=0, budget_share=0)
     async with platform(answer(status=429), retry=policy) as up:
-        await _fail(up.client.call, RateLimitError)
+        await _fail(up.client._session.call, RateLimitError)
     assert up.client.statistics().requests == 3
 
 
-async def _fail(call: Callable[[Request], Any], error: type[APIError]) -> None:
+async def _fail(call: Callable[[ApiRequest], Any], error: type[APIError]) -> None:
     with pytest.raises(error):
         await call(JOBS)
 
@@ -360,5 +360,5 @@ async def test_a_huge_answer_is_refused_after_the_limit() -> None:
     limits = Limits(requests_per_second=1e6, burst=10**6, max_response_bytes=1000)
     async with platform(answer("x" * 1000), limits=limits, retry=SOON) as up:
         with pytest.raises(UnexpectedResponseError, match="more than 1000 bytes") as caught:
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
     assert caught.value.tries == 1

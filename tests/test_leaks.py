@@ -16,10 +16,10 @@ from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError
 from up42_async._http import transport
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 
-JOBS = Request(method="GET", path="/v2/processing/jobs")
-EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
+JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
+EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
 DESCRIPTORS = Path("/proc/self/fd")
 UNLIMITED = Limits(requests_per_second=1e6, burst=10**6)
 
@@ -28,14 +28,14 @@ def open_descriptors() -> int:
     return len(list(DESCRIPTORS.iterdir()))
 
 
-async def call_often(client: Client, times: int, request: Request = JOBS) -> None:
+async def call_often(client: Client, times: int, request: ApiRequest = JOBS) -> None:
     async with anyio.create_task_group() as group:
         for _ in range(times):
-            group.start_soon(client.call, request)
+            group.start_soon(client._session.call, request)
 
 
 @pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
-async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_limit(request_: Request) -> None:
+async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_limit(request_: ApiRequest) -> None:
     limits = Limits(max_concurrency=7, requests_per_second=1e6, burst=10**6)
     async with platform(answer(delay=0.002), limits=limits, retry=RetryPolicy(attempts=1)) as up:
         await call_often(up.client, 150, request_)
@@ -46,7 +46,7 @@ async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_li
 
 async def fail(client: Client) -> None:
     with pytest.raises(APIError):
-        await client.call(JOBS)
+        await client._session.call(JOBS)
 
 
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counting descriptors needs /proc")
@@ -73,15 +73,15 @@ async def test_no_descriptor_is_left_after_closing(act: Act) -> None:
         async with anyio.create_task_group() as group:
             for _ in range(10):
                 group.start_soon(_call_anyhow, up.client)
-        await wait_until(lambda: up.api.open <= len(connections(up.client._api_lane)))
-        assert [one for one in connections(up.client._api_lane) if not one.is_idle()] == []
+        await wait_until(lambda: up.api.open <= len(connections(up.client._session._api_lane)))
+        assert [one for one in connections(up.client._session._api_lane) if not one.is_idle()] == []
     assert open_descriptors() <= before
 
 
 async def _call_anyhow(client: Client) -> None:
     with anyio.move_on_after(5):
         with contextlib.suppress(APIError):
-            await client.call(JOBS)
+            await client._session.call(JOBS)
 
 
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counting descriptors needs /proc")
@@ -96,7 +96,7 @@ async def test_no_descriptor_is_left_after_calls_were_cancelled_at_any_moment() 
         async def call() -> None:
             for request in [JOBS, EXECUTION] * 10:
                 with anyio.move_on_after(dice.uniform(0, 0.01)):
-                    await up.client.call(request)
+                    await up.client._session.call(request)
 
         async with anyio.create_task_group() as group:
             for _ in range(10):
@@ -107,11 +107,11 @@ async def test_no_descriptor_is_left_after_calls_were_cancelled_at_any_moment() 
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counting descriptors needs /proc")
 async def test_no_descriptor_is_left_after_tls_handshakes_were_cancelled() -> None:
     async with platform(raw_server.ignore) as up:
-        await up.client._auth.token()
-        up.client._endpoints = Endpoints(api=up.api.url.replace("http", "https"), auth=up.auth.url)
+        await up.client._session.tokens.token()
+        up.client._session._endpoints = Endpoints(api=up.api.url.replace("http", "https"), auth=up.auth.url)
         async with anyio.create_task_group() as group:
             for _ in range(10):
-                group.start_soon(up.client.call, JOBS)
+                group.start_soon(up.client._session.call, JOBS)
             await wait_until(lambda: up.api.open == 10)
             before = open_descriptors()
             group.cancel_scope.cancel()
@@ -121,11 +121,11 @@ async def test_no_descriptor_is_left_after_tls_handshakes_were_cancelled() -> No
 
 async def test_no_task_is_left_after_a_call(anyio_backend_name: str) -> None:
     async with platform(answer()) as up:
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
         before = _tasks(anyio_backend_name)
         await call_often(up.client, 50)
-        await up.client.call(EXECUTION)
-        await wait_until(lambda: up.api.open == len(connections(up.client._api_lane)))
+        await up.client._session.call(EXECUTION)
+        await wait_until(lambda: up.api.open == len(connections(up.client._session._api_lane)))
         # each connection that is still open has one task, the server's
         assert _tasks(anyio_backend_name) - before <= up.api.open
     await anyio.lowlevel.checkpoint()
@@ -162,7 +162,7 @@ async def test_connections_the_server_closes_between_two_calls_cost_the_caller_n
         async def call(seed: int) -> None:
             dice = random.Random(seed)  # noqa: S311
             for _ in range(15):
-                await up.client.call(JOBS)
+                await up.client._session.call(JOBS)
                 await anyio.sleep(dice.uniform(0.019, 0.0215))
 
         for seed in range(10):
@@ -204,8 +204,8 @@ async def test_an_answer_that_is_too_much_leaves_a_client_that_works(act: Act) -
     limits = Limits(requests_per_second=1e6, burst=10**6, max_response_bytes=2 * 10**6)
     async with platform(act, answer({"id": 1}), limits=limits, retry=RetryPolicy(attempts=1)) as up:
         await fail(up.client)
-        assert await up.client.call(JOBS) == {"id": 1}
-        assert [one for one in connections(up.client._api_lane) if not one.is_idle()] == []
+        assert await up.client._session.call(JOBS) == {"id": 1}
+        assert [one for one in connections(up.client._session._api_lane) if not one.is_idle()] == []
 
 
 # A client that is dropped
@@ -218,7 +218,7 @@ def test_a_client_that_was_used_and_not_closed_is_complained_about_and_nothing_e
         async with raw_server.serve(answer()) as api, raw_server.serve(raw_server.token()) as auth:
             endpoints = Endpoints(api=api.url, auth=auth.url)
             client = Client("a", "b", endpoints=endpoints)
-            assert await client.call(JOBS) is None
+            assert await client._session.call(JOBS) is None
 
     seen: set[tuple[type[Warning], bool]] = set()
     with warnings.catch_warnings(record=True) as caught:

@@ -21,10 +21,10 @@ from tests.raw_server import answer, platform, serve, wait_until
 from up42_async._client import Client, current_client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import ConfigurationError
-from up42_async._http.messages import Receipt, Request
+from up42_async._http.messages import ApiRequest, SendState
 
-JOBS = Request(method="GET", path="/v2/processing/jobs")
-EXECUTION = Request(method="POST", path="/v2/execution", json={"title": "x"}, repeatable=False)
+JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
+EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
 OTHER_LOOP = "this client belongs to another event loop or thread; make one client for each loop"
 BACKENDS = ["asyncio", "trio"]
 
@@ -46,7 +46,7 @@ def client_of(endpoints: Endpoints, **settings: Any) -> Client:
 
 async def _call_and_close(client: Client) -> Any:
     async with client:
-        return await client.call(JOBS)
+        return await client._session.call(JOBS)
 
 
 # Another loop
@@ -57,9 +57,9 @@ async def _call_and_close(client: Client) -> Any:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_client_used_in_one_loop_cannot_be_used_in_another(endpoints: Endpoints, first: str, second: str) -> None:
     client = client_of(endpoints)
-    assert anyio.run(client.call, JOBS, backend=first) == {"id": 1}
+    assert anyio.run(client._session.call, JOBS, backend=first) == {"id": 1}
     with pytest.raises(RuntimeError, match=OTHER_LOOP):
-        anyio.run(_in_time, client.call, backend=second)
+        anyio.run(_in_time, client._session.call, backend=second)
     with pytest.raises(RuntimeError, match=OTHER_LOOP):
         anyio.run(client.aclose, backend=second)
     with pytest.raises(RuntimeError, match=OTHER_LOOP):
@@ -68,7 +68,7 @@ def test_a_client_used_in_one_loop_cannot_be_used_in_another(endpoints: Endpoint
     gc.collect()
 
 
-async def _in_time(misuse: Callable[[Request], Any]) -> None:
+async def _in_time(misuse: Callable[[ApiRequest], Any]) -> None:
     with anyio.fail_after(1):
         await misuse(JOBS)
 
@@ -81,7 +81,7 @@ def test_a_client_made_in_one_loop_cannot_be_used_in_another(endpoints: Endpoint
 
     client = anyio.run(make, backend=first)
     with pytest.raises(RuntimeError, match=OTHER_LOOP):
-        anyio.run(_in_time, client.call, backend=second)
+        anyio.run(_in_time, client._session.call, backend=second)
 
 
 def test_a_client_made_outside_of_a_loop_belongs_to_the_first_that_uses_it(
@@ -93,14 +93,14 @@ def test_a_client_made_outside_of_a_loop_belongs_to_the_first_that_uses_it(
 
 async def test_a_client_cannot_be_used_by_the_loop_of_another_thread(anyio_backend_name: str) -> None:
     async with platform(answer()) as up:
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
 
         def elsewhere() -> None:
-            anyio.run(_in_time, up.client.call, backend=anyio_backend_name)
+            anyio.run(_in_time, up.client._session.call, backend=anyio_backend_name)
 
         with pytest.raises(RuntimeError, match=OTHER_LOOP):
             await anyio.to_thread.run_sync(elsewhere)
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
 
 
 def test_each_thread_can_have_a_client_of_its_own(endpoints: Endpoints, anyio_backend_name: str) -> None:
@@ -124,7 +124,7 @@ async def test_a_closed_client_says_so() -> None:
     async with platform(answer()) as up:
         await up.client.aclose()
         with pytest.raises(RuntimeError, match=r"this client is closed; make a new one"):
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
         with pytest.raises(RuntimeError, match=r"this client is closed"):
             await up.client.workspace_id()
         with pytest.raises(RuntimeError, match=r"this client is closed"):
@@ -140,7 +140,7 @@ async def test_a_client_that_was_never_used_can_be_closed() -> None:
 
 async def test_closing_twice_does_nothing_more() -> None:
     async with platform(answer()) as up:
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
         await up.client.aclose()
         await up.client.aclose()
 
@@ -150,7 +150,7 @@ async def test_closing_ends_fifty_calls_at_once_with_an_error_that_says_so() -> 
 
     async def call() -> None:
         with pytest.raises(RuntimeError) as caught:
-            await up.client.call(JOBS)
+            await up.client._session.call(JOBS)
         errors.append(str(caught.value))
 
     async with platform(raw_server.hang) as up, anyio.create_task_group() as group:
@@ -186,7 +186,7 @@ async def test_closing_wakes_those_who_wait_for_a_token() -> None:
 
 async def test_closing_wakes_those_who_wait_for_their_turn() -> None:
     async with platform(answer(), limits=Limits(requests_per_second=0.01, burst=1)) as up:
-        await up.client.call(JOBS)
+        await up.client._session.call(JOBS)
         async with anyio.create_task_group() as group:
             for _ in range(30):
                 group.start_soon(_closed, up.client, JOBS)
@@ -196,30 +196,30 @@ async def test_closing_wakes_those_who_wait_for_their_turn() -> None:
     assert (len(up.api.requests), up.client.statistics().requests) == (1, 1)
 
 
-async def _closed(client: Client, request: Request) -> None:
+async def _closed(client: Client, request: ApiRequest) -> None:
     with contextlib.suppress(RuntimeError):
-        await client.call(request)
+        await client._session.call(request)
     assert "closed" in repr(client)
 
 
 async def test_closing_waits_for_the_answer_to_an_execution() -> None:
-    receipt, results = Receipt(), []
+    state, results = SendState(), []
 
     async def execute() -> None:
-        results.append(await up.client.call(EXECUTION, receipt=receipt))
+        results.append(await up.client._session.call(EXECUTION, state=state))
 
     async with platform(answer({"id": 1}, delay=0.2)) as up, anyio.create_task_group() as group:
         group.start_soon(execute)
         await wait_until(lambda: up.api.requests != [])
         await up.client.aclose()
-        assert receipt.reply is not None
+        assert state.response is not None
     assert results == [{"id": 1}]
 
 
 async def test_closing_does_not_wait_for_the_answer_to_an_execution_without_end() -> None:
     async def execute() -> None:
         with pytest.raises(Exception, match=r"no whole answer within|closed"):
-            await up.client.call(EXECUTION)
+            await up.client._session.call(EXECUTION)
 
     async with (
         platform(raw_server.hang, timeouts=Timeouts(cancel_grace=0.1), retry=RetryPolicy(attempts=1)) as up,
@@ -233,8 +233,8 @@ async def test_closing_does_not_wait_for_the_answer_to_an_execution_without_end(
 
 async def test_closing_goes_on_when_it_is_cancelled() -> None:
     async with platform(answer()) as up:
-        await up.client.call(JOBS)
-        await up.client.call(EXECUTION)
+        await up.client._session.call(JOBS)
+        await up.client._session.call(EXECUTION)
         with anyio.CancelScope() as scope:
             scope.cancel()
             await up.client.aclose()
@@ -245,7 +245,7 @@ async def test_closing_goes_on_when_it_is_cancelled() -> None:
 @pytest.mark.usefixtures("anyio_backend")
 async def test_closing_goes_on_when_it_is_cancelled_the_asyncio_way() -> None:
     async with platform(raw_server.hang, timeouts=Timeouts(cancel_grace=0.2)) as up:
-        task = asyncio.create_task(up.client.call(EXECUTION))
+        task = asyncio.create_task(up.client._session.call(EXECUTION))
         await wait_until(lambda: up.api.requests != [])
         closing = asyncio.create_task(up.client.aclose())
         await asyncio.sleep(0.01)

@@ -31,7 +31,7 @@ from up42_async._errors import (
 )
 from up42_async._http.auth import Token
 from up42_async._http.credentials import Credentials, find_credentials
-from up42_async._http.messages import Message, Receipt, Reply, Request
+from up42_async._http.messages import ApiRequest, ApiResponse, Message, SendState
 from up42_async._http.responses import decode
 from up42_async._http.urls import follow
 
@@ -39,8 +39,8 @@ PASSWORD = 'CANARY-pass word/+&=%"\\\u00e9'
 TOKEN = "CANARY." + base64.urlsafe_b64encode(b"token").decode()
 SIGNED = "https://storage.test/file.tif?X-Goog-Signature=CANARY-signature"
 CALLS = [
-    Request(method="GET", path="/v2/processing/jobs", query="signature=CANARY-signature"),
-    Request(method="POST", path="/v2/processing/processes/x/execution", json={"item": SIGNED}, repeatable=False),
+    ApiRequest(method="GET", path="/v2/processing/jobs", query="signature=CANARY-signature"),
+    ApiRequest(method="POST", path="/v2/processing/processes/x/execution", json={"item": SIGNED}, idempotent=False),
 ]
 
 
@@ -133,11 +133,11 @@ AT_CALL: dict[str, tuple[Callable[[Asked], httpx.Response], type[APIError]]] = {
 }
 
 
-async def failure_of(platform: FakePlatform, request: Request, kind: type[APIError]) -> APIError:
+async def failure_of(platform: FakePlatform, request: ApiRequest, kind: type[APIError]) -> APIError:
     retry = RetryPolicy(attempts=2)
     async with Client("person@example.com", PASSWORD, transport=platform, retry=retry) as client:
         with pytest.raises(kind) as caught:
-            await client.call(request, receipt=None if request.repeatable else Receipt())
+            await client._session.call(request, state=None if request.idempotent else SendState())
         assert no_canary_in(iter([repr(client), str(client), repr(client.statistics())]))
     return caught.value
 
@@ -146,7 +146,7 @@ async def failure_of(platform: FakePlatform, request: Request, kind: type[APIErr
 @pytest.mark.parametrize("request_", CALLS, ids=str)
 @pytest.mark.parametrize("what", AT_LOGIN)
 async def test_a_login_that_fails_shows_no_secret(
-    what: str, request_: Request, caplog: pytest.LogCaptureFixture
+    what: str, request_: ApiRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     platform = FakePlatform()
     platform.login, kind = AT_LOGIN[what]
@@ -161,7 +161,7 @@ async def test_a_login_that_fails_shows_no_secret(
 @pytest.mark.parametrize("request_", CALLS, ids=str)
 @pytest.mark.parametrize("what", AT_CALL)
 async def test_a_call_that_fails_shows_no_secret(
-    what: str, request_: Request, caplog: pytest.LogCaptureFixture
+    what: str, request_: ApiRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     platform = FakePlatform()
     platform.login = login
@@ -185,7 +185,7 @@ async def test_a_connection_that_fails_shows_no_secret(
             "person", PASSWORD, endpoints=nowhere, retry=RetryPolicy(attempts=2, wait_initial=0.001)
         ) as client:
             with pytest.raises(ConnectionFailedError) as caught:
-                await client.call(CALLS[0])
+                await client._session.call(CALLS[0])
     assert no_canary_in(everything_seen_of(caught.value))
     assert "CANARY" not in caplog.text
 
@@ -204,7 +204,7 @@ ECHOES: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("status", [400, 401, 500])
 def test_an_answer_that_repeats_the_secret_is_not_quoted(secret: str, how: str, status: int) -> None:
     with pytest.raises(StatusError) as caught:
-        decode(Reply(status=status, headers={}, body=ECHOES[how](secret).encode()), CALLS[0], secret=secret)
+        decode(ApiResponse(status=status, headers={}, body=ECHOES[how](secret).encode()), CALLS[0], secret=secret)
     assert caught.value.status == status
     assert no_canary_in(everything_seen_of(caught.value))
 
@@ -212,7 +212,9 @@ def test_an_answer_that_repeats_the_secret_is_not_quoted(secret: str, how: str, 
 @pytest.mark.parametrize("secret", [PASSWORD, TOKEN], ids=["password", "token"])
 def test_a_code_that_is_no_single_word_is_not_quoted_with_the_secret_in_it(secret: str) -> None:
     with pytest.raises(StatusError) as caught:
-        decode(Reply(status=400, headers={}, body=ECHOES["as the code"](secret).encode()), CALLS[0], secret=secret)
+        decode(
+            ApiResponse(status=400, headers={}, body=ECHOES["as the code"](secret).encode()), CALLS[0], secret=secret
+        )
     assert no_canary_in(everything_seen_of(caught.value))
 
 
@@ -239,9 +241,9 @@ VALUES = [
     Message(
         label="GET /x", method="GET", url=SIGNED, headers={"Authorization": f"Bearer {TOKEN}"}, body=PASSWORD.encode()
     ),
-    Reply(status=200, headers={"set-cookie": TOKEN}, body=TOKEN.encode()),
-    Receipt(sent=True, reply=Reply(status=200, headers={"location": SIGNED}, body=TOKEN.encode())),
-    Request(method="POST", path="/v2/x", json={"password": PASSWORD}),
+    ApiResponse(status=200, headers={"set-cookie": TOKEN}, body=TOKEN.encode()),
+    SendState(sent=True, response=ApiResponse(status=200, headers={"location": SIGNED}, body=TOKEN.encode())),
+    ApiRequest(method="POST", path="/v2/x", json={"password": PASSWORD}),
 ]
 
 

@@ -124,7 +124,7 @@ class Caller:
             backend: The loop, `"asyncio"` or `"trio"`.
             books: Where to note calls and errors.
         """
-        self.dice: Final = Random(f"{seed} {name}")  # noqa: S311 - repeatable on purpose, no secret
+        self.dice: Final = Random(f"{seed} {name}")  # noqa: S311 - idempotent on purpose, no secret
         self.books: Final = books
         self._ways = {**WAYS, **(NATIVE_WAYS if backend == "asyncio" else {})}
 

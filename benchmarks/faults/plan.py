@@ -52,7 +52,7 @@ class Plan:
             clients: How many clients there are, at least 1.
             speed: Seconds of the platform for each of ours, above 0.
         """
-        dice = Random(f"plan {seed}")  # noqa: S311 - repeatable on purpose, no secret
+        dice = Random(f"plan {seed}")  # noqa: S311 - idempotent on purpose, no secret
         spells = [_spell(dice, name, seconds) for name in sorted(TROUBLES) for _ in range(2)]
         return cls(
             seed=seed,

@@ -1,48 +1,24 @@
-"""Be the client: its lifecycle, which one is current, and one call from its slot to its decoded answer.
+"""The client: settings, lifecycle, and which one is current. How one call is made is in `_http/session.py`."""
 
-One call, from the outside in:
-
-    call                   retry: as often as the policy, the budget and the request allow
-    _in_slot               slot: one of at most 20, given up between two tries
-    _with_token            rate, then token; a token that is refused is thrown away and the request sent once more
-    _attempt               attempt: one exchange in its lane, then decode
-"""
-
-import datetime as dt
 import logging
 import os
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType, UnionType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 import attrs
 from anyio.lowlevel import RunVar
 
-from up42_async import _clock
-from up42_async._config import (
-    VERSION,
-    Endpoints,
-    EndpointsLike,
-    Limits,
-    Polling,
-    PollingLike,
-    RetryPolicy,
-    Timeouts,
-)
-from up42_async._errors import APIError, AuthenticationError, RateLimitError, UnexpectedResponseError
-from up42_async._http.auth import Auth
+from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
+from up42_async._errors import UnexpectedResponseError
 from up42_async._http.credentials import find_credentials
-from up42_async._http.dates import http_date
-from up42_async._http.exchange import Lane, Sink
-from up42_async._http.messages import Message, Receipt, Reply, Request
-from up42_async._http.rate_limiter import RateGate
-from up42_async._http.responses import decode
-from up42_async._http.retry import Attempts, RetryBudget
-from up42_async._http.single_flight import Once
+from up42_async._http.messages import ApiRequest
+from up42_async._http.session import Session
+from up42_async._http.single_flight import CachedCall
 from up42_async._http.urls import segment
 
 if TYPE_CHECKING:
@@ -56,14 +32,14 @@ DEFAULT_LIMITS = Limits()
 DEFAULT_POLLING = Polling()
 
 
-class Companion(Protocol):
+class Service(Protocol):
     """What a layer above keeps for one client, such as the schedule of its tracked jobs."""
 
     def close(self) -> None:
-        """Let go of whoever waits: the client is closing."""
+        """Wake all waiters; called when the client closes."""
 
 
-CompanionT = TypeVar("CompanionT", bound=Companion)
+ServiceT = TypeVar("ServiceT", bound=Service)
 
 
 @attrs.frozen(kw_only=True)
@@ -92,8 +68,6 @@ class Client:
     Of its own there is little to call: `workspace_id`, `statistics` and `aclose`. The other methods serve jobs,
     templates and files.
     """
-
-    _lanes: tuple[Lane, ...] = ()  # so that a client whose settings were refused can be dropped in silence
 
     def __init__(
         self,
@@ -141,26 +115,23 @@ class Client:
             segment(workspace_id, "workspace_id")
         self._endpoints = Endpoints.of_region(region) if endpoints is None else _endpoints_of(endpoints)
         credentials = find_credentials(username, password, cfg_file, os.environ)
-        self._retry = retry
-        self._budget = RetryBudget(retry)
         self._closing = anyio.Event()
-        self._gate = RateGate(limits, self._closing)
-        self._slots = anyio.CapacityLimiter(limits.max_concurrency)
-        self._api_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
-        self._spending_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport, keep=False)
-        self._auth_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
-        self._file_lane = Lane(timeouts=timeouts, limits=limits, foreign=transport)
-        self.file_slots: Final = anyio.CapacityLimiter(limits.max_downloads)
-        self._lanes = (self._api_lane, self._spending_lane, self._auth_lane, self._file_lane)
-        self._auth = Auth(credentials, self._endpoints, self._auth_lane, retry, self._closing)
+        self._session = Session(
+            credentials,
+            self._endpoints,
+            timeouts=timeouts,
+            retry=retry,
+            limits=limits,
+            foreign=transport,
+            closing=self._closing,
+            check_usable=self._check_usable,
+        )
         self._given_workspace_id = workspace_id
-        self._workspace_id = Once[str]()
-        self._companions: dict[object, Companion] = {}
+        self._workspace_id = CachedCall[str]()
+        self._services: dict[object, Service] = {}
         self._home = _running_loop()
         self._closed = self._entered = False
         self._outer: Client | None = None
-        self._requests = self._retried = 0
-        self._server_date: tuple[str, float] | None = None
 
     async def __aenter__(self) -> Self:
         """Make this the current client.
@@ -173,7 +144,7 @@ class Client:
         if self._entered:
             message = "this client is entered already; use it inside, or make another one"
             raise RuntimeError(message)
-        await self._auth.read_credentials()
+        await self._session.tokens.read_credentials()
         self._entered = True
         self._outer = _current.get()
         _current.set(self)
@@ -195,15 +166,14 @@ class Client:
         self._check_loop()
         self._closed = True
         self._closing.set()
-        for companion in self._companions.values():
-            companion.close()
-        async with anyio.create_task_group() as group:
-            for lane in self._lanes:
-                group.start_soon(lane.aclose)
+        for service in self._services.values():
+            service.close()
+        await self._session.aclose()
 
     def __del__(self) -> None:
         """Complain when connections were opened and not closed."""
-        if any(lane.is_open for lane in self._lanes):
+        session: Session | None = self.__dict__.get("_session")  # a client whose settings were refused has none
+        if session is not None and session.is_open:
             message = f"unclosed {self!r}; use `async with` or `aclose()`"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
@@ -231,8 +201,8 @@ class Client:
         return await self._workspace_id.get(self._ask_workspace_id)
 
     async def _ask_workspace_id(self) -> str:
-        request = Request(method="GET", path="/userinfo", host="auth")
-        answer = await self.call(request)
+        request = ApiRequest(method="GET", path="/userinfo", host="auth")
+        answer = await self._session.call(request)
         # the user's own workspace has the id of the user, which OpenID Connect calls `sub`
         subject = answer.get("sub") if isinstance(answer, dict) else None
         if not isinstance(subject, str) or not subject:
@@ -240,173 +210,25 @@ class Client:
             raise UnexpectedResponseError(message, request=str(request))
         return subject
 
-    @property
-    def api(self) -> str:
-        """Base URL of the API."""
-        return self._endpoints.api
-
     def statistics(self) -> Statistics:
         """Return what the client has done so far."""
+        session = self._session
         return Statistics(
-            requests=self._requests,
-            retried=self._retried,
-            in_flight=int(self._slots.borrowed_tokens),
-            logins=self._auth.logins,
+            requests=session.requests,
+            retried=session.retried,
+            in_flight=session.in_flight,
+            logins=session.tokens.logins,
         )
 
-    def server_time(self) -> dt.datetime:
-        """Return the time on UP42's clock as far as it is known, to the second; our own before the first answer."""
-        wall = _clock.wall()
-        if self._server_date is not None:
-            text, seen = self._server_date
-            date = http_date(text)
-            if date is not None:
-                return date + dt.timedelta(seconds=max(0.0, wall - seen))
-        return dt.datetime.fromtimestamp(wall, dt.UTC)
-
-    def companion(self, kind: Callable[["Client"], CompanionT]) -> CompanionT:
-        """Return what a layer above keeps for this client, made the first time it is asked for.
+    def _service(self, kind: Callable[["Client"], ServiceT]) -> ServiceT:
+        """Return what a layer above keeps for this client, made the first time it is needed.
 
         Args:
-            kind: Class of the companion.
+            kind: Class of the service.
         """
-        if kind not in self._companions:
-            self._companions[kind] = kind(self)
-        return cast("CompanionT", self._companions[kind])
-
-    async def call(self, request: Request, *, receipt: Receipt | None = None) -> Any:
-        """Ask UP42 one thing.
-
-        Args:
-            request: What to ask.
-            receipt: Given, and filled in, for a request that must not be sent twice.
-
-        Returns:
-            The decoded JSON of the answer; None when it has no body.
-
-        Raises:
-            APIError: The answer did not come, was a refusal or made no sense; the subclass says which.
-            RuntimeError: The client is closed, or belongs to another event loop.
-        """
-        self._check_usable()
-        if receipt is None and not request.repeatable:
-            receipt = Receipt()  # it shows whether the request left, and holds off cancellation when it did
-        attempts = self.attempts()
-        while True:
-            attempts.tries += 1
-            outcome = await self._in_slot(request, receipt, again=attempts.tries > 1)
-            if not isinstance(outcome, APIError):
-                self._budget.earn()
-                return outcome
-            pause = attempts.pause_after(outcome, repeatable=request.repeatable, now=_clock.now())
-            self._hold_back(outcome, pause)
-            if pause is None:
-                raise outcome
-            await self.pause(pause)
-            self._retried += 1
-
-    async def fetch(self, message: Message, sink: Sink) -> Reply:
-        """Fetch a file from a storage host, once, on connections that carry files only; the caller holds a file slot.
-
-        The message is the caller's own, without the token: it goes to a host that is not UP42's.
-
-        Args:
-            message: The request.
-            sink: What takes the answer while it comes.
-
-        Returns:
-            The answer, without its body.
-
-        Raises:
-            TransportError: No answer came, or it broke off; the sink has what came of it.
-            RuntimeError: The client is closed, or belongs to another event loop.
-        """
-        self._check_usable()
-        return await self._file_lane.fetch(message, sink)
-
-    def attempts(self) -> Attempts:
-        """Return the account of a new row of tries, by this client's policy and within its budget."""
-        return Attempts(self._retry, self._budget, started=_clock.now())
-
-    async def pause(self, seconds: float) -> None:
-        """Wait before another try, less when the client is closed meanwhile.
-
-        Args:
-            seconds: How long.
-        """
-        await _clock.wait_for(self._closing, seconds)
-
-    def _hold_back(self, outcome: APIError, pause: float | None) -> None:
-        """Make everybody wait when UP42 says that there are too many requests."""
-        if isinstance(outcome, RateLimitError):
-            asked = outcome.retry_after if outcome.retry_after is not None else pause or 0.0
-            self._gate.pause(min(asked, self._retry.max_retry_after))
-
-    async def _in_slot(self, request: Request, receipt: Receipt | None, *, again: bool) -> Any:
-        try:
-            self._slots.acquire_nowait()  # a slot that is free is worth no turn of the event loop
-        except anyio.WouldBlock:
-            await self._slots.acquire()
-        try:
-            return await self._with_token(request, receipt, again=again)
-        finally:
-            self._slots.release()
-
-    async def _with_token(self, request: Request, receipt: Receipt | None, *, again: bool) -> Any:
-        await self._gate.enter()
-        token = await self._auth.token()
-        outcome = await self._attempt(request, receipt, token, again=again)
-        if isinstance(outcome, AuthenticationError):
-            # refused before it was processed, so even an execution may be sent once more
-            self._auth.reject(token)
-            self._retried += 1
-            await self._gate.enter()
-            outcome = await self._attempt(request, receipt, await self._auth.token(), again=again)
-        return outcome
-
-    async def _attempt(self, request: Request, receipt: Receipt | None, token: str, *, again: bool) -> Any:
-        """Send once; return the decoded answer, or the failure as a value: the layers above decide what it means."""
-        self._check_open()
-        self._requests += 1
-        try:
-            reply = await self._lane(request).send(self._message(request, receipt, token, again=again))
-            self._note_date(reply)
-            return decode(reply, request, secret=token)
-        except APIError as error:
-            return error
-
-    def _lane(self, request: Request) -> Lane:
-        if not request.repeatable:
-            return self._spending_lane
-        return self._auth_lane if request.host == "auth" else self._api_lane
-
-    def _message(self, request: Request, receipt: Receipt | None, token: str, *, again: bool) -> Message:
-        """Put a request on the wire: the only place where the token meets a URL, whose host is always one of UP42's."""
-        base = self._endpoints.auth if request.host == "auth" else self._endpoints.api
-        body = request.body
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            "Authorization": f"Bearer {token}",
-            "User-Agent": f"up42-async/{VERSION}",
-        }
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        url = f"{base}{request.path}?{request.query}" if request.query else f"{base}{request.path}"
-        return Message(
-            label=str(request),
-            method=request.method,
-            url=url,
-            headers=headers,
-            body=body,
-            receipt=receipt,
-            fresh=again,
-        )
-
-    def _note_date(self, reply: Reply) -> None:
-        date = reply.headers.get("date")
-        if date is not None:
-            self._server_date = (date, _clock.wall())
+        if kind not in self._services:
+            self._services[kind] = kind(self)
+        return cast("ServiceT", self._services[kind])
 
     def _check_usable(self) -> None:
         self._check_open()

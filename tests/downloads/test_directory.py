@@ -287,7 +287,7 @@ async def test_at_most_as_many_files_as_the_limit_come_at_once(host: StorageHost
 
     def sign(asset_id: str) -> str:
         nonlocal most
-        most = max(most, int(client.file_slots.borrowed_tokens))
+        most = max(most, int(client._session.file_slots.borrowed_tokens))
         return f"{host.storage}/bucket/{asset_id}.bin"
 
     host.sign = sign

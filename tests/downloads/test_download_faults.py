@@ -33,7 +33,7 @@ from up42_async import Client, RetryPolicy, Timeouts, UnexpectedResponseError, U
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.download import DownloadError
 from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
 SHA256 = f"1220{hashlib.sha256(CONTENT).hexdigest()}"
@@ -379,7 +379,7 @@ async def test_after_cancelling_at_any_moment_the_next_run_brings_the_file(host:
             (tmp_path / "result.tif").unlink(missing_ok=True)
         (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
         assert path.read_bytes() == CONTENT
-        assert client.file_slots.borrowed_tokens == 0
+        assert client._session.file_slots.borrowed_tokens == 0
 
 
 async def test_asyncio_may_cancel_a_download_twice(host: StorageHost, tmp_path: Path, anyio_backend_name: str) -> None:
@@ -438,7 +438,7 @@ def test_the_error_can_be_pickled_and_copied() -> None:
         assert (str(twin), twin.file, twin.path, twin.received) == ("why", "a.tif", Path("x/a.tif"), 7)
 
 
-ABOUT = Request(method="POST", path="/v2/assets/x/download-url")
+ABOUT = ApiRequest(method="POST", path="/v2/assets/x/download-url")
 API = "https://api.up42.com"
 
 

@@ -24,15 +24,15 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._http.auth import RENEWAL_PAUSE, Auth
+from up42_async._http.auth import RENEWAL_PAUSE, TokenProvider
 from up42_async._http.credentials import Credentials, CredentialsFile
 from up42_async._http.exchange import Lane
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 
 pytestmark = pytest.mark.virtual_time
 
-LIST = Request(method="GET", path="/v2/processing/jobs")
-EXECUTE = Request(method="POST", path="/v2/processing/processes/x/execution", repeatable=False)
+LIST = ApiRequest(method="GET", path="/v2/processing/jobs")
+EXECUTE = ApiRequest(method="POST", path="/v2/processing/processes/x/execution", idempotent=False)
 
 
 def auth_of(
@@ -41,8 +41,8 @@ def auth_of(
     *,
     credentials: Credentials | CredentialsFile | None = None,
     closing: anyio.Event | None = None,
-) -> Auth:
-    return Auth(
+) -> TokenProvider:
+    return TokenProvider(
         credentials or Credentials(username=USERNAME, password=PASSWORD),
         Endpoints.of_region("eu"),
         Lane(timeouts=Timeouts(), limits=Limits(), foreign=platform),
@@ -134,7 +134,7 @@ class TestLogin:
         platform = FakePlatform(latency=0.1)
         async with client_of(platform, limits=Limits(max_concurrency=1)) as client:
             with anyio.fail_after(60):
-                outcomes = await together(lambda: client.call(LIST), 20)
+                outcomes = await together(lambda: client._session.call(LIST), 20)
         assert outcomes == [{}] * 20
         assert len(platform.logins) == 1
 
@@ -156,7 +156,7 @@ class TestOutageOfTheLogin:
         platform.login = lambda _: httpx.Response(503)
         async with client_of(platform, retry=RetryPolicy(attempts=3)) as client:
             with pytest.raises(ServerError):
-                await client.call(LIST)
+                await client._session.call(LIST)
         assert len(platform.logins) == 3
         assert platform.calls == []
 
@@ -225,9 +225,9 @@ class TestWrongCredentials:
             status, json={"error": "invalid_grant", "error_description": "Account disabled"}
         )
         async with client_of(platform) as client:
-            errors = await together(lambda: client.call(LIST), 200)
+            errors = await together(lambda: client._session.call(LIST), 200)
             for _ in range(100):
-                errors += await together(lambda: client.call(LIST), 1)
+                errors += await together(lambda: client._session.call(LIST), 1)
         assert len(platform.logins) == 1
         assert {type(error) for error in errors} == {InvalidCredentialsError}
         assert len({id(error) for error in errors}) == 300
@@ -281,8 +281,8 @@ class TestRefusedToken:
         platform = FakePlatform()
         platform.api = accepting_only(lambda token: token != "token-1")
         async with client_of(platform) as client:
-            assert await client.call(LIST) == {}
-            assert await client.call(LIST) == {}
+            assert await client._session.call(LIST) == {}
+            assert await client._session.call(LIST) == {}
         assert [call.token for call in platform.calls] == ["token-1", "token-2", "token-2"]
         assert len(platform.logins) == 2
 
@@ -290,18 +290,18 @@ class TestRefusedToken:
         platform = FakePlatform()
         platform.api = accepting_only(lambda token: token != "token-1")
         async with client_of(platform) as client:
-            assert await client.call(EXECUTE) == {}
+            assert await client._session.call(EXECUTE) == {}
         assert [call.token for call in platform.calls] == ["token-1", "token-2"]
 
     @pytest.mark.parametrize("request_", [LIST, EXECUTE], ids=str)
-    async def test_a_second_refusal_is_the_callers_to_know(self, request_: Request) -> None:
+    async def test_a_second_refusal_is_the_callers_to_know(self, request_: ApiRequest) -> None:
         platform = FakePlatform()
         platform.api = accepting_only(lambda _: False)
         async with client_of(platform) as client:
             with pytest.raises(
                 AuthenticationError, match="status 401: the token was not accepted, not even a new one"
             ) as caught:
-                await client.call(request_)
+                await client._session.call(request_)
         assert not isinstance(caught.value, InvalidCredentialsError)
         assert (len(platform.calls), len(platform.logins)) == (2, 2)
 
@@ -310,9 +310,9 @@ class TestRefusedToken:
         async with client_of(
             platform, limits=Limits(max_concurrency=200, requests_per_second=1e6, burst=10**6)
         ) as client:
-            await client.call(LIST)
+            await client._session.call(LIST)
             platform.api = accepting_only(lambda token: token != "token-1")
-            outcomes = await together(lambda: client.call(LIST), 200)
+            outcomes = await together(lambda: client._session.call(LIST), 200)
         assert outcomes == [{}] * 200
         assert len(platform.logins) == 2
         assert len(platform.calls) == 401
@@ -321,14 +321,14 @@ class TestRefusedToken:
         platform = FakePlatform()
         auth = auth_of(platform)
         await auth.token()
-        auth.reject("token-1")
+        auth.invalidate("token-1")
         await auth.token()
-        auth.reject("token-1")
+        auth.invalidate("token-1")
         assert await auth.token() == "token-2"
 
     async def test_a_refusal_before_the_first_login_changes_nothing(self) -> None:
         auth = auth_of(FakePlatform())
-        auth.reject("token-0")
+        auth.invalidate("token-0")
         assert await auth.token() == "token-1"
 
 
@@ -464,7 +464,7 @@ class TestClocks:
             for second in range(200):
                 if second == 100:
                     wall.ahead = jump
-                assert await client.call(LIST) == {}
+                assert await client._session.call(LIST) == {}
                 await anyio.sleep(1)
         assert len(platform.logins) <= 2
         assert len(platform.calls) == 200
@@ -482,10 +482,10 @@ class TestClocks:
     async def test_a_machine_that_slept_logs_in_before_it_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)
         async with client_of(platform) as client:
-            await client.call(LIST)
+            await client._session.call(LIST)
             wall.ahead = 8 * 3600.0  # the monotonic clock stands still while a machine is suspended
             platform.api = accepting_only(lambda token: token != "token-1")
-            assert await together(lambda: client.call(LIST), 50) == [{}] * 50
+            assert await together(lambda: client._session.call(LIST), 50) == [{}] * 50
             assert client.statistics().retried == 0
         assert len(platform.logins) == 2
 
@@ -502,7 +502,7 @@ class TestClocks:
         platform.api = api
         async with client_of(platform) as client:
             with anyio.fail_after(20):
-                assert await client.call(LIST) == {}
+                assert await client._session.call(LIST) == {}
         assert len(platform.calls) == 5
 
 
@@ -514,9 +514,9 @@ class TestCredentialsFile:
         platform = FakePlatform()
         async with Client(cfg_file=path, transport=platform) as client:
             path.unlink()
-            await client.call(LIST)
+            await client._session.call(LIST)
             platform.api = accepting_only(lambda token: token != "token-1")
-            await client.call(LIST)
+            await client._session.call(LIST)
         assert PASSWORD in dict(httpx.QueryParams(platform.logins[1].body.decode())).values()
 
     async def test_a_client_that_is_not_entered_reads_the_file_at_its_first_call(self, tmp_path: Any) -> None:
@@ -547,7 +547,7 @@ class TestClosing:
         assert platform.logins == []
 
 
-async def _expect_closed(auth: Auth) -> None:
+async def _expect_closed(auth: TokenProvider) -> None:
     with pytest.raises(RuntimeError, match="this client is closed, so it does not log in; make a new one"):
         await auth.token()
 

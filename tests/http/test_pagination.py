@@ -13,42 +13,42 @@ from hypothesis import strategies as st
 
 from tests.job_answers import Asker, collect
 from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponseError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Marks, Page, Pager
 
 BACKEND_IS_FINE = [HealthCheck.function_scoped_fixture]
 
 
-def number(position: int) -> Request:
-    return Request(method="GET", path="/list", query=f"page={position}")
+def number(position: int) -> ApiRequest:
+    return ApiRequest(method="GET", path="/list", query=f"page={position}")
 
 
 FIRST = number(0)
-WITHOUT_LIMIT = Request(method="GET", path="/list")
+WITHOUT_LIMIT = ApiRequest(method="GET", path="/list")
 
 
-def position_of(request: Request) -> int:
+def position_of(request: ApiRequest) -> int:
     return int(request.query.removeprefix("page=") or 0)
 
 
-def read(answer: Any, _: Request) -> Page[Any]:
+def read(answer: Any, _: ApiRequest) -> Page[Any]:
     """Read what the askers below answer: the items and the number of the next page."""
     items, following = answer
     return Page(items=items, next=None if following is None else number(following))
 
 
-def pages(*cut: Sequence[Any]) -> Callable[[Request], Any]:
+def pages(*cut: Sequence[Any]) -> Callable[[ApiRequest], Any]:
     """Answer with these pages, one after another."""
 
-    def answer(request: Request) -> Any:
+    def answer(request: ApiRequest) -> Any:
         position = position_of(request)
         return [cut[position], position + 1 if position + 1 < len(cut) else None]
 
     return answer
 
 
-def pager(asker: Asker, without_limit: Request | None = None) -> Pager[Any]:
-    return Pager(asker.client, FIRST, read, key=lambda item: item, without_limit=without_limit)
+def pager(asker: Asker, without_limit: ApiRequest | None = None) -> Pager[Any]:
+    return Pager(asker.client._session, FIRST, read, key=lambda item: item, without_limit=without_limit)
 
 
 async def test_items_come_in_order_and_pages_are_asked_for_when_they_are_needed() -> None:
@@ -203,12 +203,12 @@ async def test_a_refusal_in_the_middle_is_not_about_the_page_size() -> None:
 
 
 async def test_a_list_without_page_size_that_leads_back_to_itself_is_found_out_at_once() -> None:
-    def answer(request: Request) -> Any:
+    def answer(request: ApiRequest) -> Any:
         return 400 if request == FIRST else [[1], 7]
 
     asker = Asker(answer)
     items = Pager(
-        asker.client,
+        asker.client._session,
         FIRST,
         lambda page, _: Page(items=page[0], next=WITHOUT_LIMIT),
         key=lambda item: item,
@@ -221,19 +221,24 @@ async def test_a_list_without_page_size_that_leads_back_to_itself_is_found_out_a
 
 
 async def test_pages_that_differ_in_their_body_only_are_different_pages() -> None:
-    def read_posted(answer: Any, request: Request) -> Page[int]:
-        following = Request(method="POST", path="/search", json={"token": answer[0]})
+    def read_posted(answer: Any, request: ApiRequest) -> Page[int]:
+        following = ApiRequest(method="POST", path="/search", json={"token": answer[0]})
         return Page(items=answer, next=following if request.json["token"] < 3 else None)
 
     asker = Asker(lambda request: [request.json["token"] + 1])
-    first = Request(method="POST", path="/search", json={"token": 0})
-    assert [item async for item in Pager(asker.client, first, read_posted, key=lambda item: item)] == [1, 2, 3, 4]
+    first = ApiRequest(method="POST", path="/search", json={"token": 0})
+    assert [item async for item in Pager(asker.client._session, first, read_posted, key=lambda item: item)] == [
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 class SlowAsker(Asker):
     """Let others work while it is asked."""
 
-    async def call(self, request: Request) -> Any:
+    async def call(self, request: ApiRequest) -> Any:
         answer = await super().call(request)
         await anyio.sleep(0.001 * (1 + position_of(request) % 3))
         return answer
@@ -260,7 +265,7 @@ async def test_a_cancelled_step_loses_nothing() -> None:
 
 
 async def test_a_long_list_needs_little_memory() -> None:
-    def answer(request: Request) -> Any:
+    def answer(request: ApiRequest) -> Any:
         position = position_of(request)
         return [
             [f"{position * 200 + item:020}" + "x" * 2000 for item in range(200)],
@@ -280,13 +285,13 @@ async def test_a_long_list_needs_little_memory() -> None:
 
 
 async def test_a_page_that_cannot_be_read_is_an_error_and_no_item_of_it_counts_as_seen() -> None:
-    def read_strictly(answer: Any, request: Request) -> Page[Any]:
+    def read_strictly(answer: Any, request: ApiRequest) -> Page[Any]:
         if answer[0] == ["bad"]:
             raise UnexpectedResponseError("no page", request=str(request))
         return read(answer, request)
 
     answers = iter([[["bad"], None], [["good"], None]])
-    items = Pager(Asker(lambda _: next(answers)).client, FIRST, read_strictly, key=lambda item: item)
+    items = Pager(Asker(lambda _: next(answers)).client._session, FIRST, read_strictly, key=lambda item: item)
     with pytest.raises(UnexpectedResponseError, match="GET /list: no page"):
         await anext(items)
     assert [item async for item in items] == ["good"]

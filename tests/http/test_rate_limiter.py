@@ -7,22 +7,22 @@ from hypothesis import strategies as st
 
 from up42_async import _clock
 from up42_async._config import Limits
-from up42_async._http.rate_limiter import RateGate
+from up42_async._http.rate_limiter import RateLimiter
 
 pytestmark = pytest.mark.virtual_time
 
 
-async def enter(gate: RateGate, times: list[float]) -> None:
-    await gate.enter()
+async def acquire(gate: RateLimiter, times: list[float]) -> None:
+    await gate.acquire()
     times.append(_clock.now())
 
 
-async def enter_at_once(gate: RateGate, count: int) -> list[float]:
+async def acquire_at_once(gate: RateLimiter, count: int) -> list[float]:
     """Let tasks enter together; return when each got through, counted from now."""
     started, times = _clock.now(), list[float]()
     async with anyio.create_task_group() as tasks:
         for _ in range(count):
-            tasks.start_soon(enter, gate, times)
+            tasks.start_soon(acquire, gate, times)
     return [time - started for time in times]
 
 
@@ -32,17 +32,17 @@ def most_within(times: list[float], seconds: float) -> int:
 
 
 async def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
-    gate = RateGate(Limits(requests_per_second=50, burst=100), anyio.Event())
-    times = await enter_at_once(gate, 200)
+    gate = RateLimiter(Limits(requests_per_second=50, burst=100), anyio.Event())
+    times = await acquire_at_once(gate, 200)
     assert times[:100] == pytest.approx([0.0] * 100, abs=1e-9)
     assert times[100:] == pytest.approx([number / 50 for number in range(1, 101)])
 
 
 async def test_a_quiet_time_fills_the_bucket_and_no_more_than_the_bucket() -> None:
-    gate = RateGate(Limits(requests_per_second=10, burst=5), anyio.Event())
-    await enter_at_once(gate, 20)
+    gate = RateLimiter(Limits(requests_per_second=10, burst=5), anyio.Event())
+    await acquire_at_once(gate, 20)
     await anyio.sleep(3600)
-    assert sum(time < 0.001 for time in await enter_at_once(gate, 20)) == 5
+    assert sum(time < 0.001 for time in await acquire_at_once(gate, 20)) == 5
 
 
 @given(
@@ -52,21 +52,21 @@ async def test_a_quiet_time_fills_the_bucket_and_no_more_than_the_bucket() -> No
 )
 @settings(deadline=None, max_examples=40)
 async def test_no_window_sees_more_than_the_burst_and_the_rate(burst: int, rate: float, pauses: list[float]) -> None:
-    gate, times = RateGate(Limits(requests_per_second=rate, burst=burst), anyio.Event()), list[float]()
+    gate, times = RateLimiter(Limits(requests_per_second=rate, burst=burst), anyio.Event()), list[float]()
     async with anyio.create_task_group() as tasks:
         for pause in pauses:
-            tasks.start_soon(enter, gate, times)
+            tasks.start_soon(acquire, gate, times)
             await anyio.sleep(pause if pause > 1 else 0)
     for window in (0.1, 1.0, 10.0):
         assert most_within(times, window) <= burst + rate * window + 1e-6
 
 
 async def test_tasks_pass_in_the_order_in_which_they_came() -> None:
-    gate, order = RateGate(Limits(requests_per_second=10, burst=1), anyio.Event()), list[int]()
+    gate, order = RateLimiter(Limits(requests_per_second=10, burst=1), anyio.Event()), list[int]()
 
     async def enter_as(number: int) -> None:
         await anyio.sleep(number / 1000)
-        await gate.enter()
+        await gate.acquire()
         order.append(number)
 
     async with anyio.create_task_group() as tasks:
@@ -76,11 +76,11 @@ async def test_tasks_pass_in_the_order_in_which_they_came() -> None:
 
 
 async def test_a_pause_holds_everybody_back_even_who_was_waiting_already() -> None:
-    gate, times = RateGate(Limits(requests_per_second=10, burst=1), anyio.Event()), list[float]()
+    gate, times = RateLimiter(Limits(requests_per_second=10, burst=1), anyio.Event()), list[float]()
     started = _clock.now()
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
-            tasks.start_soon(enter, gate, times)
+            tasks.start_soon(acquire, gate, times)
         await anyio.sleep(0.05)
         gate.pause(2.0)
     assert times[0] == started
@@ -88,36 +88,36 @@ async def test_a_pause_holds_everybody_back_even_who_was_waiting_already() -> No
 
 
 async def test_nobody_makes_up_for_a_pause_by_a_burst() -> None:
-    gate = RateGate(Limits(requests_per_second=10, burst=100), anyio.Event())
+    gate = RateLimiter(Limits(requests_per_second=10, burst=100), anyio.Event())
     gate.pause(2.0)
-    times = await enter_at_once(gate, 30)
+    times = await acquire_at_once(gate, 30)
     assert min(times) >= 2.0
     assert most_within(times, 1.0) <= 11
 
 
 async def test_a_short_pause_does_not_end_a_longer_one() -> None:
-    gate = RateGate(Limits(), anyio.Event())
+    gate = RateLimiter(Limits(), anyio.Event())
     gate.pause(5.0)
     gate.pause(0.0)
-    assert min(await enter_at_once(gate, 1)) >= 5.0
+    assert min(await acquire_at_once(gate, 1)) >= 5.0
 
 
 async def test_tasks_that_gave_up_in_line_have_taken_nothing() -> None:
-    gate = RateGate(Limits(requests_per_second=10, burst=1), anyio.Event())
-    await gate.enter()
+    gate = RateLimiter(Limits(requests_per_second=10, burst=1), anyio.Event())
+    await gate.acquire()
     for _ in range(100):
         with anyio.move_on_after(0.001):
-            await enter_at_once(gate, 20)
-    assert max(await enter_at_once(gate, 1)) <= 0.1 + 1e-9
+            await acquire_at_once(gate, 20)
+    assert max(await acquire_at_once(gate, 1)) <= 0.1 + 1e-9
 
 
 async def test_a_closing_client_lets_everybody_through_at_once() -> None:
     closing, times = anyio.Event(), list[float]()
-    gate = RateGate(Limits(requests_per_second=0.001, burst=1), closing)
+    gate = RateLimiter(Limits(requests_per_second=0.001, burst=1), closing)
     started = _clock.now()
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
-            tasks.start_soon(enter, gate, times)
+            tasks.start_soon(acquire, gate, times)
         await anyio.sleep(1)
         closing.set()
     assert max(times) == pytest.approx(started + 1)
@@ -125,10 +125,11 @@ async def test_a_closing_client_lets_everybody_through_at_once() -> None:
 
 async def test_no_rate_limit_is_an_infinite_rate() -> None:
     assert (
-        max(await enter_at_once(RateGate(Limits(requests_per_second=float("inf"), burst=1), anyio.Event()), 500)) == 0.0
+        max(await acquire_at_once(RateLimiter(Limits(requests_per_second=float("inf"), burst=1), anyio.Event()), 500))
+        == 0.0
     )
 
 
 def test_a_gate_can_be_made_before_there_is_a_loop(anyio_backend_name: str) -> None:
-    gate = RateGate(Limits(requests_per_second=10, burst=1), anyio.Event())
-    assert max(anyio.run(enter_at_once, gate, 1, backend=anyio_backend_name)) < 0.1
+    gate = RateLimiter(Limits(requests_per_second=10, burst=1), anyio.Event())
+    assert max(anyio.run(acquire_at_once, gate, 1, backend=anyio_backend_name)) < 0.1

@@ -30,17 +30,17 @@ from up42_async._errors import (
     UnexpectedResponseError,
     UntrustedURLError,
 )
-from up42_async._http.messages import Request
-from up42_async._http.retry import Attempts, RetryBudget, may_repeat, waits
+from up42_async._http.messages import ApiRequest
+from up42_async._http.retry import RetryBudget, RetryState, is_retryable, waits
 
 pytestmark = pytest.mark.virtual_time
 
-LIST = Request(method="GET", path="/v2/processing/jobs")
-EXECUTE = Request(method="POST", path="/v2/processing/processes/x/execution", repeatable=False)
+LIST = ApiRequest(method="GET", path="/v2/processing/jobs")
+EXECUTE = ApiRequest(method="POST", path="/v2/processing/processes/x/execution", idempotent=False)
 
 
-def attempts(policy: RetryPolicy, budget: RetryBudget | None = None, *, tries: int = 1) -> Attempts:
-    return Attempts(policy, budget or RetryBudget(policy), started=100.0, tries=tries)
+def attempts(policy: RetryPolicy, budget: RetryBudget | None = None, *, tries: int = 1) -> RetryState:
+    return RetryState(policy, budget or RetryBudget(policy), started=100.0, tries=tries)
 
 
 class TestDecision:
@@ -74,8 +74,8 @@ class TestDecision:
     def test_only_what_can_help_and_is_harmless_is_sent_again(
         self, error: APIError, harmless: bool, execution: bool
     ) -> None:
-        assert may_repeat(error, repeatable=True) is harmless
-        assert may_repeat(error, repeatable=False) is execution
+        assert is_retryable(error, idempotent=True) is harmless
+        assert is_retryable(error, idempotent=False) is execution
 
 
 class TestWaits:
@@ -93,52 +93,52 @@ class TestWaits:
 class TestBudget:
     def test_the_fixed_number_is_spent_once(self) -> None:
         budget = RetryBudget(RetryPolicy(budget=3))
-        assert [budget.spend() for _ in range(5)] == [True, True, True, False, False]
+        assert [budget.try_withdraw() for _ in range(5)] == [True, True, True, False, False]
 
     def test_every_answered_request_earns_a_share(self) -> None:
         budget = RetryBudget(RetryPolicy(budget=0, budget_share=0.1))
-        assert not budget.spend()
+        assert not budget.try_withdraw()
         for _ in range(11):
-            budget.earn()
-        assert [budget.spend(), budget.spend()] == [True, False]
+            budget.deposit()
+        assert [budget.try_withdraw(), budget.try_withdraw()] == [True, False]
 
     def test_a_long_calm_saves_up_no_more_than_the_fixed_number(self) -> None:
         budget = RetryBudget(RetryPolicy(budget=3))
         for _ in range(10_000):
-            budget.earn()
-        assert [budget.spend() for _ in range(4)] == [True, True, True, False]
+            budget.deposit()
+        assert [budget.try_withdraw() for _ in range(4)] == [True, True, True, False]
 
 
 class TestAttempts:
     def test_a_failure_is_told_how_many_tries_there_were_and_how_long_they_took(self) -> None:
         error = ServerError("down", request="GET /x", status=503)
-        attempts(RetryPolicy(), tries=3).pause_after(error, repeatable=True, now=104.26)
+        attempts(RetryPolicy(), tries=3).next_delay(error, idempotent=True, now=104.26)
         assert str(error) == "GET /x: down (3 tries in 4.3 s)"
 
     def test_the_last_try_is_the_last(self) -> None:
         policy = RetryPolicy(attempts=3)
         pauses = [
-            attempts(policy, tries=tries).pause_after(ServerError("down"), repeatable=True, now=100)
+            attempts(policy, tries=tries).next_delay(ServerError("down"), idempotent=True, now=100)
             for tries in (1, 2, 3)
         ]
         assert [pause is None for pause in pauses] == [False, False, True]
 
     def test_no_try_begins_after_the_total_time(self) -> None:
         row = attempts(RetryPolicy(timeout=60))
-        assert row.pause_after(RateLimitError("slow", retry_after=50.0), repeatable=True, now=105) is not None
-        assert row.pause_after(RateLimitError("slow", retry_after=50.0), repeatable=True, now=111) is None
+        assert row.next_delay(RateLimitError("slow", retry_after=50.0), idempotent=True, now=105) is not None
+        assert row.next_delay(RateLimitError("slow", retry_after=50.0), idempotent=True, now=111) is None
 
     @pytest.mark.parametrize("kind", [RateLimitError, ServerError])
     def test_what_the_server_asks_for_is_waited_and_a_little_more(self, kind: type[StatusError]) -> None:
         pauses = [
-            attempts(RetryPolicy()).pause_after(kind("", retry_after=2.0), repeatable=True, now=100) for _ in range(50)
+            attempts(RetryPolicy()).next_delay(kind("", retry_after=2.0), idempotent=True, now=100) for _ in range(50)
         ]
         assert all(pause is not None and 2.0 <= pause <= 2.5 for pause in pauses)
         assert len(set(pauses)) > 40
 
     def test_a_server_that_asks_for_no_wait_at_all_is_not_hammered(self) -> None:
         pauses = [
-            attempts(RetryPolicy()).pause_after(RateLimitError("", retry_after=0.0), repeatable=True, now=100)
+            attempts(RetryPolicy()).next_delay(RateLimitError("", retry_after=0.0), idempotent=True, now=100)
             for _ in range(50)
         ]
         assert len(set(pauses)) > 40
@@ -147,9 +147,9 @@ class TestAttempts:
         policy = RetryPolicy(budget=1)
         budget = RetryBudget(policy)
         for _ in range(5):
-            assert attempts(policy, budget).pause_after(RateLimitError("429"), repeatable=True, now=100) is not None
-        assert attempts(policy, budget).pause_after(ServerError("503"), repeatable=True, now=100) is not None
-        assert attempts(policy, budget).pause_after(ServerError("503"), repeatable=True, now=100) is None
+            assert attempts(policy, budget).next_delay(RateLimitError("429"), idempotent=True, now=100) is not None
+        assert attempts(policy, budget).next_delay(ServerError("503"), idempotent=True, now=100) is not None
+        assert attempts(policy, budget).next_delay(ServerError("503"), idempotent=True, now=100) is None
 
     @given(
         st.integers(1, 10),
@@ -160,11 +160,11 @@ class TestAttempts:
     )
     @settings(deadline=None)
     def test_a_pause_is_never_negative_nor_beyond_the_total_time(
-        self, tries: int, asked: float | None, elapsed: float, repeatable: bool, status: int
+        self, tries: int, asked: float | None, elapsed: float, idempotent: bool, status: int
     ) -> None:
         kind = {429: RateLimitError, 503: ServerError, 404: NotFoundError}[status]
         row = attempts(RetryPolicy(timeout=60), tries=tries)
-        pause = row.pause_after(kind("", status=status, retry_after=asked), repeatable=repeatable, now=100 + elapsed)
+        pause = row.next_delay(kind("", status=status, retry_after=asked), idempotent=idempotent, now=100 + elapsed)
         assert pause is None or (asked or 0.0) <= pause <= 60 - elapsed + 1e-6
 
 
@@ -187,7 +187,7 @@ async def test_the_next_try_is_not_before_the_server_wants_it(
     platform = FakePlatform()
     platform.api = failing(1, status, headers)
     async with client_of(platform) as client:
-        assert await client.call(LIST) == {}
+        assert await client._session.call(LIST) == {}
     first, second = platform.calls
     assert 2.0 <= second.at - first.at < 3.0
 
@@ -202,7 +202,7 @@ async def test_a_wait_beyond_the_total_time_is_not_begun(status: int, headers: C
     started = _clock.now()
     async with client_of(platform, retry=RetryPolicy(timeout=60)) as client:
         with pytest.raises(StatusError) as caught:
-            await client.call(LIST)
+            await client._session.call(LIST)
     assert _clock.now() == started
     assert caught.value.retry_after is not None
     assert caught.value.retry_after >= 3600
@@ -219,7 +219,7 @@ async def test_a_time_that_makes_no_sense_leaves_us_to_our_own(value: str, statu
         status if asked.number == 1 else 200, json={}, headers=[(b"retry-after", value.encode())]
     )
     async with client_of(platform) as client:
-        assert await client.call(LIST) == {}
+        assert await client._session.call(LIST) == {}
     first, second = platform.calls
     assert 0 < second.at - first.at <= 0.5 + 0.1
 
@@ -228,10 +228,10 @@ async def test_one_refusal_for_too_many_requests_pauses_everybody() -> None:
     platform = FakePlatform(latency=0.01)
     platform.api = failing(1, 429, lambda: {"Retry-After": "2"})
     async with client_of(platform, limits=Limits()) as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(client.call, LIST)
+        tasks.start_soon(client._session.call, LIST)
         await anyio.sleep(0.05)
         for _ in range(60):
-            tasks.start_soon(client.call, LIST)
+            tasks.start_soon(client._session.call, LIST)
             await anyio.sleep(0.01)
     first, *after = [call.at for call in platform.calls]
     assert len(after) == 61
@@ -245,8 +245,8 @@ async def test_a_pause_for_everybody_is_bounded_however_long_the_server_asks() -
     platform.api = failing(1, 429, lambda: {"Retry-After": "3600"})
     async with client_of(platform, retry=RetryPolicy(max_retry_after=30)) as client:
         with pytest.raises(RateLimitError):
-            await client.call(LIST)
-        await client.call(LIST)
+            await client._session.call(LIST)
+        await client._session.call(LIST)
     first, second = platform.calls
     assert 30 <= second.at - first.at < 31
 
@@ -255,7 +255,7 @@ async def test_an_execution_that_was_refused_unprocessed_is_sent_again() -> None
     platform = FakePlatform()
     platform.api = failing(2, 429)
     async with client_of(platform) as client:
-        await client.call(EXECUTE)
+        await client._session.call(EXECUTE)
     assert len(platform.calls) == 3
 
 
@@ -265,18 +265,18 @@ async def test_an_execution_that_may_have_been_processed_is_not(status: int) -> 
     platform.api = failing(99, status)
     async with client_of(platform) as client:
         with pytest.raises(StatusError):
-            await client.call(EXECUTE)
+            await client._session.call(EXECUTE)
     assert len(platform.calls) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("request_", [LIST, EXECUTE], ids=str)
-async def test_a_redirect_is_neither_followed_nor_tried_again(request_: Request, status: int) -> None:
+async def test_a_redirect_is_neither_followed_nor_tried_again(request_: ApiRequest, status: int) -> None:
     platform = FakePlatform()
     platform.api = lambda _: httpx.Response(status, headers={"Location": "https://evil.test/x"})
     async with client_of(platform) as client:
         with pytest.raises(UnexpectedResponseError, match=r"a redirect to evil\.test, which was not followed"):
-            await client.call(request_)
+            await client._session.call(request_)
     assert [call.url.partition("/v2/")[0] for call in platform.calls] == ["https://api.up42.com"]
 
 
@@ -295,13 +295,13 @@ class Outage:
     async def run(self) -> None:
         self.platform.api = lambda asked: httpx.Response(503 if asked.at < self.seconds else 200, json={})
         async with client_of(self.platform, retry=self.policy) as client:
-            pause = client.pause
+            pause = client._session.pause
 
             async def note_pause(seconds: float) -> None:
                 self.pauses.append(seconds)
                 await pause(seconds)
 
-            client.pause = note_pause  # type: ignore[method-assign]
+            client._session.pause = note_pause  # type: ignore[method-assign]
             async with anyio.create_task_group() as tasks:
                 for _ in range(self.callers):
                     tasks.start_soon(self._ask, client)
@@ -311,7 +311,7 @@ class Outage:
         while True:
             self.asked += 1
             try:
-                await client.call(LIST)
+                await client._session.call(LIST)
             except ServerError:
                 await anyio.sleep(20)
             else:
@@ -343,6 +343,6 @@ async def test_every_failure_leaves_the_client_as_an_error_of_ours_with_its_fact
         with pytest.raises(
             ServerError, match=r"^GET /v2/processing/jobs: status 503 \(3 tries in \d\.\d s\)$"
         ) as caught:
-            await client.call(LIST)
+            await client._session.call(LIST)
     assert caught.value.tries == 3
     assert caught.value.elapsed == pytest.approx(platform.calls[-1].at - platform.calls[0].at)

@@ -7,7 +7,7 @@ import pytest
 
 from up42_async import _clock
 from up42_async._errors import ServerError, Up42Error
-from up42_async._http.single_flight import Once, SingleFlight
+from up42_async._http.single_flight import CachedCall, SingleFlight
 
 pytestmark = pytest.mark.virtual_time
 
@@ -118,7 +118,7 @@ async def test_a_mistake_of_the_callers_is_not_blamed_on_others() -> None:
 
 
 async def test_a_fact_is_asked_for_once() -> None:
-    once, work = Once[str](), Work("known")
+    once, work = CachedCall[str](), Work("known")
     assert await gather(lambda: once.get(work), 20) == ["known"] * 20
     started = _clock.now()
     assert await once.get(work) == "known"
@@ -126,13 +126,13 @@ async def test_a_fact_is_asked_for_once() -> None:
 
 
 async def test_a_fact_that_could_not_be_had_is_asked_for_again() -> None:
-    once, work = Once[str](), Work(Up42Error("down"), "known")
+    once, work = CachedCall[str](), Work(Up42Error("down"), "known")
     with pytest.raises(Up42Error, match="down"):
         await once.get(work)
     assert await once.get(work) == "known"
 
 
 async def test_a_fact_that_will_not_last_is_asked_for_again() -> None:
-    once, work = Once[str](), Work("not yet", "accepted")
+    once, work = CachedCall[str](), Work("not yet", "accepted")
     answers = [await once.get(work, keep=lambda fact: fact == "accepted") for _ in range(3)]
     assert answers == ["not yet", "accepted", "accepted"]

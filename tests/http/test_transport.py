@@ -29,7 +29,7 @@ from up42_async._errors import (
 from up42_async._http import bodies, transport
 from up42_async._http.environment import shared_ssl_context
 from up42_async._http.exchange import Lane
-from up42_async._http.messages import Message, Receipt
+from up42_async._http.messages import Message, SendState
 from up42_async._http.transport import Connections
 
 PROXY_VARIABLES = (
@@ -66,13 +66,13 @@ async def lane(
         await one.aclose()
 
 
-def get(server: RawServer | str, receipt: Receipt | None = None) -> Message:
+def get(server: RawServer | str, state: SendState | None = None) -> Message:
     url = server if isinstance(server, str) else f"{server.url}/v2/jobs"
-    return Message(label="GET /v2/jobs", method="GET", url=url, headers={"Authorization": "Bearer x"}, receipt=receipt)
+    return Message(label="GET /v2/jobs", method="GET", url=url, headers={"Authorization": "Bearer x"}, state=state)
 
 
-def post(server: RawServer, receipt: Receipt | None = None, body: bytes = b"{}") -> Message:
-    return Message(label="POST /x", method="POST", url=f"{server.url}/x", headers={}, body=body, receipt=receipt)
+def post(server: RawServer, state: SendState | None = None, body: bytes = b"{}") -> Message:
+    return Message(label="POST /x", method="POST", url=f"{server.url}/x", headers={}, body=body, state=state)
 
 
 async def test_brings_status_headers_and_body() -> None:
@@ -128,7 +128,7 @@ async def test_connections_are_kept_for_the_next_request() -> None:
 async def test_a_lane_that_keeps_nothing_opens_a_connection_for_each_request() -> None:
     async with serve(answer()) as server, lane(keep=False) as one:
         for _ in range(3):
-            await one.send(post(server, Receipt()))
+            await one.send(post(server, SendState()))
     assert server.accepted == 3
 
 
@@ -380,40 +380,40 @@ async def test_a_transport_of_the_users_is_left_open() -> None:
 
 
 async def test_a_receipt_shows_that_the_request_left_and_what_was_answered() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with serve(answer({"id": 1})) as server, lane(keep=False) as one:
-        reply = await one.send(post(server, receipt))
-    assert receipt.sent
-    assert receipt.reply == reply
+        reply = await one.send(post(server, state))
+    assert state.sent
+    assert state.response == reply
 
 
 @pytest.mark.parametrize("act", [raw_server.close_after_request, raw_server.reset_after_request, raw_server.hang])
 async def test_a_receipt_shows_that_a_request_left_though_nothing_came_back(act: raw_server.Act) -> None:
-    receipt = Receipt()
+    state = SendState()
     async with serve(act) as server, lane(read=0.05) as one:
         with pytest.raises((ConnectionLostError, RequestTimeoutError)):
-            await one.send(post(server, receipt))
-    assert (receipt.sent, receipt.reply) == (True, None)
+            await one.send(post(server, state))
+    assert (state.sent, state.response) == (True, None)
 
 
 async def test_a_receipt_shows_that_a_request_never_left() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with serve(raw_server.ignore) as server, lane(connect=0.05) as one:
         server.scheme = "https"  # nobody answers the TLS handshake
         with pytest.raises(ConnectionFailedError):
-            await one.send(post(server, receipt))
-    assert (receipt.sent, receipt.reply, server.requests) == (False, None, [])
+            await one.send(post(server, state))
+    assert (state.sent, state.response, server.requests) == (False, None, [])
 
 
 async def test_a_receipt_is_of_the_last_try() -> None:
-    receipt = Receipt()
+    state = SendState()
     async with serve(answer(status=429)) as server, lane(keep=False) as one:
-        await one.send(post(server, receipt))
-        assert receipt.reply is not None
+        await one.send(post(server, state))
+        assert state.response is not None
     async with lane() as one:
         with pytest.raises(ConnectionFailedError):
-            await one.send(post(server, receipt))
-    assert receipt == Receipt()
+            await one.send(post(server, state))
+    assert state == SendState()
 
 
 @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
@@ -421,13 +421,13 @@ async def test_what_a_transport_of_the_users_reports_proves_nothing(kind: type[h
     def refuse(_: httpx.Request) -> httpx.Response:
         raise kind("", request=None)
 
-    receipt = Receipt()
+    state = SendState()
     async with lane(foreign=httpx.MockTransport(refuse)) as one:
-        for message in (post(RawServer([]), receipt), get(RawServer([]))):
+        for message in (post(RawServer([]), state), get(RawServer([]))):
             with pytest.raises((ConnectionLostError, RequestTimeoutError)) as caught:
                 await one.send(message)
             assert caught.value.may_have_arrived
-    assert receipt.sent
+    assert state.sent
 
 
 # Proxies and certificates of the environment
@@ -532,14 +532,14 @@ async def test_hosts_that_need_no_proxy_are_asked_directly(monkeypatch: pytest.M
 
 
 async def test_a_proxy_that_opens_no_way_shows_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    receipt = Receipt()
+    state = SendState()
     async with serve(answer(status=503)) as proxy, lane() as one:
         monkeypatch.setenv("https_proxy", proxy.url)
         with pytest.raises(ConnectionFailedError, match="503"):
             await one.send(get("https://up42.invalid/x"))
         with pytest.raises(ConnectionFailedError, match="503"):
-            await one.send(get("https://up42.invalid/x", receipt))
-    assert not receipt.sent
+            await one.send(get("https://up42.invalid/x", state))
+    assert not state.sent
     assert [seen.method for seen in proxy.requests] == ["CONNECT", "CONNECT"]
     assert "authorization" not in proxy.requests[0].headers
 

@@ -27,12 +27,12 @@ from up42_async._errors import (
     UntrustedURLError,
 )
 from up42_async._http.dates import http_date, retry_after, timestamp
-from up42_async._http.messages import Reply, Request
+from up42_async._http.messages import ApiRequest, ApiResponse
 from up42_async._http.responses import decode, parse_json
 from up42_async._http.urls import LONGEST_ID, follow, query, segment
 
 API = "https://api.up42.com"
-ASKED = Request(method="GET", path="/v2/processing/jobs", query="status=RUNNING")
+ASKED = ApiRequest(method="GET", path="/v2/processing/jobs", query="status=RUNNING")
 NOW = dt.datetime(2026, 3, 1, 12, 0, 0, tzinfo=dt.UTC)
 
 JSON = st.recursive(
@@ -42,8 +42,8 @@ JSON = st.recursive(
 )
 
 
-def reply(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
-    return Reply(status=status, headers=headers or {}, body=body)
+def reply(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | None = None) -> ApiResponse:
+    return ApiResponse(status=status, headers=headers or {}, body=body)
 
 
 def refused(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> StatusError:
@@ -117,13 +117,13 @@ class TestQueries:
 
 class TestRequests:
     def test_a_request_shows_method_and_path_only(self) -> None:
-        request = Request(method="POST", path="/v2/x", query="token=SECRET", json={"password": "SECRET"})
+        request = ApiRequest(method="POST", path="/v2/x", query="token=SECRET", json={"password": "SECRET"})
         assert str(request) == "POST /v2/x"
         assert "password" not in repr(request)
 
     @given(JSON.filter(lambda value: value is not None))
     def test_the_body_is_json(self, value: Any) -> None:
-        body = Request(method="POST", path="/v2/x", json=value).body
+        body = ApiRequest(method="POST", path="/v2/x", json=value).body
         assert body is not None
         assert json.loads(body) == value
 
@@ -132,7 +132,7 @@ class TestRequests:
 
     def test_a_number_that_json_does_not_have_is_not_sent(self) -> None:
         with pytest.raises(ValueError, match="not JSON compliant"):
-            _ = Request(method="POST", path="/v2/x", json={"credits": math.nan}).body
+            _ = ApiRequest(method="POST", path="/v2/x", json={"credits": math.nan}).body
 
     def test_bodies_and_headers_are_no_part_of_the_repr_of_an_answer(self) -> None:
         assert "SECRET" not in repr(reply(200, b"SECRET", {"set-cookie": "SECRET"}))
@@ -213,7 +213,7 @@ UNREADABLE = [
 class TestLinks:
     @pytest.mark.parametrize(("link", "path", "encoded"), HOME)
     def test_a_link_to_the_api_becomes_a_request_to_the_api(self, link: str, path: str, encoded: str) -> None:
-        assert follow(link, api=API, request=ASKED) == Request(method="GET", path=path, query=encoded)
+        assert follow(link, api=API, request=ASKED) == ApiRequest(method="GET", path=path, query=encoded)
 
     @pytest.mark.parametrize(("link", "host"), AWAY)
     def test_a_link_that_leads_away_is_refused_with_its_host_only(self, link: str, host: str) -> None:

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from tests.job_answers import API, JOBS, Asker, collect, ids_in, metadata, page, parameters
 from up42_async import APIError, NotFoundError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._jobs.filters import Filters, arranged
 from up42_async._jobs.listing import ById, IdPager, one, page_of, pager
 
-LIST = Request(method="GET", path=JOBS)
+LIST = ApiRequest(method="GET", path=JOBS)
 MANY = [f"job-{number:03}" for number in range(250)]
 GONE = "gone"
 
 
-def read(answer: Any, request: Request) -> str:
+def read(answer: Any, request: ApiRequest) -> str:
     """Read a job as its id; a job without status makes no sense."""
     if not isinstance(answer, dict) or "status" not in answer:
         raise UnexpectedResponseError("no job", request=str(request))
@@ -31,7 +31,7 @@ def key(job: str) -> str:
     return job
 
 
-def following(request: Request, **changes: str) -> str:
+def following(request: ApiRequest, **changes: str) -> str:
     parameters_then = {**parameters(request), **changes}
     return f"{JOBS}?" + "&".join(f"{name}={value}" for name, value in parameters_then.items())
 
@@ -56,7 +56,7 @@ class Server:
         self.strict = strict
         self.bad = bad
 
-    def __call__(self, request: Request) -> Any:
+    def __call__(self, request: ApiRequest) -> Any:
         if request.path != JOBS:
             (job_id,) = ids_in(request)
             return metadata(job_id) if job_id in self.known else 404
@@ -85,7 +85,7 @@ def lists(asker: Asker) -> list[int]:
 
 
 def test_one_job_is_asked_for_by_its_quoted_id() -> None:
-    assert one("a/b?c#d") == Request(method="GET", path=f"{JOBS}/a%2Fb%3Fc%23d")
+    assert one("a/b?c#d") == ApiRequest(method="GET", path=f"{JOBS}/a%2Fb%3Fc%23d")
 
 
 @pytest.mark.parametrize("job_id", ["", ".", "..", "\r\n", "x" * 10_000])
@@ -127,7 +127,7 @@ def test_an_answer_without_a_list_of_jobs_is_an_error(answer: Any) -> None:
 
 @pytest.mark.parametrize("href", [f"{JOBS}?cursor=1", f"{API}{JOBS}?cursor=1", f"http://api.up42.com{JOBS}?cursor=1"])
 def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
-    assert page_of(read, API, page([], href), LIST).next == Request(method="GET", path=JOBS, query="cursor=1")
+    assert page_of(read, API, page([], href), LIST).next == ApiRequest(method="GET", path=JOBS, query="cursor=1")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ async def test_a_refusal_without_page_size_is_not_asked_again() -> None:
 class SlowAsker(Asker):
     """Let others work while it is asked."""
 
-    async def call(self, request: Request) -> Any:
+    async def call(self, request: ApiRequest) -> Any:
         answer = await super().call(request)
         await anyio.sleep(0.001)
         return answer
@@ -411,7 +411,7 @@ async def test_a_list_that_breaks_off_keeps_what_came() -> None:
 
 
 async def test_a_job_that_makes_no_sense_does_not_spoil_the_others() -> None:
-    def answer(request: Request) -> Any:
+    def answer(request: ApiRequest) -> Any:
         if request.path != JOBS:
             return 404
         return {"jobs": [metadata("a"), metadata("b", status=...), None, {}, 7, metadata("c")]}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.job_answers import API, TREES, metadata
 from up42_async import Job, JobMetadata, JobStatus, UnexpectedResponseError, ValidationError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._jobs.job import read_job
 
-REQUEST = Request(method="GET", path="/v2/processing/jobs/job-1")
+REQUEST = ApiRequest(method="GET", path="/v2/processing/jobs/job-1")
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -136,7 +136,7 @@ async def test_leaving_early_stops_what_is_under_way_and_keeps_what_has_come(hos
         here = set(files_in(tmp_path))
         assert {file.path for file in files.results} == here
         assert 1 <= len(here) < 12
-        assert client.file_slots.borrowed_tokens == 0
+        assert client._session.file_slots.borrowed_tokens == 0
         assert len([file async for file in files]) == len(here) - 1
 
 

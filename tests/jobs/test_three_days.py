@@ -36,7 +36,7 @@ def trouble(_: Iterable[str]) -> httpx.Response | Exception | None:
 
 @pytest.fixture
 def platform() -> JobPlatform:
-    platform, source = JobPlatform(), random.Random(8)  # noqa: S311 - repeatable on purpose, no secret
+    platform, source = JobPlatform(), random.Random(8)  # noqa: S311 - idempotent on purpose, no secret
     for number, id_ in enumerate(IDS):
         end = 3 * DAY - source.uniform(5 * MINUTE, 3 * HOUR) if number < LONG else source.uniform(MINUTE, 12 * HOUR)
         start = source.uniform(0, end)

@@ -28,7 +28,7 @@ ENDS = ["captured", "released", "invalid", "rejected", "unlicensed", "successful
 
 
 def dice(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - repeatable on purpose, no secret
+    return random.Random(seed)  # noqa: S311 - idempotent on purpose, no secret
 
 
 def random_life(source: random.Random, seconds: float = 30) -> Life:
@@ -212,8 +212,8 @@ async def test_long_downloads_do_not_keep_jobs_waiting() -> None:
     message = Message(label="a file", method="GET", url="https://files.example.com/endless", headers={})
 
     async def download(client: Client) -> None:
-        async with client.file_slots:
-            await client.fetch(message, Sink())
+        async with client._session.file_slots:
+            await client._session.fetch(message, Sink())
 
     async with platform.client() as client, anyio.create_task_group() as group:
         for _ in range(20):

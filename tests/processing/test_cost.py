@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._processing.cost import Cost, read_cost
 
-REQUEST = Request(method="POST", path="/v2/processing/processes/p/cost")
+REQUEST = ApiRequest(method="POST", path="/v2/processing/processes/p/cost")
 NUMBERS = st.integers() | st.floats(allow_nan=False) | st.fractions()
 
 

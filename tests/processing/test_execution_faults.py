@@ -396,7 +396,7 @@ async def test_only_identical_executions_wait_for_each_other(platform: PayingPla
 async def test_what_was_handed_out_is_forgotten_after_a_day(
     platform: PayingPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claims = client.companion(execution_registry.Claims)
+    claims = client._service(execution_registry.Claims)
     template = trees(client=client)
     await template.execute()
     await anyio.sleep(execution_registry.REMEMBERED / 2)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import Client, Endpoints, NotFoundError, RetryPolicy, UnexpectedResponseError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._storage.assets import Asset, initialize_asset
 from up42_async._storage.collections import (
     download_result,
@@ -27,7 +27,7 @@ from up42_async._storage.collections import (
 from up42_async._storage.properties import Up42Properties
 from up42_async._storage.stac import collection_from, item_from
 
-ABOUT = Request(method="GET", path="/about")
+ABOUT = ApiRequest(method="GET", path="/about")
 API = "https://api.up42.com"
 
 

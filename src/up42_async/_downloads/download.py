@@ -112,23 +112,23 @@ class Transfer:
         return await anyio.to_thread.run_sync(functools.partial(work, *arguments, **options), limiter=self._threads)
 
     async def _until_whole(self) -> Path:
-        attempts = self._client.attempts()
+        attempts = self._client._session.new_retry_state()
         while True:
             attempts.tries += 1
             try:
                 return await self._try()
             except APIError as error:
                 if self._came_further():
-                    attempts = self._client.attempts()
+                    attempts = self._client._session.new_retry_state()
                     continue
-                pause = attempts.pause_after(error, repeatable=True, now=_clock.now())
+                pause = attempts.next_delay(error, idempotent=True, now=_clock.now())
                 if pause is None:
                     raise self._failure(str(error)) from error
             except OSError as error:
                 self._resume = False  # nothing is left behind on a disk that is full
                 raise self._failure(error.strerror or type(error).__name__) from error
             logger.info("%s did not come whole and is asked for again", self.meter.name)
-            await self._client.pause(pause)
+            await self._client._session.pause(pause)
 
     def _came_further(self) -> bool:
         """Return whether the file came further than ever: then going on is worth it, however often that was tried."""
@@ -139,7 +139,7 @@ class Transfer:
         return True
 
     async def _try(self) -> Path:
-        async with self._client.file_slots:
+        async with self._client._session.file_slots:
             url = await self._signed_url()
             if name_in_url(url) is not None:
                 path, _ = await self.place(names_of(url, None, self.file.key))
@@ -150,10 +150,10 @@ class Transfer:
     async def _signed_url(self) -> str:
         """Ask for a signed URL, a new one each time: they are valid for a short while only."""
         try:
-            request = signed_url_request(self.file, api=self._client.api)
-            answer = await self._client.call(request)
+            request = signed_url_request(self.file, api=self._client._session.api)
+            answer = await self._client._session.call(request)
             url = answer.get("url") if isinstance(answer, dict) else None
-            return check_signed_url(url, api=self._client.api, request=request)
+            return check_signed_url(url, api=self._client._session.api, request=request)
         except APIError as error:
             raise self._failure(str(error)) from error  # the client has tried as often as it makes sense
 
@@ -200,7 +200,7 @@ class Transfer:
         async with anyio.create_task_group() as group:
             intake = Intake(self, group, url)
             try:
-                await self._client.fetch(self._message(url, intake.host), intake)
+                await self._client._session.fetch(self._message(url, intake.host), intake)
             except Exception as error:  # noqa: BLE001 - raised below, outside of the group, which would wrap it
                 failure = error
         failure = intake.problem or failure

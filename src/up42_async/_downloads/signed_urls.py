@@ -13,7 +13,7 @@ import attrs
 
 from up42_async._config import is_loopback
 from up42_async._errors import UnexpectedResponseError, UntrustedURLError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._http.urls import follow
 
 LONGEST: Final = 16_384
@@ -44,7 +44,7 @@ class RemoteFile:
         return urlsplit(self.href).path.removesuffix(_DOWNLOAD_URL)
 
 
-def signed_url_request(file: RemoteFile, *, api: str) -> Request:
+def signed_url_request(file: RemoteFile, *, api: str) -> ApiRequest:
     """Return how to ask for a signed URL of a file.
 
     Args:
@@ -54,16 +54,16 @@ def signed_url_request(file: RemoteFile, *, api: str) -> Request:
     Raises:
         UntrustedURLError: Its link leads away from UP42, or to something else than an asset.
     """
-    about = Request(method="POST", path=f"{_ASSETS}...{_DOWNLOAD_URL}")
+    about = ApiRequest(method="POST", path=f"{_ASSETS}...{_DOWNLOAD_URL}")
     path = follow(file.href, api=api, request=about).path.removesuffix(_DOWNLOAD_URL)
     asset_id = path.removeprefix(_ASSETS)
     if not path.startswith(_ASSETS) or "/" in asset_id or asset_id in {"", ".", ".."}:
         message = "a file's link leads to something else than an asset; it was not followed"
         raise UntrustedURLError(message, request=str(about))
-    return Request(method="POST", path=f"{path}{_DOWNLOAD_URL}")
+    return ApiRequest(method="POST", path=f"{path}{_DOWNLOAD_URL}")
 
 
-def check_signed_url(url: object, *, api: str, request: Request) -> str:
+def check_signed_url(url: object, *, api: str, request: ApiRequest) -> str:
     """Return a signed URL without its fragment, if a file may be fetched from there.
 
     Args:

@@ -13,9 +13,9 @@ from up42_async._config import Endpoints, RetryPolicy
 from up42_async._errors import APIError, InvalidCredentialsError, StatusError, UnexpectedResponseError
 from up42_async._http.credentials import Credentials, CredentialsFile
 from up42_async._http.exchange import Lane
-from up42_async._http.messages import Message, Request
+from up42_async._http.messages import ApiRequest, Message
 from up42_async._http.responses import decode
-from up42_async._http.retry import Attempts, RetryBudget
+from up42_async._http.retry import RetryBudget, RetryState
 from up42_async._http.single_flight import SingleFlight
 
 # UP42's Keycloak: tokens of 300 s for this public client id
@@ -23,12 +23,12 @@ CLIENT_ID: Final = "up42-sdk"
 USUAL_LIFETIME: Final = 300.0
 SHORTEST_LIFETIME: Final = 10.0
 LONGEST_LIFETIME: Final = 86_400.0
-EARLY: Final = 30.0
+REFRESH_MARGIN: Final = 30.0
 """Seconds before its expiry a token is renewed, half its lifetime for a shorter one."""
 RENEWAL_PAUSE: Final = 5.0
 """Seconds until an early renewal that failed is tried again, the token still being good."""
 
-LOGIN: Final = Request(method="POST", path="/token", host="auth")
+LOGIN: Final = ApiRequest(method="POST", path="/token", host="auth")
 _BAD_REQUEST, _UNAUTHORIZED = 400, 401
 
 
@@ -46,16 +46,16 @@ class Token:
         age = max(_clock.now() - self.fetched, _clock.wall() - self.fetched_wall)
         return self.lifetime - age
 
-    def is_due(self, left: float) -> bool:
+    def needs_refresh(self, left: float) -> bool:
         """Return whether it is time to renew it.
 
         Args:
             left: Seconds until it expires.
         """
-        return left < min(EARLY, self.lifetime / 2)
+        return left < min(REFRESH_MARGIN, self.lifetime / 2)
 
 
-class Auth:
+class TokenProvider:
     """The token of one client."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Auth:
         token = self._token
         if token is None or (left := token.left()) <= 0:
             return (await self._flight.run(self._login)).value
-        if token.is_due(left) and not self._flight.busy and _clock.now() >= self._renew_again:
+        if token.needs_refresh(left) and not self._flight.busy and _clock.now() >= self._renew_again:
             return (await self._renew(token)).value
         return token.value
 
@@ -116,7 +116,7 @@ class Auth:
             self._renew_again = _clock.now() + RENEWAL_PAUSE
             return token
 
-    def reject(self, value: str) -> None:
+    def invalidate(self, value: str) -> None:
         """Throw away the token that was not accepted, unless it has been replaced meanwhile."""
         if self._token is not None and self._token.value == value:
             self._token = None
@@ -139,18 +139,18 @@ class Auth:
         if self._refused is not None:
             raise copy.copy(self._refused)
         credentials = self._known_credentials()
-        attempts = Attempts(self._policy, self._budget, started=_clock.now())
+        attempts = RetryState(self._policy, self._budget, started=_clock.now())
         while True:
             attempts.tries += 1
             try:
                 self._token = await self._post(credentials)
             except APIError as error:
-                pause = attempts.pause_after(error, repeatable=True, now=_clock.now())
+                pause = attempts.next_delay(error, idempotent=True, now=_clock.now())
                 if pause is None:
                     raise
                 await _clock.wait_for(self._closing, pause)
             else:
-                self._budget.earn()
+                self._budget.deposit()
                 return self._token
 
     async def _post(self, credentials: Credentials) -> Token:

@@ -26,7 +26,7 @@ from up42_async._errors import (
     UnexpectedResponseError,
 )
 from up42_async._http.bodies import Gunzip, Plain, Unreadable
-from up42_async._http.messages import Message, Receipt, Reply
+from up42_async._http.messages import ApiResponse, Message, SendState
 from up42_async._http.transport import CLOSING_TIME, Answer, Connections, close
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _PATIENCE: Final[Mapping[str, str]] = {
 _CLOSED: Final = "the client was closed before the request was answered; make a new client"
 
 
-class Sink(Protocol):
+class BodyWriter(Protocol):
     """Takes a file piece by piece. It never raises: it keeps what went wrong to itself, and wants no more."""
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
@@ -164,7 +164,7 @@ class Lane:
         """Whether there may be connections that nobody has closed yet."""
         return self._connections.is_open
 
-    async def send(self, message: Message) -> Reply:
+    async def send(self, message: Message) -> ApiResponse:
         """Send a request and read the whole answer.
 
         Raises:
@@ -175,22 +175,22 @@ class Lane:
         """
         return await self._exchange(message, None)
 
-    async def fetch(self, message: Message, sink: Sink) -> Reply:
-        """Send a request and hand the answer to a sink while it comes, however long that takes.
+    async def fetch(self, message: Message, writer: BodyWriter) -> ApiResponse:
+        """Send a request and hand the answer to a writer while it comes, however long that takes.
 
         Args:
             message: The request.
-            sink: What takes the answer.
+            writer: What takes the answer.
 
         Returns:
             The answer, without its body.
 
         Raises:
-            TransportError: No answer came, or it broke off; the sink has what came of it.
+            TransportError: No answer came, or it broke off; the writer has what came of it.
             ConfigurationError: The proxy or certificate variables of the environment cannot be used.
             RuntimeError: The client was closed.
         """
-        return await self._exchange(message, sink)
+        return await self._exchange(message, writer)
 
     async def aclose(self) -> None:
         """End what is under way, and close the connections; each exchange closes its own."""
@@ -203,10 +203,10 @@ class Lane:
             with anyio.move_on_after(CLOSING_TIME + self._timeouts.cancel_grace, shield=True):
                 await self._ended.wait()
 
-    async def _exchange(self, message: Message, sink: Sink | None) -> Reply:
+    async def _exchange(self, message: Message, writer: BodyWriter | None) -> ApiResponse:
         if self._closed:
             raise RuntimeError(_CLOSED)
-        exchange = Exchange(message, self._connections, self._timeouts, self._body_limit, sink)
+        exchange = Exchange(message, self._connections, self._timeouts, self._body_limit, writer)
         group = anyio.create_task_group()
         try:
             async with group:
@@ -231,22 +231,27 @@ class Exchange:
     """One request and its answer, in a task of its own."""
 
     def __init__(
-        self, message: Message, connections: Connector, timeouts: Timeouts, body_limit: int, sink: Sink | None = None
+        self,
+        message: Message,
+        connections: Connector,
+        timeouts: Timeouts,
+        body_limit: int,
+        writer: BodyWriter | None = None,
     ) -> None:
         """Prepare; nothing is sent yet."""
         self._message = message
         self._connections = connections
         self._timeouts = timeouts
         self._body_limit = body_limit
-        self._sink = sink
+        self._writer = writer
         self._is_prepared = False
-        self._reply: Reply | None = None
+        self._reply: ApiResponse | None = None
         self._error: Exception | None = None
         self._scope = anyio.CancelScope()
-        self.over = None if message.receipt is None else anyio.Event()
+        self.over = None if message.state is None else anyio.Event()
         """Happens at the end of an exchange that is not to be cut off in the middle."""
 
-    def result(self) -> Reply:
+    def result(self) -> ApiResponse:
         """Return the answer, or raise why there is none."""
         if self._error is not None:
             raise self._error
@@ -260,7 +265,7 @@ class Exchange:
         try:
             with self._scope:
                 # a file takes as long as it takes; silence ends it, by the transport's own timeout
-                self._scope.deadline = started + (self._timeouts.total if self._sink is None else math.inf)
+                self._scope.deadline = started + (self._timeouts.total if self._writer is None else math.inf)
                 self._reply = await self._talk()
         except Exception as error:  # noqa: BLE001 - whatever a transport raises ends here, as one of our errors
             self._error = self._translate(error)
@@ -278,19 +283,19 @@ class Exchange:
         finally:
             self._scope.deadline = min(self._scope.deadline, _clock.now() + self._timeouts.cancel_grace)
 
-    async def _talk(self) -> Reply:
+    async def _talk(self) -> ApiResponse:
         request = await self._connections.prepare(self._message, self._extensions())
         self._is_prepared = True
-        receipt = self._message.receipt
-        if receipt is not None:
+        state = self._message.state
+        if state is not None:
             await anyio.lowlevel.checkpoint_if_cancelled()
-            self._open_receipt(receipt)
+            self._open_receipt(state)
         reply = await self._on_a_connection(request)
-        if receipt is not None:
-            receipt.reply = reply
+        if state is not None:
+            state.response = reply
         return reply
 
-    async def _on_a_connection(self, request: Any) -> Reply:
+    async def _on_a_connection(self, request: Any) -> ApiResponse:
         connection = await self._connections.take(request, fresh=self._message.fresh)
         well = False
         try:
@@ -303,13 +308,13 @@ class Exchange:
                     await close(answer.body)
         finally:
             await self._connections.give_back(connection, well=well)
-        return Reply(status=answer.status, headers=answer.headers, body=body)
+        return ApiResponse(status=answer.status, headers=answer.headers, body=body)
 
     async def _take(self, answer: Answer) -> bytes:
-        if self._sink is None:
+        if self._writer is None:
             return await self._read(answer)
-        if await self._sink.begin(answer.status, answer.headers):
-            await _pour(answer.body, self._sink)
+        if await self._writer.begin(answer.status, answer.headers):
+            await _pour(answer.body, self._writer)
         return b""
 
     async def _read(self, answer: Answer) -> bytes:
@@ -347,20 +352,20 @@ class Exchange:
         extensions: dict[str, Any] = {
             "timeout": {"connect": times.connect, "read": times.read, "write": times.write, "pool": times.pool}
         }
-        if self._message.receipt is not None and self._connections.traces:
-            extensions["trace"] = functools.partial(self._trace, self._message.receipt)
+        if self._message.state is not None and self._connections.traces:
+            extensions["trace"] = functools.partial(self._trace, self._message.state)
         return extensions
 
-    def _open_receipt(self, receipt: Receipt) -> None:
-        receipt.reply = None
-        receipt.sent = not self._connections.traces  # a transport of the user's gives no proof, so it counts as sent
-        self._scope.shield = receipt.sent
+    def _open_receipt(self, state: SendState) -> None:
+        state.response = None
+        state.sent = not self._connections.traces  # a transport of the user's gives no proof, so it counts as sent
+        self._scope.shield = state.sent
 
-    async def _trace(self, receipt: Receipt, event: str, details: Mapping[str, Any]) -> None:
+    async def _trace(self, state: SendState, event: str, details: Mapping[str, Any]) -> None:
         """Note the moment from which the server may act: httpcore tells before the first byte of the request leaves."""
         # a CONNECT only asks a proxy for a way to the server
         if event.endswith("send_request_headers.started") and details["request"].method != b"CONNECT":
-            receipt.sent = True
+            state.sent = True
             self._scope.shield = True
 
     def _translate(self, error: Exception) -> Exception:
@@ -394,8 +399,8 @@ class Exchange:
             return True
         if not self._connections.traces:
             return False
-        if self._message.receipt is not None:
-            return not self._message.receipt.sent
+        if self._message.state is not None:
+            return not self._message.state.sent
         return _is(error, _BEFORE_SENDING | _REFUSED_BY_US)
 
 
@@ -408,8 +413,8 @@ async def _ends_well(body: Any) -> bool:
     return True
 
 
-async def _pour(stream: AsyncIterable[bytes], sink: Sink) -> None:
-    """Hand a stream to a sink in batches, to its end or until the sink has had enough; also what came before it broke.
+async def _pour(stream: AsyncIterable[bytes], writer: BodyWriter) -> None:
+    """Hand a stream to a writer in batches, until it ends or the writer wants no more; also what came before it broke.
 
     Cancellation must reach the stream, as when an answer is read, so it never ends the handing over.
     """
@@ -421,20 +426,20 @@ async def _pour(stream: AsyncIterable[bytes], sink: Sink) -> None:
                 batch.append(chunk)
                 size += len(chunk)
                 if size >= BATCH or _clock.now() >= due:
-                    if not await _hand_over(batch, sink):
+                    if not await _hand_over(batch, writer):
                         scope.cancel()
                     batch, size, due = [], 0, _clock.now() + BATCH_TIME
         except Exception:
-            await _hand_over(batch, sink)
+            await _hand_over(batch, writer)
             raise
     if not scope.cancel_called:
-        await _hand_over(batch, sink)
+        await _hand_over(batch, writer)
 
 
-async def _hand_over(batch: list[bytes], sink: Sink) -> bool:
+async def _hand_over(batch: list[bytes], writer: BodyWriter) -> bool:
     more = True
     with anyio.CancelScope(shield=True):
-        more = not batch or await sink.write(batch)
+        more = not batch or await writer.write(batch)
     return more  # noqa: RET504 - type checkers know that a scope may swallow what is raised inside it
 
 

@@ -8,7 +8,7 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class Request:
+class ApiRequest:
     """What to ask of the API: no host, no token, and whether it may be asked twice."""
 
     method: str
@@ -18,7 +18,7 @@ class Request:
     """Encoded query, without the question mark."""
     json: Any = attrs.field(default=None, repr=False)
     """Body, None for none."""
-    repeatable: bool = True
+    idempotent: bool = True
     """Whether sending it twice changes nothing; an execution would be paid twice."""
     host: Literal["api", "auth"] = "api"
     """Which of UP42's hosts to ask."""
@@ -34,7 +34,7 @@ class Request:
 
 
 @attrs.frozen(kw_only=True)
-class Reply:
+class ApiResponse:
     """An answer, read to its end."""
 
     status: int
@@ -44,12 +44,12 @@ class Reply:
 
 
 @attrs.define(kw_only=True)
-class Receipt:
+class SendState:
     """What is known of a request that must not be sent twice, while it is under way and ever after."""
 
     sent: bool = False
     """Whether bytes of it may have left, so that the server may act on it."""
-    reply: Reply | None = None
+    response: ApiResponse | None = None
     """The answer, even when whoever asked was cancelled meanwhile."""
 
 
@@ -63,7 +63,7 @@ class Message:
     url: str = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
-    receipt: Receipt | None = None
+    state: SendState | None = None
     """Given for a request that must not be sent twice; filled in while it is under way."""
     fresh: bool = False
     """Whether it needs a new connection, since one that was kept too long may be what broke the last try."""

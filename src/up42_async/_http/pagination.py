@@ -9,7 +9,7 @@ import anyio
 import attrs
 
 from up42_async._errors import PaginationError, StatusError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 
 T = TypeVar("T")
 
@@ -22,9 +22,9 @@ _BAD_REQUEST, _UNPROCESSABLE = 400, 422
 
 
 class Caller(Protocol):
-    """What sends one request and decodes its answer, such as a client."""
+    """What sends one request and decodes its answer: a `Session`."""
 
-    async def call(self, request: Request) -> Any:
+    async def call(self, request: ApiRequest) -> Any:
         """Send a request, and return its decoded answer."""
         ...
 
@@ -34,7 +34,7 @@ class Page(Generic[T]):
     """One answer of a paged list."""
 
     items: Sequence[T]
-    next: Request | None
+    next: ApiRequest | None
     """How to ask for the next page, None on the last."""
 
 
@@ -85,24 +85,24 @@ class Pager(Generic[T]):
 
     def __init__(
         self,
-        client: Caller,
-        first: Request,
-        read: Callable[[Any, Request], Page[T]],
+        session: Caller,
+        first: ApiRequest,
+        read: Callable[[Any, ApiRequest], Page[T]],
         *,
         key: Callable[[T], Hashable],
-        without_limit: Request | None = None,
+        without_limit: ApiRequest | None = None,
     ) -> None:
         """Ask for nothing yet.
 
         Args:
-            client: Whom to ask with.
+            session: What to call with.
             first: The request for the first page.
             read: Turns an answer into a page.
             key: What makes an item the same as another: lists that change while they are read repeat items.
             without_limit: What to ask when the server refuses the first request, which may be for its page size.
         """
-        self._client = client
-        self._next: Request | None = first
+        self._session = session
+        self._next: ApiRequest | None = first
         self._read = read
         self._key = key
         self._without_limit = without_limit
@@ -143,18 +143,18 @@ class Pager(Generic[T]):
         self._items.extend(self._seen_items.new(page.items, self._key))
         self._next = page.next
 
-    async def _ask(self, request: Request) -> Any:
+    async def _ask(self, request: ApiRequest) -> Any:
         """Ask for a page, the first one without a page size if it is refused with one."""
         try:
-            return await self._client.call(request)
+            return await self._session.call(request)
         except StatusError as error:
             if self._without_limit is None or error.status not in {_BAD_REQUEST, _UNPROCESSABLE}:
                 raise
         self._next, self._without_limit = self._without_limit, None
         self.refused_limit = True
-        return await self._client.call(self._next)
+        return await self._session.call(self._next)
 
-    def _check_progress(self, request: Request) -> None:
+    def _check_progress(self, request: ApiRequest) -> None:
         """Refuse to go on in a list that has no end.
 
         Raises:
@@ -171,5 +171,5 @@ class Pager(Generic[T]):
         raise PaginationError(f"a list without an end: {problem}", request=str(request))
 
 
-def _mark(request: Request) -> int:
+def _mark(request: ApiRequest) -> int:
     return hash((request.path, request.query, request.body))

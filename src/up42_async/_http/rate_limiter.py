@@ -6,7 +6,7 @@ from up42_async import _clock
 from up42_async._config import Limits
 
 
-class RateGate:
+class RateLimiter:
     """Let requests through at a bounded rate.
 
     The bucket is kept as one number, the moment at which it will be full again, so a request costs a comparison and no
@@ -21,7 +21,7 @@ class RateGate:
         self._turn = anyio.Lock(fast_acquire=True)
         self._full_at = float("-inf")
 
-    async def enter(self) -> None:
+    async def acquire(self) -> None:
         """Wait until one more request may be sent; returns at once when the client is closing.
 
         Only the first in line waits for the bucket, and takes from it when it goes: whoever is cancelled in line has

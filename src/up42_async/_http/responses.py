@@ -15,7 +15,7 @@ from up42_async._errors import (
     UnexpectedResponseError,
 )
 from up42_async._http.dates import retry_after
-from up42_async._http.messages import Reply, Request
+from up42_async._http.messages import ApiRequest, ApiResponse
 from up42_async._http.urls import printable
 
 
@@ -40,7 +40,7 @@ def parse_json(body: bytes) -> Any:
     raise ValueError(message)
 
 
-def decode(reply: Reply, request: Request, *, secret: str = "") -> Any:
+def decode(reply: ApiResponse, request: ApiRequest, *, secret: str = "") -> Any:
     """Return the JSON of an answer, or raise what the answer means.
 
     Args:
@@ -67,7 +67,7 @@ def decode(reply: Reply, request: Request, *, secret: str = "") -> Any:
         raise UnexpectedResponseError(message, request=str(request), transient=True) from None
 
 
-def refusal(reply: Reply, request: Request, secret: str = "") -> StatusError | UnexpectedResponseError:
+def refusal(reply: ApiResponse, request: ApiRequest, secret: str = "") -> StatusError | UnexpectedResponseError:
     """Return the error that a status outside 200 to 299 stands for."""
     if reply.status < 400:  # noqa: PLR2004 - redirects and what else is neither success nor refusal
         host = _host_of(reply.headers.get("location", ""))

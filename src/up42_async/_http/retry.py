@@ -18,12 +18,12 @@ from up42_async._errors import (
 REQUEST_TIMEOUT = 408
 
 
-def may_repeat(error: APIError, *, repeatable: bool) -> bool:
+def is_retryable(error: APIError, *, idempotent: bool) -> bool:
     """Return whether a failed request may be sent again, and whether that can help.
 
     Args:
         error: How it failed.
-        repeatable: Whether sending it twice changes nothing.
+        idempotent: Whether sending it twice changes nothing.
     """
     match error:
         case ConnectionFailedError():
@@ -31,11 +31,11 @@ def may_repeat(error: APIError, *, repeatable: bool) -> bool:
         case RateLimitError():
             return True  # refused unprocessed
         case TransportError() | ServerError():
-            return repeatable
+            return idempotent
         case UnexpectedResponseError():
-            return repeatable and error.transient
+            return idempotent and error.transient
         case StatusError():
-            return repeatable and error.status == REQUEST_TIMEOUT
+            return idempotent and error.status == REQUEST_TIMEOUT
         case _:
             return False
 
@@ -52,11 +52,11 @@ class RetryBudget:
         self._left = float(policy.budget)
         self._most = max(1.0, self._left)
 
-    def earn(self) -> None:
+    def deposit(self) -> None:
         """Note a request that was answered."""
         self._left = min(self._most, self._left + self._share)
 
-    def spend(self) -> bool:
+    def try_withdraw(self) -> bool:
         """Take one retry, if one is left."""
         if self._left < 1:
             return False
@@ -74,7 +74,7 @@ def waits(policy: RetryPolicy) -> Generator[float, None, None]:
 
 
 @attrs.define
-class Attempts:
+class RetryState:
     """The tries at one call: how many there were, since when, and how long to wait before the next."""
 
     policy: RetryPolicy
@@ -85,19 +85,19 @@ class Attempts:
         init=False, repr=False, default=attrs.Factory(lambda self: waits(self.policy), takes_self=True)
     )
 
-    def pause_after(self, error: APIError, *, repeatable: bool, now: float) -> float | None:
+    def next_delay(self, error: APIError, *, idempotent: bool, now: float) -> float | None:
         """Return how long to wait before the next try, None when there is to be none.
 
         Args:
             error: How the last try failed.
-            repeatable: Whether sending the request twice changes nothing.
+            idempotent: Whether sending the request twice changes nothing.
             now: Monotonic time in seconds, on the clock of `started`.
         """
         error.tries, error.elapsed = self.tries, now - self.started
-        if self.tries >= self.policy.attempts or not may_repeat(error, repeatable=repeatable):
+        if self.tries >= self.policy.attempts or not is_retryable(error, idempotent=idempotent):
             return None
         # the jitter comes on top of what the server asks for: those it sent away together shall not return together
         pause = next(self._waits) + ((error.retry_after or 0.0) if isinstance(error, StatusError) else 0.0)
         if error.elapsed + pause > self.policy.timeout:
             return None
-        return pause if isinstance(error, RateLimitError) or self.budget.spend() else None
+        return pause if isinstance(error, RateLimitError) or self.budget.try_withdraw() else None

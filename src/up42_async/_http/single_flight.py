@@ -69,7 +69,7 @@ class SingleFlight(Generic[T]):
             turn.over.set()
 
 
-class Once(Generic[T]):
+class CachedCall(Generic[T]):
     """A fact that is asked for once and remembered."""
 
     def __init__(self) -> None:

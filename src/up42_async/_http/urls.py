@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from up42_async._errors import UntrustedURLError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 
 LONGEST_ID: Final = 256
 """Characters of an id in a path at the most; UP42's own are UUIDs or short names."""
@@ -52,7 +52,7 @@ def _query_value(value: str | float | Iterable[str]) -> str:
     return str(value) if isinstance(value, str | int | float) else ",".join(value)
 
 
-def follow(link: object, *, api: str, request: Request) -> Request:
+def follow(link: object, *, api: str, request: ApiRequest) -> ApiRequest:
     """Turn a link in an answer into a request to the API host, whatever host the link names.
 
     UP42's next links are relative; samples of its STAC storage show absolute ones, some of them with plain `http://`.
@@ -79,7 +79,7 @@ def follow(link: object, *, api: str, request: Request) -> Request:
         message = f"an answer held a link that leads away from UP42, to {host}; it was not followed"
         raise UntrustedURLError(message, request=str(request))
     path = parts.path.removeprefix(home.path) if not relative else parts.path
-    return Request(method="GET", path=path, query=parts.query)
+    return ApiRequest(method="GET", path=path, query=parts.query)
 
 
 def _split(link: object) -> SplitResult:

@@ -16,7 +16,7 @@ from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._config import Wait
 from up42_async._errors import UnexpectedResponseError, Up42Error
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._jobs import filters, listing
 from up42_async._jobs.models import (
     SETTLING_STATUSES,
@@ -156,7 +156,7 @@ class Job:
             raise TypeError(message)
         client = current_client(client)
         request = listing.one(id if job_id is None else job_id)
-        job = read_job(client, await client.call(request), request)
+        job = read_job(client, await client._session.call(request), request)
         job._look()  # noqa: SLF001 - its own class
         return job
 
@@ -261,7 +261,7 @@ class Job:
         """
         client = current_client(self._client)
         request = listing.one(self.id)
-        self.update(read_job(client, await client.call(request), request))
+        self.update(read_job(client, await client._session.call(request), request))
         self._look()
         return self
 
@@ -410,7 +410,7 @@ class Job:
 _STATE: Final = tuple(field.name for field in attrs.fields(Job) if not field.name.startswith("_"))
 
 
-def read_job(client: Client | None, metadata: Any, request: Request | None) -> Job:
+def read_job(client: Client | None, metadata: Any, request: ApiRequest | None) -> Job:
     """Make a job of what UP42 sent.
 
     Args:
@@ -472,7 +472,7 @@ def watcher_of(
     """
     polling = client._polling
     return Watcher(
-        client.companion(Schedule),
+        client._service(Schedule),
         jobs,
         wait=polling.wait if wait is None else wait,
         retries=polling.retries if retries is None else retries,

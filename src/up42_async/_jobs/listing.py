@@ -12,7 +12,7 @@ import attrs
 from up42_async._client import Client
 from up42_async._errors import APIError, StatusError, UnexpectedResponseError
 from up42_async._http import urls
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import Page, Pager
 from up42_async._jobs.filters import Filters
 
@@ -31,32 +31,32 @@ _SPLIT = _REFUSED | {403, 404}
 """What it may answer to a whole list for the sake of one id in it, too: asked for apart, each id answers for itself."""
 
 
-def one(job_id: object) -> Request:
+def one(job_id: object) -> ApiRequest:
     """Return the request for one job.
 
     Raises:
         TypeError: The id is not a string.
         ValueError: It cannot be an id.
     """
-    return Request(method="GET", path=f"{PATH}/{urls.segment(job_id, 'job id')}")
+    return ApiRequest(method="GET", path=f"{PATH}/{urls.segment(job_id, 'job id')}")
 
 
-def listed(filters: Filters, *, limit: int | None) -> Request:
+def listed(filters: Filters, *, limit: int | None) -> ApiRequest:
     """Return the request for the first page of a list.
 
     Args:
         filters: Which jobs, in which order.
         limit: Jobs a page, None to leave it to the server.
     """
-    return Request(method="GET", path=PATH, query=filters.query(limit=limit))
+    return ApiRequest(method="GET", path=PATH, query=filters.query(limit=limit))
 
 
 T = TypeVar("T")
-Read = Callable[[Any, Request], T]
+Read = Callable[[Any, ApiRequest], T]
 """Makes a job of its metadata."""
 
 
-def page_of(read: Read[T], api: str, answer: Any, request: Request) -> Page[T]:
+def page_of(read: Read[T], api: str, answer: Any, request: ApiRequest) -> Page[T]:
     """Read a page of jobs.
 
     Args:
@@ -74,7 +74,7 @@ def page_of(read: Read[T], api: str, answer: Any, request: Request) -> Page[T]:
     return Page(items=[read(job, request) for job in answer["jobs"] or ()], next=_next(answer, api, request))
 
 
-def _next(answer: Mapping[str, Any], api: str, request: Request) -> Request | None:
+def _next(answer: Mapping[str, Any], api: str, request: ApiRequest) -> ApiRequest | None:
     links = answer.get("links") or []
     if not isinstance(links, list):
         message = "an answer whose links are no list"
@@ -88,9 +88,9 @@ def _next(answer: Mapping[str, Any], api: str, request: Request) -> Request | No
 def pager(client: Client, read: Read[T], filters: Filters, *, limit: int | None, key: Callable[[T], str]) -> Pager[T]:
     """Return an iterator over a list; it asks without a page size when the server refuses the one it is given."""
     return Pager(
-        client,
+        client._session,
         listed(filters, limit=limit),
-        partial(page_of, read, client.api),
+        partial(page_of, read, client._session.api),
         key=key,
         without_limit=None if limit is None else listed(filters, limit=None),
     )
@@ -250,7 +250,7 @@ class ById(Generic[T]):
                     break
         self._limited = self._limited and not pages.refused_limit
 
-    def _tolerant(self, metadata: Any, request: Request) -> tuple[str, T | APIError]:
+    def _tolerant(self, metadata: Any, request: ApiRequest) -> tuple[str, T | APIError]:
         """Read one job of a list; one that makes no sense must not spoil the others."""
         try:
             job = self._read(metadata, request)
@@ -262,7 +262,7 @@ class ById(Generic[T]):
         """Ask for one job; return whether there was one."""
         request = one(job_id)
         try:
-            found[job_id] = self._read(await self._client.call(request), request)
+            found[job_id] = self._read(await self._client._session.call(request), request)
         except APIError as error:
             found[job_id] = error
             return False

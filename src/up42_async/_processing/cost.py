@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 
 
 @attrs.frozen(order=False)
@@ -50,7 +50,7 @@ def _credits_of(other: object) -> Any:
     return other if isinstance(other, numbers.Real) else None
 
 
-def read_cost(answer: Any, request: Request) -> Cost:
+def read_cost(answer: Any, request: ApiRequest) -> Cost:
     """Read the answer to a question for the price.
 
     Args:

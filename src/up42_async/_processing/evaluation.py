@@ -9,7 +9,7 @@ from up42_async import _clock
 from up42_async._client import Client
 from up42_async._errors import NotFoundError, StatusError, UnexpectedResponseError
 from up42_async._http import urls
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._http.single_flight import SingleFlight
 from up42_async._jobs.models import ValidationError
 from up42_async._processing.cost import Cost, read_cost
@@ -29,7 +29,9 @@ class Evaluation:
     """The price, None when there are errors."""
 
 
-def process_request(method: str, process_id: str, step: str, inputs: Mapping[str, Any] | None, **more: Any) -> Request:
+def process_request(
+    method: str, process_id: str, step: str, inputs: Mapping[str, Any] | None, **more: Any
+) -> ApiRequest:
     """Return a request about a process.
 
     Args:
@@ -41,7 +43,7 @@ def process_request(method: str, process_id: str, step: str, inputs: Mapping[str
     """
     path = f"/v2/processing/processes/{urls.segment(process_id, 'process_id')}{step}"
     body = None if inputs is None else {"inputs": inputs}
-    return Request(method=method, path=path, json=body, **more)
+    return ApiRequest(method=method, path=path, json=body, **more)
 
 
 async def evaluate_inputs(
@@ -63,7 +65,7 @@ async def evaluate_inputs(
         APIError: UP42 could not be asked.
     """
     since = _clock.now() if since is None else since
-    errors = await client.companion(Processes).objections(process_id, since)
+    errors = await client._service(Processes).objections(process_id, since)
     errors = errors or await _validate(client, process_id, inputs)
     cost = None if errors else await _price(client, process_id, inputs)
     return Evaluation(errors=errors, cost=cost)
@@ -71,7 +73,7 @@ async def evaluate_inputs(
 
 async def _validate(client: Client, process_id: str, inputs: Mapping[str, Any]) -> frozenset[ValidationError]:
     try:
-        await client.call(process_request("POST", process_id, "/validation", inputs))
+        await client._session.call(process_request("POST", process_id, "/validation", inputs))
     except StatusError as error:
         found = _findings(error)
         if not found:
@@ -82,7 +84,7 @@ async def _validate(client: Client, process_id: str, inputs: Mapping[str, Any]) 
 
 async def _price(client: Client, process_id: str, inputs: Mapping[str, Any]) -> Cost:
     request = process_request("POST", process_id, "/cost", inputs)
-    return read_cost(await client.call(request), request)
+    return read_cost(await client._session.call(request), request)
 
 
 def _findings(error: StatusError) -> frozenset[ValidationError]:
@@ -161,7 +163,7 @@ class Processes:
 
     async def _describe(self, process_id: str) -> _Description:
         try:
-            answer = await self._client.call(process_request("GET", process_id, "", None))
+            answer = await self._client._session.call(process_request("GET", process_id, "", None))
         except NotFoundError:
             return _Description(exists=False)
         return _Description(exists=True, eula_id=_eula_id(answer))
@@ -171,8 +173,8 @@ class Processes:
         return await fact.get(lambda: self._ask_acceptance(eula_id), good=bool, since=since)
 
     async def _ask_acceptance(self, eula_id: str) -> bool:
-        request = Request(method="GET", path=f"/v2/eulas/{urls.segment(eula_id, 'EULA id')}")
-        answer = await self._client.call(request)
+        request = ApiRequest(method="GET", path=f"/v2/eulas/{urls.segment(eula_id, 'EULA id')}")
+        answer = await self._client._session.call(request)
         accepted = answer.get("isAccepted") if isinstance(answer, dict) else None
         if not isinstance(accepted, bool):
             message = "an answer that does not say whether the EULA is accepted (`isAccepted`)"

@@ -22,7 +22,7 @@ from up42_async._errors import (
     Up42Error,
 )
 from up42_async._http import responses, urls
-from up42_async._http.messages import Receipt, Request
+from up42_async._http.messages import ApiRequest, SendState
 from up42_async._jobs import listing
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.job import Job, read_job
@@ -95,11 +95,11 @@ class Purchase:
         self._inputs = inputs
         self._workspace_id = workspace_id
         query = urls.query({"workspaceId": workspace_id, "budgetId": budget_id})
-        self._request = process_request("POST", process_id, "/execution", inputs, query=query, repeatable=False)
-        self._receipt = Receipt()
+        self._request = process_request("POST", process_id, "/execution", inputs, query=query, idempotent=False)
+        self._state = SendState()
         self._named: str | None = None
-        self._claims = client.companion(Claims)
-        self._sent_at = client.server_time()
+        self._claims = client._service(Claims)
+        self._sent_at = client._session.server_time()
         self._started = 0.0
 
     async def make(self) -> Job:
@@ -127,9 +127,9 @@ class Purchase:
             raise
 
     async def _send(self) -> Job:
-        self._sent_at, self._started = self._client.server_time(), _clock.now()
+        self._sent_at, self._started = self._client._session.server_time(), _clock.now()
         try:
-            return self._accept(await self._client.call(self._request, receipt=self._receipt))
+            return self._accept(await self._client._session.call(self._request, state=self._state))
         except (APIError, RuntimeError) as error:
             if not self._may_have_bought(error):
                 raise
@@ -148,11 +148,11 @@ class Purchase:
 
     def _may_have_bought(self, error: APIError | RuntimeError) -> bool:
         """Return whether an error leaves open that a job was made."""
-        if not self._receipt.sent:
+        if not self._state.sent:
             return False
         match error:
             case RuntimeError():  # the client was closed in the middle of it
-                return self._receipt.reply is None
+                return self._state.response is None
             case APIError() if error.request != str(self._request):
                 return False  # no token could be had for another try, so the one before had been refused
             case TransportError() | ServerError() | UnexpectedResponseError():
@@ -206,7 +206,7 @@ class Purchase:
                 found.append(job)
         return found
 
-    def _read(self, metadata: Any, request: Request) -> tuple[str, Job | None]:
+    def _read(self, metadata: Any, request: ApiRequest) -> tuple[str, Job | None]:
         """Read one job of the list; one that makes no sense must not hide the others."""
         try:
             job = read_job(self._client, metadata, request)
@@ -219,7 +219,7 @@ class Purchase:
 
         The clock may have been unknown when the request was sent; counted back from the latest answer it is known now.
         """
-        counted_back = self._client.server_time() - dt.timedelta(seconds=_clock.now() - self._started)
+        counted_back = self._client._session.server_time() - dt.timedelta(seconds=_clock.now() - self._started)
         return min(self._sent_at, counted_back) - SLACK
 
     def _uncertainty(self, found: Sequence[Job]) -> ExecutionUncertainError:
@@ -238,7 +238,7 @@ class Purchase:
 
     def _note_cut_short(self, end: BaseException) -> None:
         """Keep what is known of an execution whose caller is gone: in the log, on the cancellation, and here."""
-        if not self._receipt.sent or not self._is_open():
+        if not self._state.sent or not self._is_open():
             return
         if self.job is not None:
             note = f"cancelled while executing {self}, which had made job {self.job.id}"
@@ -250,7 +250,7 @@ class Purchase:
 
     def _is_open(self) -> bool:
         """Return whether a job was or may have been made, and take it if the answer has come."""
-        reply = self._receipt.reply
+        reply = self._state.response
         if reply is None:
             return True
         try:

@@ -14,7 +14,7 @@ from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.dates import timestamp
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._http.urls import segment
 from up42_async._storage.search import DEFAULT_LIMIT, Items, property_is
 
@@ -70,12 +70,12 @@ class Asset:
             APIError: UP42 could not be asked.
             ValueError: It cannot be an id.
         """
-        request = Request(method="GET", path=f"{ASSETS}/{segment(asset_id, 'asset_id')}/metadata")
+        request = ApiRequest(method="GET", path=f"{ASSETS}/{segment(asset_id, 'asset_id')}/metadata")
         user = current_client(client)
-        return cls._from_metadata(await user.call(request), request, user)
+        return cls._from_metadata(await user._session.call(request), request, user)
 
     @classmethod
-    def _from_metadata(cls, content: Any, request: Request, client: Client) -> "Asset":
+    def _from_metadata(cls, content: Any, request: ApiRequest, client: Client) -> "Asset":
         try:
             return cls(
                 id=_text(content["id"]),

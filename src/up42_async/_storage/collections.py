@@ -11,7 +11,7 @@ from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import NotFoundError, UnexpectedResponseError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._http.urls import segment
 from up42_async._storage import stac
 from up42_async._storage.asset_filter import Selection
@@ -31,8 +31,8 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
         APIError: UP42 could not be asked.
         ValueError: It cannot be an id.
     """
-    request = Request(method="GET", path=f"{STORAGE}/collections/{segment(collection_id, 'collection_id')}")
-    return stac.collection_from(await current_client(client).call(request), request)
+    request = ApiRequest(method="GET", path=f"{STORAGE}/collections/{segment(collection_id, 'collection_id')}")
+    return stac.collection_from(await current_client(client)._session.call(request), request)
 
 
 async def result_collection(client: Client, collection_url: str | None) -> pystac.Collection | None:
@@ -144,8 +144,8 @@ async def update_item(item: pystac.Item, *, client: Client | None = None) -> pys
         raise ValueError(f"item {item.id!r} belongs to no collection, so it is not one of UP42's storage")
     collection, name = segment(item.collection_id, "collection id"), segment(item.id, "item id")
     changes = {key: item.properties[key] for key in (TITLE, TAGS) if key in item.properties}
-    request = Request(method="PATCH", path=f"{STORAGE}/collections/{collection}/items/{name}", json=changes)
-    answer = stac.item_from(await current_client(client).call(request), request)
+    request = ApiRequest(method="PATCH", path=f"{STORAGE}/collections/{collection}/items/{name}", json=changes)
+    answer = stac.item_from(await current_client(client)._session.call(request), request)
     item.properties.clear()
     item.properties.update(answer.properties)
     return item

@@ -11,7 +11,7 @@ import pystac
 from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._errors import NotFoundError, UnexpectedResponseError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import Page, Pager
 from up42_async._http.urls import follow
 from up42_async._storage import stac
@@ -50,7 +50,7 @@ class Items:
             patience: Seconds to wait before each further look when there are no items yet.
         """
         self._client = client
-        self._request = None if body is None else Request(method="POST", path=SEARCH, json=dict(body))
+        self._request = None if body is None else ApiRequest(method="POST", path=SEARCH, json=dict(body))
         self._pager = self._first_page()
         self._left = math.inf if most is None else most
         self._waits: Iterator[float] = iter(patience)
@@ -89,26 +89,26 @@ class Items:
     def _first_page(self) -> Pager[dict[str, Any]] | None:
         if self._request is None:
             return None
-        return Pager(self._client, self._request, self._read_page, key=_identity)
+        return Pager(self._client._session, self._request, self._read_page, key=_identity)
 
-    def _read_page(self, answer: Any, request: Request) -> Page[dict[str, Any]]:
+    def _read_page(self, answer: Any, request: ApiRequest) -> Page[dict[str, Any]]:
         features = answer.get("features") if isinstance(answer, dict) else None
         if not isinstance(features, list) or not all(isinstance(one, dict) and "id" in one for one in features):
             message = "an answer that is no list of STAC items"
             raise UnexpectedResponseError(message, request=str(request))
         return Page(items=features, next=self._next_request(answer.get("links"), request))
 
-    def _next_request(self, links: Any, request: Request) -> Request | None:
+    def _next_request(self, links: Any, request: ApiRequest) -> ApiRequest | None:
         """Merge what the next link adds into the body; its URL is checked and otherwise not used."""
         candidates = links if isinstance(links, list) else []
         link = next((one for one in candidates if isinstance(one, dict) and one.get("rel") == "next"), None)
         if link is None:
             return None
-        target = follow(link["href"], api=self._client.api, request=request) if "href" in link else request
+        target = follow(link["href"], api=self._client._session.api, request=request) if "href" in link else request
         added = link.get("body")
         if not isinstance(added, dict):
             added = dict(pair for pair in parse_qsl(target.query) if pair[0] == "token")
-        return Request(method="POST", path=SEARCH, json={**request.json, **added})
+        return ApiRequest(method="POST", path=SEARCH, json={**request.json, **added})
 
 
 def search_items(

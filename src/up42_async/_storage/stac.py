@@ -14,14 +14,14 @@ import pystac
 from pystac.stac_io import DefaultStacIO
 
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import Request
+from up42_async._http.messages import ApiRequest
 
 T = TypeVar("T")
 
 ROOT_ID: Final = "up42"
 
 
-def item_from(content: Any, request: Request) -> pystac.Item:
+def item_from(content: Any, request: ApiRequest) -> pystac.Item:
     """Make an item of a decoded answer, which it takes over.
 
     Args:
@@ -34,7 +34,7 @@ def item_from(content: Any, request: Request) -> pystac.Item:
     return _parse(StorageItem.from_dict, content, request)
 
 
-def collection_from(content: Any, request: Request) -> pystac.Collection:
+def collection_from(content: Any, request: ApiRequest) -> pystac.Collection:
     """Make a collection of a decoded answer, which it takes over.
 
     Args:
@@ -55,7 +55,7 @@ def last_segment(url: str) -> str:
         return ""
 
 
-def _parse(make: Callable[..., T], content: Any, request: Request) -> T:
+def _parse(make: Callable[..., T], content: Any, request: ApiRequest) -> T:
     try:
         if not isinstance(content["id"], str):
             raise TypeError  # noqa: TRY301 - one place says what is wrong
