@@ -1,7 +1,6 @@
 """What the documentation shows is Python that runs, with names that exist, and nothing public is left out of it."""
 
 import ast
-import functools
 import inspect
 import re
 import types
@@ -72,7 +71,7 @@ class Reader:
         self.names: dict[str, Any] = {"__name__": page.stem, "up42": up42, "processing_templates": processing_templates}
 
     async def read(self) -> None:
-        async with up42.Client(**self.sandbox.credentials, endpoints=self.sandbox.endpoints) as client:
+        async with up42.Client(**self.sandbox.settings) as client:
             await self.prepare(client)
             for snippet in snippets(self.page):
                 if not is_program(snippet) and not any(words in snippet for words in NOT_RUN):
@@ -86,14 +85,18 @@ class Reader:
         job = await kind(title="Trees", item=item).execute()
         await job.track(wait=0.01)
         given = {"client": client, "item": item, "items": [item], "templates": templates, "job": job, "jobs": [job]}
-        self.names |= {"sandbox": self.sandbox, "hurried_track": functools.partial(up42.track, wait=0.01)}
+        self.names["sandbox"] = self.sandbox
         self.names.update(given)
 
     async def run(self, snippet: str) -> None:
+        """Run a snippet, with this account in the place of the reader's."""
+        settings = dict(self.sandbox.settings)
+        if "polling=" in snippet:
+            del settings["polling"]
+        self.names["settings"] = settings
         text = snippet.replace(EXAMPLE_JOB, self.names["job"].id)
-        text = text.replace("up42.track(", "hurried_track(")
-        account = 'username="\\.\\.\\.",\\s*password="\\.\\.\\."(,\\s*region="eu")?'
-        text = re.sub(account, "**sandbox.credentials, endpoints=sandbox.endpoints", text)
+        account = r'username="\.\.\.",\s*password="\.\.\."(,\s*region="eu")?'
+        text = re.sub(account, "**settings", text)
         ended = eval(compiled(text, self.page.name), self.names)  # noqa: S307 - our own documentation
         if inspect.iscoroutine(ended):
             await ended
@@ -113,7 +116,7 @@ def test_every_snippet_runs(page: Path, loop: str, tmp_path: Path, monkeypatch: 
 def test_every_program_runs_as_it_is_pasted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for program in filter(is_program, snippets(page)):
-        hurried = program.replace("speed=600", "speed=6000").replace("wait=0.1", "wait=0.01")
+        hurried = program.replace("speed=600", "speed=6000")
         exec(compiled(hurried, page.name), {"__name__": "__main__"})  # noqa: S102 - our own documentation
     assert list((tmp_path / "results").iterdir())
 

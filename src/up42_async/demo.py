@@ -103,7 +103,7 @@ async def follow(jobs: Sequence[up42.Job], board: Board, console: Console) -> No
     """Track jobs to their end, showing how it goes."""
     printed = 0.0
     with Live(board, console=console, refresh_per_second=8, transient=True, auto_refresh=console.is_terminal):
-        async for job in up42.track(jobs, wait=board.minute).updates():
+        async for job in up42.track(jobs).updates():
             board.count(job)
             if not console.is_terminal and board.elapsed >= printed:
                 printed = board.elapsed + SECONDS_BETWEEN_LINES
@@ -156,7 +156,7 @@ async def run(directory: Path, console: Console, *, number: int = JOBS, speed: f
         console.print(
             f"An UP42 of our own at {sandbox.endpoints.api}, with {number} jobs under way.\n", highlight=False
         )
-        async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints) as client:
+        async with up42.Client(**sandbox.settings) as client:
             jobs = [job async for job in up42.Job.all(sort_by=up42.JobSorting.created.asc)]
             board = Board(client, jobs, minute=60 / speed)
             await follow(jobs, board, console)
