@@ -169,7 +169,7 @@ def chaos(session: nox.Session) -> None:
     """Work for minutes while everything goes wrong, compare both sides, and write docs/reliability.md."""
     install_wheel(session, *group("tests", "pictures"))
     page = () if session.posargs else ("--report", "docs/reliability.md")
-    session.run("python", "-m", "benchmarks.faults", *page, *session.posargs, env=CLEAN)
+    session.run("python", "-m", "tests.chaos", *page, *session.posargs, env=CLEAN)
 
 
 @nox.session(default=False)

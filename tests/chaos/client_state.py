@@ -35,7 +35,7 @@ class Finished:
 
 @attrs.frozen(kw_only=True)
 class Moment:
-    """What the clients knew at some moment, in seconds since the troubles began."""
+    """What the clients knew at some moment, in seconds since the faults began."""
 
     moment: float
     known: int
@@ -53,7 +53,7 @@ class Unnamed:
 
 
 @attrs.define
-class Books:
+class ClientState:
     """What the clients of one loop know."""
 
     known: dict[str, str] = attrs.field(factory=dict)
@@ -173,11 +173,10 @@ class Books:
 class LogReader(logging.Handler):
     """Reads the library's warnings for the ids in them."""
 
-    def __init__(self, books: Books) -> None:
-        """Read into some books."""
+    def __init__(self, state: ClientState) -> None:
         super().__init__(logging.WARNING)
-        self._books = books
+        self._state = state
 
     def emit(self, record: logging.LogRecord) -> None:
         """Read one warning."""
-        self._books.read(record.getMessage())
+        self._state.read(record.getMessage())

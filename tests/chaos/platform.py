@@ -1,4 +1,4 @@
-"""The platform in a process of its own: a sandbox, its troubles, and at the end what it knows."""
+"""The platform in a process of its own: a sandbox, its faults, and at the end what it knows."""
 
 import logging
 import multiprocessing
@@ -10,8 +10,8 @@ from typing import Final, Self, cast
 
 import attrs
 
-from benchmarks.faults.plan import Plan
-from benchmarks.faults.troubles import ALWAYS, TROUBLES, Rule, Trouble
+from tests.chaos.faults import ALWAYS, FAULTS, FaultGroup, Rule
+from tests.chaos.plan import Plan
 from up42_async.sandbox import Fault, Sandbox
 
 TURN: Final = 0.25
@@ -23,7 +23,7 @@ PATIENCE: Final = 60.0
 
 @attrs.frozen(kw_only=True)
 class Address:
-    """How to reach the sandbox, and when its troubles began."""
+    """How to reach the sandbox, and when its faults began."""
 
     api: str
     auth: str
@@ -33,7 +33,7 @@ class Address:
     """By the monotonic clock, which all processes share."""
 
     def now(self) -> float:
-        """Return the seconds since the troubles began."""
+        """Return the seconds since the faults began."""
         return time.monotonic() - self.started
 
 
@@ -51,7 +51,7 @@ class ServerJob:
 
 @attrs.frozen(kw_only=True)
 class Sample:
-    """What had happened by some moment, in seconds since the troubles began."""
+    """What had happened by some moment, in seconds since the faults began."""
 
     moment: float
     executed: int
@@ -59,7 +59,7 @@ class Sample:
 
 
 @attrs.frozen(kw_only=True)
-class Truth:
+class ServerState:
     """What the platform knows at the end."""
 
     jobs: Mapping[str, ServerJob]
@@ -71,7 +71,7 @@ class Truth:
     requests: int
     logins: int
     hits: Mapping[str, int]
-    """How many requests each trouble has hit."""
+    """How many requests each fault has hit."""
     strangers: int
     """Requests for files that came with a token."""
     crashes: Sequence[str]
@@ -80,20 +80,19 @@ class Truth:
 
 
 class Platform:
-    """The other process: enter it to start it, ask it for the truth, leave it to end it."""
+    """The other process: enter it to start it, ask it for its state, leave it to end it.
+
+    Args:
+        plan: What goes wrong.
+    """
 
     def __init__(self, plan: Plan) -> None:
-        """Start nothing yet.
-
-        Args:
-            plan: What goes wrong.
-        """
         context = multiprocessing.get_context("spawn")
         self._pipe, self._theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(self._theirs, plan), name="platform")
 
     def __enter__(self) -> Self:
-        """Start it; its troubles begin when it is asked for its address."""
+        """Start it; its faults begin when it is asked for its address."""
         self._process.start()
         self._theirs.close()
         return self
@@ -106,13 +105,13 @@ class Platform:
         self._process.join(PATIENCE)
 
     def address(self) -> Address:
-        """Begin with the troubles, and return how to reach it."""
+        """Let the faults begin, and return how to reach it."""
         return cast("Address", self._answer())
 
-    def truth(self) -> Truth:
-        """Return what it knows; its troubles end if they have not."""
-        self._pipe.send("truth")
-        return cast("Truth", self._answer())
+    def state(self) -> ServerState:
+        """Return what it knows; its faults end if they have not."""
+        self._pipe.send("state")
+        return cast("ServerState", self._answer())
 
     def _answer(self) -> object:
         if not self._pipe.poll(PATIENCE):
@@ -144,17 +143,17 @@ def serve(pipe: Connection, plan: Plan) -> None:
         crashes = Crashes()
         logging.getLogger("up42_async.sandbox").addHandler(crashes)
         pipe.send(address)
-        weather = Weather(sandbox, plan)
+        schedule = FaultSchedule(sandbox, plan)
         samples: list[Sample] = []
         while not pipe.poll(TURN):
-            weather.turn(address.now())
+            schedule.turn(address.now())
             samples.append(
                 Sample(moment=address.now(), executed=len(sandbox.executions), captured=sandbox.balance.captured)
             )
         try:
             while pipe.recv():
-                weather.turn(plan.seconds)
-                pipe.send(truth_of(sandbox, weather, samples, crashes.seen))
+                schedule.turn(plan.seconds)
+                pipe.send(state_of(sandbox, schedule, samples, crashes.seen))
         except EOFError:
             pass  # whoever asked has ended
 
@@ -163,7 +162,6 @@ class Crashes(logging.Handler):
     """Notes what goes wrong in the sandbox without being asked to."""
 
     def __init__(self) -> None:
-        """Note nothing yet."""
         super().__init__(logging.ERROR)
         self.seen: list[str] = []
 
@@ -173,17 +171,16 @@ class Crashes(logging.Handler):
         self.seen.append(f"{record.getMessage()} {error!r}")
 
 
-class Weather:
-    """The troubles of a plan, each switched on and off at its time."""
+class FaultSchedule:
+    """The faults of a plan, each switched on and off at its time.
+
+    Args:
+        sandbox: Whom they come over.
+        plan: When.
+    """
 
     def __init__(self, sandbox: Sandbox, plan: Plan) -> None:
-        """Begin with fair weather.
-
-        Args:
-            sandbox: Whom they come over.
-            plan: When.
-        """
-        self.hits: dict[str, int] = dict.fromkeys(["always", *TROUBLES], 0)
+        self.hits: dict[str, int] = dict.fromkeys(["always", *FAULTS], 0)
         self._sandbox = sandbox
         self._plan = plan
         self._active: dict[str, list[Fault]] = {}
@@ -199,46 +196,48 @@ class Weather:
             self._end(name)
         for name in sorted(wanted - self._active.keys()):
             self._begin(name)
-        for name in wanted & TROUBLES.keys():
-            self._shake(name, TROUBLES[name])
+        for name in wanted & FAULTS.keys():
+            self._shake(name, FAULTS[name])
 
     def _begin(self, name: str) -> None:
-        rules: Sequence[Rule] = ALWAYS if name == "always" else TROUBLES[name].rules
+        rules: Sequence[Rule] = ALWAYS if name == "always" else FAULTS[name].rules
         add = self._sandbox.faults.add
         self._active[name] = [
             add(rule.kind, path=rule.path, query=rule.query, probability=rule.probability) for rule in rules
         ]
-        if name != "always" and TROUBLES[name].refuses:
+        if name != "always" and FAULTS[name].refuses:
             self._sandbox.stop_listening()
 
-    def _shake(self, name: str, trouble: Trouble) -> None:
-        """Do what a trouble does at every turn."""
-        if trouble.cuts:
+    def _shake(self, name: str, fault: FaultGroup) -> None:
+        """Do what a fault does at every turn."""
+        if fault.cuts:
             self.hits[name] += self._sandbox.connections.open
             self._sandbox.drop_connections(reset=True)
-        if trouble.resets:
-            self.hits[name] += trouble.resets
-            self._sandbox.reset_next_connections(trouble.resets)
-        if trouble.refuses:
+        if fault.resets:
+            self.hits[name] += fault.resets
+            self._sandbox.reset_next_connections(fault.resets)
+        if fault.refuses:
             self.hits[name] += 1
 
     def _end(self, name: str) -> None:
         for fault in self._active.pop(name):
             fault.remove()
             self.hits[name] += fault.hits
-        trouble = TROUBLES.get(name)
-        if trouble is not None and trouble.refuses:
+        group = FAULTS.get(name)
+        if group is not None and group.refuses:
             self._sandbox.start_listening()
-        if trouble is not None and trouble.resets:
+        if group is not None and group.resets:
             self._sandbox.reset_next_connections(0)
 
 
-def truth_of(sandbox: Sandbox, weather: Weather, samples: Sequence[Sample], crashes: Sequence[str]) -> Truth:
+def state_of(
+    sandbox: Sandbox, schedule: FaultSchedule, samples: Sequence[Sample], crashes: Sequence[str]
+) -> ServerState:
     """Return what a sandbox knows.
 
     Args:
         sandbox: The sandbox.
-        weather: What went wrong.
+        schedule: What went wrong.
         samples: What had happened when.
         crashes: Errors of its own.
     """
@@ -254,13 +253,13 @@ def truth_of(sandbox: Sandbox, weather: Weather, samples: Sequence[Sample], cras
         for execution in sandbox.executions
     }
     balance = sandbox.balance
-    return Truth(
+    return ServerState(
         jobs=executed,
         captured=balance.captured,
         withheld=balance.withheld,
         requests=len(sandbox.requests),
         logins=sandbox.logins,
-        hits=weather.hits,
+        hits=schedule.hits,
         strangers=sandbox.tokens_leaked,
         crashes=crashes,
         samples=samples,

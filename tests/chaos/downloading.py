@@ -8,8 +8,8 @@ import anyio
 import anyio.to_thread
 
 import up42_async as up42
-from benchmarks.faults.callers import Caller
-from benchmarks.faults.desk import Desk
+from tests.chaos.callers import Caller
+from tests.chaos.worker import Worker
 from up42_async._jobs.result_downloads import ResultFile
 
 MOST_AT_ONCE: Final = 8
@@ -19,23 +19,22 @@ LEAVES: Final = 0.02
 """How often a block is left early, of each file."""
 
 
-class Fetcher:
-    """Somebody who fetches results."""
+class Downloader:
+    """Somebody who fetches results.
 
-    def __init__(self, caller: Caller, desk: Desk) -> None:
-        """Fetch nothing yet.
+    Args:
+        caller: Makes the calls.
+        worker: Where the jobs are.
+    """
 
-        Args:
-            caller: Makes the calls.
-            desk: Where the jobs are.
-        """
+    def __init__(self, caller: Caller, worker: Worker) -> None:
         self._caller = caller
         self._dice = caller.dice
-        self._desk = desk
+        self._worker = worker
 
     async def fetch(self) -> None:
         """Take some finished jobs and fetch their results; whatever is there afterwards is looked at."""
-        jobs = self._desk.take_to_fetch(self._dice.randint(1, MOST_AT_ONCE))
+        jobs = self._worker.take_to_fetch(self._dice.randint(1, MOST_AT_ONCE))
         if not jobs:
             await anyio.sleep(IDLE)
             return
@@ -43,23 +42,23 @@ class Fetcher:
         way = self._dice.choice([self._each_alone, self._await_all, self._in_block])
         await self._caller.call("download", partial(way, jobs, complete))
         await self._look_at(jobs)
-        self._desk.fetched(jobs, complete)
+        self._worker.fetched(jobs, complete)
 
     async def _look_at(self, jobs: Sequence[up42.Job]) -> None:
         for job in jobs:
-            await anyio.to_thread.run_sync(self._caller.books.look_into, self._desk.folder / job.id)
+            await anyio.to_thread.run_sync(self._caller.state.look_into, self._worker.folder / job.id)
 
     async def _each_alone(self, jobs: Sequence[up42.Job], complete: set[str]) -> None:
         for job in jobs:
-            await job.download(self._desk.folder / job.id)
+            await job.download(self._worker.folder / job.id)
             complete.add(job.id)
 
     async def _await_all(self, jobs: Sequence[up42.Job], complete: set[str]) -> None:
-        files = await up42.download(jobs, self._desk.folder, client=self._desk.client)
+        files = await up42.download(jobs, self._worker.folder, client=self._worker.client)
         self._note(jobs, files, complete)
 
     async def _in_block(self, jobs: Sequence[up42.Job], complete: set[str]) -> None:
-        downloading = up42.download(jobs, self._desk.folder, client=self._desk.client)
+        downloading = up42.download(jobs, self._worker.folder, client=self._worker.client)
         async with downloading as files:
             async for _ in files:
                 if self._dice.random() < LEAVES:
@@ -69,5 +68,5 @@ class Fetcher:
     def _note(self, jobs: Sequence[up42.Job], files: Sequence[ResultFile], complete: set[str]) -> None:
         """Note the jobs all of whose files have come, and count the errors of the others."""
         failed = {file.job_id for file in files if file.error is not None}
-        self._caller.books.errors.update(type(file.error).__name__ for file in files if file.error is not None)
+        self._caller.state.errors.update(type(file.error).__name__ for file in files if file.error is not None)
         complete.update(job.id for job in jobs if job.id not in failed)

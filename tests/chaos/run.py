@@ -1,4 +1,4 @@
-"""One loop: its sandbox in another process, its clients in this one, and at the end the ledger."""
+"""One loop: its sandbox in another process, its clients in this one, and at the end what both know."""
 
 import logging
 import tempfile
@@ -13,26 +13,25 @@ import anyio
 import attrs
 
 import up42_async as up42
-from benchmarks.faults import leaks
-from benchmarks.faults.books import Books, LogReader, Moment
-from benchmarks.faults.buying import Buyer, look_up
-from benchmarks.faults.callers import Caller
-from benchmarks.faults.desk import Desk
-from benchmarks.faults.fetching import Fetcher
-from benchmarks.faults.following import Follower, Lister
-from benchmarks.faults.plan import Plan
-from benchmarks.faults.platform import Address, Platform, Truth
-from benchmarks.faults.reading import Reader
+from tests.chaos import leaks
+from tests.chaos.callers import Caller
+from tests.chaos.client_state import ClientState, LogReader, Moment
+from tests.chaos.downloading import Downloader
+from tests.chaos.executing import Executor, look_up
+from tests.chaos.plan import Plan
+from tests.chaos.platform import Address, Platform, ServerState
+from tests.chaos.reading import Reader
+from tests.chaos.tracking import JobFollower, Lister
+from tests.chaos.worker import Worker
 
-BUYERS: Final = 24
 LISTERS: Final = 2
 READERS: Final = 6
 FOLLOWERS: Final = 5
-FETCHERS: Final = 4
+DOWNLOADERS: Final = 4
 """Of each client."""
 
-PEACE: Final = 150.0
-"""Seconds after the troubles in which everything that is under way must come to its end.
+CALM: Final = 150.0
+"""Seconds after the faults in which everything that is under way must come to its end.
 
 An execution whose answer was lost is looked for for a minute, and its twin is only then sent; its job takes up to half
 a minute, settles, and has files to fetch.
@@ -59,17 +58,17 @@ class Leaks:
     objects: dict[str, int]
     """Objects of the library that are still alive, by type."""
     memory: int
-    """Bytes by which memory grew between the second and the last quarter of the troubles."""
+    """Bytes by which memory grew between the second and the last quarter of the faults."""
 
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """Both sides' books of one run."""
+    """What both sides know at the end of one run."""
 
     backend: str
     plan: Plan
-    books: Books
-    truth: Truth
+    state: ClientState
+    server: ServerState
     leaks: Leaks
     left: int
     """Jobs that were not brought to their end in time."""
@@ -79,37 +78,37 @@ class Outcome:
 
 
 def run(backend: str, plan: Plan) -> Outcome:
-    """Run one loop, and return both sides' books.
+    """Run one loop, and return what both sides know.
 
     Args:
         backend: `"asyncio"` or `"trio"`.
         plan: What goes wrong.
     """
-    books = Books()
-    reader, logger = LogReader(books), logging.getLogger("up42_async")
+    state = ClientState()
+    reader, logger = LogReader(state), logging.getLogger("up42_async")
     logger.addHandler(reader)
     logger.propagate = False  # thousands of warnings, all of which are expected
     try:
         with Platform(plan) as platform, tempfile.TemporaryDirectory() as folder:
             address = platform.address()
             before, alive = leaks.descriptors(), leaks.objects()
-            clients = Clients(backend, plan, address, books, Path(folder))
+            clients = Clients(backend, plan, address, state, Path(folder))
             anyio.run(clients.run, backend=backend)
-            books.under_way.clear()  # what is left in it, when time was up, cannot go to another process
+            state.under_way.clear()  # what is left in it, when time was up, cannot go to another process
             after, left_alive = leaks.descriptors(), leaks.objects() - alive
             for directory in Path(folder).iterdir():
-                books.look_into(directory)  # once more, now that nothing is under way
+                state.look_into(directory)  # once more, now that nothing is under way
             return Outcome(
                 backend=backend,
                 plan=plan,
-                books=books,
-                truth=platform.truth(),
+                state=state,
+                server=platform.state(),
                 leaks=Leaks(
                     descriptors=after - before,
                     tasks=clients.tasks,
                     in_use=clients.in_use,
                     objects=dict(left_alive),
-                    memory=growth(books.moments, plan.seconds),
+                    memory=growth(state.moments, plan.seconds),
                 ),
                 left=clients.left,
                 requests=clients.requests,
@@ -121,23 +120,22 @@ def run(backend: str, plan: Plan) -> Outcome:
 
 
 class Clients:
-    """The clients of one loop, and everybody who uses them."""
+    """The clients of one loop, and everybody who uses them.
 
-    def __init__(self, backend: str, plan: Plan, address: Address, books: Books, folder: Path) -> None:
-        """Start nothing yet.
+    Args:
+        backend: The loop.
+        plan: What goes wrong.
+        address: How to reach the sandbox.
+        state: Where to note everything.
+        folder: Where results go.
+    """
 
-        Args:
-            backend: The loop.
-            plan: What goes wrong.
-            address: How to reach the sandbox.
-            books: Where to note everything.
-            folder: Where results go.
-        """
+    def __init__(self, backend: str, plan: Plan, address: Address, state: ClientState, folder: Path) -> None:
         self.tasks = self.in_use = self.left = self.requests = 0
         self._backend = backend
         self._plan = plan
         self._address = address
-        self._books = books
+        self._state = state
         self._folder = folder
 
     async def run(self) -> None:
@@ -145,10 +143,10 @@ class Clients:
         before = leaks.tasks(self._backend)
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(self._client()) for _ in range(self._plan.clients)]
-            desks = [Desk(client, self._books, self._folder) for client in clients]
-            with anyio.move_on_after(self._plan.seconds + PEACE):
-                await self._work(desks)
-            self.left = sum(desk.left for desk in desks)
+            workers = [Worker(client, self._state, self._folder) for client in clients]
+            with anyio.move_on_after(self._plan.seconds + CALM):
+                await self._work(workers)
+            self.left = sum(worker.left for worker in workers)
             self.requests = sum(client.statistics().requests for client in clients)
             self.in_use = sum(leaks.in_use(client) for client in clients)
         await anyio.sleep(0.05)  # for the loop to end what was cancelled last
@@ -163,54 +161,55 @@ class Clients:
             timeouts=TIMEOUTS,
             retry=RETRY,
             limits=LIMITS,
+            polling=self._plan.polling,
         )
 
-    async def _work(self, desks: list[Desk]) -> None:
+    async def _work(self, workers: list[Worker]) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(self._watch, desks)
-            for number, desk in enumerate(desks):
-                group.start_soon(self._serve, number, desk)
+            group.start_soon(self._watch, workers)
+            for number, worker in enumerate(workers):
+                group.start_soon(self._serve, number, worker)
 
-    async def _watch(self, desks: list[Desk]) -> None:
-        while not all(desk.is_done for desk in desks):
-            books = self._books
+    async def _watch(self, workers: list[Worker]) -> None:
+        while not all(worker.is_done for worker in workers):
+            state = self._state
             moment = Moment(
                 moment=self._address.now(),
-                known=books.number_known(),
-                finished=len(books.finished),
+                known=state.number_known(),
+                finished=len(state.finished),
                 memory=leaks.memory(),
             )
-            books.moments.append(moment)
+            state.moments.append(moment)
             await anyio.sleep(STEP)
 
-    async def _serve(self, number: int, desk: Desk) -> None:
-        """Let everybody work who uses one client, and close its desk when nothing new can come."""
+    async def _serve(self, number: int, worker: Worker) -> None:
+        """Let everybody work who uses one client, and close its worker when nothing new can come."""
         async with anyio.create_task_group() as everybody:
             for position in range(FOLLOWERS):
-                follower = Follower(self._caller(f"follower {number}.{position}"), desk)
-                everybody.start_soon(_repeat, follower.follow, lambda: desk.is_done)
-            for position in range(FETCHERS):
-                fetcher = Fetcher(self._caller(f"fetcher {number}.{position}"), desk)
-                everybody.start_soon(_repeat, fetcher.fetch, lambda: desk.is_done)
-            await self._shop(number, desk)
-            desk.is_closed = True
+                follower = JobFollower(self._caller(f"follower {number}.{position}"), worker)
+                everybody.start_soon(_repeat, follower.follow, lambda: worker.is_done)
+            for position in range(DOWNLOADERS):
+                downloader = Downloader(self._caller(f"downloader {number}.{position}"), worker)
+                everybody.start_soon(_repeat, downloader.fetch, lambda: worker.is_done)
+            await self._shop(number, worker)
+            worker.is_closed = True
 
-    async def _shop(self, number: int, desk: Desk) -> None:
+    async def _shop(self, number: int, worker: Worker) -> None:
         async with anyio.create_task_group() as shoppers:
-            for position in range(BUYERS):
-                caller = self._caller(f"buyer {number}.{position}")
-                buyer = Buyer(f"{self._backend} {number}.{position}", caller, desk, self._address.api)
-                shoppers.start_soon(_repeat, buyer.buy, self._is_over)
+            for position in range(self._plan.executors):
+                caller = self._caller(f"executor {number}.{position}")
+                executor = Executor(f"{self._backend} {number}.{position}", caller, worker, self._address.api)
+                shoppers.start_soon(_repeat, executor.execute, self._is_over)
             for position in range(LISTERS):
-                lister = Lister(self._caller(f"lister {number}.{position}"), desk)
+                lister = Lister(self._caller(f"lister {number}.{position}"), worker)
                 shoppers.start_soon(_repeat, lister.list_all, self._is_over)
             for position in range(READERS):
-                reader = Reader(self._caller(f"reader {number}.{position}"), desk)
+                reader = Reader(self._caller(f"reader {number}.{position}"), worker)
                 shoppers.start_soon(_repeat, reader.read, self._is_over)
-        await _insist(partial(look_up, desk), Random(number))  # noqa: S311 - no secret
+        await _insist(partial(look_up, worker), Random(number))  # noqa: S311 - no secret
 
     def _caller(self, name: str) -> Caller:
-        return Caller(self._plan.seed, f"{self._backend} {name}", self._backend, self._books)
+        return Caller(self._plan.seed, f"{self._backend} {name}", self._backend, self._state)
 
     def _is_over(self) -> bool:
         return self._address.now() >= self._plan.seconds
@@ -222,7 +221,7 @@ async def _repeat(work: Callable[[], Awaitable[None]], is_over: Callable[[], boo
 
 
 async def _insist(work: Callable[[], Awaitable[None]], dice: Random) -> None:
-    """Do something until it works; the troubles are over, but what they left behind may still be felt."""
+    """Do something until it works; the faults are over, but what they left behind may still be felt."""
     while True:
         try:
             await work()
@@ -233,11 +232,11 @@ async def _insist(work: Callable[[], Awaitable[None]], dice: Random) -> None:
 
 
 def growth(moments: list[Moment], seconds: float) -> int:
-    """Return by how many bytes memory grew between the second and the last quarter of the troubles.
+    """Return by how many bytes memory grew between the second and the last quarter of the faults.
 
     Args:
         moments: What was seen.
-        seconds: How long the troubles lasted; nothing can be said of less than half a minute.
+        seconds: How long the faults lasted; nothing can be said of less than half a minute.
     """
     early = [one.memory for one in moments if seconds / 4 <= one.moment < seconds / 2]
     late = [one.memory for one in moments if seconds * 3 / 4 <= one.moment < seconds]

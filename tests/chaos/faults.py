@@ -31,7 +31,7 @@ class Rule:
 
 
 @attrs.frozen(kw_only=True)
-class Trouble:
+class FaultGroup:
     """Several faults that come together."""
 
     what: str
@@ -63,8 +63,8 @@ ALWAYS: Final[Sequence[Rule]] = (
 )
 """What goes wrong all the time."""
 
-TROUBLES: Final[Mapping[str, Trouble]] = {
-    "dropped connections": Trouble(
+FAULTS: Final[Mapping[str, FaultGroup]] = {
+    "dropped connections": FaultGroup(
         what="connections end before, in and after the answer, with FIN and with RST",
         rules=(
             Rule(faults.DropConnection(), 0.08),
@@ -75,10 +75,10 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
             Rule(faults.Truncate(), 0.05, LOGIN),
         ),
     ),
-    "resets": Trouble(what="every quarter of a second two new connections are reset", resets=2),
-    "cut lines": Trouble(what="every quarter of a second all connections are reset", cuts=True, length=0.2),
-    "outage": Trouble(what="nobody listens, and open connections are cut", refuses=True, length=0.4),
-    "too many requests": Trouble(
+    "resets": FaultGroup(what="every quarter of a second two new connections are reset", resets=2),
+    "cut lines": FaultGroup(what="every quarter of a second all connections are reset", cuts=True, length=0.2),
+    "outage": FaultGroup(what="nobody listens, and open connections are cut", refuses=True, length=0.4),
+    "too many requests": FaultGroup(
         what="429, without Retry-After and with one in seconds, as a date and in nonsense",
         rules=(
             Rule(faults.Status(429), 0.15),
@@ -87,7 +87,7 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
             Rule(faults.Status(429, "html", retry_after="soon"), 0.05),
         ),
     ),
-    "server errors": Trouble(
+    "server errors": FaultGroup(
         what="500 to 542, with bodies of every kind, some after the work was done",
         rules=(
             Rule(faults.Status(500, "wrapped"), 0.06),
@@ -99,7 +99,7 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
             Rule(faults.Status(503, "html"), 0.3, LOGIN),
         ),
     ),
-    "nonsense": Trouble(
+    "nonsense": FaultGroup(
         what="HTML pages and half a JSON with status 200, bytes that are no HTTP, redirects",
         rules=(
             Rule(faults.Status(200, "html"), 0.06),
@@ -110,11 +110,11 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
             Rule(faults.Redirect("https://elsewhere.example/"), 0.03),
         ),
     ),
-    "tokens": Trouble(
+    "tokens": FaultGroup(
         what="tokens are revoked, and logins fail",
         rules=(Rule(faults.ExpireTokens(), 0.1), Rule(faults.Status(503), 0.4, LOGIN)),
     ),
-    "lost executions": Trouble(
+    "lost executions": FaultGroup(
         what="jobs are made and their answers lost: connection, silence, garbage, 5xx",
         rules=(
             Rule(faults.LoseAnswer(), 0.15, EXECUTION),
@@ -126,7 +126,7 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
             Rule(faults.DropConnection(), 0.1, EXECUTION),
         ),
     ),
-    "broken files": Trouble(
+    "broken files": FaultGroup(
         what="files break off, stall, change, come in wrong parts or lengths; signed URLs expire",
         rules=(
             Rule(faults.Truncate(), 0.1, FILES),
@@ -147,7 +147,7 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
             Rule(faults.Status(200, "html"), 0.05, FILES),
         ),
     ),
-    "slowness": Trouble(
+    "slowness": FaultGroup(
         what="answers come late, in small pieces, or never",
         rules=(
             Rule(faults.Delay(0.2), 0.2),
@@ -156,7 +156,7 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
             Rule(faults.Hang(acts=False), 0.03),
         ),
     ),
-    "odd lists": Trouble(
+    "odd lists": FaultGroup(
         what="lists shift between pages, have jobs missing or unknown statuses, go round in circles, or lead elsewhere",
         rules=(
             Rule(faults.OmitKeys("jobs", "links", null=True), 0.1, JOB_LIST, query=BY_ID),

@@ -6,8 +6,8 @@ from typing import Final
 import anyio
 
 import up42_async as up42
-from benchmarks.faults.callers import Caller, Ended
-from benchmarks.faults.desk import Desk
+from tests.chaos.callers import Caller, Ended
+from tests.chaos.worker import Worker
 
 MOST_AT_ONCE: Final = 60
 IDLE: Final = 0.05
@@ -17,60 +17,58 @@ STOPS: Final = 0.1
 
 
 class Lister:
-    """Somebody who lists jobs, one listing after the other."""
+    """Somebody who lists jobs, one listing after the other.
 
-    def __init__(self, caller: Caller, desk: Desk) -> None:
-        """List nothing yet.
+    Args:
+        caller: Makes the calls.
+        worker: Whose client to ask with.
+    """
 
-        Args:
-            caller: Makes the calls.
-            desk: Whose client to ask with.
-        """
+    def __init__(self, caller: Caller, worker: Worker) -> None:
         self._caller = caller
-        self._books = caller.books
+        self._state = caller.state
         self._dice = caller.dice
-        self._desk = desk
+        self._worker = worker
 
     async def list_all(self) -> None:
         """List all jobs, and compare them with those that are known."""
-        known = set(self._books.known)
+        known = set(self._state.known)
         seen: list[str] = []
         stops = self._dice.random() < STOPS
 
         async def work() -> bool:
             order = self._dice.choice([up42.JobSorting.created.desc, None])
             page_size = self._dice.choice([None, 30, 100])
-            async for job in up42.Job.all(sort_by=order, page_size=page_size, client=self._desk.client):
+            async for job in up42.Job.all(sort_by=order, page_size=page_size, client=self._worker.client):
                 seen.append(job.id)
                 if stops and self._dice.random() < STOPS:
                     return False
             return True
 
         ended = await self._caller.call("list jobs", work)
-        self._books.listed_twice += len(seen) - len(set(seen))
+        self._state.listed_twice += len(seen) - len(set(seen))
         if ended.result:
-            self._books.listings += 1
-            self._books.not_listed += len(known.difference(seen))
+            self._state.listings += 1
+            self._state.not_listed += len(known.difference(seen))
         await anyio.sleep(self._dice.random())
 
 
-class Follower:
-    """Somebody who follows jobs to their end."""
+class JobFollower:
+    """Somebody who follows jobs to their end.
 
-    def __init__(self, caller: Caller, desk: Desk) -> None:
-        """Follow nothing yet.
+    Args:
+        caller: Makes the calls.
+        worker: Where the jobs are.
+    """
 
-        Args:
-            caller: Makes the calls.
-            desk: Where the jobs are.
-        """
+    def __init__(self, caller: Caller, worker: Worker) -> None:
         self._caller = caller
         self._dice = caller.dice
-        self._desk = desk
+        self._worker = worker
 
     async def follow(self) -> None:
         """Take some jobs and follow them, until they are finished, or it is cancelled, or the queries are used up."""
-        ids = self._desk.take_to_follow(self._dice.randint(1, MOST_AT_ONCE))
+        ids = self._worker.take_to_follow(self._dice.randint(1, MOST_AT_ONCE))
         if not ids:
             await anyio.sleep(IDLE)
             return
@@ -80,12 +78,12 @@ class Follower:
         if isinstance(ended.error, up42.UnfinishedJob):
             finished.update({job.id: job for job in ended.error.finished})
         self._check(ended, ids, finished)
-        self._desk.followed(ids, finished.values())
+        self._worker.followed(ids, finished.values())
 
     def _check(self, ended: Ended[bool], ids: list[str], finished: dict[str, up42.Job]) -> None:
         unfinished = [job.id for job in finished.values() if not job.is_finished]
         if unfinished or (ended.result and set(finished) != set(ids)):
-            self._caller.books.unexpected.append(f"tracking ended as if jobs were finished that are not: {unfinished}")
+            self._caller.state.unexpected.append(f"tracking ended as if jobs were finished that are not: {unfinished}")
 
     async def _await_all(self, ids: list[str], finished: dict[str, up42.Job]) -> bool:
         jobs = await self._tracking(ids)
@@ -107,7 +105,7 @@ class Follower:
 
     async def _each_alone(self, ids: list[str], finished: dict[str, up42.Job]) -> bool:
         async def track(id_: str) -> None:
-            job = await up42.Job.get(id_, client=self._desk.client)
+            job = await up42.Job.get(id_, client=self._worker.client)
             finished[id_] = await job.track(wait=self._wait())
 
         async with anyio.create_task_group() as group:
@@ -117,7 +115,7 @@ class Follower:
 
     def _tracking(self, ids: list[str]) -> up42.JobTracker:
         retries = self._dice.choice([5, 50, 4320])
-        return up42.track(ids, wait=self._wait(), retries=retries, client=self._desk.client)
+        return up42.track(ids, wait=self._wait(), retries=retries, client=self._worker.client)
 
     def _wait(self) -> float:
         return self._dice.choice([0.2, 0.5, 1.0])

@@ -6,15 +6,15 @@ from pathlib import Path
 import attrs
 
 import up42_async as up42
-from benchmarks.faults.books import Books
+from tests.chaos.client_state import ClientState
 
 
 @attrs.define
-class Desk:
+class Worker:
     """One client's work: executions put jobs on it, following takes them off, and fetching takes their results."""
 
     client: up42.Client
-    books: Books
+    state: ClientState
     folder: Path
     """Where the results go."""
     to_follow: dict[str, None] = attrs.field(factory=dict)
@@ -37,7 +37,7 @@ class Desk:
         return len(self.to_follow) + len(self.to_fetch) + self.in_hand
 
     def add(self, ids: Iterable[str]) -> None:
-        """Put jobs on the desk."""
+        """Put jobs on the worker."""
         self.to_follow.update(dict.fromkeys(ids))
 
     def take_to_follow(self, number: int) -> list[str]:
@@ -61,7 +61,7 @@ class Desk:
             if id_ not in done:
                 self.to_follow[id_] = None
                 continue
-            self.books.finish(done[id_])
+            self.state.finish(done[id_])
             if done[id_].is_successful:
                 self.to_fetch[id_] = done[id_]
 
@@ -84,6 +84,6 @@ class Desk:
         for job in jobs:
             self.in_hand -= 1
             if job.id in done:
-                self.books.fetched.add(job.id)
+                self.state.fetched.add(job.id)
             else:
                 self.to_fetch[job.id] = job

@@ -44,10 +44,10 @@ def tasks(backend: str) -> int:
 def in_use(client: up42.Client) -> int:
     """Return how many slots and connections of an idle client somebody seems to hold: each of them is lost for ever."""
     held = client.statistics().in_flight + int(client._session.file_slots.borrowed_tokens)
-    for lane in client._session._lanes:  # noqa: SLF001 - nothing public shows connections
-        connections: Any = lane._connections  # noqa: SLF001 - the same
-        held += connections._lent  # noqa: SLF001 - the same
-        held += sum(not one.carrier.is_idle() for one in connections._idle)  # noqa: SLF001 - the same
+    for lane in client._session._lanes:
+        connections: Any = lane._connections
+        held += connections._lent
+        held += sum(not one.carrier.is_idle() for one in connections._idle)
     return held
 
 

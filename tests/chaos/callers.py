@@ -10,7 +10,7 @@ import anyio
 import attrs
 
 import up42_async as up42
-from benchmarks.faults.books import Books
+from tests.chaos.client_state import ClientState
 
 SHARE: Final = 0.2
 """The part of all calls that somebody means to cancel; the others of them, about a half, end before."""
@@ -113,19 +113,18 @@ NATIVE_WAYS: Final[dict[str, Way]] = {
 
 
 class Caller:
-    """Somebody who makes calls, and does not wait for the end of each tenth."""
+    """Somebody who makes calls, and does not wait for the end of each tenth.
 
-    def __init__(self, seed: int, name: str, backend: str, books: Books) -> None:
-        """Make no call yet.
+    Args:
+        seed: Of the run.
+        name: Who it is: the calls that are cancelled follow from this and the seed.
+        backend: The loop, `"asyncio"` or `"trio"`.
+        state: Where to note calls and errors.
+    """
 
-        Args:
-            seed: Of the run.
-            name: Who it is: the calls that are cancelled follow from this and the seed.
-            backend: The loop, `"asyncio"` or `"trio"`.
-            books: Where to note calls and errors.
-        """
+    def __init__(self, seed: int, name: str, backend: str, state: ClientState) -> None:
         self.dice: Final = Random(f"{seed} {name}")  # noqa: S311 - idempotent on purpose, no secret
-        self.books: Final = books
+        self.state: Final = state
         self._ways = {**WAYS, **(NATIVE_WAYS if backend == "asyncio" else {})}
 
     async def call(self, what: str, work: Work[T], *, latest: Sequence[float] = LATEST) -> Ended[T]:
@@ -136,26 +135,26 @@ class Caller:
             work: The call.
             latest: Seconds after which it is cancelled at the latest, one of these.
         """
-        self.books.attempts[what] += 1
+        self.state.attempts[what] += 1
         name = self.dice.choice(sorted(self._ways))
         delay = self.dice.choice(latest) * self.dice.random()
         is_cancelled = self.dice.random() < SHARE
         try:
             return Ended(await (self._ways[name](work, delay) if is_cancelled else work()))
         except _Cancelled:
-            self.books.cancelled[name] += 1
+            self.state.cancelled[name] += 1
             return Ended(cancelled=True)
         except up42.Up42Error as error:
-            self.books.errors[type(error).__name__] += 1
+            self.state.errors[type(error).__name__] += 1
             return Ended(error=error)
         except Exception as error:  # noqa: BLE001 - the report says that there was one, and that it should not be
             return self._note(what, error)
 
     def _note(self, what: str, error: Exception) -> Ended[Any]:
         if isinstance(error, ExceptionGroup) and error.split(up42.Up42Error)[1] is None:
-            self.books.errors.update(type(one).__name__ for one in error.exceptions)
+            self.state.errors.update(type(one).__name__ for one in error.exceptions)
             return Ended(error=error)
-        self.books.unexpected.append(f"{what}: {error!r}")
+        self.state.unexpected.append(f"{what}: {error!r}")
         return Ended()
 
 

@@ -6,31 +6,30 @@ from typing import Final
 import anyio
 
 import up42_async as up42
-from benchmarks.faults.callers import Caller
-from benchmarks.faults.desk import Desk
+from tests.chaos.callers import Caller
+from tests.chaos.worker import Worker
 
 PAUSE: Final = 0.3
 """Seconds between two calls at the most."""
 
 
 class Reader:
-    """Somebody who looks at jobs and their results, one call after the other."""
+    """Somebody who looks at jobs and their results, one call after the other.
 
-    def __init__(self, caller: Caller, desk: Desk) -> None:
-        """Read nothing yet.
+    Args:
+        caller: Makes the calls.
+        worker: Whose client to ask with.
+    """
 
-        Args:
-            caller: Makes the calls.
-            desk: Whose client to ask with.
-        """
+    def __init__(self, caller: Caller, worker: Worker) -> None:
         self._caller = caller
-        self._books = caller.books
+        self._state = caller.state
         self._dice = caller.dice
-        self._client = desk.client
+        self._client = worker.client
 
     async def read(self) -> None:
         """Look at something that some client knows."""
-        if self._books.known:
+        if self._state.known:
             ways: list[tuple[str, Callable[[str], Awaitable[None]]]] = [
                 ("get job", self._get),
                 ("list by ids", self._list),
@@ -38,7 +37,7 @@ class Reader:
                 ("search items", self._search),
             ]
             what, way = self._dice.choice(ways)
-            id_ = self._dice.choice(sorted(self._books.known))
+            id_ = self._dice.choice(sorted(self._state.known))
 
             async def work() -> None:
                 await way(id_)
@@ -51,7 +50,7 @@ class Reader:
         self._expect({id_}, {job.id, (await job.refresh()).id})
 
     async def _list(self, id_: str) -> None:
-        ids = list(dict.fromkeys([id_, *self._dice.choices(sorted(self._books.known), k=self._dice.randint(1, 150))]))
+        ids = list(dict.fromkeys([id_, *self._dice.choices(sorted(self._state.known), k=self._dice.randint(1, 150))]))
         listed = [job.id async for job in up42.Job.all(ids=ids, client=self._client)]
         # a platform that leaves jobs out of a list can only be believed, but order and number are the client's promise
         self._expect([id_ for id_ in ids if id_ in set(listed)], listed)
@@ -68,4 +67,4 @@ class Reader:
 
     def _expect(self, wanted: object, got: object) -> None:
         if wanted != got:
-            self._books.unexpected.append(f"asked for {wanted}, got {got}")
+            self._state.unexpected.append(f"asked for {wanted}, got {got}")

@@ -8,9 +8,9 @@ from typing import Any, Final
 import anyio
 
 import up42_async as up42
-from benchmarks.faults.books import HANDLED, KEPT, RETURNED
-from benchmarks.faults.callers import Caller
-from benchmarks.faults.desk import Desk
+from tests.chaos.callers import Caller
+from tests.chaos.client_state import HANDLED, KEPT, RETURNED
+from tests.chaos.worker import Worker
 from up42_async import processing_templates
 from up42_async._processing.batch import ExecutionBatch
 from up42_async.processing_templates import JobTemplate, SingleItemJobTemplate
@@ -27,51 +27,51 @@ LEAVES: Final = 0.05
 LATEST: Final = (0.02, 0.8, 1.5, 6.0)
 """Seconds after which an execution is cancelled at the latest: most of them while the answer is waited for."""
 PAUSE: Final = 0.3
-"""Seconds between two purchases at the most."""
+"""Seconds between two calls at the most."""
 
 
 class _ChangedMind(Exception):
     """An error of the user's own, in the middle of a block."""
 
 
-class Buyer:
-    """Somebody who executes templates, one call after the other."""
+class Executor:
+    """Somebody who executes templates, one call after the other.
 
-    def __init__(self, name: str, caller: Caller, desk: Desk, api: str) -> None:
-        """Buy nothing yet.
+    Args:
+        name: Begins the titles of what this one executes.
+        caller: Makes the calls.
+        worker: Where the jobs go.
+        api: Base URL of the API, where the items are.
+    """
 
-        Args:
-            name: Begins the titles of what this one executes.
-            caller: Makes the calls.
-            desk: Where the jobs go.
-            api: Base URL of the API, where the items are.
-        """
+    def __init__(self, name: str, caller: Caller, worker: Worker, api: str) -> None:
         self._name = name
         self._caller = caller
-        self._books = caller.books
+        self._state = caller.state
         self._dice = caller.dice
-        self._desk = desk
+        self._worker = worker
         self._api = api
         self._number = 0
 
-    async def buy(self) -> None:
-        """Buy something, in one of all the ways there are."""
-        ways = [self._buy_one, self._buy_one, self._buy_one, self._buy_all, self._buy_in_block, self._buy_twins]
+    async def execute(self) -> None:
+        """Execute something, in one of all the ways there are."""
+        many = [self._execute_all, self._execute_in_block, self._execute_twins]
+        ways = [self._execute_one, self._execute_one, self._execute_one, *many]
         way = self._dice.choice(ways)
         await way()
         await anyio.sleep(PAUSE * self._dice.random())
 
-    async def _buy_one(self) -> None:
+    async def _execute_one(self) -> None:
         template = self._template()
         await self._caller.call("evaluate", template.evaluate)
         cap = self._dice.choice([None, None, 50.0, 1e6])
-        self._books.executing([_title(template)], cap)
+        self._state.executing([_title(template)], cap)
         ended = await self._caller.call("execute", partial(template.execute, max_credits=cap), latest=LATEST)
         if ended.result is not None and [ended.result] != [execution.job for execution in template.executions]:
-            self._books.unexpected.append(f"{template} returned a job that its executions do not have")
+            self._state.unexpected.append(f"{template} returned a job that its executions do not have")
         self._learn(template.executions, KEPT if ended.cancelled else RETURNED)
 
-    async def _buy_all(self) -> None:
+    async def _execute_all(self) -> None:
         templates = self._templates()
         cap = self._dice.choice([None, 60.0 * len(templates)])
         running = self._executing(templates, cap)
@@ -82,7 +82,7 @@ class Buyer:
         ended = await self._caller.call("execute many", work, latest=LATEST)
         self._learn_batch(templates, running, KEPT if ended.cancelled else RETURNED)
 
-    async def _buy_in_block(self) -> None:
+    async def _execute_in_block(self) -> None:
         templates = self._templates()
         running = self._executing(templates, None)
         read: list[up42.ExecutionResult[Any]] = []
@@ -102,7 +102,7 @@ class Buyer:
         how = HANDLED if ended.cancelled else RETURNED
         self._learn_batch(templates, running, how, read=read)
 
-    async def _buy_twins(self) -> None:
+    async def _execute_twins(self) -> None:
         """Execute the same thing twice at once: two jobs, each for one of the two calls."""
         twin = self._template()
         templates = [twin, type(twin)(title=twin.title, item=twin.item)]
@@ -117,9 +117,9 @@ class Buyer:
     def _executing(
         self, templates: Sequence[SingleItemJobTemplate], cap: float | None
     ) -> ExecutionBatch[SingleItemJobTemplate]:
-        self._books.executing([_title(template) for template in templates], cap)
-        running = up42.execute(templates, max_credits=cap, client=self._desk.client)
-        self._books.under_way.append(running)
+        self._state.executing([_title(template) for template in templates], cap)
+        running = up42.execute(templates, max_credits=cap, client=self._worker.client)
+        self._state.under_way.append(running)
         return running
 
     def _learn_batch(
@@ -131,15 +131,15 @@ class Buyer:
         read: Sequence[up42.ExecutionResult[Any]] = (),
     ) -> None:
         """Note what came of many executions, but for the outcomes that were read already."""
-        self._books.under_way.remove(running)
+        self._state.under_way.remove(running)
         kept = {execution.job.id for template in templates for execution in template.executions if execution.job}
         if kept != {outcome.job.id for outcome in running.results if outcome.job}:
-            self._books.unexpected.append("the outcomes of execute() and its templates have different jobs")
+            self._state.unexpected.append("the outcomes of execute() and its templates have different jobs")
         told = {id(outcome) for outcome in read}
         self._learn([outcome for outcome in running.results if id(outcome) not in told], how)
 
     def _learn(self, executions: Sequence[up42.ExecutionResult[Any]], how: str) -> None:
-        self._desk.add(self._books.learn(executions, how))
+        self._worker.add(self._state.learn(executions, how))
 
     def _templates(self) -> list[SingleItemJobTemplate]:
         return [self._template() for _ in range(self._dice.randint(2, MOST_AT_ONCE))]
@@ -148,21 +148,21 @@ class Buyer:
         self._number += 1
         kind = self._dice.choice(KINDS)
         item = f"{self._api}/v2/assets/stac/collections/harbours/items/{self._number}"
-        return kind(title=f"{self._name} {self._number}", item=item, client=self._desk.client)
+        return kind(title=f"{self._name} {self._number}", item=item, client=self._worker.client)
 
 
 def _title(template: JobTemplate) -> str:
     return str(template.inputs["title"])
 
 
-async def look_up(desk: Desk) -> None:
+async def look_up(worker: Worker) -> None:
     """Look for the jobs of executions of which nothing was known, as `ExecutionUncertainError` advises.
 
     Args:
-        desk: Whose client to ask with, and where the jobs go.
+        worker: Whose client to ask with, and where the jobs go.
     """
-    for one in desk.books.unnamed:
-        jobs = up42.Job.all(process_id=[one.process_id], sort_by=up42.JobSorting.created.desc, client=desk.client)
+    for one in worker.state.unnamed:
+        jobs = up42.Job.all(process_id=[one.process_id], sort_by=up42.JobSorting.created.desc, client=worker.client)
         async for job in jobs:
             if job.definition.get("inputs") == one.inputs:
-                desk.add(desk.books.look_up(job))
+                worker.add(worker.state.look_up(job))
