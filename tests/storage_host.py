@@ -62,6 +62,8 @@ class StorageHost:
     """Makes the signed URL, when it is not the usual one."""
     seen: list[Seen] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
+    queries: dict[str, list[str]] = field(default_factory=dict)
+    """Queries that the API was asked with, by method and path."""
     bodies: list[Any] = field(default_factory=list)
     api: str = ""
     storage: str = ""
@@ -119,6 +121,7 @@ class _Api(_Quiet):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         name = f"{self.command} {parts.path}"
         self.host.asked[name] += 1
+        self.host.queries.setdefault(name, []).append(parts.query)
         if parts.path == "/auth/token":
             self.send(200, json.dumps({"access_token": "canary-token", "expires_in": 300}).encode())
             return
@@ -137,7 +140,7 @@ class _Api(_Quiet):
             return 200, {"url": self.host.signed_url(asset_id)}
         return 404, {"title": "Not Found"}
 
-    do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - as http.server wants them
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - as http.server wants them
 
 
 class Exchange(_Quiet):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from up42_async import Limits, RetryPolicy
-from up42_async._config.arguments import integer, optional, real, string, strings
+from up42_async._config.arguments import integer, is_number, optional, real, string, strings
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -100,3 +100,12 @@ def test_settings_take_numpy_s_numbers_and_hold_python_s() -> None:
     assert (limits.max_concurrency, type(limits.max_concurrency)) == (5, int)
     assert (limits.requests_per_second, type(limits.requests_per_second)) == (2.5, float)
     assert RetryPolicy(timeout=math.inf).timeout == math.inf
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, True), (-1.5, True), (10**17, True), (True, False), ("1", False), (None, False), (1e300, False)]
+    + [(value, False) for value in (math.nan, math.inf, -math.inf, 10**400)],
+)
+def test_a_number_in_an_answer_is_one_to_count_and_pay_with(value: Any, expected: bool) -> None:
+    assert is_number(value) is expected

@@ -19,6 +19,11 @@ A map of the package; each folder imports only what stands below it:
     sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest
 """
 
+from up42_async._account.budgets import Budget as Budget
+from up42_async._account.budgets import ValidityPeriod as ValidityPeriod
+from up42_async._account.processes import Process as Process
+from up42_async._account.processes import ProcessInput as ProcessInput
+from up42_async._account.processes import ProcessPrice as ProcessPrice
 from up42_async._client import Client as Client
 from up42_async._client import Statistics as Statistics
 from up42_async._client import set_default_client as set_default_client
@@ -49,6 +54,7 @@ from up42_async._errors import TransportError as TransportError
 from up42_async._errors import UnexpectedResponseError as UnexpectedResponseError
 from up42_async._errors import UntrustedURLError as UntrustedURLError
 from up42_async._errors import Up42Error as Up42Error
+from up42_async._http.balance import Balance as Balance
 from up42_async._jobs.job import Job as Job
 from up42_async._jobs.job import JobFailedError as JobFailedError
 from up42_async._jobs.job import UnfinishedJob as UnfinishedJob

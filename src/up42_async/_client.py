@@ -1,5 +1,6 @@
 """The client: settings, lifecycle, and which one is current. How one call is made is in `_http/session.py`."""
 
+import datetime as dt
 import logging
 import os
 import warnings
@@ -15,6 +16,7 @@ from anyio.lowlevel import RunVar
 
 from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
 from up42_async._errors import UnexpectedResponseError
+from up42_async._http.balance import Balance, balance_request, read_balance
 from up42_async._http.credentials import find_credentials
 from up42_async._http.messages import ApiRequest
 from up42_async._http.session import Session
@@ -65,8 +67,8 @@ class Client:
     `async with Client(...)` makes it the current client for that task and those started inside; every verb also takes
     `client=`. A client belongs to the event loop in which it is made, or first used if it is made outside of one.
 
-    Of its own there is little to call: `workspace_id`, `statistics` and `aclose`. The other methods serve jobs,
-    templates and files.
+    Of its own there is little to call: `workspace_id`, `balance`, `statistics` and `aclose`. The other methods serve
+    jobs, templates and files.
     """
 
     def __init__(
@@ -209,6 +211,19 @@ class Client:
             message = "an answer without the id of the user (`sub`); give workspace_id to the Client"
             raise UnexpectedResponseError(message, request=str(request))
         return subject
+
+    async def balance(self, at: dt.datetime | None = None) -> Balance:
+        """Return the credits that the account has left; one request.
+
+        Args:
+            at: The moment whose balance is wanted; one without time zone counts as UTC. Now when left out.
+
+        Raises:
+            APIError: UP42 could not be asked.
+            TypeError: `at` is no datetime.
+        """
+        request = balance_request(at)
+        return read_balance(await self._session.call(request), request)
 
     def statistics(self) -> Statistics:
         """Return what the client has done so far."""

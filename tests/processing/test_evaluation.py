@@ -21,7 +21,10 @@ from up42_async.processing_templates import DetectionShadowsSpacept, DetectionTr
 pytestmark = pytest.mark.virtual_time
 
 NOT_FOUND = ValidationError("The process detection-trees-spacept does not exist.", "ProcessNotFound")
-NOT_ACCEPTED = ValidationError("EULA for the process detection-trees-spacept not accepted.", "EulaNotAccepted")
+NOT_ACCEPTED = ValidationError(
+    "EULA for the process detection-trees-spacept not accepted. Accept EULA the-eula in the UP42 console.",
+    "EulaNotAccepted",
+)
 
 
 def trees(title: str = "t", **more: Any) -> DetectionTreesSpacept:

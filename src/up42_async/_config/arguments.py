@@ -9,12 +9,14 @@ be the entries.
 import math
 import numbers
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard, cast
 
 import attrs
 
 Attribute: TypeAlias = "attrs.Attribute[Any]"
 Validator: TypeAlias = Callable[[Any, Attribute, Any], None]
+
+_LARGEST: Final = 1e18
 
 
 def integer(value: object, name: str, *, least: int, most: int | None = None, unit: str = "") -> int:
@@ -138,6 +140,15 @@ def optional(check: Callable[..., Any], value: object, name: str, **more: Any) -
         more: Further arguments of the check.
     """
     return None if value is None else check(value, name, **more)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether something in an answer is a number that one can count and pay with.
+
+    Args:
+        value: What JSON was decoded to: NaN, infinity and 1e300 are none, and neither is a bool.
+    """
+    return type(value) in {int, float} and -_LARGEST < cast("float", value) < _LARGEST
 
 
 def is_integer(*, least: int, most: int | None = None, unit: str = "") -> Validator:

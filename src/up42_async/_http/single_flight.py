@@ -1,12 +1,14 @@
 """Ask once for all who want to know: a single flight in the task of whoever comes first."""
 
 import copy
+import math
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import anyio
 import attrs
 
+from up42_async import _clock
 from up42_async._errors import Up42Error
 
 T = TypeVar("T")
@@ -70,26 +72,32 @@ class SingleFlight(Generic[T]):
 
 
 class CachedCall(Generic[T]):
-    """A fact that is asked for once and remembered."""
+    """Cached result: positive ones are kept; negative ones serve only callers that started before they arrived."""
 
     def __init__(self) -> None:
-        """Begin without knowing it."""
         self._flight = SingleFlight[T]()
         self._known: list[T] = []
+        self._heard = -math.inf
 
-    async def get(self, work: Callable[[], Awaitable[T]], *, keep: Callable[[T], bool] = lambda _: True) -> T:
-        """Return the fact, asking for it if it is not known yet.
+    async def get(
+        self,
+        work: Callable[[], Awaitable[T]],
+        *,
+        keep: Callable[[T], bool] = lambda _: True,
+        since: float = math.inf,
+    ) -> T:
+        """Return the result, asking for it if it is not known.
 
         Args:
             work: How to ask.
-            keep: Whether an answer will still be true the next time.
+            keep: Whether a result is positive: it will still be true the next time.
+            since: Monotonic time in seconds at which the caller started; now when left out.
 
         Raises:
             Up42Error: Whatever asking raised; the next call asks again.
         """
-        if self._known:
+        if self._known and (keep(self._known[0]) or self._heard > since):
             return self._known[0]
         result = await self._flight.run(work)
-        if keep(result):
-            self._known[:] = [result]
+        self._known[:], self._heard = [result], _clock.now()
         return result

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
-from up42_async._errors import UntrustedURLError
+from up42_async._errors import UnexpectedResponseError, UntrustedURLError
 from up42_async._http.messages import ApiRequest
 
 LONGEST_ID: Final = 256
@@ -36,6 +36,23 @@ def segment(value: object, name: str = "id") -> str:
         message = f"{name} {shown!r} cannot be right: expected 1 to {LONGEST_ID} printable characters, not '.' or '..'"
         raise ValueError(message)
     return quote(value, safe="")
+
+
+def answered_segment(value: object, name: str, request: ApiRequest) -> str:
+    """Quote an id that came in an answer, and so is the server's fault where it cannot be one.
+
+    Args:
+        value: The id.
+        name: What it is called in the error.
+        request: The request that brought it, for the error.
+
+    Raises:
+        UnexpectedResponseError: It cannot be an id.
+    """
+    try:
+        return segment(value, name)
+    except (TypeError, ValueError) as error:
+        raise UnexpectedResponseError(f"an answer whose {error}", request=str(request)) from None
 
 
 def query(parameters: Mapping[str, str | int | float | Iterable[str] | None]) -> str:

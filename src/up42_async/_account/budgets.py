@@ -1,0 +1,221 @@
+"""Budgets: what a group of people may spend, and what of it is spent."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from up42_async._client import Client, current_client
+from up42_async._config.arguments import integer, is_number, optional, string, strings
+from up42_async._errors import UnexpectedResponseError
+from up42_async._http.dates import timestamp
+from up42_async._http.messages import ApiRequest
+from up42_async._http.readable_list import ReadableList, entry_id, numbered_page
+from up42_async._http.urls import query, segment
+
+BUDGETS: Final = "/v2/budgets"
+
+PAGE_SIZE: Final = 100
+"""Budgets a page; UP42's own default is not documented."""
+
+
+@attrs.frozen(kw_only=True)
+class ValidityPeriod:
+    """When a budget can be spent."""
+
+    start_date: dt.datetime | None = None
+    """Its first moment (aware, UTC); None where UP42 does not say."""
+    end_date: dt.datetime | None = None
+    """Its last moment (aware, UTC); None where UP42 does not say."""
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """A budget, as it was when it was asked for; `execute(..., budget_id=budget.id)` charges jobs to it."""
+
+    id: str
+    """Its id."""
+    name: str | None = None
+    """What it is called."""
+    description: str | None = None
+    """What it is for."""
+    external_id: str | None = None
+    """Its id in the books of whoever made it."""
+    status: str | None = None
+    """`ACTIVE` or `INACTIVE`."""
+    created_by: str | None = None
+    """Id of the user who made it."""
+    created_at: dt.datetime | None = None
+    """When it was made (aware, UTC)."""
+    updated_at: dt.datetime | None = None
+    """When it was last changed (aware, UTC)."""
+    spend_limit: float | None = None
+    """Credits that may be spent; None for no limit."""
+    validity_period: ValidityPeriod | None = None
+    """When it can be spent; None for always."""
+    consumed_credits: float | None = None
+    """Credits spent; only with `include_usage`."""
+    remaining_credits: float | None = None
+    """Credits left; only with `include_usage`, and a limit."""
+    usage_percentage: float | None = None
+    """Share of the limit that is spent, in percent; only with `include_usage`, and a limit."""
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """Everything UP42 says of it, as it came."""
+    _client: Client | None = attrs.field(default=None, alias="client", repr=False, eq=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the client out of copies and pickles, which then use the current one."""
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.name != "_client"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in {**state, "_client": None}.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    async def get(cls, budget_id: str, *, include_usage: bool = False, client: Client | None = None) -> "Budget":
+        """Ask for a budget; one request.
+
+        Args:
+            budget_id: Its id.
+            include_usage: Whether to ask what is spent and left of it, too.
+            client: The client to use; the current one when left out.
+
+        Raises:
+            NotFoundError: There is no such budget, or it belongs to somebody else.
+            APIError: UP42 could not be asked.
+            ValueError: It cannot be an id.
+        """
+        user = current_client(client)
+        request = ApiRequest(
+            method="GET",
+            path=f"{BUDGETS}/{segment(budget_id, 'budget_id')}",
+            query=query({"includeUsage": "true" if include_usage else None}),
+        )
+        budget = _read_budget(await user._session.call(request), request, user)
+        if budget.id != budget_id:
+            message = f"an answer about budget {budget.id!r:.80} instead of {budget_id!r}"
+            raise UnexpectedResponseError(message, request=str(request), transient=True)
+        return budget
+
+    @classmethod
+    def all(
+        cls,
+        status: Iterable[str] | None = None,
+        sort_by: str | None = None,
+        include_usage: bool = False,  # noqa: FBT001, FBT002 - the official SDK has it in this place
+        *,
+        page_size: int = PAGE_SIZE,
+        client: Client | None = None,
+    ) -> "ReadableList[Budget]":
+        """List budgets: an async iterator, whose `errors` has those that could not be read; one request for each page.
+
+        Args:
+            status: Only budgets of these statuses, `"ACTIVE"` or `"INACTIVE"`.
+            sort_by: The order, such as `"updatedAt,desc"`, the only field that UP42 documents.
+            include_usage: Whether to ask what is spent and left of them, too.
+            page_size: Budgets a page, 1 or more.
+            client: The client to use; the current one when left out.
+
+        Raises:
+            TypeError: A filter of the wrong kind, such as one string where a list of them is wanted.
+            ValueError: A filter that cannot be right.
+        """
+        user = current_client(client)
+        parameters = {
+            "status": optional(strings, status, "status"),
+            "sort": optional(string, sort_by, "sort_by"),
+            "includeUsage": "true" if include_usage else None,
+            "page": 0,
+            "size": integer(page_size, "page_size", least=1, unit="budgets"),
+        }
+        return ReadableList(
+            user._session,
+            ApiRequest(method="GET", path=BUDGETS, query=query(parameters)),
+            numbered_page,
+            lambda content, request: _read_budget(content, request, user),
+            key=entry_id,
+        )
+
+    @staticmethod
+    async def is_enforced(*, client: Client | None = None) -> bool:
+        """Return whether the account lets nobody execute without a budget; one request.
+
+        Args:
+            client: The client to use; the current one when left out.
+
+        Raises:
+            APIError: UP42 could not be asked.
+        """
+        request = ApiRequest(method="GET", path=f"{BUDGETS}/settings")
+        answer = await current_client(client)._session.call(request)
+        enforced = answer.get("enforcementEnabled") if isinstance(answer, dict) else None
+        if not isinstance(enforced, bool):
+            message = "an answer that does not say whether budgets are enforced (`enforcementEnabled`)"
+            raise UnexpectedResponseError(message, request=str(request))
+        return enforced
+
+    async def usage(self) -> float:
+        """Return the credits that are spent of it now; one request.
+
+        Raises:
+            NotFoundError: The budget is gone.
+            APIError: UP42 could not be asked.
+        """
+        request = ApiRequest(method="GET", path=f"{BUDGETS}/{segment(self.id, 'budget id')}/usage")
+        answer = await current_client(self._client)._session.call(request)
+        consumed = answer.get("consumedCredits") if isinstance(answer, dict) else None
+        if not is_number(consumed):
+            message = "an answer without the credits that are spent (`consumedCredits`)"
+            raise UnexpectedResponseError(message, request=str(request))
+        return consumed
+
+
+def _read_budget(content: Any, request: ApiRequest, client: Client) -> Budget:
+    """Read a budget.
+
+    Raises:
+        UnexpectedResponseError: It has no id. Everything else may be missing, or odd and then None.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("id"), str):
+        raise UnexpectedResponseError("an answer that is no budget: it has no id", request=str(request))
+    texts = {name: _if_kind(str, content.get(key)) for name, key in _TEXTS.items()}
+    numbers = {name: content.get(key) if is_number(content.get(key)) else None for name, key in _NUMBERS.items()}
+    period = _if_kind(dict, content.get("validityPeriod"))
+    return Budget(
+        id=content["id"],
+        **texts,
+        **numbers,
+        created_at=_moment(content.get("createdAt")),
+        updated_at=_moment(content.get("updatedAt")),
+        validity_period=period
+        and ValidityPeriod(start_date=_moment(period.get("startDate")), end_date=_moment(period.get("endDate"))),
+        metadata=content,
+        client=client,
+    )
+
+
+_TEXTS: Final = {
+    "name": "name",
+    "description": "description",
+    "external_id": "externalId",
+    "status": "status",
+    "created_by": "createdBy",
+}
+_NUMBERS: Final = {
+    "spend_limit": "spendLimit",
+    "consumed_credits": "consumedCredits",
+    "remaining_credits": "remainingCredits",
+    "usage_percentage": "usagePercentage",
+}
+
+
+def _if_kind(kind: type, value: Any) -> Any:
+    return value if isinstance(value, kind) else None
+
+
+def _moment(value: Any) -> dt.datetime | None:
+    try:
+        return timestamp(value)
+    except ValueError:
+        return None

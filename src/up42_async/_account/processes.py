@@ -1,0 +1,288 @@
+"""The processes that can be run: inputs, prices, EULA. What is known of one is kept for each client."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from up42_async import _clock
+from up42_async._client import Client, current_client
+from up42_async._config.arguments import is_number
+from up42_async._errors import NotFoundError, UnexpectedResponseError
+from up42_async._http.messages import ApiRequest
+from up42_async._http.pagination import Page
+from up42_async._http.readable_list import ReadableList, entry_id
+from up42_async._http.single_flight import CachedCall
+from up42_async._http.urls import answered_segment, follow, segment
+
+PROCESSES: Final = "/v2/processing/processes"
+
+
+@attrs.frozen(kw_only=True)
+class ProcessInput:
+    """One input of a process."""
+
+    name: str
+    """Its key in the inputs."""
+    title: str | None = None
+    """What it is called."""
+    description: str | None = None
+    """What it is."""
+    min_occurs: int = 1
+    """How often it must be given at the least: 0 for one that may be left out."""
+    max_occurs: int | None = 1
+    """How often it may be given at the most; None for any number."""
+    schema: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """JSON schema of its value, as UP42 sends it."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it must be given."""
+        return self.min_occurs > 0
+
+
+@attrs.frozen(kw_only=True)
+class ProcessPrice:
+    """What a process costs for each unit of what it processes; `template.evaluate()` tells the price of a run."""
+
+    credits: float
+    """Credits for each unit."""
+    unit: str | None = None
+    """The unit, such as `SQ_KM`."""
+
+
+@attrs.frozen(kw_only=True)
+class Process:
+    """A process of UP42's catalogue, as it was when it was asked for."""
+
+    id: str
+    """The id by which it is executed, such as `detection-trees-spacept`."""
+    title: str | None = None
+    """What it is called."""
+    description: str | None = None
+    """What it does."""
+    inputs: Mapping[str, ProcessInput] = attrs.field(factory=dict, repr=False)
+    """Its inputs by name."""
+    prices: tuple[ProcessPrice, ...] = ()
+    """What it costs; empty where UP42 does not say."""
+    eula_id: str | None = None
+    """Id of the EULA that must be accepted, once, in the UP42 console; None where there is none."""
+    eula_accepted: bool | None = None
+    """Whether the account has accepted that EULA; None where there is none, or UP42's answer cannot be read."""
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """Everything UP42 says of it, as it came."""
+
+    @classmethod
+    async def get(cls, process_id: str, *, client: Client | None = None) -> "Process":
+        """Ask for a process; one request, and one for its EULA unless that is known to be accepted.
+
+        Args:
+            process_id: The process's id.
+            client: The client to use; the current one when left out.
+
+        Raises:
+            NotFoundError: There is no such process.
+            APIError: UP42 could not be asked.
+            ValueError: It cannot be an id.
+        """
+        user = current_client(client)
+        request = ApiRequest(method="GET", path=f"{PROCESSES}/{segment(process_id, 'process_id')}")
+        process = read_process(await user._session.call(request), request)
+        if process.id != process_id:
+            message = f"an answer about process {process.id!r:.80} instead of {process_id!r}"
+            raise UnexpectedResponseError(message, request=str(request), transient=True)
+        return await _with_acceptance(process, user)
+
+    @classmethod
+    def all(cls, *, client: Client | None = None) -> "ProcessList":
+        """List the processes: an async iterator; one request for each page, and one for each EULA not known yet.
+
+        Args:
+            client: The client to use; the current one when left out.
+        """
+        return ProcessList(current_client(client))
+
+
+class ProcessList(ReadableList[Process]):
+    """The processes one after another; `errors` has those that could not be read."""
+
+    def __init__(self, client: Client) -> None:
+        """Send nothing yet; see `Process.all`.
+
+        Args:
+            client: The client to use.
+        """
+        self._client = client
+        self._unread: list[Process] = []
+        request = ApiRequest(method="GET", path=PROCESSES)
+        super().__init__(client._session, request, self._split, read_process, key=entry_id)
+
+    async def __anext__(self) -> Process:
+        """Return the next process, asking whether its EULA is accepted.
+
+        Raises:
+            APIError: A page, or the state of the EULA, could not be had; the next call asks for it again.
+            StopAsyncIteration: There are no more.
+        """
+        process = self._unread.pop() if self._unread else await super().__anext__()
+        try:
+            return await _with_acceptance(process, self._client)
+        except UnexpectedResponseError as error:
+            self._note(error)
+            return process
+        except BaseException:
+            self._unread.append(process)
+            raise
+
+    def _split(self, answer: Any, request: ApiRequest) -> Page[Any]:
+        """Read a page, whose shape no source tells: a list, or an object that holds one, with or without links."""
+        content = answer if isinstance(answer, dict) else {}
+        lists = [answer] if isinstance(answer, list) else [one for one in content.values() if isinstance(one, list)]
+        listed = content.get("processes") if isinstance(content.get("processes"), list) else next(iter(lists), None)
+        if listed is None:
+            raise UnexpectedResponseError("an answer without a list of processes", request=str(request))
+        href = next((link["href"] for link in _objects(content.get("links")) if link.get("rel") == "next"), None)
+        following = None if href is None else follow(href, api=self._client._session.api, request=request)
+        return Page(items=listed, next=following)
+
+
+def read_process(content: Any, request: ApiRequest) -> Process:
+    """Read the description of a process; whether its EULA is accepted is not part of it.
+
+    Args:
+        content: The decoded JSON.
+        request: What was asked, for the error.
+
+    Raises:
+        UnexpectedResponseError: It has no id. Everything else may be missing or odd.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("id"), str):
+        raise UnexpectedResponseError("an answer that is no process: it has no id", request=str(request))
+    inputs = content.get("inputs")
+    return Process(
+        id=content["id"],
+        title=_text(content.get("title")),
+        description=_text(content.get("description")),
+        inputs={str(name): _input(str(name), one) for name, one in inputs.items()} if isinstance(inputs, dict) else {},
+        prices=tuple(_prices(_parameter(content, "price"))),
+        eula_id=next((one for one in _parameter(content, "eula-id") if isinstance(one, str) and one), None),
+        metadata=content,
+    )
+
+
+def _input(name: str, content: Any) -> ProcessInput:
+    described = content if isinstance(content, dict) else {}
+    least, most, schema = (described.get(key) for key in ("minOccurs", "maxOccurs", "schema"))
+    return ProcessInput(
+        name=name,
+        title=_text(described.get("title")),
+        description=_text(described.get("description")),
+        min_occurs=least if type(least) is int else 1,
+        max_occurs=most if type(most) is int else None if most == "unbounded" else 1,
+        schema=schema if isinstance(schema, dict) else {},
+    )
+
+
+def _prices(values: Iterable[Any]) -> Iterator[ProcessPrice]:
+    for value in _objects(list(values)):
+        if is_number(value.get("credits")):
+            yield ProcessPrice(credits=value["credits"], unit=_text(value.get("unit")))
+
+
+def _parameter(content: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the values of one of the additional parameters of a process; not every process has them."""
+    additional = content.get("additionalParameters")
+    parameters = _objects(additional.get("parameters")) if isinstance(additional, dict) else ()
+    value: Any = next((one.get("value") for one in parameters if one.get("name") == name), [])
+    return value if isinstance(value, list) else [value]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+async def _with_acceptance(process: Process, client: Client) -> Process:
+    if process.eula_id is None:
+        return process
+    accepted = await client._service(ProcessCache).is_accepted(process.eula_id, _clock.now())
+    return attrs.evolve(process, eula_accepted=accepted)
+
+
+@attrs.frozen(kw_only=True)
+class ProcessState:
+    """Whether a process can be executed."""
+
+    exists: bool
+    eula_id: str | None = None
+    eula_accepted: bool = True
+    """Whether its EULA is accepted, or there is none."""
+
+
+class ProcessCache:
+    """What one client knows of processes: each is described once, and its EULA asked for until it is accepted."""
+
+    def __init__(self, client: Client) -> None:
+        """Keep what this client is told.
+
+        Args:
+            client: The client to ask with.
+        """
+        self._client = client
+        self._descriptions: dict[str, CachedCall[Process | None]] = {}
+        self._acceptances: dict[str, CachedCall[bool]] = {}
+
+    def close(self) -> None:
+        """Do nothing: nobody waits here for anything but the client."""
+
+    async def state(self, process_id: str, since: float) -> ProcessState:
+        """Return whether a process can be executed; up to two requests.
+
+        Args:
+            process_id: The process.
+            since: Monotonic time in seconds; an objection that was heard after it is not asked for again.
+
+        Raises:
+            APIError: UP42 could not be asked.
+        """
+        described = self._descriptions.setdefault(process_id, CachedCall())
+        process = await described.get(lambda: self._describe(process_id), keep=bool, since=since)
+        if process is None:
+            return ProcessState(exists=False)
+        accepted = process.eula_id is None or await self.is_accepted(process.eula_id, since)
+        return ProcessState(exists=True, eula_id=process.eula_id, eula_accepted=accepted)
+
+    async def is_accepted(self, eula_id: str, since: float) -> bool:
+        """Return whether the account has accepted an EULA; one request unless it is known to be accepted.
+
+        Args:
+            eula_id: Its id, as it came in an answer.
+            since: Monotonic time in seconds; a "no" that was heard after it is not asked for again.
+
+        Raises:
+            APIError: UP42 could not be asked.
+        """
+        accepted = self._acceptances.setdefault(eula_id, CachedCall())
+        return await accepted.get(lambda: self._ask_acceptance(eula_id), keep=bool, since=since)
+
+    async def _describe(self, process_id: str) -> Process | None:
+        request = ApiRequest(method="GET", path=f"{PROCESSES}/{segment(process_id, 'process_id')}")
+        try:
+            answer = await self._client._session.call(request)
+        except NotFoundError:
+            return None
+        # what is odd here keeps nobody from evaluating: validation has the last word
+        return read_process({**(answer if isinstance(answer, dict) else {}), "id": process_id}, request)
+
+    async def _ask_acceptance(self, eula_id: str) -> bool:
+        described = ApiRequest(method="GET", path=PROCESSES)
+        request = ApiRequest(method="GET", path=f"/v2/eulas/{answered_segment(eula_id, 'EULA id', described)}")
+        answer = await self._client._session.call(request)
+        accepted = answer.get("isAccepted") if isinstance(answer, dict) else None
+        if not isinstance(accepted, bool):
+            message = f"an answer that does not say whether the EULA {eula_id} is accepted (`isAccepted`)"
+            raise UnexpectedResponseError(message, request=str(request))
+        return accepted

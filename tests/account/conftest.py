@@ -1,0 +1,13 @@
+"""A server for the tests of this folder, whose answers each test writes."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.storage_host import StorageHost, serving
+
+
+@pytest.fixture
+def host() -> Iterator[StorageHost]:
+    with serving() as host:
+        yield host
