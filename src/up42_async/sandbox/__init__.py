@@ -10,11 +10,13 @@ mistakes. What is where:
     _controls*, _views        what one does to it and reads off it; the values one gets
     _app                      what every request passes: counting, faults, token, routes; one for each origin
     _routes_auth              tokens and userinfo
-    _routes_processing        processes, EULAs, validation, cost, execution, jobs
+    _routes_processing        processes, validation, cost, execution, jobs
+    _routes_account           balances, budgets and their usage, EULAs
     _listing                  the job list: filters, order, pages, links
     _routes_stac, _stac       collections, items and search; what they look like
     _searching, _filters      which items are meant; filters in CQL2-JSON
-    _routes_assets            assets: their metadata and signed URLs
+    _routes_assets            assets: their list, metadata, signed URLs and bytes
+    _asset_listing, _paging   filters and order of assets; lists in numbered pages
     _files_app, _ranges       the origin that signed URLs lead to: files, or parts of them
     _signing                  signed URLs, and whether they are still good
     _faults, faults           which fault hits which request; the kinds there are
@@ -30,7 +32,7 @@ mistakes. What is where:
     _results                  what a job leaves behind
     _contents                 the bytes of files: drawn, or made up in any number
     _geotiff, _archives       how some of them are written
-    _account                  tokens and credits
+    _account, _budgets        tokens and credits; limits on what may be spent
     _processes, _validation, _pricing   what can be run, on what, for how much
     _settings, _scaled_clock  how it behaves, and what time it is
 """
@@ -55,6 +57,7 @@ from up42_async.sandbox._traffic import Connections as Connections
 from up42_async.sandbox._traffic import RequestRecord as RequestRecord
 from up42_async.sandbox._views import ClientSettings as ClientSettings
 from up42_async.sandbox._views import Execution as Execution
+from up42_async.sandbox._views import SandboxBudget as SandboxBudget
 from up42_async.sandbox._views import SandboxEndpoints as SandboxEndpoints
 from up42_async.sandbox._views import SandboxJob as SandboxJob
 from up42_async.sandbox._views import SandboxPolling as SandboxPolling

@@ -1,7 +1,7 @@
 """The account: who may come in, for how long, and what its credits are doing."""
 
 from random import Random
-from typing import TypedDict
+from typing import Literal, TypedDict
 from uuid import UUID
 
 import attrs
@@ -70,8 +70,21 @@ class Balance:
     available: int
 
 
+Stage = Literal["undecided", "withheld", "captured", "freed"]
+
+
+def stage_of(job: Job, now: int) -> Stage:
+    """Return what the price of a job is doing: not yet withheld, withheld, deducted, or given back."""
+    status, settled = job.status_at(now), job.has_settled(now)
+    if status == _lifecycle.CAPTURED or (settled and status == _lifecycle.SUCCESSFUL):
+        return "captured"
+    if status in _FREED or (settled and status == _lifecycle.FAILED):
+        return "freed"
+    return "undecided" if status in _UNDECIDED else "withheld"
+
+
 class Ledger:
-    """Follow the credits of executed jobs.
+    """Follows the credits of executed jobs.
 
     Args:
         balance: Credits at first.
@@ -79,39 +92,40 @@ class Ledger:
 
     def __init__(self, balance: int) -> None:
         self.deposited = balance
+        self._followed: dict[str, Job] = {}
         self._open: dict[str, Job] = {}
-        self._captured: dict[str, int] = {}
+        self._captured = 0
 
     def follow(self, job: Job) -> None:
-        """Count a job's price from now on, or again after its timeline was changed."""
-        self._open[job.id] = job
-        self._captured.pop(job.id, None)
+        """Count a job's price from now on."""
+        self._followed[job.id] = self._open[job.id] = job
 
-    def is_following(self, job: Job) -> bool:
-        """Tell whether this job's price counts."""
-        return job.id in self._open or job.id in self._captured
+    def recount(self, job: Job) -> None:
+        """Count a job's price anew, after its timeline was changed."""
+        if job.id in self._followed:
+            self._open = dict(self._followed)
+            self._captured = 0
 
     def at(self, now: int) -> Balance:
         """Return what the credits are doing now."""
         undecided = withheld = 0
         for job in list(self._open.values()):
-            status, settled = job.status_at(now), job.has_settled(now)
-            if status == _lifecycle.CAPTURED or (settled and status == _lifecycle.SUCCESSFUL):
-                self._close(job, job.price)
-            elif status in _FREED or (settled and status == _lifecycle.FAILED):
-                self._close(job, 0)
-            elif status in _UNDECIDED:
+            stage = stage_of(job, now)
+            if stage in {"captured", "freed"}:
+                del self._open[job.id]
+                self._captured += job.price if stage == "captured" else 0
+            elif stage == "undecided":
                 undecided += job.price
             else:
                 withheld += job.price
-        captured = sum(self._captured.values())
-        balance = self.deposited - captured
+        balance = self.deposited - self._captured
         available = balance - withheld - undecided
-        return Balance(balance=balance, withheld=withheld, captured=captured, available=available)
+        return Balance(balance=balance, withheld=withheld, captured=self._captured, available=available)
 
-    def _close(self, job: Job, price: int) -> None:
-        del self._open[job.id]
-        self._captured[job.id] = price
+    def available_at(self, instant: int) -> int:
+        """Return the credits that a new execution could have cost at some instant in the past, or now."""
+        jobs = (job for job in self._followed.values() if job.timeline.instants[0] <= instant)
+        return self.deposited - sum(job.price for job in jobs if stage_of(job, instant) != "freed")
 
 
 class Credentials(TypedDict):

@@ -1,6 +1,6 @@
 """The application: what every request passes on its way to a route, outermost first.
 
-counted -> slowed by the latency -> hit by faults -> asked for its token -> routed
+counted -> slowed by the latency -> hit by faults -> given an id -> asked for its token -> routed
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from up42_async.sandbox import _answers
 from up42_async.sandbox._exchange import raw_path, raw_query
 from up42_async.sandbox._faults import Faults, FaultyApp
-from up42_async.sandbox._files_app import FilesApp
+from up42_async.sandbox._files_app import FilesApp, Sender
+from up42_async.sandbox._routes_account import account_routes
 from up42_async.sandbox._routes_assets import asset_routes
 from up42_async.sandbox._routes_auth import auth_routes
 from up42_async.sandbox._routes_processing import processing_routes
@@ -29,13 +30,15 @@ from up42_async.sandbox._world import World
 
 API, FILES = "api", "files"
 _PROTECTED = "/v2/"
+_ERROR = 400
 
 
-def api_app(storage: Storage, traffic: Traffic, faults: Faults) -> ASGIApp:
+def api_app(storage: Storage, sender: Sender, traffic: Traffic, faults: Faults) -> ASGIApp:
     """Build the application of the API and its authentication.
 
     Args:
         storage: What is in storage, and the world around it.
+        sender: Sends files.
         traffic: Counts the requests.
         faults: Hits some of them.
     """
@@ -43,15 +46,16 @@ def api_app(storage: Storage, traffic: Traffic, faults: Faults) -> ASGIApp:
     routes = [
         *auth_routes(world, traffic),
         *processing_routes(world),
+        *account_routes(world),
         *stac_routes(storage),
-        *asset_routes(storage),
+        *asset_routes(storage, sender),
     ]
-    return observed(GuardedApp(routed(routes), world), API, world, traffic, faults)
+    return observed(IdentifyingApp(GuardedApp(routed(routes), world), world), API, world, traffic, faults)
 
 
-def files_app(storage: Storage, traffic: Traffic, faults: Faults) -> ASGIApp:
+def files_app(storage: Storage, sender: Sender, traffic: Traffic, faults: Faults) -> ASGIApp:
     """Build the application of the files, which is served on an origin of its own."""
-    return observed(FilesApp(storage), FILES, storage.world, traffic, faults)
+    return observed(FilesApp(storage, sender), FILES, storage.world, traffic, faults)
 
 
 def observed(app: ASGIApp, origin: str, world: World, traffic: Traffic, faults: Faults) -> ASGIApp:
@@ -117,6 +121,33 @@ class GuardedApp:
             return self._world.tokens.is_good(authorization.decode("latin-1"))
 
 
+class IdentifyingApp:
+    """Adds the id of the request to every answer of the platform that says an error, as support asks for it.
+
+    The header is `x-request-id`, the usual one; UP42's documentation does not say which it is.
+
+    Args:
+        app: The application behind.
+        world: Draws the ids.
+    """
+
+    def __init__(self, app: ASGIApp, world: World) -> None:
+        self._app = app
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def identified_send(message: Message) -> None:
+            if message.get("status", 0) >= _ERROR:
+                header = (b"x-request-id", self._world.request_id().encode())
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+            await send(message)
+
+        is_platform = scope["path"].startswith(_PROTECTED)
+        await self._app(scope, receive, identified_send if is_platform else send)
+
+
 class CountingApp:
     """Note every request, and answer after the latency, with the date.
 
@@ -148,6 +179,7 @@ class CountingApp:
                 if self._world.settings.latency:
                     await anyio.sleep(self._world.settings.latency)
                 record.status = message["status"]
+                record.request_id = dict(message.get("headers", ())).get(b"x-request-id", b"").decode("latin-1") or None
                 date = (b"date", self._world.clock.http_date().encode())
                 message = {**message, "headers": [*message.get("headers", ()), date]}
             else:

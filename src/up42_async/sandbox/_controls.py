@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from up42_async.sandbox import _lifecycle
-from up42_async.sandbox._account import Balance
+from up42_async.sandbox._account import Balance, draw_id
+from up42_async.sandbox._budgets import STATUSES, Budget, BudgetStatus
 from up42_async.sandbox._lifecycle import Steps
 from up42_async.sandbox._seeding import Seeds, seed
 from up42_async.sandbox._traffic import Connections, RequestRecord, Traffic
-from up42_async.sandbox._views import Execution, SandboxJob, shown_execution, shown_job
+from up42_async.sandbox._views import Execution, SandboxBudget, SandboxJob, shown_budget, shown_execution, shown_job
 from up42_async.sandbox._world import World
 
 
@@ -80,6 +81,66 @@ class Controls:
         """
         with self._world.lock:
             self._world.ledger.deposited += amount
+
+    @property
+    def budgets(self) -> Mapping[str, SandboxBudget]:
+        """Return all budgets as they are now, by id, with what is consumed of them."""
+        with self._world.lock:
+            return {
+                budget.id: shown_budget(budget, self._world.consumed(budget.id))
+                for budget in self._world.budgets.values()
+            }
+
+    def add_budget(
+        self,
+        name: str,
+        *,
+        spend_limit: int | None = None,
+        status: BudgetStatus = "ACTIVE",
+        description: str | None = None,
+        external_id: str | None = None,
+    ) -> str:
+        """Make a budget; a sandbox begins with one that is ACTIVE and one that is INACTIVE.
+
+        Args:
+            name: What it is called.
+            spend_limit: Credits that executions naming it may spend; None for any number.
+            status: `"ACTIVE"` or `"INACTIVE"`; both limit executions alike.
+            description: What it is for.
+            external_id: Its id in your own books.
+
+        Returns:
+            Its id.
+
+        Raises:
+            ValueError: The limit is negative, or the status is another one.
+        """
+        if status not in STATUSES or (spend_limit is not None and spend_limit < 0):
+            raise ValueError(
+                f"A budget has a status of {', '.join(STATUSES)} and a spend_limit of at least 0 or None; "
+                f"got {status!r} and {spend_limit!r}."
+            )
+        with self._world.lock:
+            now = self._world.now()
+            budget = Budget(
+                id=draw_id(self._world.ids),
+                name=name,
+                description=description,
+                external_id=external_id,
+                status=status,
+                created_by=self._world.account.workspace_id,
+                created=now,
+                updated=now,
+                spend_limit=spend_limit,
+                valid=None,
+            )
+            self._world.budgets[budget.id] = budget
+        return budget.id
+
+    def enforce_budgets(self, *, enabled: bool) -> None:
+        """Let the settings of budgets say whether they are enforced; executions without one go on all the same."""
+        with self._world.lock:
+            self._world.budgets_enforced = enabled
 
     def set_eula(self, process_id: str, *, accepted: bool) -> None:
         """Accept the EULA of a process, or take that back; processes of one provider share it.

@@ -1,6 +1,7 @@
 """What a test puts into storage and reads off it, beside asking it over HTTP."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import count
 from random import Random
 
@@ -101,7 +102,12 @@ class StorageControls(Controls):
             title=title,
             order_id=draw_id(self._draws),
         )
-        self._storage.keep(Collection(id=item.collection_id, title=title, items=[item]))
+        packed = Drawn(partial(_results.delivery, bounds))
+        delivery = _results.file(
+            self._draws, "delivery.zip", _results.archive_type(".zip"), ["data", "original"], packed
+        )
+        collection = Collection(id=item.collection_id, title=title, items=[item], delivery=delivery)
+        self._storage.keep(collection)
 
     def add_assets(self, number: int, *, size: int | None = None) -> list[str]:
         """Put so many assets into storage, as `add_asset` does; returns their ids."""
@@ -132,9 +138,7 @@ class StorageControls(Controls):
         Raises:
             ValueError: There is no such trick, or not for this kind of archive.
         """
-        if members is None:
-            image = _results.picture(_results.bounds_of(0), 0)
-            members = {"delivery/image.tif": image, "delivery/readme.txt": b"A picture.\n"}
+        members = _results.delivered(_results.bounds_of(0)) if members is None else members
         content = archive(name, members, trick)
         return self.add_asset(title=title, name=name, content=content, media_type=_results.archive_type(name))
 

@@ -28,7 +28,7 @@ def execute(world: World, process: Process, body: Any, workspace_id: str, budget
     What is wrong with it (licence, inputs, credits) shows in the statuses that the job takes.
     """
     with world.lock:
-        verdict = _judged(world, process, body)
+        verdict = _judged(world, process, body, budget_id)
         job = world.new_job(
             process_id=process.id,
             workspace_id=workspace_id,
@@ -44,7 +44,7 @@ def execute(world: World, process: Process, body: Any, workspace_id: str, budget
         return job.body_at(world.now())
 
 
-def _judged(world: World, process: Process, body: Any) -> _Verdict:
+def _judged(world: World, process: Process, body: Any, budget_id: str | None) -> _Verdict:
     given = body["inputs"] if isinstance(body, dict) and isinstance(body.get("inputs"), dict) else {}
     if process.eula_id is not None and not world.eulas[process.eula_id].is_accepted:
         return _Verdict(inputs=given, refusal=UNLICENSED)
@@ -56,8 +56,21 @@ def _judged(world: World, process: Process, body: Any) -> _Verdict:
     if found := findings(process, inputs, world.unsuitable_items):
         return _Verdict(inputs=inputs, refusal=INVALID, errors=[finding.body() for finding in found])
     price = world.priced(process, inputs).credits
-    refusal = REJECTED if price > world.ledger.at(world.now()).available else None
+    refusal = REJECTED if price > _affordable(world, budget_id) else None
     return _Verdict(inputs=inputs, price=price, refusal=refusal)
+
+
+def _affordable(world: World, budget_id: str | None) -> float:
+    """Return the most that an execution may cost.
+
+    What the platform does about a budget that is exceeded is not known; here the job is rejected, as for a low balance.
+    A budget that the sandbox does not know is noted with the execution and limits nothing.
+    """
+    available = world.ledger.at(world.now()).available
+    budget = None if budget_id is None else world.budgets.get(budget_id)
+    if budget is None or budget.spend_limit is None:
+        return available
+    return min(available, budget.spend_limit - world.consumed(budget.id, with_undecided=True))
 
 
 def _life(world: World, verdict: _Verdict) -> Life:

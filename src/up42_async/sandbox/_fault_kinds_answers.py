@@ -14,6 +14,7 @@ from up42_async.sandbox._scaled_clock import ScaledClock
 
 Body = Literal["wrapped", "problem", "plain", "html", "xml", "invalid-json", "empty"]
 
+_PLATFORM_BODIES = frozenset({"wrapped", "problem", "plain"})
 _MEBIBYTE = 1 << 20
 _HTML = b"<!DOCTYPE html>\n<html><head><title>%d %b</title></head><body><h1>%b</h1><hr>proxy</body></html>\n"
 
@@ -45,6 +46,8 @@ class Status:
         if self.acts:
             await act()
         more = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if self.body in _PLATFORM_BODIES:
+            more.append((b"x-request-id", exchange.world.request_id().encode()))
         if self.retry_after is not None:
             more.append((b"retry-after", _retry_after(self.retry_after, exchange.world.clock).encode("latin-1")))
         return reply_of(self.status, *_body(self.body, self.status), *more)

@@ -55,54 +55,33 @@ class Throttle:
             await anyio.sleep(max(self._free - now, 0.0))
 
 
-class FilesApp:
-    """Serve the files of the storage to whoever has a signed URL.
+class Sender:
+    """Sends files, or parts of them, at the bandwidth of the sandbox.
 
     Args:
-        storage: What is there.
+        bandwidth: Bytes in a second; None for as many as there are.
     """
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._world = storage.world
-        self._throttle = Throttle(self._world.settings.bandwidth)
+    def __init__(self, bandwidth: float | None) -> None:
+        self._throttle = Throttle(bandwidth)
 
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Serve one request."""
-        found = self._look_up(scope)
-        if isinstance(found, str):
-            await _refuse(send, found)
-            return
-        item, file = found
-        headers = self._headers(scope, item, file)
+    async def send_file(self, scope: Scope, send: Send, entry: tuple[Item, File], disposition: bytes | None) -> None:
+        """Answer a request with a file.
+
+        Args:
+            scope: The request; its Range and If-Range count.
+            send: Takes the answer.
+            entry: The file and its item.
+            disposition: The Content-Disposition of the answer; None for none.
+        """
+        headers = _headers(*entry, disposition)
+        size = entry[1].content.size
         try:
-            asked = _asked_part(scope, headers, file.content.size)
+            asked = _asked_part(scope, headers, size)
         except Unsatisfiable:
-            await _refuse(send, "range", (b"content-range", b"bytes */%d" % file.content.size))
+            await _refuse(send, "range", (b"content-range", b"bytes */%d" % size))
             return
-        await self._deliver(scope, send, file, headers, asked)
-
-    def _look_up(self, scope: Scope) -> tuple[Item, File] | str:
-        """Return what is meant, or why it is refused."""
-        if scope["method"] not in {"GET", "HEAD"}:
-            return "method"
-        path = raw_path(scope)
-        with self._world.lock:
-            refusal = self._world.signed_urls.refusal(path, raw_query(scope))
-            return refusal or self._storage.file(path.removeprefix(f"/{BUCKET}/")) or "missing"
-
-    @staticmethod
-    def _headers(scope: Scope, item: Item, file: File) -> Headers:
-        headers = [
-            (b"content-type", file.media_type.encode()),
-            (b"accept-ranges", b"bytes"),
-            (b"etag", file.etag.encode()),
-            (b"last-modified", http_date(item.moment).encode()),
-            (b"cache-control", b"private, max-age=0"),
-            (b"server", b"UploadServer"),
-        ]
-        disposition = disposition_of(raw_query(scope))
-        return headers if disposition is None else [*headers, (b"content-disposition", disposition)]
+        await self._deliver(scope, send, entry[1], headers, asked)
 
     async def _deliver(
         self, scope: Scope, send: Send, file: File, headers: Headers, asked: tuple[int, int] | None
@@ -121,6 +100,49 @@ class FilesApp:
                 await self._throttle.pay(len(piece))
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+class FilesApp:
+    """Serves the files of the storage to requests with a signed URL.
+
+    Args:
+        storage: What is there.
+        sender: Sends the files.
+    """
+
+    def __init__(self, storage: Storage, sender: Sender) -> None:
+        self._storage = storage
+        self._world = storage.world
+        self._sender = sender
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Serve one request."""
+        found = self._look_up(scope)
+        if isinstance(found, str):
+            await _refuse(send, found)
+        else:
+            await self._sender.send_file(scope, send, found, disposition_of(raw_query(scope)))
+
+    def _look_up(self, scope: Scope) -> tuple[Item, File] | str:
+        """Return what is meant, or why it is refused."""
+        if scope["method"] not in {"GET", "HEAD"}:
+            return "method"
+        path = raw_path(scope)
+        with self._world.lock:
+            refusal = self._world.signed_urls.refusal(path, raw_query(scope))
+            return refusal or self._storage.file(path.removeprefix(f"/{BUCKET}/")) or "missing"
+
+
+def _headers(item: Item, file: File, disposition: bytes | None) -> Headers:
+    headers = [
+        (b"content-type", file.media_type.encode()),
+        (b"accept-ranges", b"bytes"),
+        (b"etag", file.etag.encode()),
+        (b"last-modified", http_date(item.moment).encode()),
+        (b"cache-control", b"private, max-age=0"),
+        (b"server", b"UploadServer"),
+    ]
+    return headers if disposition is None else [*headers, (b"content-disposition", disposition)]
 
 
 def _asked_part(scope: Scope, headers: Headers, size: int) -> tuple[int, int] | None:

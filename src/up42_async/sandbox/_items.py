@@ -82,9 +82,18 @@ class Item:
 
 @attrs.define(kw_only=True, eq=False)
 class Collection:
-    """Hold one STAC collection and its items, at least one."""
+    """One STAC collection.
+
+    Args:
+        id: Its id.
+        title: What the user calls it.
+        items: Its items, at least one.
+        job: The job that made it; None for what was ordered.
+        delivery: The order as it was delivered, in one archive; None where the collection carries no asset itself.
+    """
 
     id: str
     title: str
     items: Sequence[Item]
     job: Job | None = None
+    delivery: File | None = None

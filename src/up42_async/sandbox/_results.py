@@ -1,6 +1,6 @@
 """What jobs leave behind: one to three items, each a picture, a picture with the objects found on it, or an archive."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 
@@ -131,6 +131,16 @@ def _objects(bounds: Bounds, seed: int) -> bytes:
 def _packed(stem: str, ending: str, image: Callable[[], bytes]) -> bytes:
     about = json_bytes({"name": stem, "mediaType": JSON})
     return archive(stem + ending, {f"{stem}/image.tif": image(), f"{stem}/about.json": about})
+
+
+def delivered(bounds: Bounds) -> Mapping[str, bytes]:
+    """Return what an order brings, by path: a picture and a text."""
+    return {"delivery/image.tif": picture(bounds, 0), "delivery/readme.txt": b"A picture.\n"}
+
+
+def delivery(bounds: Bounds) -> bytes:
+    """Return the archive in which an order is delivered."""
+    return archive("delivery.zip", delivered(bounds))
 
 
 def archive_type(name: str) -> str:

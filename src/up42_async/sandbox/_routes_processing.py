@@ -1,4 +1,4 @@
-"""The processing API: processes, EULAs, validation, cost, execution and jobs."""
+"""The processing API: processes, validation, cost, execution and jobs."""
 
 import json
 from collections.abc import Sequence
@@ -16,14 +16,16 @@ from up42_async.sandbox._processes import Process
 from up42_async.sandbox._validation import SchemaError, checked_inputs, findings
 from up42_async.sandbox._world import World
 
-_PROCESS_PATH = "/v2/processing/processes/{process_id}"
+_PROCESSES_PATH = "/v2/processing/processes"
+_PROCESS_PATH = f"{_PROCESSES_PATH}/{{process_id}}"
+_PROCESSES_LIMIT = 100
 
 
 def processing_routes(world: World) -> Sequence[Route]:
     """Return the routes of the processing API."""
     endpoints = _Processing(world)
     return [
-        Route("/v2/eulas/{eula_id}", endpoints.eula, methods=["GET"]),
+        Route(_PROCESSES_PATH, endpoints.processes, methods=["GET"]),
         Route(_PROCESS_PATH, endpoints.process, methods=["GET"]),
         Route(f"{_PROCESS_PATH}/validation", endpoints.validation, methods=["POST"]),
         Route(f"{_PROCESS_PATH}/cost", endpoints.cost, methods=["POST"]),
@@ -51,11 +53,18 @@ class _Processing:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def eula(self, request: Request) -> Response:
-        eula = self._world.eulas.get(request.path_params["eula_id"])
-        if eula is None:
-            return _answers.plain_error(404, "EULA not found.")
-        return _answers.answer(eula.body())
+    async def processes(self, request: Request) -> Response:
+        """Answer in the form of OGC API Processes: `processes` and `links`; `limit` and `offset` make pages."""
+        query = request.query_params
+        limit, offset = query.get("limit", str(_PROCESSES_LIMIT)), query.get("offset", "0")
+        if not (limit.isdecimal() and int(limit) > 0 and offset.isdecimal()):
+            return _answers.problem(400, f"limit must be a whole number above 0 and offset one from 0; got {query}.")
+        world, stop = self._world, int(offset) + int(limit)
+        with world.lock:
+            every = [process.description_body(world.rates[process.id]) for process in world.processes.values()]
+        following = {"rel": "next", "href": f"{_PROCESSES_PATH}?limit={limit}&offset={stop}"}
+        links = [following] if stop < len(every) else []
+        return _answers.answer({"processes": every[int(offset) : stop], "links": links})
 
     async def process(self, request: Request) -> Response:
         try:

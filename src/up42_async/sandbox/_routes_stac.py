@@ -5,17 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from up42_async.sandbox import _answers, _searching, _stac
-from up42_async.sandbox._items import Item
+from up42_async.sandbox._items import Collection, Item
 from up42_async.sandbox._searching import BadSearch, Search
 from up42_async.sandbox._storage import Storage
 
 GEOJSON = "application/geo+json"
-_COLLECTION_PATH = f"{_stac.STAC}/collections/{{collection_id}}"
+_SCHEMA = "application/schema+json"
+_COLLECTIONS_PATH = f"{_stac.STAC}/collections"
+_COLLECTION_PATH = f"{_COLLECTIONS_PATH}/{{collection_id}}"
 _ITEM_PATH = f"{_COLLECTION_PATH}/items/{{item_id}}"
 
 
@@ -26,7 +29,10 @@ def stac_routes(storage: Storage) -> Sequence[Route]:
         Route(_stac.STAC, endpoints.catalog, methods=["GET"]),
         Route(f"{_stac.STAC}/", endpoints.catalog, methods=["GET"]),
         Route(_stac.SEARCH_PATH, endpoints.search, methods=["POST"]),
+        Route(f"{_stac.STAC}/queryables", endpoints.queryables, methods=["GET"]),
+        Route(_COLLECTIONS_PATH, endpoints.collections, methods=["GET"]),
         Route(_COLLECTION_PATH, endpoints.collection, methods=["GET"]),
+        Route(_COLLECTION_PATH, endpoints.delete, methods=["DELETE"]),
         Route(f"{_COLLECTION_PATH}/items", endpoints.items, methods=["GET"]),
         Route(_ITEM_PATH, endpoints.item, methods=["GET"]),
         Route(_ITEM_PATH, endpoints.update, methods=["PATCH"]),
@@ -46,6 +52,38 @@ class _Stac:
 
     async def catalog(self, _: Request) -> Response:
         return _answers.answer(_stac.catalog_body(self._world))
+
+    async def queryables(self, _: Request) -> Response:
+        return Response(_answers.json_bytes(_stac.queryables_body(self._world)), media_type=_SCHEMA)
+
+    async def collections(self, request: Request) -> Response:
+        query = request.query_params
+        workspace_id = query.get("workspace_id")
+        try:
+            limit, after = _limit_of(query), _searching.after_of(query.get("token"))
+            with self._world.lock:
+                every = [
+                    collection
+                    for collection in reversed(self._storage.collections())
+                    if workspace_id in {None, self._storage.workspace_of(collection.items[0])}
+                ]
+                first = _position_behind(every, after)
+                page = every[first : first + limit]
+                token = f"{_searching.TOKEN}{page[-1].id}" if first + limit < len(every) else None
+                changed = {**query, "limit": limit, "token": token}
+                following = None if token is None else self._next_link(_COLLECTIONS_PATH, changed, _answers.JSON)
+                return _answers.answer(_stac.collections_body(self._world, page, following))
+        except BadSearch as error:
+            return _answers.plain_error(400, str(error))
+
+    def _next_link(self, path: str, query: Mapping[str, object], media_type: str) -> Mapping[str, Any]:
+        origin = self._world.settings.next_link_origin or self._world.api_url
+        return _stac.link("next", f"{origin}{path}?{urlencode(query, safe=':')}", media_type, method="GET")
+
+    async def delete(self, request: Request) -> Response:
+        with self._world.lock:
+            deleted = self._storage.delete(request.path_params["collection_id"])
+        return Response(status_code=204) if deleted else _answers.plain_error(404, "Collection not found.")
 
     async def collection(self, request: Request) -> Response:
         with self._world.lock:
@@ -72,12 +110,11 @@ class _Stac:
 
     async def items(self, request: Request) -> Response:
         collection_id = request.path_params["collection_id"]
-        query = dict(request.query_params)
-        limit = query.get("limit", str(_searching.LIMIT_DEFAULT))
+        query = request.query_params
         try:
             search = Search(
                 collections=[collection_id],
-                limit=_searching.limit_of(int(limit) if limit.isdecimal() else limit),
+                limit=_limit_of(query),
                 after=_searching.after_of(query.get("token")),
             )
         except BadSearch as error:
@@ -85,15 +122,9 @@ class _Stac:
         with self._world.lock:
             if self._storage.collection(collection_id) is None:
                 return _answers.plain_error(404, "Collection not found.")
-        origin = self._world.settings.next_link_origin or self._world.api_url
         return self._page(
             search,
-            lambda token: _stac.link(
-                "next",
-                f"{origin}{request.url.path}?{urlencode({'limit': search.limit, 'token': token}, safe=':')}",
-                GEOJSON,
-                method="GET",
-            ),
+            lambda token: self._next_link(request.url.path, {"limit": search.limit, "token": token}, GEOJSON),
         )
 
     async def search(self, request: Request) -> Response:
@@ -117,6 +148,21 @@ class _Stac:
                 return _answers.plain_error(400, str(error))
             body = _stac.page_body(self._world, items, None if token is None else next_link(token))
         return Response(_answers.json_bytes(body), media_type=GEOJSON)
+
+
+def _limit_of(query: QueryParams) -> int:
+    limit = query.get("limit", str(_searching.LIMIT_DEFAULT))
+    return _searching.limit_of(int(limit) if limit.isdecimal() else limit)
+
+
+def _position_behind(collections: Sequence[Collection], collection_id: str | None) -> int:
+    """Return where the page begins that follows a collection."""
+    if collection_id is None:
+        return 0
+    found = [position for position, collection in enumerate(collections) if collection.id == collection_id]
+    if not found:
+        raise BadSearch("token is not one that a page has given out.")
+    return found[0] + 1
 
 
 def _answer_item(body: dict[str, Any] | None) -> Response:

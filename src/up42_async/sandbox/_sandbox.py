@@ -12,6 +12,7 @@ from up42_async.sandbox._account import Credentials
 from up42_async.sandbox._app import OriginsApp, api_app, files_app
 from up42_async.sandbox._controls_storage import StorageControls
 from up42_async.sandbox._faults import Faults
+from up42_async.sandbox._files_app import Sender
 from up42_async.sandbox._routes_auth import REALM_PATH
 from up42_async.sandbox._server import Origin, Server
 from up42_async.sandbox._settings import Ending, LivesKind, Settings
@@ -119,8 +120,9 @@ class Sandbox(StorageControls):
         self._server: Server | None = None
         self.faults = Faults(seed)
         """What goes wrong, see `up42_async.sandbox.faults`."""
-        self._api_app = api_app(self._storage, self._traffic, self.faults)
-        self._files_app = files_app(self._storage, self._traffic, self.faults)
+        sender = Sender(self._settings.bandwidth)
+        self._api_app = api_app(self._storage, sender, self._traffic, self.faults)
+        self._files_app = files_app(self._storage, sender, self._traffic, self.faults)
         self._app = OriginsApp(self._api_app, self._files_app, self._world)
 
     # Its life

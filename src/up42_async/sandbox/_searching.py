@@ -15,7 +15,7 @@ from up42_async.sandbox._storage import Storage
 LIMIT_DEFAULT, LIMIT_MAX = 10, 10_000
 _KNOWN = frozenset("collections ids datetime bbox intersects sortby filter filter-lang limit page token".split())
 _JOB_ID = "up42-system:job_id"
-_TOKEN = "next:"  # noqa: S105 - it only says where a page begins
+TOKEN = "next:"  # noqa: S105 - it only says where a page begins
 _BOX = 4
 _NEWEST_FIRST = (("datetime", True),)
 
@@ -178,9 +178,9 @@ def after_of(token: Any) -> str | None:
     """
     if token is None:
         return None
-    if not isinstance(token, str) or not token.startswith(_TOKEN):
+    if not isinstance(token, str) or not token.startswith(TOKEN):
         raise BadSearch("token is not one that a page has given out.")
-    return token.removeprefix(_TOKEN)
+    return token.removeprefix(TOKEN)
 
 
 def page(storage: Storage, search: Search) -> tuple[Sequence[Item], str | None]:
@@ -202,7 +202,7 @@ def page(storage: Storage, search: Search) -> tuple[Sequence[Item], str | None]:
         found.sort(key=lambda item: _sort_key(storage, item, name), reverse=falls)
     first = search.skip if last is None else found.index(last) + 1
     items = found[first : first + search.limit]
-    return items, f"{_TOKEN}{items[-1].id}" if first + len(items) < len(found) else None
+    return items, f"{TOKEN}{items[-1].id}" if first + len(items) < len(found) else None
 
 
 def _candidates(storage: Storage, search: Search) -> Iterable[Item]:

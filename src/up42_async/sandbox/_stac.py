@@ -10,6 +10,8 @@ from up42_async.sandbox._world import World
 
 STAC = "/v2/assets/stac"
 SEARCH_PATH = f"{STAC}/search"
+DELIVERY = "Original Delivery"
+"""The key of the asset that a collection may carry itself: the order as it was delivered, in one archive."""
 VERSION = "1.0.0"
 TITLE, TAGS = "up42-user:title", "up42-user:tags"
 _FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
@@ -57,21 +59,29 @@ def _has_picture(item: Item) -> bool:
     return any(isinstance(file.content, Picture) for file in item.files)
 
 
+def source_of(item: Item) -> str:
+    """Return where an item came from, in the platform's word."""
+    return "ARCHIVE" if item.job is None else "ANALYTICS"
+
+
 def _owner(world: World, item: Item) -> dict[str, Any]:
     """Return where an item came from: a job, or an order."""
     workspace_id = world.account.workspace_id if item.job is None else item.job.workspace_id
     owner = {"up42-system:account_id": world.account.id, "up42-system:workspace_id": workspace_id}
     if item.job is not None:
-        return {**owner, "up42-system:job_id": item.job.id, "up42-system:source": "ANALYTICS"}
+        return {**owner, "up42-system:job_id": item.job.id, "up42-system:source": source_of(item)}
     return {
         **owner,
-        "up42-system:source": "ARCHIVE",
+        "up42-system:source": source_of(item),
         "up42-order:id": item.order_id,
         "up42-product:product_id": _PRODUCT,
-        "up42-product:collection_name": "phr",
+        "up42-product:collection_name": COLLECTION_NAME,
         "up42-product:modality": "multispectral",
     }
 
+
+COLLECTION_NAME, PRODUCER_NAME = "phr", "airbus"
+"""The data that orders in the sandbox bring: Pléiades, by Airbus."""
 
 _PRODUCT = "4f866cd3-d816-4c98-ace3-e6105623cf13"
 
@@ -163,7 +173,45 @@ def collection_body(world: World, collection: Collection) -> dict[str, Any]:
             link("root", root),
             link("items", f"{href}/items", _GEOJSON),
         ],
+        **({} if collection.delivery is None else {"assets": {DELIVERY: _asset(world, collection.delivery)}}),
     }
+
+
+def collections_body(
+    world: World, collections: Sequence[Collection], next_link: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return a page of collections."""
+    href = f"{world.api_url}{STAC}/collections"
+    return {
+        "collections": [collection_body(world, collection) for collection in collections],
+        "links": [link("self", href), link("root", f"{world.api_url}{STAC}"), *([next_link] if next_link else [])],
+        "numberReturned": len(collections),
+    }
+
+
+def queryables_body(world: World) -> dict[str, Any]:
+    """Return what searches can filter by, as a JSON schema."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"{world.api_url}{STAC}/queryables",
+        "type": "object",
+        "title": "Queryables of your storage",
+        "properties": dict(_QUERYABLES),
+        "additionalProperties": True,
+    }
+
+
+_TEXT, _NUMBER, _MOMENT = {"type": "string"}, {"type": "number"}, {"type": "string", "format": "date-time"}
+_GEOMETRY = {"$ref": "https://geojson.org/schema/Geometry.json"}
+_TAGS = {"type": "array", "items": _TEXT}
+_QUERYABLES: Mapping[str, Any] = {
+    **dict.fromkeys(["id", "collection", "constellation", "title", "collection_name", "source", "modality"], _TEXT),
+    **dict.fromkeys(["asset_id", "job_id", "order_id", "data_product_id", "workspace_id", "account_id"], _TEXT),
+    **dict.fromkeys(["gsd", "eo:cloud_cover"], _NUMBER),
+    **dict.fromkeys(["datetime", "created", "updated"], _MOMENT),
+    "geometry": _GEOMETRY,
+    "tags": _TAGS,
+}
 
 
 def catalog_body(world: World) -> dict[str, Any]:
@@ -178,7 +226,9 @@ def catalog_body(world: World) -> dict[str, Any]:
         "links": [
             link("self", root),
             link("root", root),
+            link("data", f"{root}/collections"),
             link("search", f"{world.api_url}{SEARCH_PATH}", _GEOJSON, method="POST"),
+            link("http://www.opengis.net/def/rel/ogc/1.0/queryables", f"{root}/queryables", "application/schema+json"),
         ],
     }
 

@@ -24,25 +24,50 @@ class Storage:
         self.world = world
         self._collections: dict[str, Collection] = {}
         self._files: dict[str, tuple[Item, File]] = {}
+        self._deleted: set[str] = set()
 
     def reset(self) -> None:
         """Forget everything."""
         self._collections.clear()
         self._files.clear()
+        self._deleted.clear()
 
     def keep(self, collection: Collection) -> None:
         """Put a collection into storage, in the place of one with the same id."""
         self._collections[collection.id] = collection
+        self._deleted.discard(collection.id)
         for item in collection.items:
             for file in item.files:
                 self._files[file.id] = (item, file)
+        if collection.delivery is not None:
+            self._files[collection.delivery.id] = (collection.items[0], collection.delivery)
 
     def remove(self, collection_id: str) -> None:
         """Take a collection out of storage; its files stay known, but show only where they are kept again."""
         self._collections.pop(collection_id, None)
 
+    def delete(self, collection_id: str) -> bool:
+        """Delete a collection for good, with its items and files; return whether it was there."""
+        if self.collection(collection_id) is None:
+            return False
+        self._deleted.add(collection_id)
+        return True
+
+    def workspace_of(self, item: Item) -> str | None:
+        """Return the workspace that an item belongs to."""
+        return self.world.account.workspace_id if item.job is None else item.job.workspace_id
+
+    def collections(self) -> list[Collection]:
+        """Return every collection that shows by now, those of orders first, each kind in the order it was made."""
+        ordered = [collection for collection in self._collections.values() if collection.job is None]
+        results = [self._results(job) for job in list(self.world.jobs)]
+        every = [*ordered, *(collection for collection in results if collection is not None)]
+        return [collection for collection in every if collection.id not in self._deleted]
+
     def collection(self, collection_id: str) -> Collection | None:
         """Return a collection, if it shows by now."""
+        if collection_id in self._deleted:
+            return None
         job = self.world.jobs.of_collection(collection_id)
         if job is not None:
             return self._results(job)
@@ -72,12 +97,8 @@ class Storage:
 
     def items(self) -> Iterator[Item]:
         """Yield every item that shows by now."""
-        for collection in list(self._collections.values()):
-            if collection.job is None:
-                yield from collection.items
-        for job in list(self.world.jobs):
-            results = self._results(job)
-            yield from () if results is None else results.items
+        for collection in self.collections():
+            yield from collection.items
 
     def file(self, file_id: str) -> tuple[Item, File] | None:
         """Return a file and its item, if they show by now."""

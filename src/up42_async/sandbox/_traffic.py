@@ -25,6 +25,7 @@ class RequestRecord:
         body_size: Bytes of the body read so far.
         sent: Bytes of the answer's body handed out so far; those that a fault writes past HTTP do not count.
         status: The status of the answer; None while there is none, and for ever if the answer was lost.
+        request_id: The `x-request-id` of an answer that says an error.
     """
 
     origin: str
@@ -39,6 +40,7 @@ class RequestRecord:
     body_size: int = 0
     sent: int = 0
     status: int | None = None
+    request_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)

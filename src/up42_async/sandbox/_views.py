@@ -5,6 +5,7 @@ from typing import Any, Self, TypedDict
 
 import attrs
 
+from up42_async.sandbox._budgets import Budget
 from up42_async.sandbox._contents import SHA2_256, Content
 from up42_async.sandbox._items import File, Item
 from up42_async.sandbox._jobs import Job
@@ -115,6 +116,25 @@ class Execution:
 
 
 @attrs.frozen(kw_only=True)
+class SandboxBudget:
+    """One budget as it is at this moment.
+
+    Args:
+        id: Its id.
+        name: What it is called.
+        status: `"ACTIVE"` or `"INACTIVE"`.
+        spend_limit: Credits that may be spent; None for any number.
+        consumed: Credits spent or withheld.
+    """
+
+    id: str
+    name: str
+    status: str
+    spend_limit: int | None
+    consumed: int
+
+
+@attrs.frozen(kw_only=True)
 class StoredFile:
     """Show one file in storage.
 
@@ -160,6 +180,13 @@ def shown_job(job: Job, now: int) -> SandboxJob:
         credits=job.credits_at(now),
         collection_id=job.collection_id,
         timeline=job.timeline.steps(),
+    )
+
+
+def shown_budget(budget: Budget, consumed: int) -> SandboxBudget:
+    """Return a budget as it is now."""
+    return SandboxBudget(
+        id=budget.id, name=budget.name, status=budget.status, spend_limit=budget.spend_limit, consumed=consumed
     )
 
 

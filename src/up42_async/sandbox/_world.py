@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from up42_async.sandbox import _pricing
-from up42_async.sandbox._account import Account, Ledger, Tokens, draw_id
+from up42_async.sandbox._account import Account, Ledger, Tokens, draw_id, stage_of
+from up42_async.sandbox._budgets import seeded_budgets
 from up42_async.sandbox._jobs import Job, JobStore
 from up42_async.sandbox._lifecycle import Steps, Timeline
 from up42_async.sandbox._lives import Life, Lives, ShortLives
@@ -50,6 +51,7 @@ class World:
         self.processes = dict(PROCESSES)
         self.tokens = Tokens(self.clock, Random(f"tokens {settings.seed}"), settings.token_lifetime)  # noqa: S311 - repeatable on purpose, no secret
         self.signed_urls = SignedUrls(self.clock, settings.seed, settings.signed_url_lifetime)
+        self._request_ids = Random(f"requests {settings.seed}")  # noqa: S311 - the same
         self.api_url, self.files_url = "https://sandbox.invalid", "https://files.sandbox.invalid"
         self.reset()
 
@@ -70,6 +72,10 @@ class World:
             self.unsuitable_items: dict[str, str] = {}
             self.executions: list[ExecutionRecord] = []
             self.scripts: list[Steps] = []
+            budgets = Random(f"budgets {settings.seed}")  # noqa: S311 - the same
+            self.budgets = seeded_budgets(budgets, self.account.workspace_id, self.now())
+            self.budget_setting_id = draw_id(budgets)
+            self.budgets_enforced = False
 
     def serve_at(self, api_url: str, files_url: str) -> None:
         """Take note of the address of the server; jobs made before link to it as well."""
@@ -84,6 +90,22 @@ class World:
     def priced(self, process: Process, inputs: Mapping[str, Any]) -> _pricing.Price:
         """Price inputs whose form is right."""
         return _pricing.price(process, inputs, self.rates[process.id])
+
+    def consumed(self, budget_id: str, *, with_undecided: bool = False) -> int:
+        """Return the credits of a budget that are withheld or deducted.
+
+        Args:
+            budget_id: The budget.
+            with_undecided: Count jobs on their way to being accepted too.
+        """
+        now, counted = self.now(), {"withheld", "captured", "undecided" if with_undecided else "captured"}
+        jobs = (record.job for record in self.executions if record.budget_id == budget_id)
+        return sum(job.price for job in jobs if stage_of(job, now) in counted)
+
+    def request_id(self) -> str:
+        """Return the id of one request, as answers that say an error have it."""
+        with self.lock:
+            return draw_id(self._request_ids)
 
     def new_job(
         self,
@@ -122,8 +144,7 @@ class World:
         with self.lock:
             job = self.job(job_id)
             job.reschedule(change(job.timeline))
-            if self.ledger.is_following(job):
-                self.ledger.follow(job)
+            self.ledger.recount(job)
 
     def job(self, job_id: str) -> Job:
         """Return a job.
