@@ -27,6 +27,7 @@ PUBLIC = [
     "CostLimitError",
     "DownloadBatch",
     "DownloadError",
+    "DownloadErrorGroup",
     "DownloadProgress",
     "Endpoints",
     "EvaluationBatch",

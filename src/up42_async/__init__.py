@@ -35,6 +35,7 @@ from up42_async._config import Polling as Polling
 from up42_async._config import RetryPolicy as RetryPolicy
 from up42_async._config import Timeouts as Timeouts
 from up42_async._downloads.download import DownloadError as DownloadError
+from up42_async._downloads.download import DownloadErrorGroup as DownloadErrorGroup
 from up42_async._downloads.progress import DownloadProgress as DownloadProgress
 from up42_async._downloads.progress import FileProgress as FileProgress
 from up42_async._errors import APIError as APIError

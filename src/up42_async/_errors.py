@@ -24,6 +24,7 @@
     ├── ExecutionUncertainError             a job may have been made: `.candidates`                 (`_processing`)
     ├── JournalError                        a journal that cannot be used: `.path`
     └── DownloadError                       a file did not come whole                               (`_downloads`)
+        └── DownloadErrorGroup              ... several files of one call; an exception group as well
 
 The caller's mistakes are `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or a signed
 URL, and all of them can be copied and pickled.

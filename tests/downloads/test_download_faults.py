@@ -31,7 +31,9 @@ from tests.storage_host import (
 )
 from up42_async import Client, RetryPolicy, Timeouts, UnexpectedResponseError, UntrustedURLError
 from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._downloads.download import DownloadError
+from up42_async._downloads.download import DownloadError, DownloadErrorGroup
+from up42_async._downloads.file_names import RECORD
+from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._http.messages import ApiRequest
 
@@ -55,11 +57,21 @@ def remote(
 
 
 async def bring(client: Client, directory: Path, *files: RemoteFile, resume: bool = True) -> list[Path]:
-    return await fetch_all(Downloads(client, directory, resume=resume), files or [remote()])
+    return await fetch_all(Downloads(client, directory, DownloadOptions(resume=resume)), files or [remote()])
 
 
 def left_in(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
+    """Name what is left beside the record of what was fetched."""
+    return sorted(path.name for path in directory.iterdir() if path.name != RECORD)
+
+
+async def fetched_before(host: StorageHost, directory: Path) -> None:
+    """Fetch an older version of the file."""
+    current, faults = host.files["a1"], host.faults
+    host.files["a1"], host.faults = StoredFile(OLD), []
+    async with host.client() as client:
+        await bring(client, directory)
+    host.files["a1"], host.faults = current, faults
 
 
 def reset_after(count: int) -> Fault:
@@ -178,13 +190,18 @@ LASTING: dict[str, tuple[Fault, str]] = {
     "forbidden method": (refused(405), "status 405"),
     "overloaded": (refused(503), "status 503"),
     "asks for a year": (refused(429, Retry_After="31536000"), "status 429"),
-    "redirects": (refused(302, Location="https://elsewhere.example/x?canary"), "redirects of files are not followed"),
-    "packed": (announced(Content_Encoding="gzip"), "encoding that was not asked for"),
+    "redirects to a way without TLS": (refused(302, Location="http://elsewhere.example/x?canary"), "not over https"),
+    "redirects nowhere": (refused(302), "without a signed URL that can be read"),
+    "redirects to what is no URL": (refused(302, Location="http://[canary"), "without a signed URL that can be read"),
+    "redirects in a circle": (refused(302, Location="/bucket/a1.bin?canary"), "redirected more than 5 times"),
+    "said to be packed": (announced(Content_Encoding="gzip"), "Content-Encoding is broken"),
+    "packed as nothing here can be unpacked": (announced(Content_Encoding="zstd"), "'zstd', which is not known"),
+    "a page for browsers": (announced(Content_Type="text/html; charset=utf-8"), r"a page (text/html) came instead"),
     "longer than known": (
         announced(Content_Length=str(len(CONTENT) + 1)),
         f"has {len(CONTENT) + 1} bytes, and UP42 says",
     ),
-    "no length": (announced(Content_Length=None, ETag=None), "nobody says how long the file is"),
+    "no length": (announced(Content_Length=None, ETag=None), "the server sent no Content-Length"),
 }
 
 
@@ -193,8 +210,8 @@ async def test_after_a_fault_that_lasts_the_old_copy_is_intact_and_nothing_else_
     host: StorageHost, tmp_path: Path, name: str
 ) -> None:
     fault, message = LASTING[name]
-    host.faults = [fault] * 10
-    (tmp_path / "result.tif").write_bytes(OLD)
+    host.faults = [fault] * 20
+    await fetched_before(host, tmp_path)
     file = remote(size=len(CONTENT) if name == "longer than known" else None)
     async with host.client(retry=RetryPolicy(attempts=2, wait_initial=0.001), timeouts=Timeouts(read=0.1)) as client:
         with pytest.raises(DownloadError) as caught:
@@ -220,11 +237,11 @@ async def test_a_file_with_a_wrong_checksum_is_fetched_once_more_and_then_refuse
     host.files["a1"] = StoredFile(
         CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]) if wrong == "one byte" else bytes(len(CONTENT))
     )
-    (tmp_path / "result.tif").write_bytes(OLD)
+    await fetched_before(host, tmp_path)
     async with host.client() as client:
         with pytest.raises(DownloadError, match="its sha256 checksum is wrong"):
             await bring(client, tmp_path, remote(checksum=SHA256))
-    assert len(host.seen) == 2
+    assert len(host.seen) == 3
     assert left_in(tmp_path) == ["result.tif"]
     assert (tmp_path / "result.tif").read_bytes() == OLD
 
@@ -260,9 +277,9 @@ async def test_a_file_without_length_passes_when_its_checksum_is_known(host: Sto
 
 
 async def test_a_file_without_length_is_refused_when_its_size_is_wrong(host: StorageHost, tmp_path: Path) -> None:
-    host.faults = [announced(Content_Length=None)] * 2
+    host.faults = [announced(Content_Length=None)] * 5
     async with host.client() as client:
-        with pytest.raises(DownloadError, match=f"it has {len(CONTENT)} bytes instead of 5"):
+        with pytest.raises(DownloadError, match="more bytes came than were announced"):
             await bring(client, tmp_path, remote(size=5))
     assert left_in(tmp_path) == []
 
@@ -274,14 +291,14 @@ async def test_a_full_disk_is_reported_and_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    (tmp_path / "result.tif").write_bytes(OLD)
+    await fetched_before(host, tmp_path)
     async with host.client() as client:
         monkeypatch.setattr(os, call, full)
         with pytest.raises(DownloadError, match=r"result\.tif: No space left on device$") as caught:
             await bring(client, tmp_path)
         monkeypatch.undo()
     assert caught.value.received == 0
-    assert len(host.seen) == 1
+    assert len(host.seen) == 2
     assert left_in(tmp_path) == ["result.tif"]
     assert (tmp_path / "result.tif").read_bytes() == OLD
 
@@ -293,12 +310,11 @@ async def test_a_place_that_cannot_be_written_to_is_reported(host: StorageHost, 
             await bring(client, tmp_path / "file" / "place")
 
 
-async def test_a_directory_in_the_way_is_reported(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_directory_in_the_way_is_left_alone(host: StorageHost, tmp_path: Path) -> None:
     (tmp_path / "result.tif").mkdir()
     async with host.client() as client:
-        with pytest.raises(DownloadError, match="Is a directory"):
-            await bring(client, tmp_path)
-    assert left_in(tmp_path) == ["result.tif"]
+        (path,) = await bring(client, tmp_path)
+    assert (path.name, left_in(tmp_path)) == ("result-a1.tif", ["result-a1.tif", "result.tif"])
 
 
 async def test_a_directory_in_the_way_of_the_part_is_reported(host: StorageHost, tmp_path: Path) -> None:
@@ -347,12 +363,12 @@ async def test_files_are_never_touched_by_the_thread_of_the_event_loop(
 
 
 async def test_cancelling_keeps_the_old_copy_and_what_can_be_gone_on_from(host: StorageHost, tmp_path: Path) -> None:
+    await fetched_before(host, tmp_path)
     host.faults = [silent_after(2_000_000)]
-    (tmp_path / "result.tif").write_bytes(OLD)
     async with host.client() as client:
         async with anyio.create_task_group() as group:
             group.start_soon(bring, client, tmp_path)
-            await host.until(lambda: bool(host.seen))
+            await host.until(lambda: len(host.seen) > 1)
             await anyio.sleep(1.2)  # what came is handed over once a second at the latest
             group.cancel_scope.cancel()
         assert (tmp_path / "result.tif").read_bytes() == OLD
@@ -427,7 +443,7 @@ async def test_one_file_that_fails_keeps_no_other_from_coming(host: StorageHost,
 
 async def test_several_files_that_fail_are_reported_together(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
-        with pytest.raises(ExceptionGroup, match="2 of 3 files did not come") as caught:
+        with pytest.raises(DownloadErrorGroup, match="2 of 3 files did not come") as caught:
             await bring(client, tmp_path, remote("x", key="k1"), remote("a1", key="k2"), remote("y", key="k3"))
     assert [str(error)[:2] for error in caught.value.exceptions] == ["k1", "k3"]
 

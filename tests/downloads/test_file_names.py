@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.storage_host import StoredFile, serving
 from up42_async._downloads.checksums import read_multihash
 from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._downloads.file_names import LONGEST, name_in_disposition, names_of, safe_name, with_digest
+from up42_async._downloads.file_names import LONGEST, RECORD, name_in_disposition, names_of, safe_name, with_digest
+from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 
 HOSTILE = [
@@ -137,9 +138,9 @@ async def test_a_file_lands_inside_the_directory_whatever_it_is_called(
         host.files["a1"].header = f'attachment; filename="{printable}"' if where == "header" else None
         async with host.client() as client:
             file = RemoteFile(href="/v2/assets/a1", key=name if where == "key" else "key")
-            (path,) = await fetch_all(Downloads(client, directory), [file])
+            (path,) = await fetch_all(Downloads(client, directory, DownloadOptions()), [file])
     assert path.parent == directory
-    assert [entry.name for entry in directory.iterdir()] == [path.name]
+    assert {entry.name for entry in directory.iterdir()} == {path.name, RECORD}
     assert path.read_bytes() == b"content"
     assert is_harmless(path.name)
 
@@ -150,7 +151,9 @@ async def test_a_file_without_any_name_gets_one(tmp_path_factory: pytest.TempPat
         host.files[".."] = StoredFile(b"content", name="..")
         host.sign = lambda _: f"{host.storage}/bucket/...bin?response-content-disposition=filename%3D.."
         async with host.client() as client:
-            (path,) = await fetch_all(Downloads(client, directory), [RemoteFile(href="/v2/assets/x", key="..")])
+            (path,) = await fetch_all(
+                Downloads(client, directory, DownloadOptions()), [RemoteFile(href="/v2/assets/x", key="..")]
+            )
     assert path.name.strip(".") == path.name != ""
 
 

@@ -11,7 +11,9 @@ import pytest
 
 import up42_async as up42
 from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._storage.asset_filter import Selection
+from up42_async._downloads.file_names import RECORD
+from up42_async._downloads.options import DownloadOptions
+from up42_async._storage.asset_filter import AssetFilter
 from up42_async.processing_templates import DetectionTreesSpacept
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 
@@ -36,7 +38,7 @@ def sha256(path: Path) -> str:
 
 
 def everything_in(directory: Path) -> list[Path]:
-    return [path for path in directory.rglob("*") if path.is_file()]
+    return [path for path in directory.rglob("*") if path.is_file() and path.name != RECORD]
 
 
 async def test_the_example_of_the_reference_runs_to_its_files(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ async def bring(client: up42.Client, asset_id: str, directory: Path) -> None:
     """Download the file of an asset by its item, which knows the checksum, as well as it goes."""
     items = [item async for item in up42.search_items(asset_id=asset_id, client=client)]
     with contextlib.suppress(up42.DownloadError):
-        await fetch_all(Downloads(client, directory), Selection().of(items))
+        await fetch_all(Downloads(client, directory, DownloadOptions()), AssetFilter(DownloadOptions()).files_of(items))
 
 
 async def test_twenty_long_downloads_keep_no_other_question_waiting(tmp_path: Path) -> None:

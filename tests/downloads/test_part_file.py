@@ -23,7 +23,8 @@ def target(tmp_path: Path) -> Path:
 
 def opened(target: Path, *, etag: str | None = ETAG, total: int | None = 100) -> PartFile:
     part = PartFile(target, "/v2/assets/a1", None)
-    part.open(resume=True)
+    part.open()
+    part.take_over(resume=True)
     part.restart(etag, total)
     return part
 
@@ -44,8 +45,9 @@ def test_what_is_kept_is_gone_on_from(target: Path) -> None:
     part.write([b"abc", b"def"])
     part.put_away(keep=True)
     again = PartFile(target, "/v2/assets/a1", None)
-    again.open(resume=True)
-    assert (again.received, again.etag, again.total, again.can_go_on) == (6, ETAG, 100, True)
+    again.open()
+    again.take_over(resume=True)
+    assert (again.received, again.etag, again.total, again.can_continue) == (6, ETAG, 100, True)
     again.write([b"g"])
     again.commit(None)
     assert target.read_bytes() == b"abcdefg"
@@ -87,7 +89,8 @@ def test_what_is_written_survives_a_crash_every_now_and_then(target: Path, monke
     part.close()
     assert json.loads((target.parent / "a.tif.part.json").read_text())["received"] == 10
     again = PartFile(target, "/v2/assets/a1", None)
-    again.open(resume=True)
+    again.open()
+    again.take_over(resume=True)
     assert (again.received, again.total) == (10, None)
     assert (target.parent / "a.tif.part").stat().st_size == 10
     again.put_away(keep=False)
@@ -153,7 +156,7 @@ def test_a_lock_that_fails_otherwise_is_an_error(target: Path, monkeypatch: pyte
     monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
     part = PartFile(target, "/v2/assets/a1", None)
     with pytest.raises(OSError, match="Input/output error"):
-        part.open(resume=True)
+        part.open()
     part.put_away(keep=True)
 
 

@@ -12,9 +12,10 @@ from tests.storage.test_collections import item_content
 from tests.storage_host import StorageHost, StoredFile, broken_after, refused, serving
 from up42_async import Job, JobFailedError, Limits, NotFoundError, RetryPolicy, UnfinishedJob
 from up42_async._downloads.download import DownloadError
+from up42_async._downloads.file_names import RECORD
+from up42_async._downloads.options import DownloadOptions, Timings
 from up42_async._downloads.progress import DownloadProgress
-from up42_async._jobs import result_downloads
-from up42_async._jobs.result_downloads import ResultFile, download
+from up42_async._jobs.result_downloads import DownloadBatch, ResultFile, download
 
 SEARCH = "POST /v2/assets/stac/search"
 CONTENT = bytes(range(256)) * 5000
@@ -45,7 +46,7 @@ def metadata(name: str, status: str = "captured", *, collection: str | None = No
 
 
 def files_in(directory: Path) -> list[Path]:
-    return [path for path in directory.rglob("*") if path.is_file()]
+    return [path for path in directory.rglob("*") if path.is_file() and path.name != RECORD]
 
 
 @pytest.fixture
@@ -264,12 +265,12 @@ async def test_a_broken_file_is_gone_on_from_in_the_next_run(host: StorageHost, 
 
 
 async def test_a_bar_shows_how_far_it_has_come(
-    host: StorageHost, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    host: StorageHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("up42_async._downloads.progress_bar.PAUSE", 0.001)
     del host.files["j1-mask"]
+    options = DownloadOptions(timings=Timings(redraw=0.001))
     async with host.client():
-        await download([job("j0"), job("j1")], tmp_path, bar=True)
+        await DownloadBatch([job("j0"), job("j1")], tmp_path, options, None, bar=True)
     assert "3/4 files, 1 failed" in capsys.readouterr().out
 
 
@@ -286,10 +287,7 @@ def test_a_bar_without_rich_says_what_to_install(tmp_path: Path, monkeypatch: py
         download(["j0"], tmp_path, bar=True)
 
 
-async def test_many_jobs_are_worked_on_a_few_at_a_time(
-    host: StorageHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(result_downloads, "JOBS_AT_ONCE", 2)
+async def test_many_jobs_are_worked_on_a_few_at_a_time(host: StorageHost, tmp_path: Path) -> None:
     taken = done = most = 0
 
     async def jobs() -> AsyncIterator[Job]:
@@ -299,7 +297,8 @@ async def test_many_jobs_are_worked_on_a_few_at_a_time(
             most = max(most, taken - done)
             yield job(f"j{number}")
 
-    async with host.client(), download(jobs(), tmp_path, keys=["data.tif"]) as files:
+    few = DownloadOptions(keys=["data.tif"], max_jobs=2)
+    async with host.client(), DownloadBatch(jobs(), tmp_path, few, None, bar=False) as files:
         async for _ in files:
             done += 1
     assert most <= 3

@@ -15,6 +15,7 @@ import pytest
 
 from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import Client, Endpoints, NotFoundError, RetryPolicy, UnexpectedResponseError
+from up42_async._downloads.options import DownloadOptions
 from up42_async._http.messages import ApiRequest
 from up42_async._storage.assets import Asset, initialize_asset
 from up42_async._storage.collections import (
@@ -298,7 +299,7 @@ async def test_a_job_without_result_has_no_collection_no_items_and_no_files(host
     async with host.client() as client:
         assert await result_collection(client, None) is None
         assert [item async for item in result_items(client, None)] == []
-        assert await download_result(client, None, tmp_path) == []
+        assert await download_result(client, None, tmp_path, DownloadOptions()) == []
     assert host.asked.total() == 0
 
 
@@ -323,7 +324,7 @@ ASSETS: dict[str, Any] = {
     [
         ({}, ["a.json", "b.tif", "c"]),
         ({"keys": ["b.tif", "x"]}, ["b.tif"]),
-        ({"keys": "b.tif"}, ["b.tif"]),
+        ({"keys": ["b.tif"]}, ["b.tif"]),
         ({"keys": []}, []),
         ({"roles": ["data"]}, ["a.json", "b.tif"]),
         ({"roles": ["metadata"]}, ["a.json"]),
@@ -339,7 +340,7 @@ async def test_the_files_of_a_result_are_chosen_by_key_role_and_media_type(
     host.answers["POST /v2/assets/stac/search"] = {"features": [item_content(**ASSETS)]}
     host.files = {name: StoredFile(name.encode(), name=None) for name in "abc"}
     async with host.client() as client:
-        paths = await download_result(client, "https://x/c1", tmp_path, **selection)
+        paths = await download_result(client, "https://x/c1", tmp_path, DownloadOptions(**selection))
     assert [path.name.removesuffix(".bin") for path in paths] == expected
 
 

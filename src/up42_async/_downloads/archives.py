@@ -1,33 +1,47 @@
-"""Unpack archives, all of one or nothing, and never outside of the directory they are unpacked into.
-
-What reads them is imported when it is needed, which for most programs is never.
-"""
+"""Unpack archives, all of one or nothing, and never outside of the directory they are unpacked into."""
 
 import contextlib
+import gzip
 import os
+import shutil
 import stat
-import zlib
-from collections.abc import Generator
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
+import anyio.from_thread
 import attrs
 
-from up42_async._downloads.file_names import PART, safe_name, same_name
+from up42_async._downloads.file_names import PART, member_name, safe_name, with_digest
 
 MOST_MEMBERS: Final = 10_000
+"""Files and directories of an archive."""
+
 MOST_BYTES: Final = 200 * 2**30
 """Bytes of all members together; what is free on the disk may be less."""
+
+MOST_IN_HEADERS: Final = 2**20
+"""Bytes of headers that an archive may have at once, beside 4 kB for each member: they are held in memory."""
+
+MOST_AT_ONCE: Final = 4 * 2**20
+"""Bytes that a zip's table of contents may have; it is read as a whole, and becomes ten times as large in memory."""
 
 DEEPEST: Final = 16
 """Directories within each other."""
 
 _ENDINGS: Final = (".zip", ".tar", ".tgz", ".tar.gz")
 _PIECE: Final = 2**20
+_SMALL_PIECE: Final = 2**12
+_BLOCK: Final = 512
+_HEADER: Final = 4096
 _ENCRYPTED: Final = 1
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
-class BadArchive(Exception):
+class BadArchiveError(Exception):
     """An archive that is broken, or reaches for more than it may."""
 
 
@@ -38,6 +52,8 @@ class _Member:
     name: str
     size: int
     content: IO[bytes]
+    piece: int = _PIECE
+    """Bytes to read at once."""
 
 
 def is_archive(path: Path) -> bool:
@@ -45,137 +61,203 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(_ENDINGS)
 
 
-def directory_for(path: Path) -> Path:
-    """Return where an archive is unpacked: a directory beside it, with its name but for the ending."""
+def folder_name(path: Path) -> str:
+    """Return what the folder of an archive is called: its name without the ending."""
     ending = max((one for one in _ENDINGS if path.name.lower().endswith(one)), key=len)
-    return path.with_name(path.name[: -len(ending)] or "archive")
+    return path.name[: -len(ending)] or "archive"
 
 
-def unpack(archive: Path) -> list[Path]:
-    """Unpack an archive into a directory beside it.
+def unpack(archive: Path, folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Unpack an archive into a folder beside it.
 
     Files there with the same names are replaced, and others left alone. It blocks, so it is called in a worker thread.
 
     Args:
         archive: The archive, by its name a zip or tar.
+        folder: Where its files go; it must exist.
 
     Returns:
-        The files.
+        The files, and the names of members that this system cannot hold, with what they are called instead.
 
     Raises:
-        BadArchive: It is broken, or a member is a link, leads outside, or is one too many or too large.
+        BadArchiveError: It is broken, or a member is a link, leads outside, or is one too many or too large.
         OSError: The files cannot be written. In both cases nothing was unpacked.
     """
-    import tempfile
-
-    target = directory_for(archive)
-    with tempfile.TemporaryDirectory(prefix=f"{target.name[:50]}.", suffix=PART, dir=archive.parent) as place:
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name[:50]}.", suffix=PART, dir=archive.parent) as place:
         names = _extract(archive, Path(place))
-        return [_move(Path(place), target, name) for name in names]
+        paths = [_move(Path(place), folder, name) for name in names.values()]
+    renamed = {name: path.as_posix() for name, path in names.items() if path.as_posix() != _normal(name)}
+    return paths, renamed
 
 
-def _extract(archive: Path, place: Path) -> list[Path]:
-    import lzma
-    import shutil
-    import tarfile
-    import zipfile
+def _extract(archive: Path, place: Path) -> dict[str, Path]:
+    """Write the members below a directory; return where they are, by their names.
 
-    budget = min(MOST_BYTES, shutil.disk_usage(place).free)
+    Whatever is wrong with an archive is its own fault: zipfile and tarfile raise a dozen kinds of exceptions for bytes
+    that make no sense.
+    """
     names: dict[str, Path] = {}
     try:
         with contextlib.closing(_members(archive)) as members:
-            for member in members:
-                name = _safe_path(member.name)
-                if names.setdefault(same_name(str(name)), name) is not name:
-                    raise BadArchive(f"it has two members called {name}")
-                if len(names) > MOST_MEMBERS:
-                    raise BadArchive(f"it has more than {MOST_MEMBERS} members")
-                if member.size > budget:
-                    raise BadArchive(f"{name} has {member.size} bytes, for which there is no room")
-                budget -= _copy(member, place / name, budget)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, lzma.LZMAError, zlib.error) as error:
-        raise BadArchive(f"it is broken ({type(error).__name__})") from error
-    return list(names.values())
+            _write_all(members, place, names)
+    except BadArchiveError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise
+        raise BadArchiveError(f"it is broken ({type(error).__name__})") from error
+    return names
+
+
+def _write_all(members: Iterator[_Member], place: Path, names: dict[str, Path]) -> None:
+    budget = min(MOST_BYTES, shutil.disk_usage(place).free)
+    for member in members:
+        if member.name in names:
+            raise BadArchiveError(f"it has two members called {member.name!r:.100}")
+        if member.size > budget:
+            raise BadArchiveError(f"{member.name!r:.100} has {member.size} bytes, for which there is no room")
+        names[member.name], size = _copy(member, place, budget)
+        budget -= size
 
 
 def _members(archive: Path) -> Generator[_Member, None, None]:
     """Yield the files in an archive, one after the other, each to be read before the next.
 
     Raises:
-        BadArchive: A member is something else than a file or a directory, or is encrypted.
+        BadArchiveError: A member is something else than a file or a directory, or is encrypted.
     """
     return _zip_members(archive) if archive.name.lower().endswith(".zip") else _tar_members(archive)
 
 
-def _zip_members(archive: Path) -> Generator[_Member, None, None]:
-    import zipfile
+def _counted(members: Iterator[Any]) -> Generator[Any, None, None]:
+    for number, member in enumerate(members):
+        if number >= MOST_MEMBERS:
+            raise BadArchiveError(f"it has more than {MOST_MEMBERS} members")
+        yield member
 
-    with zipfile.ZipFile(archive) as opened:
-        for info in opened.infolist():
-            if info.is_dir():
-                continue
-            if stat.S_IFMT(info.external_attr >> 16) not in {0, stat.S_IFREG}:
-                raise BadArchive(f"{info.filename!r:.100} is a link or a device")
-            if info.flag_bits & _ENCRYPTED:
-                raise BadArchive(f"{info.filename!r:.100} is encrypted")
-            with opened.open(info) as content:
-                yield _Member(name=info.filename, size=info.file_size, content=content)
+
+class _Limited:
+    """A file of which no more than an allowance is read at once, or in all between two members."""
+
+    def __init__(self, file: IO[bytes], *, at_once: int | None = None, allowance: int | None = None) -> None:
+        self._file = file
+        self._at_once = at_once
+        self.allowance = allowance
+
+    def read(self, size: int = -1) -> bytes:
+        if self._at_once is not None:
+            size = self._at_once + 1 if size < 0 else min(size, self._at_once + 1)
+        data = self._file.read(size)
+        if self._at_once is not None and len(data) > self._at_once:
+            raise BadArchiveError("its table of contents is too large")
+        if self.allowance is not None:
+            self.allowance -= len(data)
+            if self.allowance < 0:
+                raise BadArchiveError("its headers are too large")
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _zip_members(archive: Path) -> Generator[_Member, None, None]:
+    with archive.open("rb") as file:
+        limited: Any = _Limited(file, at_once=MOST_AT_ONCE)
+        with zipfile.ZipFile(limited) as opened:
+            for info in _counted(iter(opened.infolist())):
+                if info.is_dir():
+                    continue
+                if stat.S_IFMT(info.external_attr >> 16) not in {0, stat.S_IFREG}:
+                    raise BadArchiveError(f"{info.filename!r:.100} is a link or a device")
+                if info.flag_bits & _ENCRYPTED:
+                    raise BadArchiveError(f"{info.filename!r:.100} is encrypted")
+                # zipfile inflates what it reads of bzip2 and LZMA as a whole
+                is_bounded = info.compress_type in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+                piece = _PIECE if is_bounded else _SMALL_PIECE
+                with opened.open(info) as content:
+                    yield _Member(name=info.filename, size=info.file_size, content=content, piece=piece)
 
 
 def _tar_members(archive: Path) -> Generator[_Member, None, None]:
-    import tarfile
+    with archive.open("rb") as file:
+        is_packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        file.seek(0)
+        # tarfile would inflate each kind without a limit, and reads headers of any size into memory
+        inflated: Any = gzip.GzipFile(fileobj=file) if is_packed else file
+        limited: Any = _Limited(inflated, allowance=MOST_IN_HEADERS)
+        with tarfile.open(fileobj=limited, mode="r|") as opened:
+            for info in _counted(iter(opened)):
+                limited.allowance += _HEADER
+                if info.isdir():
+                    continue
+                content = opened.extractfile(info) if info.isfile() and not info.issparse() else None
+                if content is None:
+                    raise BadArchiveError(f"{info.name!r:.100} is a link, a device or a sparse file")
+                limited.allowance += info.size + _BLOCK
+                with content:
+                    yield _Member(name=info.name, size=info.size, content=content)
 
-    with tarfile.open(archive, "r|*") as opened:
-        for info in opened:
-            if info.isdir():
-                continue
-            content = opened.extractfile(info) if info.isfile() else None
-            if content is None:
-                raise BadArchive(f"{info.name!r:.100} is a link or a device")
-            with content:
-                yield _Member(name=info.name, size=info.size, content=content)
 
-
-def _safe_path(name: str) -> Path:
-    """Return the name of a member as a path below the directory.
+def _parts(name: str) -> list[str]:
+    """Return the name of a member as parts of a path below the directory.
 
     Raises:
-        BadArchive: It leads somewhere else, or nowhere.
+        BadArchiveError: It leads somewhere else, or nowhere.
     """
-    words = name.replace("\\", "/").split("/")
-    parts = [safe_name(word) for word in words if word not in {"", "."}]
-    if not all(parts) or not words[0] or words[0].endswith(":"):
-        raise BadArchive(f"{name!r:.100} leads out of the directory, or has no name that can be used")
-    if not 1 <= len(parts) <= DEEPEST:
-        raise BadArchive(f"{name!r:.100} has no name, or more than {DEEPEST} directories within each other")
-    return Path(*parts)
+    words = _normal(name).split("/")
+    if not words[0] or ".." in words or words[0].endswith(":"):
+        raise BadArchiveError(f"{name!r:.100} leads out of the directory, or has no name that can be used")
+    parts = [member_name(word) for word in words]
+    if not 1 <= len(parts) <= DEEPEST or not all(parts):
+        raise BadArchiveError(f"{name!r:.100} has no name, or more than {DEEPEST} directories within each other")
+    return parts
 
 
-def _copy(member: _Member, target: Path, budget: int) -> int:
-    """Write a member to disk, and return how many bytes it really has."""
-    import anyio.from_thread
+def _normal(name: str) -> str:
+    """Return the name of a member with single slashes and without dots; one that is absolute still is."""
+    words = enumerate(name.replace("\\", "/").split("/"))
+    return "/".join(word for position, word in words if word != "." and (word or not position))
 
-    target.parent.mkdir(parents=True, exist_ok=True)
+
+def _copy(member: _Member, place: Path, budget: int) -> tuple[Path, int]:
+    """Write a member to disk; return where below the directory, and how many bytes it really has."""
+    name, file = _created(member.name, place)
     size = 0
-    with target.open("xb") as file:
-        while piece := member.content.read(_PIECE):
+    with file:
+        while piece := member.content.read(member.piece):
             anyio.from_thread.check_cancelled()
             size += len(piece)
             if size > budget:
-                raise BadArchive(f"{member.name!r:.100} is larger than there is room for")
+                raise BadArchiveError(f"{member.name!r:.100} is larger than there is room for")
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-    return size
+    return name, size
 
 
-def _move(place: Path, target: Path, name: Path) -> Path:
+def _created(name: str, place: Path) -> tuple[Path, IO[bytes]]:
+    """Make the file of a member, under another name where the file system does not take its own.
+
+    Which names it takes, only the file system knows: how long they may be, and whether two that differ in case are two.
+    """
+    parts = _parts(name)
+    path = Path(*parts)
+    try:
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        return path, (place / path).open("xb")
+    except (OSError, ValueError):
+        path = Path(*(safe_name(part) or "_" for part in parts[:-1]), with_digest(safe_name(parts[-1]) or "file", name))
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        return path, (place / path).open("xb")
+
+
+def _move(place: Path, folder: Path, name: Path) -> Path:
     """Put a file that was unpacked in its place, whose directories must be real ones."""
-    directory = target
+    directory = folder
     for part in ("", *name.parts[:-1]):
         directory /= part
         directory.mkdir(exist_ok=True)
         if directory.is_symlink():
-            raise BadArchive(f"{directory} is a symbolic link, and nothing is put behind it")
-    os.replace(place / name, target / name)  # noqa: PTH105 - as a download does
-    return target / name
+            raise BadArchiveError(f"{directory} is a symbolic link, and nothing is put behind it")
+    os.replace(place / name, folder / name)  # noqa: PTH105 - as a download does
+    return folder / name

@@ -1,6 +1,7 @@
-"""Bring many files home into one directory, each whole or not at all."""
+"""Bring many files into one directory, each whole or not at all."""
 
-from collections import Counter
+import functools
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,16 +10,22 @@ import anyio.to_thread
 import attrs
 
 from up42_async._client import Client
-from up42_async._downloads.archives import BadArchive, is_archive, unpack
-from up42_async._downloads.download import DownloadError, Transfer
-from up42_async._downloads.file_names import safe_name, same_name, with_digest
-from up42_async._downloads.progress import Board
+from up42_async._downloads.archives import BadArchiveError, folder_name, is_archive, unpack
+from up42_async._downloads.destination import Destination
+from up42_async._downloads.directory_record import DirectoryRecord
+from up42_async._downloads.download import DownloadError, DownloadErrorGroup, FileDownload
+from up42_async._downloads.file_names import same_name, with_asset_id, with_digest
+from up42_async._downloads.options import DownloadOptions
+from up42_async._downloads.progress import ProgressTracker
 from up42_async._downloads.signed_urls import RemoteFile
+from up42_async._errors import Up42Error
+
+logger = logging.getLogger("up42_async")
 
 
 @attrs.frozen(kw_only=True)
-class Brought:
-    """What came of a file."""
+class DownloadedFile:
+    """A file that is here."""
 
     path: Path
     """Where it is."""
@@ -27,7 +34,7 @@ class Brought:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """What the user is after."""
+        """The files of the archive, or else the file itself."""
         return self.unpacked or (self.path,)
 
 
@@ -35,56 +42,80 @@ class Downloads:
     """Files on their way into one directory, none of which takes another's place."""
 
     def __init__(
-        self, client: Client, directory: Path, *, unpack: bool = False, resume: bool = True, board: Board | None = None
+        self, client: Client, directory: Path, options: DownloadOptions, *, progress: ProgressTracker | None = None
     ) -> None:
-        """Touch nothing yet.
+        """Prepare; nothing is made yet.
 
         Args:
-            client: Whom to ask with.
+            client: The client to ask with.
             directory: Where the files go; made when it is missing.
-            unpack: Whether to unpack archives, each into a directory beside it.
-            resume: Whether to go on from what an earlier run left, and to leave what another run can go on from.
-            board: Where to say how far they have come.
+            options: What to do with them.
+            progress: Is told how far they have come.
         """
         self.client = client
         self.directory = directory
-        self._unpack = unpack
-        self._resume = resume
-        self._board = Board() if board is None else board
-        self._keys = Counter[str]()
-        self._claims: dict[str, str] = {}
+        self._options = options
+        self._progress = ProgressTracker() if progress is None else progress
+        self._record = DirectoryRecord(directory)
 
-    def expect(self, files: Iterable[RemoteFile]) -> None:
-        """Note which files will come, so that those with the same key are told apart in the same way every time."""
-        self._keys.update(same_name(file.key) for file in files)
-
-    async def fetch(self, file: RemoteFile, *, job_id: str | None = None) -> Brought:
+    async def fetch(self, file: RemoteFile, *, job_id: str | None = None, shares_name: bool = False) -> DownloadedFile:
         """Bring one file, in a child of a task group.
 
         Args:
             file: What to bring.
             job_id: The job whose result it is part of, for the progress.
+            shares_name: Whether a file before it in the same call has the same key, and so the right to the name.
 
         Raises:
             DownloadError: It could not be had, or not whole, or not be unpacked.
         """
-        meter = self._board.meter(file.key, job_id, file.size)
-        transfer = Transfer(self.client, file, lambda names: self._place(names, file), resume=self._resume, meter=meter)
-        path = await transfer.run()
-        unpacked = await _unpacked(path) if self._unpack and is_archive(path) else []
-        return Brought(path=path, unpacked=tuple(unpacked))
+        task = self._progress.add_task(file.key, job_id, file.size)
+        destination = Destination(file, self._record, resume=self._options.resume, shares_name=shares_name)
+        path = await FileDownload(self.client, destination, task, timings=self._options.timings).run()
+        if not (self._options.unpack and is_archive(path)):
+            return DownloadedFile(path=path)
+        return DownloadedFile(path=path, unpacked=await self._unpacked(path, file))
 
-    def _place(self, names: Sequence[str], file: RemoteFile) -> Path:
-        """Choose a place that no other file of this run has."""
-        safe = (safe_name(name) for name in names)
-        name = next((one for one in safe if one), "file")
-        if self._keys[same_name(file.key)] > 1 or self._is_taken(name, file):
-            name = with_digest(name, file.source)
-        self._claims[same_name(name)] = file.source
-        return self.directory / name
+    async def _unpacked(self, path: Path, file: RemoteFile) -> tuple[Path, ...]:
+        """Unpack an archive into a folder that belongs to it alone.
 
-    def _is_taken(self, name: str, file: RemoteFile) -> bool:
-        return self._claims.get(same_name(name), file.source) != file.source
+        Raises:
+            DownloadError: It cannot be unpacked; the archive itself is here.
+        """
+        try:
+            return await anyio.to_thread.run_sync(self._unpack, path, file.source)
+        except (BadArchiveError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            message = f"{path.name} came whole but cannot be unpacked: {reason}"
+            raise DownloadError(message, file=path.name, path=path) from error
+
+    def _unpack(self, path: Path, source: str) -> tuple[Path, ...]:
+        name = folder_name(path)
+        names = [name, with_asset_id(name, source), with_digest(name, source)]
+        with self._record.locked():
+            # a folder belongs to a source as a file does; `#` stands in no path of a source
+            folder = self.directory / self._record.claim(names, f"{source}#unpacked")
+            folder.mkdir(exist_ok=True)
+        unpacked, renamed = unpack(path, folder)
+        for before, after in renamed.items():
+            logger.warning(
+                "%s: its member %r is called %r, since this system cannot hold its name", path.name, before, after
+            )
+        return tuple(unpacked)
+
+
+def sharing_names(files: Iterable[RemoteFile]) -> list[bool]:
+    """Return for each file whether one before it has the same key.
+
+    Such files are likely to have the same name. The first of them gets it, whichever comes first.
+    """
+    seen: set[str] = set()
+    shares: list[bool] = []
+    for file in files:
+        key = same_name(file.key)
+        shares.append(key in seen)
+        seen.add(key)
+    return shares
 
 
 async def fetch_all(downloads: Downloads, files: Sequence[RemoteFile]) -> list[Path]:
@@ -98,35 +129,39 @@ async def fetch_all(downloads: Downloads, files: Sequence[RemoteFile]) -> list[P
         Where they are, in the order given; instead of an archive that was unpacked, its files.
 
     Raises:
-        DownloadError: One could not be had.
-        ExceptionGroup: Several could not.
+        DownloadError: One could not be had; several are a `DownloadErrorGroup`.
     """
-    downloads.expect(files)
-    brought: dict[int, Brought] = {}
+    done: dict[int, DownloadedFile] = {}
     errors: dict[int, Exception] = {}
 
-    async def bring(position: int, file: RemoteFile) -> None:
+    async def bring(position: int, file: RemoteFile, *, shares_name: bool) -> None:
         try:
-            brought[position] = await downloads.fetch(file)
+            done[position] = await downloads.fetch(file, shares_name=shares_name)
         except Exception as error:  # noqa: BLE001 - raised below, when the others have come
             errors[position] = error
 
     async with anyio.create_task_group() as group:
-        for position, file in enumerate(files):
-            group.start_soon(bring, position, file)
-    failed = [errors[position] for position in sorted(errors)]
-    if len(failed) > 1:
-        raise ExceptionGroup(f"{len(failed)} of {len(files)} files did not come", failed)
-    if failed:
-        raise failed[0]
-    return [path for position in sorted(brought) for path in brought[position].paths]
+        for position, (file, shares_name) in enumerate(zip(files, sharing_names(files), strict=True)):
+            group.start_soon(functools.partial(bring, position, file, shares_name=shares_name))
+    raise_for([errors[position] for position in sorted(errors)], of=len(files))
+    return [path for position in sorted(done) for path in done[position].paths]
 
 
-async def _unpacked(path: Path) -> list[Path]:
-    try:
-        return await anyio.to_thread.run_sync(unpack, path)
-    except (BadArchive, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DownloadError(
-            f"{path.name} came whole but cannot be unpacked: {reason}", file=path.name, path=path
-        ) from error
+def raise_for(errors: Sequence[Exception], *, of: int) -> None:
+    """Raise what went wrong with some of many files, once all others have come.
+
+    Args:
+        errors: What went wrong.
+        of: How many files there were.
+
+    Raises:
+        DownloadErrorGroup: Several files did not come.
+        Exception: One did not, or something else than a file's own trouble ended the work.
+    """
+    ours = [error for error in errors if isinstance(error, Up42Error)]
+    if len(ours) > 1 and len(ours) == len(errors):
+        message = f"{len(ours)} of {of} files did not come"
+        raise DownloadErrorGroup(message, ours)
+    for error in errors:
+        if len(errors) == 1 or not isinstance(error, Up42Error):
+            raise error

@@ -1,11 +1,12 @@
-"""Name files: what the server calls them, made safe, since every word of it may be hostile."""
+"""Names of files: what the server calls them, made safe, since each of these words may be hostile."""
 
 import hashlib
+import os
 import re
 import unicodedata
 from pathlib import PurePosixPath
 from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, unquote_to_bytes, urlsplit
 
 LONGEST: Final = 150
 """Bytes of a name at the most; file systems take 255, and `.part.json` is added meanwhile."""
@@ -13,9 +14,18 @@ LONGEST: Final = 150
 PART: Final = ".part"
 """Ending of a file that is not whole yet."""
 
+RECORD: Final = ".up42.json"
+"""Name of the file that says what each file of a directory was fetched from."""
+
+_PARAMETER: Final = re.compile(r'(?:^|;)\s*([^\s=;"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^;]*))?')
+_CHARSETS: Final = frozenset({"utf-8", "iso-8859-1"})  # those that RFC 8187 names
+_LONGEST_HEADER: Final = 4096
+_ID_LETTERS: Final = 8
+
 _NOT_ALLOWED: Final = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
 _SEPARATORS: Final = frozenset("/\\:")
 _SUFFIX: Final = re.compile(r"(\.tar)?\.[A-Za-z][A-Za-z0-9]{0,7}$")
+_HIDING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$", re.IGNORECASE)
 
 
@@ -30,7 +40,7 @@ def names_of(url: str, header: str | None, key: str) -> list[str]:
     path = name_in_path(url)
     suffix = PurePosixPath(path).suffix
     names = [name_in_url(url), name_in_disposition(header), key, path]
-    return [name if _SUFFIX.search(name) else name + suffix for name in names if name]
+    return [name if _SUFFIX.search(name) else name + suffix for name in names if name] or ["file"]
 
 
 def name_in_url(url: str) -> str | None:
@@ -44,14 +54,35 @@ def name_in_url(url: str) -> str | None:
 
 
 def name_in_disposition(value: str | None) -> str | None:
-    """Return the file name of a Content-Disposition, None when there is none."""
-    if not value:
-        return None
-    from email.message import Message
+    """Return the file name of a Content-Disposition as RFC 6266 has it, None when there is none.
 
-    header = Message()
-    header["Content-Disposition"] = re.sub(r"[\r\n]", "_", value)
-    return header.get_filename() or None
+    `filename*` comes before `filename`, unless it cannot be decoded. Storage hosts also leave out the type before the
+    first parameter, which is forgiven.
+
+    Args:
+        value: The header, None when there is none.
+    """
+    found: dict[str, str] = {}
+    for match in _PARAMETER.finditer((value or "")[:_LONGEST_HEADER]):
+        found.setdefault(match[1].lower(), (match[2] or "").strip())
+    extended = _decoded(_unquoted(found.get("filename*", "")))
+    return extended or _unquoted(found.get("filename", "")) or None
+
+
+def _unquoted(value: str) -> str:
+    return re.sub(r'\\(["\\])', r"\1", value[1:-1]) if len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+def _decoded(value: str) -> str | None:
+    """Decode an extended value such as `UTF-8''%e2%82%ac.tif` (RFC 8187), None when it cannot be decoded."""
+    charset, _, rest = value.partition("'")
+    text = rest.partition("'")[2]
+    if charset.lower() not in _CHARSETS:
+        return None
+    try:
+        return unquote_to_bytes(text).decode(charset)
+    except UnicodeError:
+        return None
 
 
 def name_in_path(url: str) -> str:
@@ -81,16 +112,48 @@ def _is_separator(char: str) -> bool:
     return not char.isascii() and not _SEPARATORS.isdisjoint(unicodedata.normalize("NFKC", char))
 
 
+def with_asset_id(name: str, source: str) -> str:
+    """Return a name that tells a file from others of the same name, by the first 8 characters of its asset's id.
+
+    Args:
+        name: A safe name.
+        source: What the file is fetched from; its last part is the asset's id.
+    """
+    asset_id = safe_name(source.rpartition("/")[2])[:_ID_LETTERS]
+    if not asset_id.replace("-", "").isalnum():
+        return with_digest(name, source)
+    stem, suffix = _split(name)
+    return f"{stem}-{asset_id}{suffix}"
+
+
 def with_digest(name: str, source: str) -> str:
-    """Return a name that is told from the same name of another source, and is the same every time.
+    """Return a name that tells a file from others of the same name, by a digest; it is the same every time.
 
     Args:
         name: A safe name.
         source: What the file is fetched from.
     """
     stem, suffix = _split(name)
-    digest = hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:8]
+    digest = hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:_ID_LETTERS]
     return f"{stem}-{digest}{suffix}"
+
+
+def member_name(word: str) -> str:
+    """Return a part of the path of a member of an archive, as it is where no harm can come of it.
+
+    Products refer to their parts by name, so what a file system takes stays: hidden files, colons, long names. Control
+    characters and those that turn the reading direction go, since they hide in listings what a name really is.
+
+    Args:
+        word: The part, without separators.
+
+    Returns:
+        The name; empty when nothing of it can be used.
+    """
+    if os.name == "nt":  # pragma: no cover - where reserved names open devices, and a colon opens a stream
+        return safe_name(word)
+    clean = _HIDING.sub("_", word)
+    return f"_{clean}" if clean.casefold() == RECORD else clean
 
 
 def same_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Keep a file that is not whole yet: `name.part` beside its place, and `name.part.json`, which says what it is part of.
+"""A file that is not whole yet: `name.part` beside its place, and `name.part.json`, which says what it is part of.
 
 Everything here blocks, so it is called in worker threads, for each file by one at a time. Symbolic and hard links that
 somebody put in the way are removed, never followed.
@@ -11,10 +11,13 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
+import anyio.from_thread
+
 from up42_async._downloads.checksums import Checksum
 from up42_async._downloads.file_names import PART
 from up42_async._downloads.safe_open import (
     has_locks,
+    is_at,
     open_locked,
     open_new,
     open_to_read,
@@ -33,7 +36,7 @@ class PartFile:
     """A file that is being written, until it is whole and takes its place."""
 
     def __init__(self, target: Path, source: str, checksum: Checksum | None) -> None:
-        """Touch nothing yet.
+        """Say where it goes; `open` makes it.
 
         Args:
             target: Where the whole file will be.
@@ -43,7 +46,7 @@ class PartFile:
         self.received = 0
         self.total: int | None = None
         self.etag: str | None = None
-        self._target = target
+        self.target = target
         self._source = source
         self._checksum = checksum
         self._hasher = None if checksum is None else checksum.hasher()
@@ -54,53 +57,53 @@ class PartFile:
         self._file = _CLOSED
 
     @property
-    def can_go_on(self) -> bool:
-        """Whether there is something to go on from, if the file has not changed meanwhile."""
+    def can_continue(self) -> bool:
+        """Whether there is something to continue, if the file has not changed meanwhile."""
         return self.received > 0 and self.etag is not None
 
-    def open(self, *, resume: bool) -> None:
-        """Make the file, or take over what an earlier run left.
-
-        Args:
-            resume: Whether to go on from what an earlier run left.
+    def open(self) -> None:
+        """Make the file, or open what an earlier run left, so that nobody else writes to it.
 
         Raises:
             OSError: It cannot be made.
         """
-        self._target.parent.mkdir(parents=True, exist_ok=True)
         file = open_locked(self._path)
-        if file is None:  # somebody is writing it, maybe another process
+        if file is None:  # another call or process brings the same file: the last to finish puts its copy in place
             self._is_private = True
-            self._path = self._target.with_name(f"{self._target.name}.{os.urandom(4).hex()}{PART}")
-            self._file = open_new(self._path)
-            return
+            self._path = self.target.with_name(f"{self.target.name}.{os.urandom(4).hex()}{PART}")
+            file = open_new(self._path)
         self._file = file
-        self._take_over(file, _read_note(self._note) if resume else {})
 
-    def _take_over(self, file: int, note: dict[str, Any]) -> None:
-        size = os.fstat(file).st_size
-        fits = note.get("source") == self._source and note.get("received", 0) <= size
+    def take_over(self, *, resume: bool) -> None:
+        """Continue what an earlier run left, or begin anew where that cannot be trusted.
+
+        Args:
+            resume: Whether to continue at all.
+
+        Raises:
+            OSError: It cannot be read or written.
+        """
+        note = _read_note(self._note) if resume and not self._is_private else {}
+        fits = note.get("source") == self._source and note.get("received", 0) <= os.fstat(self._file).st_size
         if not fits or not note.get("received"):
             self.restart()
             return
         self.etag, self.total = note["etag"], note["total"]
         # of a part that is complete the last byte is asked for again, which shows whether it is still current
         self.received = note["received"] if self.total is None else min(note["received"], self.total - 1)
-        os.ftruncate(file, self.received)
-        self._hash_again(file)
-        os.lseek(file, self.received, os.SEEK_SET)
+        os.ftruncate(self._file, self.received)
+        self._hash_again(self._file)
+        os.lseek(self._file, self.received, os.SEEK_SET)
         self._safe = self.received
 
     def _hash_again(self, file: int) -> None:
-        import anyio.from_thread
-
         os.lseek(file, 0, os.SEEK_SET)
         while self._hasher is not None and (piece := os.read(file, _PIECE)):
             anyio.from_thread.check_cancelled()
             self._hasher.update(piece)
 
     def restart(self, etag: str | None = None, total: int | None = None) -> None:
-        """Throw away what there is, and begin anew.
+        """Throw away what was written, and begin anew.
 
         Args:
             etag: Version of what is written from now on, None when it is not known.
@@ -133,7 +136,7 @@ class PartFile:
             self.checkpoint()
 
     def checkpoint(self) -> bool:
-        """Make what was written so far survive a crash, so that another run can go on from there.
+        """Make what was written so far survive a crash, so that another run can continue it.
 
         Returns:
             Whether another run can.
@@ -162,42 +165,47 @@ class PartFile:
             modified: When its content was last changed, in seconds since 1970.
 
         Raises:
-            OSError: It cannot be put there.
+            OSError: It cannot be put there, for one because something else has the name of the part by now.
         """
         os.fsync(self._file)
+        if not is_at(self._file, self._path):
+            # what would be moved is not what was written and verified
+            raise FileNotFoundError(None, f"{self._path.name} was removed or replaced while it was written")
         if not has_locks():  # as on Windows, which moves no file that is open
             self.close()
         if modified is not None:
             os.utime(self._path, (modified, modified))
-        # the lock is held until the file has its new name, so that nobody takes over the old one
-        os.replace(self._path, self._target)  # noqa: PTH105 - all of this is about file descriptors
-        sync_directory(self._target.parent)
+        # The lock is held until the file has its new name: whoever opens the old name meanwhile gets this very file,
+        # waits for nothing, and sees by `is_at` that it is no part any more.
+        os.replace(self._path, self.target)  # noqa: PTH105 - all of this is about file descriptors
+        sync_directory(self.target.parent)
         _remove(self._note, is_private=self._is_private)
         self.close()
 
     def put_away(self, *, keep: bool) -> None:
-        """Leave behind what another run can go on from, or nothing.
+        """Leave behind what another run can continue, or nothing.
 
         Args:
             keep: Whether anything may be left behind.
         """
         if self._file == _CLOSED:
             return
-        if not (keep and self.can_go_on and self.checkpoint()):
+        if not (keep and self.can_continue and self.checkpoint()):
             _remove(self._note, is_private=self._is_private)
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+            if is_at(self._file, self._path):
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which unlocks it."""
         file, self._file = self._file, _CLOSED
         if file != _CLOSED:
             os.close(file)
 
 
 def is_whole(path: Path, *, size: int, checksum: Checksum | None, modified: float | None) -> bool:
-    """Return whether a file is here already, judged by its checksum, or else by size and time of change.
+    """Return whether a file is here already: of the right size, and the right checksum or else time of change.
 
     Args:
         path: Where it would be.
@@ -221,8 +229,6 @@ def is_whole(path: Path, *, size: int, checksum: Checksum | None, modified: floa
 
 
 def _digest(file: int, checksum: Checksum) -> bytes:
-    import anyio.from_thread
-
     hasher = checksum.hasher()
     while piece := os.read(file, _PIECE):
         anyio.from_thread.check_cancelled()

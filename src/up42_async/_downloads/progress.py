@@ -1,4 +1,4 @@
-"""Tell how far downloads have come: values to look at, and whoever waits for the next one."""
+"""How far downloads have come: values to look at, and an iterator that waits for the next one."""
 
 import anyio
 import attrs
@@ -38,19 +38,18 @@ class DownloadProgress:
     """The files that are under way now."""
 
 
-class Meter:
-    """How far one file has come, as whoever brings it says."""
+class ProgressTask:
+    """How far one file has come, as its download says."""
 
-    def __init__(self, board: "Board", name: str, job_id: str | None, total: int | None) -> None:
-        """Begin with nothing."""
-        self._board = board
+    def __init__(self, tracker: "ProgressTracker", name: str, job_id: str | None, total: int | None) -> None:
+        self._tracker = tracker
         self.name = name
         self.job_id = job_id
         self.done = 0
         self.total = total
         self.is_active = False
 
-    def show(self, done: int, total: int | None) -> None:
+    def update(self, done: int, total: int | None) -> None:
         """Say how far it has come.
 
         Args:
@@ -58,26 +57,25 @@ class Meter:
             total: Bytes of the whole file, None when that is not known.
         """
         self.done, self.total, self.is_active = done, total, True
-        self._board.announce()
+        self._tracker.announce()
 
-    def end(self, *, is_whole: bool) -> None:
+    def finish(self, *, is_whole: bool) -> None:
         """Say that it is here, or that it will not come."""
         self.is_active = False
         if is_whole:
             self.total = self.done
-        self._board.end(is_whole=is_whole)
+        self._tracker.count(is_whole=is_whole)
 
     def value(self) -> FileProgress:
         """Return how far it has come."""
         return FileProgress(name=self.name, job_id=self.job_id, bytes_done=self.done, bytes_total=self.total)
 
 
-class Board:
-    """Where the meters of many files hang."""
+class ProgressTracker:
+    """The progress of many files together."""
 
     def __init__(self) -> None:
-        """Begin with no file."""
-        self._meters: list[Meter] = []
+        self._tasks: list[ProgressTask] = []
         self._done = self._failed = 0
         self._searches = 1
         self._is_over = False
@@ -89,20 +87,26 @@ class Board:
         """Whether nothing will change any more."""
         return self._is_over
 
-    def meter(self, name: str, job_id: str | None = None, total: int | None = None) -> Meter:
-        """Return a new meter."""
-        meter = Meter(self, name, job_id, total)
-        self._meters.append(meter)
+    def add_task(self, name: str, job_id: str | None = None, total: int | None = None) -> ProgressTask:
+        """Return what counts for one more file.
+
+        Args:
+            name: What the file is called until its name is known.
+            job_id: The job whose result it is part of.
+            total: Its length in bytes, None when that is not known.
+        """
+        task = ProgressTask(self, name, job_id, total)
+        self._tasks.append(task)
         self.announce()
-        return meter
+        return task
 
     def announce(self) -> None:
-        """Wake whoever waits for news."""
+        """Wake all that wait for a change."""
         self.version += 1
         self._changed.set()
         self._changed = anyio.Event()
 
-    def end(self, *, is_whole: bool) -> None:
+    def count(self, *, is_whole: bool) -> None:
         """Count a file that has ended."""
         self._done += is_whole
         self._failed += not is_whole
@@ -129,25 +133,24 @@ class Board:
     def value(self) -> DownloadProgress:
         """Return how far all files have come."""
         is_complete = not self._searches
-        totals = [meter.total for meter in self._meters]
+        totals = [task.total for task in self._tasks]
         known = [total for total in totals if total is not None]
         return DownloadProgress(
             files_done=self._done,
             files_failed=self._failed,
-            files_known=len(self._meters),
+            files_known=len(self._tasks),
             is_complete=is_complete,
-            bytes_done=sum(meter.done for meter in self._meters),
+            bytes_done=sum(task.done for task in self._tasks),
             bytes_total=sum(known) if is_complete and len(known) == len(totals) else None,
-            active=tuple(meter.value() for meter in self._meters if meter.is_active),
+            active=tuple(task.value() for task in self._tasks if task.is_active),
         )
 
 
 class ProgressWatch:
     """Iterate over how far downloads have come: the newest state each time, so that a slow reader never lags behind."""
 
-    def __init__(self, board: Board) -> None:
-        """Begin with the state there is."""
-        self._board = board
+    def __init__(self, tracker: ProgressTracker) -> None:
+        self._tracker = tracker
         self._seen = -1
         self._is_last = False
 
@@ -161,9 +164,9 @@ class ProgressWatch:
         Raises:
             StopAsyncIteration: The last state has been returned.
         """
-        while self._board.version == self._seen and not self._board.is_over:
-            await self._board.change()
+        while self._tracker.version == self._seen and not self._tracker.is_over:
+            await self._tracker.change()
         if self._is_last:
             raise StopAsyncIteration
-        self._seen, self._is_last = self._board.version, self._board.is_over
-        return self._board.value()
+        self._seen, self._is_last = self._tracker.version, self._tracker.is_over
+        return self._tracker.value()

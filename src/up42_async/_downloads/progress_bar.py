@@ -7,10 +7,13 @@ from up42_async import _clock
 from up42_async._downloads.progress import DownloadProgress, ProgressWatch
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
-PAUSE: Final = 0.1
-"""Seconds between two looks."""
+_LINES_APART: Final = 100
+"""Redraws between two lines, where there is no terminal that could draw over the line before."""
+
+_MEGABYTE: Final = 1e6
 
 
 def check_installed() -> None:
@@ -23,17 +26,50 @@ def check_installed() -> None:
         raise RuntimeError("a progress bar needs rich: `pip install 'up42-async[progress]'`, or leave out bar=True")
 
 
-async def show_bar(watch: ProgressWatch) -> None:
-    """Show a bar until all files have come; it is drawn by this task, and never by a thread.
+async def show_bar(watch: ProgressWatch, redraw: float) -> None:
+    """Show progress until all files have come; it is drawn by this task, and never by a thread.
+
+    In a terminal, and in a notebook with ipywidgets, it is a bar; elsewhere a line now and then.
 
     Args:
         watch: What to show.
+        redraw: Seconds between two drawings.
     """
+    import rich
+
+    console = rich.get_console()
+    if _can_redraw(console):
+        await _show_bar(watch, redraw)
+    else:
+        await _show_lines(watch, redraw, console)
+
+
+def _can_redraw(console: "Console") -> bool:
+    if console.is_jupyter:  # where rich draws with ipywidgets, and without them shows nothing but a warning
+        return importlib.util.find_spec("ipywidgets") is not None
+    return console.is_terminal
+
+
+async def _show_bar(watch: ProgressWatch, redraw: float) -> None:
     with _bar() as bar:
         task = bar.add_task("files", total=None)
         async for progress in watch:
             _draw(bar, task, progress)
-            await _clock.sleep(PAUSE)
+            await _clock.sleep(redraw)
+
+
+async def _show_lines(watch: ProgressWatch, redraw: float, console: "Console") -> None:
+    shown = last = ""
+    looks = 0
+    async for progress in watch:
+        last = _line(progress)
+        if not looks % _LINES_APART:
+            console.print(last)
+            shown = last
+        looks += 1
+        await _clock.sleep(redraw)
+    if last != shown:
+        console.print(last)
 
 
 def _bar() -> "Progress":
@@ -57,12 +93,21 @@ def _bar() -> "Progress":
 
 
 def _draw(bar: "Progress", task: "TaskID", progress: DownloadProgress) -> None:
-    known = progress.files_known if progress.is_complete else f"{progress.files_known}+"
-    failed = f", {progress.files_failed} failed" if progress.files_failed else ""
     bar.update(
         task,
-        description=f"{progress.files_done}/{known} files{failed}",
+        description=_files(progress),
         completed=progress.bytes_done,
         total=progress.bytes_total,
         refresh=True,
     )
+
+
+def _files(progress: DownloadProgress) -> str:
+    known = progress.files_known if progress.is_complete else f"{progress.files_known}+"
+    failed = f", {progress.files_failed} failed" if progress.files_failed else ""
+    return f"{progress.files_done}/{known} files{failed}"
+
+
+def _line(progress: DownloadProgress) -> str:
+    total = "" if progress.bytes_total is None else f" of {progress.bytes_total / _MEGABYTE:.1f}"
+    return f"{_files(progress)}, {progress.bytes_done / _MEGABYTE:.1f}{total} MB"

@@ -1,21 +1,39 @@
-"""Read the head of a storage host's answer: how long the file is, which version of it, and from where on it comes."""
+"""Read the headers of a storage host's answer: how long the file is, which version of it, where its bytes begin."""
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 import attrs
 
+from up42_async._downloads.content_codings import read_codings
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._http.dates import http_date, retry_after
 
-WHOLE: Final = 200
-PART_OF: Final = 206
-NOT_THAT_RANGE: Final = 416
+REDIRECTS: Final = frozenset(
+    {
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.SEE_OTHER,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
 
 _RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
-_EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
-_TOO_MANY: Final = 429
+# Google's storage says 400 or 403 of a signed URL that has expired, others what they say of a file that is gone
+_EXPIRED: Final = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.GONE,
+    }
+)
+_HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
+_MOST_DIGITS: Final = 18
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +52,15 @@ class FileHead:
     """When it was last changed, in seconds since 1970."""
     disposition: str | None
     """The header that says what it is called."""
+    codings: tuple[str, ...] = ()
+    """Content codings to undo, in the order in which they were applied."""
+    media_type: str = ""
+    """What the storage host says the file is, without parameters and in lower case; empty when it does not say."""
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a page for a browser, such as a login or a captive portal."""
+        return self.media_type in _HTML
 
 
 def read_head(status: int, headers: Mapping[str, str]) -> FileHead:
@@ -46,12 +73,8 @@ def read_head(status: int, headers: Mapping[str, str]) -> FileHead:
     Raises:
         UnexpectedResponseError: It does not say what it brings, or in a way that was not asked for.
     """
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"", "identity"}:
-        message = f"status {status} with a file in an encoding that was not asked for ({encoding[:40]!r})"
-        raise UnexpectedResponseError(message)
     start, total = 0, _number(headers.get("content-length"))
-    if status == PART_OF:
+    if status == HTTPStatus.PARTIAL_CONTENT:
         found = _RANGE.fullmatch(headers.get("content-range", "").strip())
         start, end, total = (0, 0, 0) if found is None else (int(group) for group in found.groups())
         if not start <= end == total - 1:
@@ -66,6 +89,8 @@ def read_head(status: int, headers: Mapping[str, str]) -> FileHead:
         etag=etag if etag.startswith('"') and etag.isascii() and etag.isprintable() else None,
         modified=None if modified is None else modified.timestamp(),
         disposition=headers.get("content-disposition"),
+        codings=read_codings(headers.get("content-encoding", "")),
+        media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
     )
 
 
@@ -73,7 +98,7 @@ def refusal(status: int, headers: Mapping[str, str], host: str) -> APIError:
     """Return what an answer without a file means.
 
     Args:
-        status: The status; neither 200 nor 206.
+        status: The status; neither 200, 206 nor a redirect.
         headers: With names in lower case.
         host: The storage host.
     """
@@ -81,13 +106,14 @@ def refusal(status: int, headers: Mapping[str, str], host: str) -> APIError:
     if status in _EXPIRED:
         message = f"status {status}: the signed URL has expired, or the file is gone"
         return UnexpectedResponseError(message, request=request, transient=True)
-    if status == NOT_THAT_RANGE:
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return UnexpectedResponseError(f"status {status}: the file has changed", request=request, transient=True)
-    if 300 <= status < 400:  # noqa: PLR2004 - what HTTP calls redirection
-        return UnexpectedResponseError(f"status {status}: redirects of files are not followed", request=request)
-    kind = RateLimitError if status == _TOO_MANY else ServerError if status >= 500 else StatusError  # noqa: PLR2004
+    kind: type[StatusError] = ServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else StatusError
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        kind = RateLimitError
     return kind(f"status {status}", request=request, status=status, retry_after=retry_after(headers))
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 18 else None  # noqa: PLR2004
+    is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if text is not None and is_number else None

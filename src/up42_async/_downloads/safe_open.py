@@ -1,4 +1,8 @@
-"""Open files that are ours alone: no link that somebody put there is followed, and no two writers have one file."""
+"""Open files that are ours alone: no link that somebody put there is followed, and no two writers have one file.
+
+A part file is opened by name, then locked, then compared with what has the name by now: between opening and locking,
+the one who had the lock may have moved the file to its place, and its old name may be another file's or nobody's.
+"""
 
 import contextlib
 import errno
@@ -42,7 +46,7 @@ def open_new(path: Path) -> int:
 
 
 def open_locked(path: Path) -> int | None:
-    """Open or make a file for us alone; None when somebody else has it.
+    """Open or make a file, and lock it; None when another open file of this or another process has the lock.
 
     Raises:
         OSError: It cannot be made.
@@ -52,7 +56,7 @@ def open_locked(path: Path) -> int | None:
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(file, path):
+            if is_at(file, path):
                 return file
         except BlockingIOError:
             os.close(file)
@@ -62,15 +66,7 @@ def open_locked(path: Path) -> int | None:
                 os.close(file)
                 raise
             return file  # a file system without locks
-        os.close(file)  # whoever had it has just moved it away
-
-
-def _is_at(file: int, path: Path) -> bool:
-    """Return whether an open file is still the one that has the name."""
-    try:
-        return os.path.samestat(os.fstat(file), path.lstat())
-    except FileNotFoundError:
-        return False
+        os.close(file)  # the one who had the lock has just moved the file to its place
 
 
 def open_to_write(path: Path) -> int:
@@ -92,6 +88,14 @@ def open_to_write(path: Path) -> int:
         os.close(file)
     path.unlink()
     return open_new(path)
+
+
+def is_at(file: int, path: Path) -> bool:
+    """Return whether an open file is still the one that has the name."""
+    try:
+        return os.path.samestat(os.fstat(file), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def sync_directory(path: Path) -> None:

@@ -37,11 +37,18 @@ class RemoteFile:
     """Its size in bytes, None when that is not known."""
     checksum: str | None = None
     """Its multihash, None when that is not known."""
+    media_type: str = ""
+    """Its media type, empty when that is not known."""
+    item_id: str | None = None
+    """The item it belongs to, None for a file that is no item's."""
 
     @property
     def source(self) -> str:
         """What stands for the file in every run: the path of its link."""
-        return urlsplit(self.href).path.removesuffix(_DOWNLOAD_URL)
+        try:
+            return urlsplit(self.href).path.removesuffix(_DOWNLOAD_URL)
+        except ValueError:  # a link that cannot be read, which is said when a signed URL for it is asked
+            return self.href
 
 
 def signed_url_request(file: RemoteFile, *, api: str) -> ApiRequest:

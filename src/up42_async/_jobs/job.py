@@ -15,6 +15,7 @@ import pystac
 from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._config import Wait
+from up42_async._downloads.options import DownloadOptions
 from up42_async._errors import UnexpectedResponseError, Up42Error
 from up42_async._http.messages import ApiRequest
 from up42_async._jobs import filters, listing
@@ -324,9 +325,9 @@ class Job:
         unpack: bool = False,
         resume: bool = True,
     ) -> list[Path]:
-        """Bring the files of the results home: each whole and verified, or not at all.
+        """Bring the files of the results: each whole and verified, or not at all.
 
-        Costs one request for 100 items and two for each file. What broke off before is gone on with.
+        Costs one request for 100 items and two for each file. What broke off before is continued.
 
         Args:
             directory: Where to put them; made when it is missing.
@@ -343,23 +344,14 @@ class Job:
         Raises:
             JobFailedError: The job failed, so there is nothing to bring.
             UnfinishedJob: It is still under way.
-            DownloadError: A file could not be had, or not whole; the others were brought home all the same.
-            ExceptionGroup: Several could not.
+            DownloadError: A file could not be had, or not whole; the others came all the same. Several are a
+                `DownloadErrorGroup`.
             APIError: The items could not be asked for.
+            TypeError: `keys`, `roles` or `media_types` is no list of strings.
         """
-        if self.collection_url is None:
-            self.raise_for_status()
-        client = current_client(self._client)
-        return await collections.download_result(
-            client,
-            self.collection_url,
-            directory,
-            keys=keys,
-            roles=roles,
-            media_types=media_types,
-            unpack=unpack,
-            resume=resume,
-        )
+        options = DownloadOptions(keys=keys, roles=roles, media_types=media_types, unpack=unpack, resume=resume)
+        url = self.raise_for_status().collection_url
+        return await collections.download_result(current_client(self._client), url, directory, options)
 
     def update(self, newer: "Job") -> None:
         """Take over everything from a newer state of the same job.

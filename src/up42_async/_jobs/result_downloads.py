@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,19 +11,16 @@ import attrs
 
 from up42_async._bulk import BulkOperation
 from up42_async._client import Client, current_client
-from up42_async._downloads.directory import Downloads
+from up42_async._downloads.directory import Downloads, sharing_names
 from up42_async._downloads.download import DownloadError
 from up42_async._downloads.file_names import safe_name, with_digest
-from up42_async._downloads.progress import Board, ProgressWatch
+from up42_async._downloads.options import DownloadOptions
+from up42_async._downloads.progress import ProgressTracker, ProgressWatch
 from up42_async._downloads.progress_bar import check_installed, show_bar
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import Up42Error
 from up42_async._jobs.job import Job
-from up42_async._storage.asset_filter import Selection
 from up42_async._storage.collections import result_files
-
-JOBS_AT_ONCE: Final = 20
-"""Jobs whose files are looked up and fetched at once; how many files that makes is for the client to limit."""
 
 _FILES: Final = 2**32
 
@@ -33,14 +31,21 @@ class ResultFile:
 
     job_id: str
     """The job."""
-    key: str | None
-    """The asset key; None when it never came to files."""
+    item_id: str | None = None
+    """The STAC item that the file belongs to; None when it never came to files."""
+    asset_key: str | None
+    """The key of the asset in its item; None when it never came to files."""
     path: Path | None = None
     """Where it is, whole; None when it did not come."""
     unpacked: tuple[Path, ...] = ()
     """The files of the archive, when it was unpacked."""
     error: Up42Error | None = None
     """Why it did not come; None when it is here."""
+
+    @property
+    def key(self) -> str | None:
+        """Another name of `asset_key`."""
+        return self.asset_key
 
 
 class DownloadBatch(BulkOperation[Job | str, ResultFile]):
@@ -50,31 +55,27 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
         self,
         jobs: Iterable[Job | str] | AsyncIterable[Job | str],
         directory: Path,
-        selection: Selection,
+        options: DownloadOptions,
         client: Client | None,
         *,
-        unpack: bool,
-        resume: bool,
         bar: bool,
     ) -> None:
-        """Begin with nothing; see `download`."""
+        """Prepare; see `download`."""
         super().__init__((), "download")
         self._open = 1  # until the last file of the last job
         self._jobs = jobs
         self._directory = directory
-        self._selection = selection
+        self._options = options
         self._client = client
-        self._unpack = unpack
-        self._resume = resume
         self._bar = bar
-        self._board = Board()
+        self._tracker = ProgressTracker()
 
     def progress(self) -> ProgressWatch:
         """Return an async iterator over how far all files have come, which ends with them.
 
         It gives the newest state each time, so that a slow reader never lags behind. It costs no requests.
         """
-        return ProgressWatch(self._board)
+        return ProgressWatch(self._tracker)
 
     async def _work_on_all(self) -> None:
         source = _Source(self._jobs)
@@ -82,22 +83,22 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
             with self._scope:
                 async with anyio.create_task_group() as group:
                     if self._bar:
-                        group.start_soon(show_bar, self.progress())
+                        group.start_soon(show_bar, self.progress(), self._options.timings.redraw)
                     await self._with_workers(source)
         finally:
             self._failure = self._failure or source.error
             self._open = 0
-            self._board.close()
+            self._tracker.close()
             self._announce()
 
     async def _with_workers(self, source: "_Source") -> None:
         async with anyio.create_task_group() as workers:
-            for _ in range(JOBS_AT_ONCE):
+            for _ in range(self._options.max_jobs):
                 workers.start_soon(self._work_from, source)
-        self._board.close()
+        self._tracker.close()
 
     async def _work_from(self, source: "_Source") -> None:
-        while (found := await source.next(self._board)) is not None:
+        while (found := await source.next(self._tracker)) is not None:
             await self._work_on(*found)
 
     async def _work_on(self, position: int, item: Job | str) -> None:
@@ -107,15 +108,16 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
             downloads = self._downloads(job_id, self._client_for(item))
             files = await self._files_of(item, downloads)
         except Up42Error as error:
-            self._board.found()
-            self._record(position * _FILES, ResultFile(job_id=job_id, key=None, error=error))
+            self._tracker.found()
+            self._record(position * _FILES, ResultFile(job_id=job_id, asset_key=None, error=error))
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
             self._fail(error)
         else:
-            self._board.found()
+            self._tracker.found()
             async with anyio.create_task_group() as group:
-                for number, file in enumerate(files):
-                    group.start_soon(self._bring, position * _FILES + number, downloads, file, job_id)
+                for number, shares_name in enumerate(sharing_names(files)):
+                    bring = partial(self._bring, downloads, files[number], job_id, shares_name=shares_name)
+                    group.start_soon(bring, position * _FILES + number)
 
     def _client_for(self, item: Job | str) -> Client:
         return current_client(self._client or (None if isinstance(item, str) else item.client))
@@ -123,7 +125,7 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
     def _downloads(self, job_id: str, client: Client) -> Downloads:
         name = safe_name(job_id)
         directory = self._directory / (name if name == job_id else with_digest(name or "job", job_id))
-        return Downloads(client, directory, unpack=self._unpack, resume=self._resume, board=self._board)
+        return Downloads(client, directory, self._options, progress=self._tracker)
 
     async def _files_of(self, item: Job | str, downloads: Downloads) -> list[RemoteFile]:
         """Return which files of a job are wanted, and make sure that they have a place to go to.
@@ -133,24 +135,24 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
         """
         job = await Job.get(item, client=downloads.client) if isinstance(item, str) else item
         url = job.raise_for_status().collection_url
-        files = await result_files(downloads.client, url, self._selection)
+        files = await result_files(downloads.client, url, self._options)
         if await anyio.Path(downloads.directory).is_symlink():
             message = f"{downloads.directory} is a symbolic link, and nothing is put behind it"
             raise DownloadError(message)
-        downloads.expect(files)
         return files
 
-    async def _bring(self, position: int, downloads: Downloads, file: RemoteFile, job_id: str) -> None:
+    async def _bring(
+        self, downloads: Downloads, file: RemoteFile, job_id: str, position: int, *, shares_name: bool
+    ) -> None:
+        result = ResultFile(job_id=job_id, item_id=file.item_id, asset_key=file.key)
         try:
-            brought = await downloads.fetch(file, job_id=job_id)
+            here = await downloads.fetch(file, job_id=job_id, shares_name=shares_name)
         except Up42Error as error:
-            self._record(position, ResultFile(job_id=job_id, key=file.key, error=error))
+            self._record(position, attrs.evolve(result, error=error))
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
             self._fail(error)
         else:
-            self._record(
-                position, ResultFile(job_id=job_id, key=file.key, path=brought.path, unpacked=brought.unpacked)
-            )
+            self._record(position, attrs.evolve(result, path=here.path, unpacked=here.unpacked))
 
 
 class _Source:
@@ -165,11 +167,11 @@ class _Source:
         self._is_over = False
         self._lock = anyio.Lock()
 
-    async def next(self, board: Board) -> tuple[int, Job | str] | None:
+    async def next(self, tracker: ProgressTracker) -> tuple[int, Job | str] | None:
         """Return the next job and its position, None when there are no more.
 
         Args:
-            board: Where to say that the files of a job will be looked up, or that there are no more jobs.
+            tracker: Is told that the files of a job will be looked up, or that there are no more jobs.
         """
         async with self._lock:
             if self._is_over:
@@ -182,9 +184,9 @@ class _Source:
                 self.error, self._is_over = error, True
             else:
                 self._taken += 1
-                board.expect()
+                tracker.expect()
                 return self._taken - 1, job
-            board.found()
+            tracker.found()
             return None
 
 
@@ -230,5 +232,5 @@ def download(
         )
     if bar:
         check_installed()
-    selection = Selection(keys=keys, roles=roles, media_types=media_types)
-    return DownloadBatch(jobs, Path(directory), selection, client, unpack=unpack, resume=resume, bar=bar)
+    options = DownloadOptions(keys=keys, roles=roles, media_types=media_types, unpack=unpack, resume=resume)
+    return DownloadBatch(jobs, Path(directory), options, client, bar=bar)

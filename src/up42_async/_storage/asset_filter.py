@@ -1,58 +1,75 @@
-"""Choose which files of an item are wanted."""
+"""Choose which files of items are wanted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
-import attrs
 import pystac
 
+from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 
 
-def _words(given: Iterable[str] | None) -> frozenset[str] | None:
-    if given is None:
-        return None
-    return frozenset([given] if isinstance(given, str) else given)
+class HasAssets(Protocol):
+    """An item, or a collection with assets of its own."""
+
+    id: str
+    assets: dict[str, pystac.Asset]
 
 
-@attrs.frozen(kw_only=True)
-class Selection:
-    """Which files of an item are wanted; all of them when nothing is said."""
+class AssetFilter:
+    """Which files of items are wanted; all of them when nothing is said.
 
-    keys: frozenset[str] | None = attrs.field(default=None, converter=_words)
-    """Asset keys."""
-    roles: frozenset[str] | None = attrs.field(default=None, converter=_words)
-    """Roles, of which an asset must have one."""
-    media_types: frozenset[str] | None = attrs.field(default=None, converter=_words)
-    """Media types, compared without parameters unless some are given."""
+    What an asset says of itself may be of any type, since pystac takes it over as it came; an odd value matches
+    nothing, and keeps no other asset from being read.
+    """
 
-    def wants(self, key: str, asset: pystac.Asset) -> bool:
+    def __init__(self, options: DownloadOptions) -> None:
+        """Choose by keys, roles and media types."""
+        self._options = options
+
+    def accepts(self, key: str, asset: pystac.Asset) -> bool:
         """Return whether an asset is wanted."""
+        options = self._options
         return (
-            (self.keys is None or key in self.keys)
-            and (self.roles is None or not self.roles.isdisjoint(asset.roles or []))
-            and (self.media_types is None or not self.media_types.isdisjoint(_media_types(asset.media_type)))
+            (options.keys is None or key in options.keys)
+            and (options.roles is None or not options.roles.isdisjoint(_strings(asset.roles)))
+            and (options.media_types is None or not options.media_types.isdisjoint(_media_types(asset.media_type)))
         )
 
-    def of(self, items: Iterable[pystac.Item]) -> list[RemoteFile]:
+    def files_of(self, items: Iterable[HasAssets]) -> list[RemoteFile]:
         """Return the wanted files of items, in an order that is always the same."""
         return [
-            _remote_file(key, asset)
+            remote_file(key, asset, item.id)
             for item in sorted(items, key=lambda item: item.id)
             for key, asset in sorted(item.assets.items())
-            if self.wants(key, asset)
+            if self.accepts(key, asset)
         ]
 
 
-def _remote_file(key: str, asset: pystac.Asset) -> RemoteFile:
-    fields = asset.extra_fields
+def remote_file(key: str, asset: pystac.Asset, item_id: str | None = None) -> RemoteFile:
+    """Return the file of an asset, as well as it can be read.
+
+    Args:
+        key: Its key in the item.
+        asset: The asset.
+        item_id: The item it belongs to.
+    """
+    fields: Mapping[str, Any] = asset.extra_fields
     size, checksum = fields.get("file:size"), fields.get("file:checksum")
+    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 0
     return RemoteFile(
-        href=asset.href,
+        href=asset.href if isinstance(asset.href, str) else "",
         key=key,
-        size=size if isinstance(size, int) and size >= 0 else None,
+        size=size if is_size else None,
         checksum=checksum if isinstance(checksum, str) else None,
+        media_type=asset.media_type if isinstance(asset.media_type, str) else "",
+        item_id=item_id,
     )
 
 
-def _media_types(value: str | None) -> set[str]:
-    return {value, value.partition(";")[0].strip()} if value else set()
+def _strings(values: object) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
+
+
+def _media_types(value: object) -> set[str]:
+    return {value, value.partition(";")[0].strip()} if isinstance(value, str) and value else set()

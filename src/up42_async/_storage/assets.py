@@ -11,6 +11,7 @@ import pystac
 
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.dates import timestamp
@@ -124,9 +125,14 @@ class Asset:
         Raises:
             DownloadError: It could not be had, or not whole.
         """
-        file = RemoteFile(href=f"{ASSETS}/{segment(self.id)}", key=self.name or self.id, size=self.size)
-        downloads = Downloads(current_client(self._client), Path(directory), unpack=unpack, resume=resume)
-        return await fetch_all(downloads, [file])
+        file = RemoteFile(
+            href=f"{ASSETS}/{segment(self.id)}",
+            key=self.name or self.id,
+            size=self.size,
+            media_type=self.content_type or "",
+        )
+        options = DownloadOptions(unpack=unpack, resume=resume)
+        return await fetch_all(Downloads(current_client(self._client), Path(directory), options), [file])
 
 
 async def initialize_asset(asset_id: str, *, client: Client | None = None) -> Asset:

@@ -1,7 +1,6 @@
 """Know the storage: STAC collections and items, of jobs' results and all others."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import pystac
@@ -9,12 +8,13 @@ import pystac
 from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.messages import ApiRequest
 from up42_async._http.urls import segment
 from up42_async._storage import stac
-from up42_async._storage.asset_filter import Selection
+from up42_async._storage.asset_filter import AssetFilter
 from up42_async._storage.properties import TAGS, TITLE
 from up42_async._storage.search import DEFAULT_LIMIT, PATIENCE, STORAGE, Items
 
@@ -77,51 +77,38 @@ def result_items(client: Client, collection_url: str | None) -> Items:
     return Items(client, body, patience=PATIENCE)
 
 
-async def result_files(client: Client, collection_url: str | None, selection: Selection) -> list[RemoteFile]:
+async def result_files(client: Client, collection_url: str | None, options: DownloadOptions) -> list[RemoteFile]:
     """Return the wanted files of a job's result; one request for every 100 items.
 
     Raises:
         APIError: The items could not be had.
     """
-    return selection.of([item async for item in result_items(client, collection_url)])
+    return AssetFilter(options).files_of([item async for item in result_items(client, collection_url)])
 
 
 async def download_result(
-    client: Client,
-    collection_url: str | None,
-    directory: str | os.PathLike[str],
-    *,
-    keys: Iterable[str] | None = None,
-    roles: Iterable[str] | None = None,
-    media_types: Iterable[str] | None = None,
-    unpack: bool = False,
-    resume: bool = True,
+    client: Client, collection_url: str | None, directory: str | os.PathLike[str], options: DownloadOptions
 ) -> list[Path]:
-    """Bring the files of a job's result home: each whole and verified, or not at all.
+    """Bring the files of a job's result: each whole and verified, or not at all.
 
     Costs one request for every 100 items, and two for each file.
 
     Args:
-        client: Whom to ask with.
+        client: The client to ask with.
         collection_url: As the job has it; None for no result, and so no files.
         directory: Where to put them; made when it is missing.
-        keys: Only the assets with these keys.
-        roles: Only the assets with one of these roles, such as `"data"`.
-        media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
-        unpack: Whether to unpack archives (`.zip`, `.tgz`, `.tar.gz`, `.tar`), each into a directory beside it.
-        resume: Whether to keep what came of a file that broke off, as `name.part`, and go on from there the next time.
+        options: Which files are wanted, and what to do with them.
 
     Returns:
         The files, in the order of item ids and asset keys.
 
     Raises:
-        DownloadError: A file could not be had, or not whole; the others were brought home all the same.
-        ExceptionGroup: Several could not.
+        DownloadError: A file could not be had, or not whole; the others came all the same. Several are a
+            `DownloadErrorGroup`.
         APIError: The items could not be had.
     """
-    selection = Selection(keys=keys, roles=roles, media_types=media_types)
-    files = await result_files(client, collection_url, selection)
-    return await fetch_all(Downloads(client, Path(directory), unpack=unpack, resume=resume), files)
+    files = await result_files(client, collection_url, options)
+    return await fetch_all(Downloads(client, Path(directory), options), files)
 
 
 async def update_item(item: pystac.Item, *, client: Client | None = None) -> pystac.Item:

@@ -1,0 +1,55 @@
+"""What a caller may choose about a download, as one value that goes through all layers."""
+
+from collections.abc import Iterable
+
+import attrs
+
+from up42_async._config.arguments import optional, strings
+
+
+def _keys(values: Iterable[str] | None) -> frozenset[str] | None:
+    return _names(values, "keys")
+
+
+def _roles(values: Iterable[str] | None) -> frozenset[str] | None:
+    return _names(values, "roles")
+
+
+def _media_types(values: Iterable[str] | None) -> frozenset[str] | None:
+    return _names(values, "media_types")
+
+
+def _names(values: Iterable[str] | None, argument: str) -> frozenset[str] | None:
+    names = optional(strings, values, argument)
+    return None if names is None else frozenset(names)
+
+
+@attrs.frozen(kw_only=True)
+class Timings:
+    """How patient a download is; tests are less so."""
+
+    slow_rate: float = 1000.0
+    """Bytes a second; a file that comes more slowly lets others come first."""
+    slow_time: float = 10.0
+    """Seconds over which its rate is measured."""
+    redraw: float = 0.1
+    """Seconds between two drawings of a progress bar."""
+
+
+@attrs.frozen(kw_only=True)
+class DownloadOptions:
+    """Which files are wanted, and what is done with them."""
+
+    keys: frozenset[str] | None = attrs.field(default=None, converter=_keys)
+    """Only assets with these keys."""
+    roles: frozenset[str] | None = attrs.field(default=None, converter=_roles)
+    """Only assets with one of these roles."""
+    media_types: frozenset[str] | None = attrs.field(default=None, converter=_media_types)
+    """Only assets of these media types, compared without parameters unless some are given."""
+    unpack: bool = False
+    """Whether archives are unpacked, each into a directory beside it."""
+    resume: bool = True
+    """Whether what an earlier run left is continued, and something is left that the next run can continue."""
+    max_jobs: int = 20
+    """Jobs whose files are looked up and fetched at once; how many files that makes is for the client to limit."""
+    timings: Timings = Timings()
