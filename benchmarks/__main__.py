@@ -13,6 +13,8 @@ from benchmarks.scale import FULL, QUICK
 
 ORDER: Final = ("listing", "calling", "tracking", "modelling", "executing", "downloading", "importing")
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
+BUILD: Final = ROOT / "build"
+"""Where figures are kept as JSON, and pages that do not show all of them."""
 
 
 def main(words: list[str]) -> None:
@@ -26,10 +28,11 @@ def main(words: list[str]) -> None:
     if unknown:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(ORDER)}")
     scale = QUICK if "quick" in words else FULL
-    page = PAGE if scale is FULL else ROOT / "build" / "benchmarks-quick.md"
-    folder = page.with_suffix("")
+    folder = BUILD / f"benchmarks-{scale.name}"
     names = [] if "render" in words else [name for name in ORDER if name in words] or list(ORDER)
     failed = [name for name in names if not _measure(name, folder)]
+    is_whole = scale is FULL and all((folder / f"{name}.json").exists() for name in ORDER)
+    page = PAGE if is_whole else folder.with_suffix(".md")
     report.render(folder, page, ORDER)
     print(f"\n{page}")
     if failed:

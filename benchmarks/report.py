@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and its picture from what was measured, which is kept as JSON beside it."""
+"""Write a page and its pictures from what was measured, which is kept as JSON in `build/`."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.findings import Findings, Table, Target
-from benchmarks.picture import draw
+from benchmarks.pictures import PICTURES
 
 _PACKAGES: Final = ("httpx", "httpcore", "anyio", "attrs", "up42-py", "requests")
 
@@ -33,7 +33,7 @@ def keep(folder: Path, name: str, findings: Findings, scale: str) -> None:
 
 
 def render(folder: Path, page: Path, order: tuple[str, ...]) -> None:
-    """Write the page, and the picture beside it, from everything that is kept.
+    """Write the page, and the pictures beside it, from everything that is kept.
 
     Args:
         folder: Where the JSON files are.
@@ -45,13 +45,21 @@ def render(folder: Path, page: Path, order: tuple[str, ...]) -> None:
     }
     if not kept:
         return
-    picture = _picture(kept)
-    if picture:
-        page.with_suffix(".svg").write_text(picture, encoding="utf-8")
-    parts = [_opening(kept), *([f"![Requests against number of jobs]({page.stem}.svg)\n"] if picture else [])]
-    parts.append(_targets([target for findings in kept.values() for target in findings["targets"]]))
-    parts += [_section(findings) for findings in kept.values()]
-    page.write_text("\n".join(parts), encoding="utf-8")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    targets = _targets([target for findings in kept.values() for target in findings["targets"]])
+    sections = [_section(findings, _drawn(name, findings, page)) for name, findings in kept.items()]
+    page.write_text("\n".join([_opening(kept), targets, *sections]), encoding="utf-8")
+
+
+def _drawn(name: str, findings: Findings, page: Path) -> str:
+    """Draw the pictures of one benchmark; return the lines that show them."""
+    lines: list[str] = []
+    for picture in PICTURES:
+        if picture.benchmark == name:
+            file = page.with_name(f"{page.stem}-{picture.name}.svg")
+            picture.draw(findings, file)
+            lines.append(f"![{picture.caption}]({file.name})\n\n")
+    return "".join(lines)
 
 
 def _opening(kept: Mapping[str, Any]) -> str:
@@ -60,8 +68,7 @@ def _opening(kept: Mapping[str, Any]) -> str:
     quick = "\nThis is a quick look: sizes are small and rounds few.\n" if facts["scale"] != "full" else ""
     return f"""# Benchmarks
 
-Written by `nox -s bench`; the same figures as JSON are in `docs/benchmarks/`. To repeat them, or only some of them, or
-to have a quick look:
+Written by `nox -s bench`. To repeat them, or only some of them, or to have a quick look, which writes to `build/`:
 
 ```
 python -m pip install nox && python -m nox -s bench
@@ -88,23 +95,11 @@ def _targets(targets: list[Target]) -> str:
     return f"## Targets\n\n{table}{missed}"
 
 
-def _section(findings: Findings) -> str:
+def _section(findings: Findings, pictures: str) -> str:
     tables = "\n".join(f"**{one['caption']}**\n\n{_markdown(one)}" for one in findings["tables"])
-    return f"## {findings['title']}\n\n{findings['how']}\n\n{tables}"
+    return f"## {findings['title']}\n\n{findings['how']}\n\n{pictures}{tables}"
 
 
 def _markdown(table: Table) -> str:
     lines = [table["columns"], ["---", *["---:"] * (len(table["columns"]) - 1)], *table["rows"]]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def _picture(kept: Mapping[str, Any]) -> str:
-    if "modelling" not in kept:
-        return ""
-    requests = kept["modelling"]["facts"]["requests"]
-    lines = {
-        "up42-py: a request a job": requests["a request a job"],
-        "up42-async: model": requests["together"],
-        "up42-async: counted": requests["the library"],
-    }
-    return draw("Requests until all jobs are finished", lines, "jobs, tracked every 60 s", "requests")

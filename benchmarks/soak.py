@@ -17,11 +17,11 @@ from typing import Any, Final
 import anyio
 
 import up42_async as up42
-from benchmarks.faults import leaks
 from benchmarks.meter import memory_now
 from benchmarks.rounds import Server
 from benchmarks.server import job_id
 from benchmarks.soak_server import JOBS
+from tests.chaos import leaks
 
 CALLERS: Final = 60
 CANCELLED: Final = 0.1

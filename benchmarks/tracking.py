@@ -27,7 +27,7 @@ def measure(scale: Scale) -> Findings:
     """Measure for each number of jobs."""
     tables: list[Table] = []
     targets: list[Target] = []
-    requests: dict[str, dict[str, float]] = {label: {} for label in VARIANTS}
+    facts: dict[str, dict[str, list[float]]] = {}
     with Server(latency=LATENCY, page_max=max(scale.tracked)) as server:
         for number in scale.tracked:
             rounds = _ROUNDS if number == _MIDDLE else 1
@@ -45,10 +45,11 @@ def measure(scale: Scale) -> Findings:
                     shown=["grown", "median", "p95", "connections"],
                 )
             )
-            for label, results in samples.items():
-                requests[label][str(number)] = statistics.median(one["requests"] for one in results)
             if number == _MIDDLE or len(scale.tracked) == 1:
                 targets += _judged(number, samples)
+                delays = {label: results[0]["delays"] for label, results in samples.items()}
+                notices = {label: results[0]["notices"] for label, results in samples.items()}
+                facts = {"delays": delays, "run": {"ended": samples[_PEER][0]["ends"], **notices}}
     return Findings(
         title="Tracking jobs",
         how=(
@@ -59,7 +60,7 @@ def measure(scale: Scale) -> Findings:
         ),
         tables=tables,
         targets=targets,
-        facts={"requests": requests},
+        facts=facts,
     )
 
 
@@ -70,8 +71,10 @@ def _tracked(server: Server, client: str, workload: str, number: int, scale: Sca
     started = server.control("jobs", number=number, flips=[_START + flip for flip in flips])["started"]
     result = measured(server, client, workload, wait=WAIT)
     noticed = result.pop("noticed")
-    delays = sorted(noticed[job_id(position)] - started - _START - flip for position, flip in enumerate(flips))
-    return {**result, "median": statistics.median(delays), "p95": delays[int(len(delays) * 0.95)]}
+    notices = [noticed[job_id(position)] - started - _START for position in range(number)]
+    delays = sorted(notice - flip for notice, flip in zip(notices, flips, strict=True))
+    summary = {"median": statistics.median(delays), "p95": delays[int(len(delays) * 0.95)]}
+    return {**result, **summary, "delays": delays, "notices": sorted(notices), "ends": sorted(flips)}
 
 
 _START: Final = 1.0

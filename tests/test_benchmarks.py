@@ -9,7 +9,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import report
 from benchmarks.attribution import HTTPX, JSON, OURS, payer
 from benchmarks.findings import Findings, at_least, at_most, ratios, table
 from benchmarks.modelling import together
@@ -83,7 +82,12 @@ def test_a_table_gives_medians_and_what_they_are_compared_with() -> None:
     ]
 
 
-def test_the_page_is_made_again_from_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_and_its_pictures_are_made_again_from_what_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="pictures are drawn where matplotlib is installed: nox -s bench")
+    from benchmarks import report  # noqa: PLC0415 - it needs matplotlib
+
     def circumstances(scale: str) -> dict[str, Any]:
         return {**CIRCUMSTANCES, "scale": scale}
 
@@ -96,17 +100,23 @@ def test_the_page_is_made_again_from_what_was_kept(tmp_path: Path, monkeypatch: 
         targets=[at_most("CPU", 1.0, [2.0], why="It is slow."), at_most("Wall", 1.0, [0.5], why="It is fast.")],
         facts={"requests": lines},
     )
+    tracked = {"ours": [0.1, 0.4, 0.9], "theirs": [0.2, 0.5, 0.8]}
+    facts = {"delays": tracked, "run": {"ended": [1.0, 2.0, 3.0], **tracked}}
+    report.keep(tmp_path / "kept", "tracking", {**findings, "targets": [], "facts": facts}, "quick")
+    report.keep(tmp_path / "kept", "listing", {**findings, "targets": [], "facts": {}}, "quick")
     report.keep(tmp_path / "kept", "modelling", findings, "quick")
     page = tmp_path / "page.md"
-    report.render(tmp_path / "kept", page, ("listing", "modelling"))
+    report.render(tmp_path / "kept", page, ("listing", "tracking", "modelling"))
     text = page.read_text(encoding="utf-8")
     assert "| CPU | at most 1 | 2 | **no** |" in text
-    assert "## Three days\n\nBy counting.\n\n**Both**" in text
+    assert "## Three days\n\nBy counting.\n\n![Requests against number of jobs](page-requests.svg)\n\n**Both**" in text
     assert "What was missed, and why:\n\n- It is slow.\n" in text
     assert "It is fast." not in text
     assert "a quick look" in text
     assert json.loads((tmp_path / "kept" / "modelling.json").read_text())["targets"][0]["met"] is False
-    assert ET.fromstring(page.with_suffix(".svg").read_text()).tag.endswith("svg")  # noqa: S314 - our own picture
+    for name in ("listing", "delay", "run", "requests"):
+        picture = (tmp_path / f"page-{name}.svg").read_text(encoding="utf-8")
+        assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 - our own picture
 
 
 CIRCUMSTANCES = {"python": "3.11", "system": "Linux", "cores": 2, "packages": {"httpx": "0.28.1"}}

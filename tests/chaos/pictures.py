@@ -48,7 +48,7 @@ def _jobs(axes: Axes, outcome: Outcome) -> None:
     axes.annotate("the faults are over", (outcome.plan.seconds, 0), xytext=(4, 6), textcoords="offset points")
     axes.set_title(f"Jobs while everything goes wrong, {outcome.backend}")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left")
+    axes.legend(loc="center right")
 
 
 def _faults(axes: Axes, outcome: Outcome, longest: float) -> None:
