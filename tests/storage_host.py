@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -128,7 +129,8 @@ class _Api(_Quiet):
         content = json.loads(body) if body else None
         self.host.bodies.append(content)
         status, answer = self._look_up(name, parts.path, content)
-        self.send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+        body = b"" if status == HTTPStatus.NO_CONTENT else json.dumps(answer).encode()
+        self.send(status, body, {"Content-Type": "application/json"})
 
     def _look_up(self, name: str, path: str, content: Any) -> tuple[int, Any]:
         if name in self.host.answers:

@@ -86,7 +86,11 @@ from up42_async._processing.template import ExecutionResult as ExecutionResult
 from up42_async._processing.template import InvalidTemplateError as InvalidTemplateError
 from up42_async._storage.assets import Asset as Asset
 from up42_async._storage.assets import initialize_asset as initialize_asset
+from up42_async._storage.collections import delete_collection as delete_collection
 from up42_async._storage.collections import get_collection as get_collection
+from up42_async._storage.collections import get_item as get_item
+from up42_async._storage.collections import get_queryables as get_queryables
+from up42_async._storage.collections import list_collections as list_collections
 from up42_async._storage.collections import update_item as update_item
 from up42_async._storage.properties import Up42Properties as Up42Properties
 from up42_async._storage.search import search_items as search_items

@@ -19,12 +19,14 @@ from up42_async._downloads.options import DownloadOptions
 from up42_async._http.messages import ApiRequest
 from up42_async._storage.assets import Asset, initialize_asset
 from up42_async._storage.collections import (
-    download_result,
+    delete_collection,
     get_collection,
-    result_collection,
-    result_items,
+    get_item,
+    get_queryables,
+    list_collections,
     update_item,
 )
+from up42_async._storage.job_results import download_result, result_collection, result_items
 from up42_async._storage.properties import Up42Properties
 from up42_async._storage.stac import collection_from, item_from
 
@@ -213,14 +215,13 @@ async def test_a_collection_comes_by_its_id(host: StorageHost) -> None:
         {"id": 7},
         {"id": "c1"},
         item_content(),
-        collection_content() | {"links": [{"rel": "x", "href": ""}]},
     ],
 )
 async def test_an_answer_that_is_no_collection_is_an_error(host: StorageHost, content: object) -> None:
     host.answers["GET /v2/assets/stac/collections/c1"] = content
     async with host.client():
         with pytest.raises(
-            UnexpectedResponseError, match="GET /v2/assets/stac/collections/c1: an answer that is no STAC object"
+            UnexpectedResponseError, match="GET /v2/assets/stac/collections/c1: .*(no STAC object|cannot be read)"
         ):
             await get_collection("c1")
 
@@ -522,3 +523,108 @@ def test_a_parent_that_is_no_collection_is_not_to_be_had_as_one() -> None:
     content = linked(collection_content(), without="root", parent=f"{API}/v2/assets/stac")
     with pytest.raises(RuntimeError, match=r"fetch /v2/assets/stac \(parent\).*use `up42_async.search_items"):
         collection_from(content, ABOUT).get_parent()
+
+
+async def test_an_item_comes_by_its_collection_and_id(host: StorageHost) -> None:
+    host.answers["GET /v2/assets/stac/collections/c%201/items/i%2F1"] = item_content("i/1", "c 1")
+    async with host.client() as client:
+        item = await get_item("c 1", "i/1", client=client)
+        with pytest.raises(NotFoundError):
+            await get_item("c 1", "i2")
+    assert (item.id, item.collection_id) == ("i/1", "c 1")
+
+
+async def test_what_was_not_asked_for_is_an_error(host: StorageHost) -> None:
+    path = "/v2/assets/stac/collections/c1"
+    host.answers[f"GET {path}"] = collection_content("c2")
+    host.answers[f"GET {path}/items/i1"] = item_content("i2")
+    host.answers[f"GET {path}/items/i3"] = item_content("i3", "c3")
+    host.answers[f"PATCH {path}/items/i1"] = item_content("i2")
+    host.answers["GET /v2/assets/a2/metadata"] = METADATA
+    async with host.client():
+        for call, message in (
+            (get_collection("c1"), "collection 'c2' instead of 'c1'"),
+            (get_item("c1", "i1"), "item 'i2' instead of 'i1'"),
+            (get_item("c1", "i3"), "item of collection 'c3' instead of 'c1'"),
+            (update_item(item_from(item_content("i1"), ABOUT)), "item 'i2' instead of 'i1'"),
+            (initialize_asset("a2"), "asset 'a1' instead of 'a2'"),
+        ):
+            with pytest.raises(UnexpectedResponseError, match=message) as caught:
+                await call
+            assert caught.value.transient
+
+
+async def test_an_item_is_updated_with_the_client_it_came_from(host: StorageHost) -> None:
+    host.answers["GET /v2/assets/stac/collections/c1/items/i1"] = item_content("i1")
+    host.answers["PATCH /v2/assets/stac/collections/c1/items/i1"] = item_content("i1")
+    async with host.client(workspace_id="another"):
+        client = host.client()
+        item = await get_item("c1", "i1", client=client)
+        await update_item(item)
+        assert client.statistics().requests == 2
+        await client.aclose()
+
+
+async def test_a_collection_is_deleted_as_a_whole(host: StorageHost) -> None:
+    path = "/v2/assets/stac/collections/c1"
+    host.answers[f"DELETE {path}"] = (204, None)
+    async with host.client() as client:
+        await delete_collection("c1", client=client)
+        with pytest.raises(NotFoundError):
+            await delete_collection("c2")
+    assert host.asked[f"DELETE {path}"] == 1
+
+
+async def test_a_collection_that_an_earlier_try_has_deleted_is_deleted(host: StorageHost) -> None:
+    answers = [(503, {}), (404, {"title": "Not Found"})]
+    host.answers["DELETE /v2/assets/stac/collections/c1"] = lambda _: answers.pop(0)
+    async with host.client():
+        await delete_collection("c1")
+    assert answers == []
+
+
+async def test_collections_are_listed_page_by_page_and_an_odd_one_hides_no_other(host: StorageHost) -> None:
+    path = "/v2/assets/stac/collections"
+    link = {"rel": "next", "href": f"http://up42.example{path}?limit=2&token=next:c2"}
+    pages = iter([[collection_content("c1"), {"id": "odd"}], [collection_content("c3")]])
+
+    def answer(_: Any) -> Any:
+        page = next(pages)
+        return {"collections": page, "links": [7, {"rel": "self"}, link] if len(page) == 2 else None}
+
+    host.answers[f"GET {path}"] = answer
+    link["href"] = f"{host.api}{path}?limit=2&token=next:c2"
+    async with host.client() as client:
+        collections = list_collections("ws", limit=2, client=client)
+        assert [collection.id async for collection in collections] == ["c1", "c3"]
+    assert "item 'odd'" in str(collections.errors[0])
+    assert host.queries[f"GET {path}"] == ["workspace_id=ws&limit=2", "limit=2&token=next:c2"]
+
+
+@pytest.mark.parametrize("answer", [7, [], {}, {"collections": {}}])
+async def test_an_answer_that_is_no_list_of_collections_is_an_error(host: StorageHost, answer: Any) -> None:
+    host.answers["GET /v2/assets/stac/collections"] = answer
+    async with host.client():
+        with pytest.raises(UnexpectedResponseError, match="no list of STAC collections"):
+            await anext(list_collections())
+
+
+@pytest.mark.parametrize(("arguments", "error"), [(("",), ValueError), ((7,), TypeError)])
+async def test_a_workspace_that_cannot_be_one_is_refused(
+    host: StorageHost, arguments: Any, error: type[Exception]
+) -> None:
+    async with host.client():
+        with pytest.raises(error, match="workspace_id"):
+            list_collections(*arguments)
+        with pytest.raises(ValueError, match="limit must be a whole number from 1 to 10000"):
+            list_collections(limit=0)
+
+
+async def test_what_can_be_searched_by_is_a_json_schema(host: StorageHost) -> None:
+    schema = {"type": "object", "properties": {"job_id": {"type": "string"}}}
+    host.answers["GET /v2/assets/stac/queryables"] = schema
+    async with host.client() as client:
+        assert await get_queryables(client=client) == schema
+        host.answers["GET /v2/assets/stac/queryables"] = []
+        with pytest.raises(UnexpectedResponseError, match="no JSON schema"):
+            await get_queryables()

@@ -128,7 +128,7 @@ class ProcessList(ReadableList[Process]):
         try:
             return await _with_acceptance(process, self._client)
         except UnexpectedResponseError as error:
-            self._note(error)
+            self._mention(error)
             return process
         except BaseException:
             self._unread.append(process)

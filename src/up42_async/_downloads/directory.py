@@ -118,12 +118,15 @@ def sharing_names(files: Iterable[RemoteFile]) -> list[bool]:
     return shares
 
 
-async def fetch_all(downloads: Downloads, files: Sequence[RemoteFile]) -> list[Path]:
+async def fetch_all(
+    downloads: Downloads, files: Sequence[RemoteFile], *, unreadable: Sequence[Up42Error] = ()
+) -> list[Path]:
     """Bring several files; one that fails does not keep the others from coming.
 
     Args:
         downloads: Where they go.
         files: What to bring.
+        unreadable: What is known already not to come, raised like the rest when the others have come.
 
     Returns:
         Where they are, in the order given; instead of an archive that was unpacked, its files.
@@ -143,7 +146,7 @@ async def fetch_all(downloads: Downloads, files: Sequence[RemoteFile]) -> list[P
     async with anyio.create_task_group() as group:
         for position, (file, shares_name) in enumerate(zip(files, sharing_names(files), strict=True)):
             group.start_soon(functools.partial(bring, position, file, shares_name=shares_name))
-    raise_for([errors[position] for position in sorted(errors)], of=len(files))
+    raise_for([*(errors[position] for position in sorted(errors)), *unreadable], of=len(files) + len(unreadable))
     return [path for position in sorted(done) for path in done[position].paths]
 
 

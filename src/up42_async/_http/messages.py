@@ -20,6 +20,8 @@ class ApiRequest:
     """Body, None for none."""
     idempotent: bool = True
     """Whether sending it twice changes nothing; an execution would be paid twice."""
+    empty_ok: bool = False
+    """Whether an answer without a body is one; else it is a proxy's, and the request is retried."""
     host: Literal["api", "auth"] = "api"
     """Which of UP42's hosts to ask."""
 

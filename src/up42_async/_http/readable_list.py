@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from up42_async._errors import UnexpectedResponseError
@@ -10,6 +10,9 @@ from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import Caller, Page, Pager
 
 T = TypeVar("T")
+
+MOST_MALFORMED: Final = 100
+"""Entries of one page that may be unreadable; a page with more of them is none."""
 
 logger = logging.getLogger("up42_async")
 
@@ -23,10 +26,13 @@ class ReadableList(Generic[T]):
     errors: list[UnexpectedResponseError]
     """What could not be read so far: one error for each entry, which names it; the others come all the same."""
 
+    unreadable: list[UnexpectedResponseError]
+    """Those of `errors` whose entries did not come at all; the others came without some odd part."""
+
     def __init__(
         self,
         caller: Caller,
-        first: ApiRequest,
+        first: ApiRequest | None,
         split: Callable[[Any, ApiRequest], Page[Any]],
         read: Callable[[Any, ApiRequest], T],
         *,
@@ -36,15 +42,19 @@ class ReadableList(Generic[T]):
 
         Args:
             caller: What sends the requests.
-            first: The request for the first page.
+            first: The request for the first page; None for a list without entries, for which nothing is sent.
             split: Turns an answer into a page of entries as they came.
             read: Makes a value of an entry, or raises `UnexpectedResponseError`.
             key: What makes an entry the same as another.
         """
         self.errors = []
-        self._request = first
+        self.unreadable = []
+        self._caller = caller
+        self._first = first
+        self._split_page = split
         self._read = read
-        self._pager = Pager(caller, first, split, key=key)
+        self._key = key
+        self._start_again()
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
@@ -56,17 +66,55 @@ class ReadableList(Generic[T]):
         Raises:
             APIError: A page could not be had; the next call asks for it again.
             StopAsyncIteration: There are no more.
+            UnexpectedResponseError: More than 100 entries of one page could not be read.
         """
         while True:
-            content = await anext(self._pager)
+            content = await self._next_entry()
             try:
                 return self._read(content, self._request)
             except UnexpectedResponseError as error:
-                self._note(error)
+                self.unreadable.append(error)
+                self._mention(error)
+                self._count_malformed()
 
-    def _note(self, error: UnexpectedResponseError) -> None:
+    async def _next_entry(self) -> Any:
+        """Return the next entry as it came.
+
+        Raises:
+            StopAsyncIteration: There are no more.
+        """
+        if self._pager is None:
+            raise StopAsyncIteration
+        return await anext(self._pager)
+
+    def _start_again(self) -> None:
+        """Go back to the first page."""
+        self._malformed = 0
+        if self._first is None:
+            self._pager: Pager[Any] | None = None
+            return
+        self._request = self._first
+        self._pager = Pager(self._caller, self._first, self._begin_page, key=self._key)
+
+    def _begin_page(self, answer: Any, request: ApiRequest) -> Page[Any]:
+        self._request, self._malformed = request, 0
+        return self._split_page(answer, request)
+
+    def _mention(self, error: UnexpectedResponseError) -> None:
+        """Keep an error, and name it once in the log."""
         self.errors.append(error)
         logger.warning("%s", error)
+
+    def _count_malformed(self) -> None:
+        """Give a page up of which hardly anything can be read.
+
+        Raises:
+            UnexpectedResponseError: More than 100 entries of it could not be read.
+        """
+        self._malformed += 1
+        if self._malformed > MOST_MALFORMED:
+            message = f"a page of which more than {MOST_MALFORMED} entries cannot be read"
+            raise UnexpectedResponseError(message, request=str(self._request))
 
 
 def entry_id(content: Any) -> Hashable:

@@ -31,7 +31,7 @@ from up42_async._jobs.models import (
 )
 from up42_async._jobs.parsing import job_fields
 from up42_async._jobs.poller import SETTLE, Progress, Tracker, Watcher
-from up42_async._storage import collections
+from up42_async._storage import job_results
 
 _TERMINAL = frozenset(TERMINAL_STATUSES)
 _SETTLING = frozenset(SETTLING_STATUSES)
@@ -303,7 +303,7 @@ class Job:
             NotFoundError: It is still not visible after a quarter of a minute.
             APIError: It could not be asked for.
         """
-        return await collections.result_collection(current_client(self._client), self.collection_url)
+        return await job_results.result_collection(current_client(self._client), self.collection_url)
 
     def items(self) -> AsyncIterator[pystac.Item]:
         """List the STAC items of the results, waiting a little while there are none yet; one request for 100 items.
@@ -313,7 +313,7 @@ class Job:
         Raises:
             APIError: (While listing) they could not be asked for.
         """
-        return collections.result_items(current_client(self._client), self.collection_url)
+        return job_results.result_items(current_client(self._client), self.collection_url)
 
     async def download(
         self,
@@ -351,7 +351,7 @@ class Job:
         """
         options = DownloadOptions(keys=keys, roles=roles, media_types=media_types, unpack=unpack, resume=resume)
         url = self.raise_for_status().collection_url
-        return await collections.download_result(current_client(self._client), url, directory, options)
+        return await job_results.download_result(current_client(self._client), url, directory, options)
 
     def update(self, newer: "Job") -> None:
         """Take over everything from a newer state of the same job.

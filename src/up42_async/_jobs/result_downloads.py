@@ -20,7 +20,7 @@ from up42_async._downloads.progress_bar import check_installed, show_bar
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import Up42Error
 from up42_async._jobs.job import Job
-from up42_async._storage.collections import result_files
+from up42_async._storage.job_results import ResultFiles, result_files
 
 _FILES: Final = 2**32
 
@@ -106,7 +106,7 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
         job_id = item if isinstance(item, str) else item.id
         try:
             downloads = self._downloads(job_id, self._client_for(item))
-            files = await self._files_of(item, downloads)
+            found = await self._files_of(item, downloads)
         except Up42Error as error:
             self._tracker.found()
             self._record(position * _FILES, ResultFile(job_id=job_id, asset_key=None, error=error))
@@ -114,10 +114,13 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
             self._fail(error)
         else:
             self._tracker.found()
+            first = position * _FILES
+            for number, unreadable in enumerate(found.errors, start=len(found.files)):
+                self._record(first + number, ResultFile(job_id=job_id, asset_key=None, error=unreadable))
             async with anyio.create_task_group() as group:
-                for number, shares_name in enumerate(sharing_names(files)):
-                    bring = partial(self._bring, downloads, files[number], job_id, shares_name=shares_name)
-                    group.start_soon(bring, position * _FILES + number)
+                for number, shares_name in enumerate(sharing_names(found.files)):
+                    bring = partial(self._bring, downloads, found.files[number], job_id, shares_name=shares_name)
+                    group.start_soon(bring, first + number)
 
     def _client_for(self, item: Job | str) -> Client:
         return current_client(self._client or (None if isinstance(item, str) else item.client))
@@ -127,7 +130,7 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
         directory = self._directory / (name if name == job_id else with_digest(name or "job", job_id))
         return Downloads(client, directory, self._options, progress=self._tracker)
 
-    async def _files_of(self, item: Job | str, downloads: Downloads) -> list[RemoteFile]:
+    async def _files_of(self, item: Job | str, downloads: Downloads) -> ResultFiles:
         """Return which files of a job are wanted, and make sure that they have a place to go to.
 
         Raises:
@@ -135,11 +138,11 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
         """
         job = await Job.get(item, client=downloads.client) if isinstance(item, str) else item
         url = job.raise_for_status().collection_url
-        files = await result_files(downloads.client, url, self._options)
+        found = await result_files(downloads.client, url, self._options)
         if await anyio.Path(downloads.directory).is_symlink():
             message = f"{downloads.directory} is a symbolic link, and nothing is put behind it"
             raise DownloadError(message)
-        return files
+        return found
 
     async def _bring(
         self, downloads: Downloads, file: RemoteFile, job_id: str, position: int, *, shares_name: bool

@@ -17,7 +17,8 @@ from up42_async._errors import UnexpectedResponseError
 from up42_async._http.dates import timestamp
 from up42_async._http.messages import ApiRequest
 from up42_async._http.urls import segment
-from up42_async._storage.search import DEFAULT_LIMIT, Items, property_is
+from up42_async._storage.items import Items
+from up42_async._storage.search import DEFAULT_LIMIT, property_is
 
 ASSETS: Final = "/v2/assets"
 
@@ -73,7 +74,11 @@ class Asset:
         """
         request = ApiRequest(method="GET", path=f"{ASSETS}/{segment(asset_id, 'asset_id')}/metadata")
         user = current_client(client)
-        return cls._from_metadata(await user._session.call(request), request, user)
+        asset = cls._from_metadata(await user._session.call(request), request, user)
+        if asset.id != asset_id:
+            message = f"an answer with asset {asset.id!r:.80} instead of {asset_id!r}"
+            raise UnexpectedResponseError(message, request=str(request), transient=True)
+        return asset
 
     @classmethod
     def _from_metadata(cls, content: Any, request: ApiRequest, client: Client) -> "Asset":

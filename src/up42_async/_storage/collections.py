@@ -1,22 +1,22 @@
-"""Know the storage: STAC collections and items, of jobs' results and all others."""
+"""STAC collections and their items: listed, fetched, changed and deleted by id."""
 
-import os
-from pathlib import Path
+from typing import Any, Final
 
 import pystac
 
-from up42_async import _clock
 from up42_async._client import Client, current_client
-from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._downloads.options import DownloadOptions
-from up42_async._downloads.signed_urls import RemoteFile
+from up42_async._config.arguments import integer
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.messages import ApiRequest
-from up42_async._http.urls import segment
-from up42_async._storage import stac
-from up42_async._storage.asset_filter import AssetFilter
+from up42_async._http.pagination import Page
+from up42_async._http.readable_list import ReadableList, entry_id
+from up42_async._http.urls import follow, query, segment
+from up42_async._storage.items import STORAGE
 from up42_async._storage.properties import TAGS, TITLE
-from up42_async._storage.search import DEFAULT_LIMIT, PATIENCE, STORAGE, Items
+from up42_async._storage.search import DEFAULT_LIMIT, MOST_LIMIT
+from up42_async._storage.stac import client_of, collection_from, item_from
+
+COLLECTIONS: Final = f"{STORAGE}/collections"
 
 
 async def get_collection(collection_id: str, *, client: Client | None = None) -> pystac.Collection:
@@ -29,86 +29,36 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
     Raises:
         NotFoundError: There is no such collection, or it belongs to somebody else.
         APIError: UP42 could not be asked.
+        UnexpectedResponseError: It is no STAC collection, or another one than asked for.
         ValueError: It cannot be an id.
     """
-    request = ApiRequest(method="GET", path=f"{STORAGE}/collections/{segment(collection_id, 'collection_id')}")
-    return stac.collection_from(await current_client(client)._session.call(request), request)
+    request = ApiRequest(method="GET", path=f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}")
+    user = current_client(client)
+    collection = collection_from(await user._session.call(request), request, user)
+    _check_asked("collection", collection.id, collection_id, request)
+    return collection
 
 
-async def result_collection(client: Client, collection_url: str | None) -> pystac.Collection | None:
-    """Ask for the collection of a job's result, again for a while as long as it is not visible yet.
+async def get_item(collection_id: str, item_id: str, *, client: Client | None = None) -> pystac.Item:
+    """Ask for a STAC item; one request. Where only its id is known, `search_items(ids=[item_id])` finds it.
 
     Args:
-        client: Whom to ask with.
-        collection_url: As the job has it. Only the id is taken from it, since its host is not always the API's.
-
-    Returns:
-        The collection; None when the job has none.
+        collection_id: The id of its collection.
+        item_id: The item's id.
+        client: The client to use; the current one when left out.
 
     Raises:
-        NotFoundError: It is still not visible after a quarter of a minute.
+        NotFoundError: There is no such item, or it belongs to somebody else.
         APIError: UP42 could not be asked.
-        UnexpectedResponseError: The URL names no collection.
+        UnexpectedResponseError: It is no STAC item, or another one than asked for.
+        ValueError: One of them cannot be an id.
     """
-    if collection_url is None:
-        return None
-    collection_id = _collection_id(collection_url)
-    for wait in PATIENCE:
-        try:
-            return await get_collection(collection_id, client=client)
-        except NotFoundError:
-            await _clock.sleep(wait)
-    return await get_collection(collection_id, client=client)
-
-
-def result_items(client: Client, collection_url: str | None) -> Items:
-    """Return the items of a job's result, waited for a while as long as there are none.
-
-    Args:
-        client: Whom to ask with.
-        collection_url: As the job has it; None for no result, and so no items and no requests.
-
-    Raises:
-        UnexpectedResponseError: The URL names no collection.
-    """
-    if collection_url is None:
-        return Items(client, None)
-    body = {"limit": DEFAULT_LIMIT, "collections": [_collection_id(collection_url)]}
-    return Items(client, body, patience=PATIENCE)
-
-
-async def result_files(client: Client, collection_url: str | None, options: DownloadOptions) -> list[RemoteFile]:
-    """Return the wanted files of a job's result; one request for every 100 items.
-
-    Raises:
-        APIError: The items could not be had.
-    """
-    return AssetFilter(options).files_of([item async for item in result_items(client, collection_url)])
-
-
-async def download_result(
-    client: Client, collection_url: str | None, directory: str | os.PathLike[str], options: DownloadOptions
-) -> list[Path]:
-    """Bring the files of a job's result: each whole and verified, or not at all.
-
-    Costs one request for every 100 items, and two for each file.
-
-    Args:
-        client: The client to ask with.
-        collection_url: As the job has it; None for no result, and so no files.
-        directory: Where to put them; made when it is missing.
-        options: Which files are wanted, and what to do with them.
-
-    Returns:
-        The files, in the order of item ids and asset keys.
-
-    Raises:
-        DownloadError: A file could not be had, or not whole; the others came all the same. Several are a
-            `DownloadErrorGroup`.
-        APIError: The items could not be had.
-    """
-    files = await result_files(client, collection_url, options)
-    return await fetch_all(Downloads(client, Path(directory), options), files)
+    request = ApiRequest(method="GET", path=_item_path(collection_id, item_id))
+    user = current_client(client)
+    item = item_from(await user._session.call(request), request, user)
+    _check_asked("item", item.id, item_id, request)
+    _check_asked("item of collection", item.collection_id or collection_id, collection_id, request)
+    return item
 
 
 async def update_item(item: pystac.Item, *, client: Client | None = None) -> pystac.Item:
@@ -118,31 +68,107 @@ async def update_item(item: pystac.Item, *, client: Client | None = None) -> pys
 
     Args:
         item: The item, which is changed in place.
-        client: The client to use; the current one when left out.
+        client: The client to use; else the one the item came from, else the current one.
 
     Returns:
         The item.
 
     Raises:
         APIError: UP42 could not be asked, or refused.
+        UnexpectedResponseError: The answer is no STAC item, or another one.
         ValueError: The item has no collection, or an id that cannot be right.
     """
     if item.collection_id is None:
         raise ValueError(f"item {item.id!r} belongs to no collection, so it is not one of UP42's storage")
-    collection, name = segment(item.collection_id, "collection id"), segment(item.id, "item id")
     changes = {key: item.properties[key] for key in (TITLE, TAGS) if key in item.properties}
-    request = ApiRequest(method="PATCH", path=f"{STORAGE}/collections/{collection}/items/{name}", json=changes)
-    answer = stac.item_from(await current_client(client)._session.call(request), request)
+    request = ApiRequest(method="PATCH", path=_item_path(item.collection_id, item.id), json=changes)
+    user = current_client(client or client_of(item))
+    answer = item_from(await user._session.call(request), request, user)
+    _check_asked("item", answer.id, item.id, request)
     item.properties.clear()
     item.properties.update(answer.properties)
     return item
 
 
-def _collection_id(url: str) -> str:
-    name = stac.last_segment(url)
+async def delete_collection(collection_id: str, *, client: Client | None = None) -> None:
+    """Delete a collection with all its items and files, for good; one request. UP42 deletes nothing less than that.
+
+    Args:
+        collection_id: The collection's id.
+        client: The client to use; the current one when left out.
+
+    Raises:
+        NotFoundError: There is no such collection, or it belongs to somebody else.
+        APIError: UP42 could not be asked, or refused.
+        ValueError: It cannot be an id.
+    """
+    path = f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}"
+    request = ApiRequest(method="DELETE", path=path, empty_ok=True)
     try:
-        segment(name, "collection id")
-    except ValueError:
-        message = "the job's result has a collection URL that names no collection"
-        raise UnexpectedResponseError(message) from None
-    return name
+        await current_client(client)._session.call(request)
+    except NotFoundError as error:
+        if error.tries == 1:  # else an earlier try, whose answer was lost, may have deleted it
+            raise
+
+
+def list_collections(
+    workspace_id: str | None = None, *, limit: int = DEFAULT_LIMIT, client: Client | None = None
+) -> ReadableList[pystac.Collection]:
+    """List the collections in storage: an async iterator, whose `errors` has those that could not be read.
+
+    Args:
+        workspace_id: Only those of this workspace.
+        limit: Collections a page, 1 to 10000; one request for each page.
+        client: The client to use; the current one when left out.
+
+    Raises:
+        TypeError: An argument of the wrong kind.
+        ValueError: An argument that cannot be right.
+    """
+    if workspace_id is not None:
+        segment(workspace_id, "workspace_id")
+    user = current_client(client)
+    size = integer(limit, "limit", least=1, most=MOST_LIMIT)
+
+    def split(answer: Any, request: ApiRequest) -> Page[Any]:
+        content = answer if isinstance(answer, dict) else {}
+        if not isinstance(content.get("collections"), list):
+            raise UnexpectedResponseError("an answer that is no list of STAC collections", request=str(request))
+        links = content["links"] if isinstance(content.get("links"), list) else []
+        href = next((one.get("href") for one in links if isinstance(one, dict) and one.get("rel") == "next"), None)
+        following = None if href is None else follow(href, api=user._session.api, request=request)
+        return Page(items=content["collections"], next=following)
+
+    first = ApiRequest(method="GET", path=COLLECTIONS, query=query({"workspace_id": workspace_id, "limit": size}))
+    return ReadableList(
+        user._session, first, split, lambda content, request: collection_from(content, request, user), key=entry_id
+    )
+
+
+async def get_queryables(*, client: Client | None = None) -> dict[str, Any]:
+    """Ask by which properties items can be searched, with `search_items(filter=...)`; one request.
+
+    Args:
+        client: The client to use; the current one when left out.
+
+    Returns:
+        A JSON schema, whose `properties` are what can be filtered by.
+
+    Raises:
+        APIError: UP42 could not be asked.
+    """
+    request = ApiRequest(method="GET", path=f"{STORAGE}/queryables")
+    answer = await current_client(client)._session.call(request)
+    if not isinstance(answer, dict):
+        raise UnexpectedResponseError("an answer that is no JSON schema", request=str(request))
+    return answer
+
+
+def _item_path(collection_id: str, item_id: str) -> str:
+    return f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}/items/{segment(item_id, 'item_id')}"
+
+
+def _check_asked(what: str, came: str, asked: str, request: ApiRequest) -> None:
+    if came != asked:
+        message = f"an answer with {what} {came!r:.80} instead of {asked!r}"
+        raise UnexpectedResponseError(message, request=str(request), transient=True)

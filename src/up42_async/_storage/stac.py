@@ -1,73 +1,106 @@
-"""Make pystac objects of UP42's answers: parsed without network, and guarded against pystac's own network access.
+"""Make pystac objects of UP42's answers: without network, and whatever of an answer can be read."""
 
-pystac follows a link when it is asked for what stands behind it: it would block the event loop, and ask without a
-token. So the links of the objects made here refuse to be followed that way, and their root reads no URL; both say what
-to await instead. Nothing in pystac is changed.
-"""
-
-import contextlib
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, Final, NoReturn, TypeVar
-from urllib.parse import unquote, urlsplit
+import logging
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
 
 import pystac
-from pystac.stac_io import DefaultStacIO
 
+from up42_async._client import Client
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.messages import ApiRequest
+from up42_async._http.urls import printable
+from up42_async._storage.guarded import LocalStacIO, Origin, StorageCollection, StorageItem, StorageLink
+from up42_async._storage.repair import repair
 
-T = TypeVar("T")
+StacT = TypeVar("StacT", bound=pystac.STACObject)
+
+Report = Callable[[UnexpectedResponseError], None]
+"""What is told of the parts of an object that were taken out, since they could not be read."""
 
 ROOT_ID: Final = "up42"
 
+_MOST_NAMED: Final = 5
 
-def item_from(content: Any, request: ApiRequest) -> pystac.Item:
+logger = logging.getLogger("up42_async")
+
+
+def log(error: UnexpectedResponseError) -> None:
+    """Name what could not be read at WARNING."""
+    logger.warning("%s", error)
+
+
+def item_from(content: Any, request: ApiRequest, client: Client | None = None, *, report: Report = log) -> pystac.Item:
     """Make an item of a decoded answer, which it takes over.
 
     Args:
         content: The GeoJSON feature.
         request: What was asked, for the error.
+        client: The client it came from.
+        report: Is told of the parts that were taken out.
 
     Raises:
         UnexpectedResponseError: It is no STAC item.
     """
-    return _parse(StorageItem.from_dict, content, request)
+    return _parse(StorageItem, content, request, client, report)
 
 
-def collection_from(content: Any, request: ApiRequest) -> pystac.Collection:
+def collection_from(
+    content: Any, request: ApiRequest, client: Client | None = None, *, report: Report = log
+) -> pystac.Collection:
     """Make a collection of a decoded answer, which it takes over.
 
     Args:
         content: The JSON object.
         request: What was asked, for the error.
+        client: The client it came from.
+        report: Is told of the parts that were taken out.
 
     Raises:
         UnexpectedResponseError: It is no STAC collection.
     """
-    return _parse(StorageCollection.from_dict, content, request)
+    return _parse(StorageCollection, content, request, client, report)
 
 
-def last_segment(url: str) -> str:
-    """Return the last segment of a URL's path, decoded: the id of what the URL names; empty when there is none."""
+def client_of(stac_object: object) -> Client | None:
+    """Return the client that an item or collection came from.
+
+    Args:
+        stac_object: Anything; clones and copies of an object know its client, what was pickled or written to a file
+            does not.
+
+    Returns:
+        The client; None for an object that came from none.
+    """
+    origin = getattr(stac_object, "up42_origin", None)
+    return origin.client if isinstance(origin, Origin) else None
+
+
+def _parse(kind: type[StacT], content: Any, request: ApiRequest, client: Client | None, report: Report) -> StacT:
+    if not isinstance(content, dict) or not isinstance(content.get("id"), str) or not content["id"]:
+        raise UnexpectedResponseError("an answer that is no STAC object: it has no id", request=str(request))
+    name, problems = _name(content), repair(content)
     try:
-        return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
-    except ValueError:
-        return ""
-
-
-def _parse(make: Callable[..., T], content: Any, request: ApiRequest) -> T:
-    try:
-        if not isinstance(content["id"], str):
-            raise TypeError  # noqa: TRY301 - one place says what is wrong
-        return _guarded(make(content, preserve_dict=False))
+        made = _guarded(cast("Any", kind).from_dict(content, preserve_dict=False))
     except Exception as error:  # pystac raises whatever its first access to a missing or odd field raises
-        message = f"an answer that is no STAC object ({type(error).__name__} when it was read)"
+        message = f"{name} cannot be read as STAC ({type(error).__name__}: {printable(str(error), 200)})"
         raise UnexpectedResponseError(message, request=str(request)) from error
+    made.up42_origin = Origin(client)
+    if problems:
+        more = f" and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+        message = f"{name} has {', '.join(problems[:_MOST_NAMED])}{more}; the rest of it is used"
+        report(UnexpectedResponseError(message, request=str(request)))
+    return cast("StacT", made)
 
 
-def _guarded(made: T) -> T:
+def _name(content: dict[str, Any]) -> str:
+    if content.get("type") == "Collection":
+        return f"collection {content['id']!r:.80}"
+    return f"item {content['id']!r:.80} of collection {content.get('collection')!r:.80}"
+
+
+def _guarded(stac: Any) -> Any:
     """Replace the links by ones that refuse hidden network access, and the root by one that has nothing behind it."""
-    stac: Any = made
     root_link = stac.get_root_link()
     root_href = root_link.get_target_str() if root_link is not None and not root_link.is_resolved() else None
     stac.links = [_guarded_link(link, stac) for link in stac.links if link.rel != "root"]
@@ -77,108 +110,9 @@ def _guarded(made: T) -> T:
     for parent in stac.get_links("parent"):
         if root_href is not None and parent.target.rstrip("/") == root_href.rstrip("/"):
             parent.target = root  # nothing need be fetched
-    return made
+    return stac
 
 
 def _guarded_link(link: pystac.Link, owner: Any) -> pystac.Link:
     made = StorageLink(link.rel, link.target, link.media_type, link.title, link.extra_fields)
     return made.set_owner(owner)
-
-
-@contextlib.contextmanager
-def _parents_hidden(stac: Any) -> Generator[None]:
-    """Keep pystac from asking parents for a name: it tells the root what has no self link by the ids of its parents."""
-    hidden = stac.get_links("parent")
-    stac.remove_links("parent")
-    try:
-        yield
-    finally:
-        stac.links = [*stac.links, *hidden]
-
-
-def refuse(href: str, rel: str) -> NoReturn:
-    """Say what to await instead of what pystac was about to do.
-
-    Raises:
-        RuntimeError: Always.
-    """
-    path = urlsplit(href).path
-    if rel in {"collection", "parent"} and "/collections/" in path:
-        instead = f"`await up42_async.get_collection({last_segment(href)!r})`"
-    elif rel == "items":
-        collection = last_segment(href.removesuffix("/items"))
-        instead = f"`up42_async.search_items(collections=[{collection!r}])` or `job.items()`"
-    else:
-        instead = "`up42_async.search_items(...)`, `job.items()` or `await job.collection()`"
-    raise RuntimeError(
-        f"pystac would fetch {path} ({rel}) blocking the event loop, and without your token; use {instead} instead"
-    )
-
-
-class StorageLink(pystac.Link):
-    """A link that is followed by an awaited call only."""
-
-    def resolve_stac_object(self, root: pystac.Catalog | None = None) -> pystac.Link:
-        """Return the link when what stands behind it is here already.
-
-        Raises:
-            RuntimeError: It would have to be fetched.
-        """
-        if not self.is_resolved():
-            refuse(self.get_absolute_href() or "", str(self.rel))
-        return super().resolve_stac_object(root)
-
-
-class _Renamed:
-    """What items and collections have in common: a new root or self link makes them ask no parent."""
-
-    def set_root(self, root: Any) -> None:
-        """Set the root without fetching the parent."""
-        pystac_object: Any = super()
-        with _parents_hidden(self):
-            pystac_object.set_root(root)
-
-    def set_self_href(self, href: str | None) -> None:
-        """Set or, with None, remove the self link without fetching the parent."""
-        pystac_object: Any = super()
-        with _parents_hidden(self):
-            pystac_object.set_self_href(href)
-
-
-class StorageItem(_Renamed, pystac.Item):
-    """An item whose links stay as they are when it is pickled or copied, unlike those of pystac's own."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self).copy()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-
-
-class StorageCollection(_Renamed, pystac.Collection):
-    """A collection whose items are in the API, where pystac does not look for them."""
-
-    def get_items(self, *ids: str, recursive: bool = False) -> Iterator[pystac.Item]:
-        """Return the items that were added to this object.
-
-        Raises:
-            RuntimeError: None were, so they would have to be fetched.
-        """
-        listing = self.get_single_link("items")
-        if listing is not None and not self.get_item_links():
-            refuse(listing.get_absolute_href() or "", "items")
-        return super().get_items(*ids, recursive=recursive)
-
-
-class LocalStacIO(DefaultStacIO):
-    """Reads and writes files, not URLs."""
-
-    def read_text_from_href(self, href: str) -> str:
-        """Read a file.
-
-        Raises:
-            RuntimeError: It is a URL.
-        """
-        if "://" in href:
-            refuse(href, "link")
-        return super().read_text_from_href(href)

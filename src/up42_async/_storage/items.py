@@ -1,0 +1,120 @@
+"""The items of a search, page by page; one that cannot be read is an error of its own."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import pystac
+
+from up42_async import _clock
+from up42_async._client import Client
+from up42_async._errors import NotFoundError, UnexpectedResponseError
+from up42_async._http.messages import ApiRequest
+from up42_async._http.pagination import Page
+from up42_async._http.readable_list import ReadableList, entry_id
+from up42_async._http.urls import follow
+from up42_async._storage.stac import item_from
+
+STORAGE: Final = "/v2/assets/stac"
+SEARCH: Final = f"{STORAGE}/search"
+
+
+class Items(ReadableList[pystac.Item]):
+    """Items of the storage, parsed one by one while they are iterated over, one request for each page.
+
+    Leaving the loop early leaves nothing behind. `errors` has one error for each item that could not be read, and for
+    each of which a part could not: a link or asset without href, an odd type, role or datetime. Each is in the log
+    once, at WARNING.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        body: Mapping[str, Any] | None,
+        *,
+        most: int | None = None,
+        patience: Iterable[float] = (),
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            client: The client to use.
+            body: What to search for; None matches nothing, and nothing is sent.
+            most: How many items to return at the most, None for all.
+            patience: Seconds to wait before each further look when there are no items yet.
+        """
+        request = None if body is None else ApiRequest(method="POST", path=SEARCH, json=dict(body))
+        super().__init__(client._session, request, self._split, self._read_item, key=_identity)
+        self._client = client
+        self._asked = body or {}
+        self._left = most
+        self._waits: Iterator[float] = iter(patience)
+
+    async def __anext__(self) -> pystac.Item:
+        """Return the next item that can be read.
+
+        Raises:
+            APIError: A page could not be had; the next call asks for it again.
+            StopAsyncIteration: There are no more.
+            UnexpectedResponseError: An answer holds something else than items.
+        """
+        if self._left == 0:
+            raise StopAsyncIteration
+        item = await super().__anext__()
+        if self._left is not None:
+            self._left -= 1
+        return item
+
+    async def _next_entry(self) -> Any:
+        """Return the next item as JSON, looking again for a while when there is none at all."""
+        while True:
+            try:
+                content = await super()._next_entry()
+            except (StopAsyncIteration, NotFoundError):
+                wait = next(self._waits, None)
+                if wait is None:
+                    raise
+            else:
+                self._waits = iter(())
+                return content
+            await _clock.sleep(wait)
+            self._start_again()
+
+    def _read_item(self, content: Any, request: ApiRequest) -> pystac.Item:
+        self._check_asked(content, request)
+        return item_from(content, request, self._client, report=self._mention)
+
+    def _check_asked(self, content: Any, request: ApiRequest) -> None:
+        """Refuse an item that was not asked for: a cache that mixes answers up would sell it as another job's.
+
+        Raises:
+            UnexpectedResponseError: It has another id or collection than those asked for.
+        """
+        for asked, name in (("ids", "id"), ("collections", "collection")):
+            value = content.get(name) if isinstance(content, dict) else None
+            if value is not None and asked in self._asked and value not in self._asked[asked]:
+                message = f"item {content.get('id')!r:.80} has the {name} {value!r:.80}, which was not asked for"
+                raise UnexpectedResponseError(message, request=str(request), transient=True)
+
+    def _split(self, answer: Any, request: ApiRequest) -> Page[Any]:
+        features = answer.get("features") if isinstance(answer, dict) else None
+        if not isinstance(features, list):
+            raise UnexpectedResponseError("an answer that is no list of STAC items", request=str(request))
+        return Page(items=features, next=self._next_request(answer.get("links"), request))
+
+    def _next_request(self, links: Any, request: ApiRequest) -> ApiRequest | None:
+        """Merge what the next link adds into the body; its URL is checked and otherwise not used."""
+        candidates = links if isinstance(links, list) else []
+        link = next((one for one in candidates if isinstance(one, dict) and one.get("rel") == "next"), None)
+        if link is None:
+            return None
+        target = follow(link["href"], api=self._client._session.api, request=request) if "href" in link else request
+        added = link.get("body")
+        if not isinstance(added, dict):
+            added = dict(pair for pair in parse_qsl(target.query) if pair[0] == "token")
+        return ApiRequest(method="POST", path=SEARCH, json={**request.json, **added})
+
+
+def _identity(content: Any) -> Any:
+    collection = content.get("collection") if isinstance(content, dict) else None
+    return collection if isinstance(collection, str) else None, entry_id(content)
