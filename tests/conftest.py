@@ -3,6 +3,7 @@
 import pytest
 
 from tests.virtual_time import virtual_backend
+from up42_async._processing import execution_registry
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -12,3 +13,10 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
     if request.node.get_closest_marker("virtual_time"):
         return virtual_backend(name)
     return name, {}
+
+
+@pytest.fixture(autouse=True)
+def forget_claims() -> None:
+    """Let platforms of different tests use the same host and the same ids of jobs."""
+    execution_registry._claims.clear()
+    execution_registry._locks.clear()

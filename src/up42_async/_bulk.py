@@ -121,7 +121,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         self._begun = True
         self._begin()
         group = await self._block.enter_async_context(anyio.create_task_group())
-        group.start_soon(self._work_on_all)
+        group.start_soon(self._run)
         return self
 
     async def __aexit__(
@@ -202,13 +202,21 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
             self._left = True
             raise failure
 
+    async def _run(self) -> None:
+        """Do all of the work in a scope of its own, so that stopping it never cancels the caller's code."""
+        try:
+            with self._scope:
+                await self._work_on_all()
+        except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
+            self._fail(error)
+            self._announce()
+
     async def _work_on_all(self) -> None:
-        """Run the workers in a scope of their own, so that stopping them never cancels the caller's code."""
+        """Run the workers."""
         queue = iter(enumerate(self._items))
-        with self._scope:
-            async with anyio.create_task_group() as workers:
-                for _ in range(min(MAX_CONCURRENT, len(self._items))):
-                    workers.start_soon(self._work, queue)
+        async with anyio.create_task_group() as workers:
+            for _ in range(min(MAX_CONCURRENT, len(self._items))):
+                workers.start_soon(self._work, queue)
 
     async def _work(self, queue: Iterator[tuple[int, ItemT]]) -> None:
         for position, item in queue:

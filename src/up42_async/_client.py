@@ -129,7 +129,7 @@ class Client:
             check_usable=self._check_usable,
         )
         self._given_workspace_id = workspace_id
-        self._workspace_id = CachedCall[str]()
+        self._known_user_id = CachedCall[str]()
         self._services: dict[object, Service] = {}
         self._home = _running_loop()
         self._closed = self._entered = False
@@ -200,12 +200,20 @@ class Client:
         """
         if self._given_workspace_id is not None:
             return self._given_workspace_id
-        return await self._workspace_id.get(self._ask_workspace_id)
+        return await self._user_id()  # the user's own workspace has the id of the user
 
-    async def _ask_workspace_id(self) -> str:
+    async def _user_id(self) -> str:
+        """Return the id of the user at UP42, asked for once.
+
+        Raises:
+            APIError: UP42 could not be asked.
+        """
+        return await self._known_user_id.get(self._ask_user_id)
+
+    async def _ask_user_id(self) -> str:
         request = ApiRequest(method="GET", path="/userinfo", host="auth")
         answer = await self._session.call(request)
-        # the user's own workspace has the id of the user, which OpenID Connect calls `sub`
+        # OpenID Connect calls it `sub`
         subject = answer.get("sub") if isinstance(answer, dict) else None
         if not isinstance(subject, str) or not subject:
             message = "an answer without the id of the user (`sub`); give workspace_id to the Client"

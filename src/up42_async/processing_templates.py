@@ -13,18 +13,9 @@ from typing import Any, Final
 
 import attrs
 
+from up42_async._config import arguments
 from up42_async._processing.template import JobTemplate
-from up42_async._processing.validators import (
-    Attribute,
-    Item,
-    are_items,
-    is_item,
-    is_name,
-    is_number,
-    is_title,
-    is_whole_number,
-    item_url,
-)
+from up42_async._processing.validators import Attribute, Item, are_items, is_item, is_title, item_url
 
 __all__ = [
     "CoregistrationSimularity",
@@ -164,13 +155,17 @@ class OrthorectificationIntermap(SingleItemJobTemplate):
     process_id = "orthorectification-intermap"
 
 
+def _is_name(_: object, attribute: Attribute, value: object) -> None:
+    arguments.string(value, attribute.name)
+
+
 @attrs.frozen
 class GreyWeight:
     """How much a band counts in pansharpening."""
 
-    band: str = attrs.field(validator=is_name)
+    band: str = attrs.field(validator=_is_name)
     """The name of the band."""
-    weight: float = attrs.field(validator=is_number)
+    weight: float = attrs.field(validator=arguments.is_real())
     """Its weight."""
 
 
@@ -234,7 +229,7 @@ class DetectionChangeSimularity(SimularityJobTemplate):
 
     process_id = "detection-change-simularity"
 
-    sensitivity: int = attrs.field(default=DEFAULT_SENSITIVITY, validator=is_whole_number)
+    sensitivity: int = attrs.field(default=DEFAULT_SENSITIVITY, validator=arguments.is_integer(least=0))
     """How small a change is reported."""
 
     @property

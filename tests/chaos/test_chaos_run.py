@@ -11,7 +11,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.plan import Plan
 from tests.chaos.run import Outcome, run
 from up42_async._jobs import job, poller
-from up42_async._processing import execution
+from up42_async._processing import recovery
 
 SECONDS = 2.5
 SOON = up42.Polling(settle=0.3, recover=1.6)
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.chaos
 def outcome(request: pytest.FixtureRequest) -> Outcome:
     """Run once on each loop, with few callers, and sooner looks at what may be lost or finished than in real life."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execution, "LOOKS", (0.05, 0.1, 0.2, 0.4, 0.8))
+        patch.setattr(recovery, "RECOVERY_DELAYS", (0.05, 0.1, 0.2, 0.4, 0.8))
         for module in (poller, job):
             patch.setattr(module, "SETTLE", 0.3)
         return run(request.param, Plan.draw(11, SECONDS, clients=1, executors=6, speed=3600, polling=SOON))

@@ -15,7 +15,7 @@ from up42_async._errors import NotFoundError, PermissionDeniedError, ServerError
 from up42_async._jobs.models import ValidationError
 from up42_async._processing.batch import evaluate
 from up42_async._processing.cost import Cost
-from up42_async._processing.template import InvalidTemplateError
+from up42_async._processing.evaluation import InvalidTemplateError
 from up42_async.processing_templates import DetectionShadowsSpacept, DetectionTreesSpacept, JobTemplate
 
 pytestmark = pytest.mark.virtual_time

@@ -27,8 +27,9 @@ from up42_async import Client, Job
 from up42_async._errors import PermissionDeniedError, RateLimitError, StatusError
 from up42_async._processing.batch import evaluate, execute
 from up42_async._processing.credit_budget import CostLimitError
+from up42_async._processing.evaluation import InvalidTemplateError
 from up42_async._processing.execution import ExecutionUncertainError
-from up42_async._processing.template import ExecutionResult, InvalidTemplateError
+from up42_async._processing.template import ExecutionResult
 from up42_async.processing_templates import DetectionTreesSpacept
 
 pytestmark = pytest.mark.virtual_time
@@ -372,7 +373,7 @@ async def test_a_job_that_costs_more_than_its_price_counts_with_what_it_costs(
     platform.prices = price_in_title
     platform.fates.append(garbled(lambda job: {**job, "creditConsumption": {"credits": 90}}))
     first = await trees("60 credits", client=client).evaluate()
-    second = trees("20 credits", client=client)  # is still evaluated when the first one is a job
+    second = trees("41 credits", client=client)  # waits until the first one is a job
     dearer, refused = await execute([first, second], max_credits=100)
     assert dearer.job is not None
     assert dearer.job.credits == 90

@@ -219,7 +219,7 @@ async def test_a_job_that_is_not_found_is_uncertain(
     assert (error.process_id, error.inputs, error.candidates) == ("detection-trees-spacept", template.inputs, ())
     assert error.sent_at is not None
     assert abs(error.sent_at - sent) < dt.timedelta(seconds=2)
-    assert (platform.posts, platform.count("GET processing/jobs")) == (1, 6)
+    assert (platform.posts, platform.count("GET processing/jobs")) == (1, 7)
     assert [execution.error for execution in template.executions] == [error]
     for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301
         assert (str(twin), twin.process_id, twin.inputs) == (str(error), error.process_id, error.inputs)
@@ -258,7 +258,7 @@ async def test_the_list_is_asked_with_patience(platform: PayingPlatform, client:
     platform._list = note  # type: ignore[method-assign]
     with pytest.raises(ExecutionUncertainError):
         await template.execute()
-    assert [later - earlier for earlier, later in pairwise(at)] == pytest.approx([2, 4, 8, 15, 30], abs=0.2)
+    assert [later - earlier for earlier, later in pairwise(at)] == pytest.approx([2, 4, 8, 15, 15, 13], abs=0.2)
 
 
 async def test_a_list_that_cannot_be_had_is_asked_for_again(
@@ -393,19 +393,13 @@ async def test_only_identical_executions_wait_for_each_other(platform: PayingPla
     assert anyio.current_time() - started > 20
 
 
-async def test_what_was_handed_out_is_forgotten_after_a_day(
-    platform: PayingPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    claims = client._service(execution_registry.Claims)
+async def test_only_the_newest_jobs_are_remembered_as_taken(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution_registry, "MOST_CLAIMS", 2)
+    registry = client._service(execution_registry.ExecutionRegistry)
     template = trees(client=client)
-    await template.execute()
-    await anyio.sleep(execution_registry.REMEMBERED / 2)
-    await template.execute()
-    assert not claims.is_free("job-1")
-    await anyio.sleep(execution_registry.REMEMBERED * 0.6)
-    await template.execute()
-    assert claims.is_free("job-1")
-    assert not claims.is_free("job-2")
+    for _ in range(3):
+        await template.execute()
+    assert [registry.is_free(f"job-{number}") for number in (1, 2, 3)] == [True, False, False]
 
 
 # The client is closed

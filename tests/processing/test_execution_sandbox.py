@@ -10,7 +10,7 @@ import pytest
 from up42_async import Client
 from up42_async._config import Limits, RetryPolicy, Timeouts
 from up42_async._errors import ConnectionFailedError
-from up42_async._processing import execution as execution_module
+from up42_async._processing import recovery
 from up42_async._processing.batch import evaluate, execute
 from up42_async._processing.credit_budget import CostLimitError
 from up42_async._processing.execution import ExecutionUncertainError
@@ -53,7 +53,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for lost jobs after milliseconds; that it takes a minute in real life is tested in virtual time."""
-    monkeypatch.setattr(execution_module, "LOOKS", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(recovery, "RECOVERY_DELAYS", (0.01, 0.02, 0.03))
 
 
 def client_of(sandbox: Sandbox, timeouts: Timeouts = FAST) -> Client:

@@ -12,18 +12,20 @@ from typing import Any
 import anyio
 import pytest
 
+from up42_async._client import Client
 from up42_async._errors import JournalError
 from up42_async._jobs.job import Job
+from up42_async._processing.execution_registry import execution_key
 from up42_async._processing.journal import Journal
-from up42_async._processing.journal_run import JournalRun, Place, key_of
+from up42_async._processing.journal_run import JournalRun, Place
 
 API = "https://api.up42.com"
 SENT_AT = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 INPUTS = {"title": "Trees <in> \u00fcber", "item": "https://api.up42.com/v2/assets/stac/collections/c/items/i"}
 
 
-def record_of(id_: str = "job-1", status: str = "running") -> dict[str, Any]:
-    return {
+def job_of(id_: str = "job-1", status: str = "running") -> Job:
+    record: Any = {
         "processID": "trees",
         "jobID": id_,
         "accountID": "account",
@@ -37,6 +39,7 @@ def record_of(id_: str = "job-1", status: str = "running") -> dict[str, Any]:
         "started": None,
         "finished": None,
     }
+    return Job.from_metadata(record)
 
 
 async def intend(run: JournalRun, place: Place, *, credits: int = 10) -> None:
@@ -52,8 +55,7 @@ async def intend(run: JournalRun, place: Place, *, credits: int = 10) -> None:
 
 
 async def made(run: JournalRun, place: Place, id_: str = "job-1", status: str = "running") -> None:
-    record = record_of(id_, status)
-    await run.made(place, Job.from_metadata(record), record, recovered=False)  # type: ignore[arg-type]
+    await run.made(place, job_of(id_, status), recovered=False)
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ async def run(path: Path) -> AsyncIterator[JournalRun]:
     await run.aclose()
 
 
-KEY = key_of("trees", "w", INPUTS)
+KEY = execution_key("trees", "w", INPUTS)
 
 
 # Reading
@@ -137,16 +139,17 @@ async def test_the_state_of_a_job_and_its_files_are_kept(run: JournalRun, path: 
     await intend(run, place)
     await made(run, place)
     assert run.unended(["captured"]) == ["job-1"]
-    record = record_of(status="captured")
-    await run.seen(Job.from_metadata(record), record)  # type: ignore[arg-type]
+    await run.seen([job_of(status="captured")])
+    await run.seen([])
     await run.brought(place, ["results/job-1/a.tif"])
     (entry,) = Journal(path).entries()
     assert (entry.state, entry.files) == ("done", ("results/job-1/a.tif",))
     assert run.unended(["captured"]) == []
-    job = run.job_of(place)
+    client = Client("user", "password")
+    job = run.job_of(place, client)
     assert job is not None
-    assert (job.id, job.status.value) == ("job-1", "captured")
-    assert run.job_of(run.place(KEY)) is None
+    assert (job.id, job.status.value, job.client) == ("job-1", "captured", client)
+    assert run.job_of(run.place(KEY), client) is None
 
 
 def test_a_short_repr_names_the_file_and_never_fails(tmp_path: Path) -> None:
@@ -175,7 +178,7 @@ async def test_html_shows_the_executions_and_escapes_their_titles(run: JournalRu
 
 
 async def test_equal_executions_have_places_of_their_own_in_the_order_they_are_asked_for(run: JournalRun) -> None:
-    other = key_of("trees", "w", {})
+    other = execution_key("trees", "w", {})
     assert [(place.key, place.ordinal) for place in map(run.place, (KEY, other, KEY))] == [
         (KEY, 1),
         (other, 1),
@@ -184,8 +187,13 @@ async def test_equal_executions_have_places_of_their_own_in_the_order_they_are_a
 
 
 def test_equal_executions_have_the_same_process_workspace_and_inputs() -> None:
-    assert key_of("trees", "w", {"a": 1, "b": 2}) == key_of("trees", "w", {"b": 2, "a": 1})
-    keys = {key_of("trees", "w", {}), key_of("cars", "w", {}), key_of("trees", "v", {}), key_of("trees", "w", {"a": 1})}
+    assert execution_key("trees", "w", {"a": 1, "b": 2}) == execution_key("trees", "w", {"b": 2, "a": 1})
+    keys = {
+        execution_key("trees", "w", {}),
+        execution_key("cars", "w", {}),
+        execution_key("trees", "v", {}),
+        execution_key("trees", "w", {"a": 1}),
+    }
     assert len(keys) == 4
 
 
@@ -195,9 +203,9 @@ async def test_a_job_belongs_to_one_execution(run: JournalRun) -> None:
         await intend(run, place)
     await made(run, first, "job-1")
     await run.uncertain(second, "lost", ["job-2"])
-    assert [run.is_free(id_, third) for id_ in ("job-1", "job-2", "job-3")] == [False, False, True]
-    assert run.is_free("job-1", first)
-    assert run.is_free("job-2", second)
+    assert [run.holds(third, id_) for id_ in ("job-1", "job-2", "job-3")] == [False, False, None]
+    assert run.holds(first, "job-1")
+    assert run.holds(second, "job-2")
     assert run.under_way(KEY) == []
 
 
@@ -211,7 +219,8 @@ async def test_an_execution_that_is_sent_again_forgets_how_it_ended_but_not_its_
     assert run.under_way(KEY) == [first]
     (entry,) = Journal(path).entries()
     assert (entry.job_id, entry.status, entry.state, entry.credits) == (None, None, "executing", 12)
-    assert not run.is_free("job-1", second)
+    assert run.holds(second, "job-1") is False
+    assert run.holds(first, "job-1")
 
 
 async def test_many_writers_share_a_transaction(run: JournalRun, monkeypatch: pytest.MonkeyPatch) -> None:

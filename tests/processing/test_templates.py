@@ -196,12 +196,12 @@ def test_a_sensitivity_that_is_no_whole_number_is_refused(wrong: Any) -> None:
 @pytest.mark.parametrize(
     ("band", "weight", "message"),
     [
-        ("red", "0.2", "weight must be a number"),
-        ("red", True, "weight must be a number"),
-        ("red", None, "weight must be a number"),
+        ("red", "0.2", "weight must be a finite number"),
+        ("red", True, "weight must be a finite number"),
+        ("red", None, "weight must be a finite number"),
         ("red", float("nan"), "weight must be a finite number"),
         ("red", float("inf"), "weight must be a finite number"),
-        ("", 1, "band must not be empty"),
+        ("", 1, "band must not be an empty string"),
         (3, 1, "band must be a string"),
     ],
 )

@@ -19,11 +19,11 @@ from up42_async import _clock
 from up42_async._config import Limits, Timeouts
 from up42_async._errors import (
     APIError,
-    ConfigurationError,
     ConnectionFailedError,
     ConnectionLostError,
     RequestTimeoutError,
     UnexpectedResponseError,
+    Up42Error,
 )
 from up42_async._http.bodies import Gunzip, Plain, Unreadable
 from up42_async._http.messages import ApiResponse, Message, SendState
@@ -289,7 +289,7 @@ class Exchange:
         state = self._message.state
         if state is not None:
             await anyio.lowlevel.checkpoint_if_cancelled()
-            self._open_receipt(state)
+            await self._open_receipt(state)
         reply = await self._on_a_connection(request)
         if state is not None:
             state.response = reply
@@ -356,21 +356,27 @@ class Exchange:
             extensions["trace"] = functools.partial(self._trace, self._message.state)
         return extensions
 
-    def _open_receipt(self, state: SendState) -> None:
-        state.response = None
-        state.sent = not self._connections.traces  # a transport of the user's gives no proof, so it counts as sent
-        self._scope.shield = state.sent
+    async def _open_receipt(self, state: SendState) -> None:
+        state.response, state.sent = None, False
+        if not self._connections.traces:
+            await self._may_leave(state)  # a transport of the user's gives no proof, so it counts as sent
+
+    async def _may_leave(self, state: SendState) -> None:
+        """Note that the server may act on the request from now on; what has to be done before that is not cut off."""
+        self._scope.shield = True
+        if state.before_send is not None:
+            await state.before_send()
+        state.sent = True
 
     async def _trace(self, state: SendState, event: str, details: Mapping[str, Any]) -> None:
         """Note the moment from which the server may act: httpcore tells before the first byte of the request leaves."""
         # a CONNECT only asks a proxy for a way to the server
         if event.endswith("send_request_headers.started") and details["request"].method != b"CONNECT":
-            state.sent = True
-            self._scope.shield = True
+            await self._may_leave(state)
 
     def _translate(self, error: Exception) -> Exception:
         """Turn whatever a transport raised into one of our errors, without the URL and headers it may hold."""
-        if isinstance(error, APIError | ConfigurationError):
+        if isinstance(error, Up42Error):
             return error
         reason, label = self._reason(error), self._message.label
         failure: APIError

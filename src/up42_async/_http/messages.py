@@ -1,10 +1,12 @@
 """Requests and answers as values."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import attrs
+
+from up42_async._errors import APIError
 
 
 @attrs.frozen(kw_only=True)
@@ -22,6 +24,8 @@ class ApiRequest:
     """Whether sending it twice changes nothing; an execution would be paid twice."""
     empty_ok: bool = False
     """Whether an answer without a body is one; else it is a proxy's, and the request is retried."""
+    was_executed: Callable[[APIError], bool] | None = attrs.field(default=None, repr=False, eq=False)
+    """Tells of a refusal whether it was executed all the same, so that it is not sent again."""
     host: Literal["api", "auth"] = "api"
     """Which of UP42's hosts to ask."""
 
@@ -49,6 +53,8 @@ class ApiResponse:
 class SendState:
     """What is known of a request that must not be sent twice, while it is under way and ever after."""
 
+    before_send: Callable[[], Awaitable[None]] | None = attrs.field(default=None, repr=False)
+    """Awaited right before it may leave: when it raises, nothing is sent, and its error is that of the call."""
     sent: bool = False
     """Whether bytes of it may have left, so that the server may act on it."""
     response: ApiResponse | None = None

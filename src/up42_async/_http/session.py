@@ -120,6 +120,8 @@ class Session:
                 self._budget.deposit()
                 return outcome
             delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now())
+            if _was_executed(request, outcome):
+                delay = None
             self._hold_back(outcome, delay)
             if delay is None:
                 raise outcome
@@ -187,7 +189,7 @@ class Session:
         await self._rate_limiter.acquire()
         token = await self.tokens.token()
         outcome = await self._attempt(request, state, token, again=again)
-        if isinstance(outcome, AuthenticationError):
+        if isinstance(outcome, AuthenticationError) and not _was_executed(request, outcome):
             # refused before it was processed, so even an execution may be sent once more
             self.tokens.invalidate(token)
             self.retried += 1
@@ -238,3 +240,8 @@ class Session:
         date = response.headers.get("date")
         if date is not None:
             self._server_date = (date, _clock.wall())
+
+
+def _was_executed(request: ApiRequest, outcome: APIError) -> bool:
+    """Return whether a refused request was executed all the same: then it must not be sent again."""
+    return request.was_executed is not None and request.was_executed(outcome)

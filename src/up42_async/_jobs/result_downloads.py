@@ -80,11 +80,10 @@ class DownloadBatch(BulkOperation[Job | str, ResultFile]):
     async def _work_on_all(self) -> None:
         source = _Source(self._jobs)
         try:
-            with self._scope:
-                async with anyio.create_task_group() as group:
-                    if self._bar:
-                        group.start_soon(show_bar, self.progress(), self._options.timings.redraw)
-                    await self._with_workers(source)
+            async with anyio.create_task_group() as group:
+                if self._bar:
+                    group.start_soon(show_bar, self.progress(), self._options.timings.redraw)
+                await self._with_workers(source)
         finally:
             self._failure = self._failure or source.error
             self._open = 0

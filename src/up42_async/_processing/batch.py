@@ -1,12 +1,20 @@
 """Evaluate and execute many templates at once."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import html
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
 
 from up42_async import _clock
 from up42_async._bulk import BulkOperation
-from up42_async._client import Client, current_client
-from up42_async._processing.credit_budget import Allowance
+from up42_async._client import Client
+from up42_async._processing import journal_start
+from up42_async._processing.credit_budget import CreditBudget
 from up42_async._processing.execution import logger
+from up42_async._processing.executor import Executor
+from up42_async._processing.journal import Journal
+from up42_async._processing.journal_run import JournalRun, Place
 from up42_async._processing.template import ExecutionResult, JobTemplate, TemplateT
 
 
@@ -14,11 +22,15 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
     """Templates that are being evaluated, see `evaluate`."""
 
     def __init__(self, templates: Iterable[TemplateT], client: Client | None) -> None:
-        """Check what is to be evaluated; nothing is sent yet."""
-        items = _checked(templates, "evaluate")
-        self._clients = _clients(items, client)
+        items = checked(templates, "evaluate")
+        self._clients = [item._client_to_use(client) for item in items]  # noqa: SLF001 - the same verb, for many
         self._since = 0.0
         super().__init__(items, "evaluate")
+
+    @property
+    def credits(self) -> int:
+        """What executing all templates that were found valid so far would cost, in credits."""
+        return sum(template.cost.credits for template in self.results if template.is_valid)
 
     def _begin(self) -> None:
         self._since = _clock.now()
@@ -27,63 +39,124 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
         await item._ask(self._clients[position], self._since)  # noqa: SLF001 - the same verb, for many
         self._record(position, item)
 
+    def _repr_html_(self) -> str:
+        """Return the templates and their prices as a table, for notebooks."""
+        rows = [
+            (str(template), f"{template.cost.credits:,}" if template.is_valid else _words(template))
+            for template in self.results
+        ]
+        return _table(
+            f"{len(rows)} of {len(self._items)} evaluated: {self.credits:,} credits", ("template", "credits"), rows
+        )
+
 
 class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
     """Templates that are being executed, see `execute`."""
 
     def __init__(
-        self, templates: Iterable[TemplateT], *, max_credits: float | None, budget_id: str | None, client: Client | None
+        self,
+        templates: Iterable[TemplateT],
+        *,
+        max_credits: float | None,
+        budget_id: str | None,
+        journal: Path | None,
+        retry_uncertain: bool,
+        retry_failed: bool,
+        client: Client | None,
     ) -> None:
-        """Check what is to be executed; nothing is sent yet."""
-        items = _checked(templates, "execute")
-        self._allowance = Allowance(max_credits)
+        items = checked(templates, "execute")
+        self._budget = CreditBudget(max_credits)
         self._budget_id = budget_id
-        self._clients = _clients(items, client)
-        self._since = 0.0
+        self._journal = journal
+        self._retry_uncertain = retry_uncertain
+        self._retry_failed = retry_failed
+        self._clients = [item._client_to_use(client) for item in items]  # noqa: SLF001 - the same verb, for many
+        self._places: list[Place | None] = [None] * len(items)
+        self._executor: Executor | None = None
         super().__init__(items, "execute")
 
-    def _begin(self) -> None:
-        self._since = _clock.now()
+    @property
+    def spent(self) -> int:
+        """Credits that were, or may have been, spent so far; with a journal those of earlier runs, too."""
+        return self._budget.spent
 
     async def _all(self) -> list[ExecutionResult[TemplateT]]:
         """Do all of the work; if it is cut short, say in the log and on the error what has been bought."""
         try:
             return await super()._all()
         except BaseException as error:
-            if jobs := [outcome.job.id for outcome in self.results if outcome.job is not None]:
+            if jobs := [result.job.id for result in self.results if result.job is not None]:
                 note = f"execute() was cut short when it had made {len(jobs)} jobs: {', '.join(jobs)}"
                 logger.warning("%s", note)
                 error.add_note(note)
             raise
 
-    async def _work_on(self, position: int, item: TemplateT) -> None:
-        def keep(execution: ExecutionResult[TemplateT]) -> None:
-            self._record(position, execution)
+    async def _work_on_all(self) -> None:
+        async with self._with_journal() as run:
+            self._executor = Executor(
+                self._budget,
+                budget_id=self._budget_id,
+                journal=run,
+                retry_uncertain=self._retry_uncertain,
+                retry_failed=self._retry_failed,
+            )
+            await super()._work_on_all()
 
-        client = self._clients[position]
-        execute_one = item._execute  # noqa: SLF001 - the same verb, for many
+    @contextlib.asynccontextmanager
+    async def _with_journal(self) -> AsyncIterator[JournalRun | None]:
+        """Hold the journal, if there is one, and find the place of each template in it, in the order given."""
+        if self._journal is None or not self._clients:
+            yield None
+            return
+        async with journal_start.running(self._journal, self._clients[0]) as run:
+            for position, (item, client) in enumerate(zip(self._items, self._clients, strict=True)):
+                run.check(client._session.api, await client._user_id())
+                self._places[position] = run.place((await item._order(client)).key)  # noqa: SLF001
+            self._budget.spend(run.spent())
+            yield run
+
+    async def _work_on(self, position: int, item: TemplateT) -> None:
+        def keep(result: ExecutionResult[TemplateT]) -> None:
+            self._record(position, result)
+
+        executor = self._executor
+        if executor is None:
+            raise RuntimeError("execute() has not begun")
         try:
-            await execute_one(client, self._allowance, self._budget_id, since=self._since, keep=keep)
+            execute_one = item._execute  # noqa: SLF001 - the same verb, for many
+            await execute_one(self._clients[position], executor, place=self._places[position], keep=keep)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not lose the jobs of the others
             if position not in self._known:
                 self._record(position, ExecutionResult(item, error=error))
+
+    def _repr_html_(self) -> str:
+        """Return the results as a table, for notebooks."""
+        rows = [
+            (str(result.template), f"job {result.job.id}" if result.job else f"{type(result.error).__name__}")
+            for result in self.results
+        ]
+        return _table(
+            f"{len(rows)} of {len(self._items)} executed: {self.spent:,} credits", ("template", "result"), rows
+        )
 
 
 def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) -> EvaluationBatch[TemplateT]:
     """Evaluate many templates at once.
 
-    `await evaluate(templates)` returns the templates in the order given. `async with evaluate(templates) as evaluated:`
-    with `async for template in evaluated:` gives each as it is known. Two requests a template, and two for each
-    process. The first error ends it; templates that were evaluated before stay so.
+    `await evaluate(templates)` returns the templates in the order given. `async with evaluate(templates) as batch:`
+    with `async for template in batch:` gives each as it is known; `batch.credits` is what a run would cost. Two
+    requests a template, and two for each process. The first error ends it; templates that were evaluated before stay
+    so.
 
     Args:
         templates: The templates.
-        client: The client to use; else each template's own, or the current one.
+        client: The client to use; else each template's own, the one its items came from, or the current one.
 
     Raises:
         APIError: UP42 could not be asked (raised when awaited).
         RuntimeError: There is no client.
         TypeError: Something else than templates was given.
+        ValueError: The items of a template came from two clients.
     """
     return EvaluationBatch(templates, client)
 
@@ -93,44 +166,89 @@ def execute(
     *,
     max_credits: float | None = None,
     budget_id: str | None = None,
+    journal: Journal | str | os.PathLike[str] | None = None,
+    retry_uncertain: bool = False,
+    retry_failed: bool = False,
     client: Client | None = None,
 ) -> ExecutionBatch[TemplateT]:
     """Execute many templates at once: this spends credits, once for each template.
 
-    `await execute(templates)` returns what came of each, in the order given. `async with execute(templates) as
-    outcomes:` with `async for outcome in outcomes:` gives each as it is known. Each template is executed as
-    `template.execute()` does it, and an error is the outcome of its template only. Leaving the block early stops what
-    has not begun, and waits for the answers to what has (`Timeouts.cancel_grace`). No error and no cancellation loses a
-    job: `results` has all of them, also afterwards.
+    `await execute(templates)` returns what came of each, in the order given. `async with execute(templates) as batch:`
+    with `async for result in batch:` gives each as it is known. Each template is executed as `template.execute()` does
+    it, and an error is the result of its template only. Leaving the block early stops what has not begun, and waits for
+    the answers to what has (`Timeouts.cancel_grace`). No error and no cancellation loses a job: `results` has all of
+    them, also afterwards.
+
+    With a journal this holds across crashes: what is sent stands in the file before it leaves, and the same line again
+    goes on. What has a job is returned with it. What was under way is looked for, and taken when exactly one job can
+    be it; else it is an `ExecutionUncertainError`, which is remembered. What was refused is executed again. Of equal
+    templates the n-th of the list is the n-th of the journal. This costs one request at the start, and one for every
+    100 jobs that have not ended.
 
     Args:
         templates: The templates. One that is not evaluated yet is evaluated first.
-        max_credits: The most credits to spend on all of them together. Each price is reserved before its template is
-            sent, so the sum never passes the limit, and given back when it is certain that nothing was bought; what no
-            longer fits gets `CostLimitError`, and something cheaper may still run.
-        budget_id: The budget that pays.
-        client: The client to use; else each template's own, or the current one.
+        max_credits: The most credits to spend on all of them together, and on all runs with the journal. Each price is
+            reserved before its template is sent, so the sum never passes the limit, and given back when it is certain
+            that nothing was bought; what no longer fits gets `CostLimitError`, and something cheaper may still run.
+        budget_id: The ID of the budget that pays.
+        journal: A journal, or the path of its file, which is made when it is missing.
+        retry_uncertain: Whether to execute again what may have been executed in an earlier run, when its job cannot be
+            found: you may pay twice.
+        retry_failed: Whether to execute again what ended without a result (FAILED, RELEASED, REJECTED, INVALID,
+            UNLICENSED).
+        client: The client to use; else each template's own, the one its items came from, or the current one.
 
     Raises:
-        RuntimeError: There is no client.
+        JournalError: (When awaited) the journal cannot be used, is in use, or belongs to another account.
+        RuntimeError: There is no client, or (when awaited) another call of this program uses the journal.
         TypeError: Something else than templates was given, or `max_credits` is not a number.
-        ValueError: `max_credits` is negative.
+        ValueError: `max_credits` is negative, something is to be retried without a journal, or the items of a template
+            came from two clients.
     """
-    return ExecutionBatch(templates, max_credits=max_credits, budget_id=budget_id, client=client)
+    if journal is None and (retry_uncertain or retry_failed):
+        raise ValueError(
+            "retry_uncertain and retry_failed need a journal: without one, nothing is known of earlier runs"
+        )
+    return ExecutionBatch(
+        templates,
+        max_credits=max_credits,
+        budget_id=budget_id,
+        journal=None if journal is None else journal_start.path_of(journal),
+        retry_uncertain=retry_uncertain,
+        retry_failed=retry_failed,
+        client=client,
+    )
 
 
-def _checked(templates: Iterable[TemplateT], verb: str) -> Sequence[TemplateT]:
+def checked(templates: Iterable[TemplateT], verb: str) -> Sequence[TemplateT]:
+    """Return templates as a list.
+
+    Raises:
+        TypeError: They are something else.
+    """
     if isinstance(templates, JobTemplate) or not isinstance(templates, Iterable):
         message = f"{verb}() takes a list of templates; for a single one, write template.{verb}()"
         raise TypeError(message)
-    items = list(templates)
-    for item in items:
-        if not isinstance(item, JobTemplate):
-            message = f"{verb}() takes templates, and {item!r:.80} is none"
-            raise TypeError(message)
-    return items
+    return [checked_one(item, verb) for item in templates]
 
 
-def _clients(templates: Sequence[JobTemplate], client: Client | None) -> Sequence[Client]:
-    """Return the client of each template."""
-    return [current_client(template.client if client is None else client) for template in templates]
+def checked_one(item: TemplateT, verb: str) -> TemplateT:
+    """Return a template.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(item, JobTemplate):
+        message = f"{verb}() takes templates, and {item!r:.80} is none"
+        raise TypeError(message)
+    return item
+
+
+def _words(template: JobTemplate) -> str:
+    return "; ".join(sorted(error.name for error in template.errors))
+
+
+def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<p>{html.escape(title)}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

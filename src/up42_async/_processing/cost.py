@@ -1,5 +1,6 @@
-"""Know what an execution costs."""
+"""What an execution costs."""
 
+import html
 import math
 import numbers
 from typing import Any
@@ -43,6 +44,11 @@ class Cost:
         price = _credits_of(other)
         return NotImplemented if price is None else self.credits >= price
 
+    def _repr_html_(self) -> str:
+        """Return the price in one line, for notebooks."""
+        size = "" if self.size is None else f" for {self.size:g} {self.unit or ''}".rstrip()
+        return f"<p><b>{self.credits:,} credits</b>{html.escape(size)} ({html.escape(self.strategy)})</p>"
+
 
 def _credits_of(other: object) -> Any:
     if isinstance(other, Cost):
@@ -72,5 +78,10 @@ def read_cost(answer: Any, request: ApiRequest) -> Cost:
 
 
 def _is_amount(value: Any) -> bool:
-    """Return whether this is a number, finite and not negative."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    """Return whether this is a number, not negative, and small enough for a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return value >= 0 and math.isfinite(value)
+    except OverflowError:  # an integer of more than some 308 digits
+        return False

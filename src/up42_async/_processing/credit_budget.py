@@ -1,60 +1,73 @@
-"""Keep to a limit on credits, however many run at once: a price is reserved before anything is sent."""
+"""Keep to a limit on credits, however many executions run at once: a price is reserved before anything is sent."""
 
 import anyio
 import attrs
 
+from up42_async._config import arguments
 from up42_async._errors import Up42Error
 from up42_async._processing.cost import Cost
 
 
 class CostLimitError(Up42Error):
-    """The price is above the limit, so nothing was sent.
+    """The price is above the limit, or above the price that was evaluated, so nothing was sent.
 
     Attributes:
         cost: The price.
-        max_credits: The limit that was given: for many templates, on the sum of their prices.
+        max_credits: The limit that was given, for many templates on the sum of their prices; None when there was none.
+        evaluated: The price before it rose; None when it did not.
     """
 
-    def __init__(self, message: str, *, cost: Cost | None = None, max_credits: float = 0) -> None:
+    def __init__(
+        self, message: str, *, cost: Cost | None = None, max_credits: float | None = None, evaluated: Cost | None = None
+    ) -> None:
         """Say what would have cost how much."""
         super().__init__(message)
         self.cost = cost
         self.max_credits = max_credits
+        self.evaluated = evaluated
 
 
-def check_max_credits(max_credits: object) -> None:
-    """Refuse what is no limit.
-
-    Raises:
-        TypeError: It is not a number.
-        ValueError: It is negative, or not a number (NaN).
-    """
-    if isinstance(max_credits, bool) or not isinstance(max_credits, int | float | None):
-        message = f"max_credits must be a number of credits or None, not {max_credits!r}"
-        raise TypeError(message)
-    if max_credits is not None and not max_credits >= 0:
-        message = f"max_credits must be at least 0, not {max_credits!r}"
-        raise ValueError(message)
-
-
-class Allowance:
+class CreditBudget:
     """Credits that some executions may spend together."""
 
     def __init__(self, max_credits: float | None) -> None:
-        """Start with all of them.
+        """Take the limit.
 
         Args:
-            max_credits: How many, None for any number.
+            max_credits: How many credits, None for any number.
 
         Raises:
             TypeError: It is not a number.
             ValueError: It is negative.
         """
-        check_max_credits(max_credits)
-        self._max_credits = max_credits
+        self.max_credits: float | None = arguments.optional(
+            arguments.real, max_credits, "max_credits", least=0, unit="credits"
+        )
         self._spent = 0
         self._reserved = 0
-        self._settled = anyio.Event()
+        self._changed = anyio.Event()
+
+    @property
+    def spent(self) -> int:
+        """Credits that were, or may have been, spent; reserved ones included."""
+        return self._spent + self._reserved
+
+    def spend(self, credits: int) -> None:
+        """Count credits that an earlier run has spent.
+
+        Args:
+            credits: How many.
+        """
+        self._spent += credits
+
+    def give_back(self, credits: int) -> None:
+        """Count credits as not spent after all, because their job ended without a result.
+
+        Args:
+            credits: How many.
+        """
+        self._spent -= credits
+        self._announce()
 
     async def reserve(self, cost: Cost, label: str) -> "Reservation":
         """Set the price of one execution aside; while others may still give credits back, wait for them.
@@ -66,14 +79,14 @@ class Allowance:
         Raises:
             CostLimitError: The price is above what is left for good.
         """
-        while self._max_credits is not None and cost.credits + self._spent + self._reserved > self._max_credits:
-            if cost.credits + self._spent > self._max_credits:
-                raise self._refusal(cost, label, self._max_credits)
-            await self._settled.wait()
+        while self.max_credits is not None and cost.credits + self.spent > self.max_credits:
+            if cost.credits + self._spent > self.max_credits:
+                raise self._refusal(cost, label, self.max_credits)
+            await self._changed.wait()
         self._reserved += cost.credits
         return Reservation(self, cost.credits)
 
-    def settle(self, reserved: int, spent: int) -> None:
+    def commit(self, reserved: int, spent: int) -> None:
         """Note what a reservation came to.
 
         Args:
@@ -82,8 +95,11 @@ class Allowance:
         """
         self._reserved -= reserved
         self._spent += spent
-        self._settled.set()
-        self._settled = anyio.Event()
+        self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def _refusal(self, cost: Cost, label: str, max_credits: float) -> CostLimitError:
         rest = f", of which {max(0, max_credits - self._spent):.15g} are left" if self._spent else ""
@@ -95,13 +111,13 @@ class Allowance:
 class Reservation:
     """Credits set aside for one execution."""
 
-    _allowance: Allowance
+    _budget: CreditBudget
     credits: int
 
-    def settle(self, spent: int) -> None:
+    def commit(self, spent: int) -> None:
         """Give back what was not spent; to be called once.
 
         Args:
             spent: The credits that were, or may have been, spent.
         """
-        self._allowance.settle(self.credits, spent)
+        self._budget.commit(self.credits, spent)

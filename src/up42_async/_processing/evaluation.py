@@ -1,4 +1,4 @@
-"""Find out what UP42 has against a template, and its price. What is known of a process is asked for once per client."""
+"""What UP42 has against a template, and its price. What is known of a process is asked for once per client."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import attrs
 from up42_async import _clock
 from up42_async._account.processes import PROCESSES, ProcessCache
 from up42_async._client import Client
-from up42_async._errors import StatusError
+from up42_async._errors import StatusError, Up42Error
 from up42_async._http import urls
 from up42_async._http.messages import ApiRequest
 from up42_async._jobs.models import ValidationError
@@ -25,6 +25,30 @@ class Evaluation:
     """What it has against them."""
     cost: Cost | None
     """The price, None when there are errors."""
+
+
+@attrs.frozen(kw_only=True)
+class Evaluated:
+    """An evaluation, and what it holds for."""
+
+    inputs: Mapping[str, Any]
+    client: Client | None
+    evaluation: Evaluation
+    asked_at: float
+    """When the price was asked (monotonic, in seconds)."""
+
+
+class InvalidTemplateError(Up42Error):
+    """UP42 has something against a template, so nothing was sent.
+
+    Attributes:
+        errors: What it has against it.
+    """
+
+    def __init__(self, message: str, *, errors: frozenset[ValidationError] = frozenset()) -> None:
+        """Say what is wrong with which template."""
+        super().__init__(message)
+        self.errors = set(errors)
 
 
 def process_request(
@@ -65,7 +89,7 @@ async def evaluate_inputs(
     since = _clock.now() if since is None else since
     errors = await _objections(client, process_id, since)
     errors = errors or await _validate(client, process_id, inputs)
-    cost = None if errors else await _price(client, process_id, inputs)
+    cost = None if errors else await ask_price(client, process_id, inputs)
     return Evaluation(errors=errors, cost=cost)
 
 
@@ -80,7 +104,17 @@ async def _validate(client: Client, process_id: str, inputs: Mapping[str, Any]) 
     return frozenset()
 
 
-async def _price(client: Client, process_id: str, inputs: Mapping[str, Any]) -> Cost:
+async def ask_price(client: Client, process_id: str, inputs: Mapping[str, Any]) -> Cost:
+    """Ask for a price, with one request.
+
+    Args:
+        client: Whom to ask with.
+        process_id: The process.
+        inputs: Its inputs, which are valid.
+
+    Raises:
+        APIError: UP42 could not be asked.
+    """
     request = process_request("POST", process_id, "/cost", inputs)
     return read_cost(await client._session.call(request), request)
 

@@ -1,45 +1,46 @@
 """Execute once, and never pay twice.
 
 UP42 has no idempotency key: every execution that arrives is a job, and is paid for. So it is sent again only when it
-certainly never arrived or was refused unprocessed, which the client below decides. What is left is decided here: when
+certainly never arrived or was refused unprocessed, which the session below decides. What is left is decided here: when
 the answer is lost, the job it may have made is looked for, and returned when it is the only one that can be it.
 """
 
 import datetime as dt
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
-from up42_async._errors import (
-    APIError,
-    ServerError,
-    StatusError,
-    TransportError,
-    UnexpectedResponseError,
-    Up42Error,
-)
+from up42_async._errors import APIError, ConnectionFailedError, StatusError, Up42Error
 from up42_async._http import responses, urls
-from up42_async._http.messages import ApiRequest, SendState
-from up42_async._jobs import listing
-from up42_async._jobs.filters import Filters
+from up42_async._http.messages import SendState
 from up42_async._jobs.job import Job, read_job
-from up42_async._jobs.models import JobSorting
 from up42_async._processing.evaluation import process_request
-from up42_async._processing.execution_registry import Claims
+from up42_async._processing.execution_registry import ExecutionRegistry, execution_key
+from up42_async._processing.recovery import Findings, JobSearch, LostExecution
 
 logger = logging.getLogger("up42_async")
 
-LOOKS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds before each look for a job whose acceptance was lost: it may take some time until it is listed."""
-
-SLACK: Final = dt.timedelta(seconds=2)
-"""How much earlier than it was sent a job may seem to be created: UP42's machines need not agree on the time."""
-
-_AMBIGUOUS: Final = frozenset({408, 409})
-"""Refusals that do not say that nothing was done; so is every 5xx."""
+NOT_EXECUTED: Final = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.PAYMENT_REQUIRED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+"""Refusals that say that nothing was executed, unless their body names a job; any other may come from a gateway that
+gave up waiting for an execution that goes on."""
 
 
 class ExecutionUncertainError(Up42Error):
@@ -69,20 +70,57 @@ class ExecutionUncertainError(Up42Error):
         self.candidates = tuple(candidates)
 
 
-class Purchase:
-    """One execution: sent at most once, looked for when its answer is lost, and kept whoever is cancelled."""
+@attrs.frozen(kw_only=True)
+class Order:
+    """What is to be executed."""
+
+    process_id: str
+    inputs: Mapping[str, Any]
+    """As JSON has them."""
+    workspace_id: str
+    """Where the job is made."""
+    fingerprint: str = ""
+    """Of the template."""
+
+    def __str__(self) -> str:
+        """Return what is executed, for messages."""
+        return describe(self.process_id, self.inputs)
+
+    @property
+    def key(self) -> str:
+        """What equal executions have in common."""
+        return execution_key(self.process_id, self.workspace_id, self.inputs)
+
+
+class ExecutionLog(Protocol):
+    """Where an execution is written down before it leaves."""
+
+    async def sending(self, sent_at: dt.datetime) -> None:
+        """Write down that it is about to be sent; an error keeps it from being sent."""
+        ...
+
+    def holds(self, job_id: str) -> bool | None:
+        """Return whether this execution holds a job, or names it as a candidate; None when no execution does."""
+        ...
+
+
+class ExecutionCall:
+    """One execution: sent at most once, looked for when its answer is lost, and kept when its caller is cancelled."""
 
     def __init__(
-        self, client: Client, *, process_id: str, inputs: Mapping[str, Any], workspace_id: str, budget_id: str | None
+        self, client: Client, order: Order, *, budget_id: str | None = None, log: ExecutionLog | None = None
     ) -> None:
-        """Send nothing yet.
+        """Take what to execute; nothing is sent yet.
 
         Args:
             client: Whom to send with.
-            process_id: The process.
-            inputs: Its inputs, as JSON has them.
-            workspace_id: The workspace in which the job is made.
+            order: What to execute.
             budget_id: The budget that pays, None for the account's own.
+            log: Where to write it down first.
+
+        Raises:
+            TypeError: The id of the budget or the workspace is no string.
+            ValueError: It cannot be one.
         """
         self.job: Job | None = None
         """The job that was made, also when it was made for a caller who is gone."""
@@ -90,35 +128,41 @@ class Purchase:
         """Whether the answer was lost, and the job was found in the list."""
         self.uncertain: ExecutionUncertainError | None = None
         """What is known when a job may have been made."""
+        self.registry = client._service(ExecutionRegistry)
         self._client = client
-        self._process_id = process_id
-        self._inputs = inputs
-        self._workspace_id = workspace_id
-        query = urls.query({"workspaceId": workspace_id, "budgetId": budget_id})
-        self._request = process_request("POST", process_id, "/execution", inputs, query=query, idempotent=False)
-        self._state = SendState()
+        self._order = order
+        self._log = log
+        urls.segment(order.workspace_id, "workspace_id")
+        if budget_id is not None:
+            urls.segment(budget_id, "budget_id")
+        query = urls.query({"workspaceId": order.workspace_id, "budgetId": budget_id})
+        self._request = process_request(
+            "POST",
+            order.process_id,
+            "/execution",
+            order.inputs,
+            query=query,
+            idempotent=False,
+            was_executed=lambda error: names_a_job(error) is not None,
+        )
+        self._state = SendState(before_send=self._before_send)
         self._named: str | None = None
-        self._claims = client._service(Claims)
         self._sent_at = client._session.server_time()
         self._started = 0.0
 
-    async def make(self) -> Job:
-        """Execute.
+    def __str__(self) -> str:
+        """Return what is executed, for messages."""
+        return str(self._order)
 
-        One request; up to six more when its answer is lost.
+    async def run(self) -> Job:
+        """Execute; the caller sees to it that no equal execution is under way (`ExecutionRegistry.in_turn`).
+
+        One request; some more when its answer is lost.
 
         Raises:
             ExecutionUncertainError: The answer was lost, and it is not certain whether it made a job, or which.
             APIError: UP42 refused, or the request never arrived: nothing was bought.
         """
-        key = json.dumps([self._workspace_id, self._process_id, self._inputs], sort_keys=True)
-        return await self._claims.in_turn(key, self._send_and_keep)
-
-    def __str__(self) -> str:
-        """Return what is bought, for messages."""
-        return describe(self._process_id, self._inputs)
-
-    async def _send_and_keep(self) -> Job:
         try:
             return await self._send()
         except BaseException as end:
@@ -128,25 +172,37 @@ class Purchase:
 
     async def _send(self) -> Job:
         self._sent_at, self._started = self._client._session.server_time(), _clock.now()
+        logger.info("executing %s in workspace %s", self._order, self._order.workspace_id)
         try:
             return self._accept(await self._client._session.call(self._request, state=self._state))
         except (APIError, RuntimeError) as error:
-            if not self._may_have_bought(error):
+            if not self._outcome_unknown(error):
                 raise
-            return await self._look_for_it(error)
+            return await self._recover(error)
+
+    async def _before_send(self) -> None:
+        """Write down that the request is about to leave; the times of a try before count no more."""
+        self._sent_at, self._started = self._client._session.server_time(), _clock.now()
+        if self._log is not None:
+            await self._log.sending(self._sent_at)
 
     def _accept(self, answer: Any) -> Job:
         """Take the job from the answer."""
-        named = answer.get("jobID") if isinstance(answer, dict) else None
-        self._named = named if isinstance(named, str) else None
-        return self._take(read_job(self._client, answer, self._request))
+        self._named = _response_job_id(answer)
+        return self.take(read_job(self._client, answer, self._request))
 
-    def _take(self, job: Job) -> Job:
-        self._claims.claim(job.id)
-        self.job = job
+    def take(self, job: Job, *, recovered: bool = False) -> Job:
+        """Note that this is the job.
+
+        Args:
+            job: The job.
+            recovered: Whether it was found in the list of jobs.
+        """
+        self.registry.claim(job.id)
+        self.job, self.recovered = job, recovered
         return job
 
-    def _may_have_bought(self, error: APIError | RuntimeError) -> bool:
+    def _outcome_unknown(self, error: APIError | RuntimeError) -> bool:
         """Return whether an error leaves open that a job was made."""
         if not self._state.sent:
             return False
@@ -155,109 +211,113 @@ class Purchase:
                 return self._state.response is None
             case APIError() if error.request != str(self._request):
                 return False  # no token could be had for another try, so the one before had been refused
-            case TransportError() | ServerError() | UnexpectedResponseError():
-                return True
+            case ConnectionFailedError():
+                return False
+            case StatusError():
+                self._named = names_a_job(error) or self._named
+                return self._named is not None or error.status not in NOT_EXECUTED
             case _:
-                return isinstance(error, StatusError) and error.status in _AMBIGUOUS
+                return True
 
-    async def _look_for_it(self, lost: Exception) -> Job:
+    async def _recover(self, lost: Exception) -> Job:
         """Look for the job in the list until it shows, or the time is up.
 
         Raises:
             ExecutionUncertainError: It did not show, or several did.
         """
-        logger.warning("the answer to executing %s was lost (%s); looking for the job it may have made", self, lost)
-        found: list[Job] = []
-        for pause in LOOKS:
-            if await _clock.wait_for(self._claims.closing, pause):
-                break
-            found = await self._look()
-            if found:
-                break
-        if len(found) != 1:
-            self.uncertain = self._uncertainty(found)
+        logger.warning("the answer to executing %s was lost (%s); looking for its job", self._order, lost)
+        findings = await self.search(self._lost()).run(self._client._polling.recover)
+        job = findings.job
+        if job is None:
+            self.uncertain = self.uncertainty(findings)
             raise self.uncertain from lost
-        self.recovered = True
-        logger.warning("executing %s had made job %s, which was found in the list", self, found[0].id)
-        return self._take(found[0])
+        logger.warning("executing %s had made job %s, which was found in the list", self._order, job.id)
+        return self.take(job, recovered=True)
 
-    async def _look(self) -> list[Job]:
-        try:
-            return await self._candidates()
-        except (APIError, RuntimeError) as error:  # the latter when the client is closed meanwhile
-            logger.warning("the jobs could not be listed (%s)", error)
-            return []
+    def search(self, lost: LostExecution) -> JobSearch:
+        """Return the search for the job of an execution with these inputs."""
+        return JobSearch(self._client, lost, is_free=self._is_free, closing=self.registry.closing)
 
-    async def _candidates(self) -> list[Job]:
-        """List the jobs it may have made: same process, workspace and inputs, new, and nobody else's."""
-        filters = Filters(
-            process_id=[self._process_id], workspace_id=self._workspace_id, sort_by=JobSorting.created.desc
+    def _lost(self) -> LostExecution:
+        return LostExecution(
+            process_id=self._order.process_id,
+            workspace_id=self._order.workspace_id,
+            inputs=self._order.inputs,
+            sent_at=self._sent_at,
+            age=_clock.now() - self._started,
+            named=self._named,
         )
-        listed = listing.pager(self._client, self._read, filters, limit=listing.PAGE_SIZE, key=lambda entry: entry[0])
-        found: list[Job] = []
-        async for _, job in listed:
-            if job is None:
-                continue
-            if job.id == self._named:
-                return [job]
-            if job.created < self._earliest():
-                break
-            if job.definition.get("inputs") == self._inputs and self._claims.is_free(job.id):
-                found.append(job)
-        return found
 
-    def _read(self, metadata: Any, request: ApiRequest) -> tuple[str, Job | None]:
-        """Read one job of the list; one that makes no sense must not hide the others."""
-        try:
-            job = read_job(self._client, metadata, request)
-        except UnexpectedResponseError:
-            return str(metadata.get("jobID")) if isinstance(metadata, dict) else "", None
-        return job.id, job
+    def _is_free(self, job_id: str) -> bool:
+        """Return whether no other execution holds a job, in the log or in this process."""
+        held = None if self._log is None else self._log.holds(job_id)
+        return self.registry.is_free(job_id) if held is None else held
 
-    def _earliest(self) -> dt.datetime:
-        """Return when the job can have been created at the earliest, on UP42's clock.
+    def uncertainty(self, findings: Findings, *, sent_at: dt.datetime | None = None) -> ExecutionUncertainError:
+        """Return the error that says what is known of the execution.
 
-        The clock may have been unknown when the request was sent; counted back from the latest answer it is known now.
+        Args:
+            findings: What was found; jobs with the same inputs are nobody else's from now on.
+            sent_at: When it was sent, on UP42's clock, if not by this call.
         """
-        counted_back = self._client._session.server_time() - dt.timedelta(seconds=_clock.now() - self._started)
-        return min(self._sent_at, counted_back) - SLACK
-
-    def _uncertainty(self, found: Sequence[Job]) -> ExecutionUncertainError:
-        ids = [job.id for job in found] or ([self._named] if self._named else [])
+        ids = [job.id for job in findings.equal]
+        if self._named is not None and self._named not in ids:
+            ids.append(self._named)
         for id_ in ids:
-            self._claims.claim(id_)
-        known = f"it could be {' or '.join(ids)}" if ids else "no job that could be it was seen"
-        message = (
-            f"the answer to executing {self}, sent at {self._sent_at:%Y-%m-%d %H:%M:%S} UTC, was lost, so a job may"
-            f" have been made; {known}. Look for it with Job.all(process_id=[{self._process_id!r}],"
-            " sort_by=JobSorting.created.desc) before you execute again, or you may pay twice"
-        )
-        return ExecutionUncertainError(
-            message, process_id=self._process_id, inputs=self._inputs, sent_at=self._sent_at, candidates=ids
-        )
+            self.registry.claim(id_)
+        return uncertainty(self._order, sent_at or self._sent_at, ids or [job.id for job in findings.similar])
 
     def _note_cut_short(self, end: BaseException) -> None:
         """Keep what is known of an execution whose caller is gone: in the log, on the cancellation, and here."""
-        if not self._state.sent or not self._is_open():
+        if not self._state.sent or not self._may_have_executed():
             return
         if self.job is not None:
-            note = f"cancelled while executing {self}, which had made job {self.job.id}"
+            note = f"cancelled while executing {self._order}, which had made job {self.job.id}"
         else:
-            self.uncertain = self._uncertainty(())
+            self.uncertain = self.uncertainty(Findings())
             note = f"cancelled while executing: {self.uncertain}"
         logger.warning("%s", note)
         end.add_note(note)
 
-    def _is_open(self) -> bool:
+    def _may_have_executed(self) -> bool:
         """Return whether a job was or may have been made, and take it if the answer has come."""
-        reply = self._state.response
-        if reply is None:
+        response = self._state.response
+        if response is None:
             return True
         try:
-            self._accept(responses.decode(reply, self._request))
+            self._accept(responses.decode(response, self._request))
         except APIError as error:
-            return self._may_have_bought(error)
+            return self._outcome_unknown(error)
         return True
+
+
+def uncertainty(order: Order, sent_at: dt.datetime, candidates: Sequence[str]) -> ExecutionUncertainError:
+    """Return the error that says what is known of an execution whose answer was lost.
+
+    Args:
+        order: What was executed.
+        sent_at: When it was sent, on UP42's clock.
+        candidates: Ids of the jobs that may be it.
+    """
+    known = f"it could be {' or '.join(candidates)}" if candidates else "no job that could be it was seen"
+    message = (
+        f"the answer to executing {order}, sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC, was lost, so a job may"
+        f" have been made; {known}. Look for it with Job.all(process_id=[{order.process_id!r}],"
+        " sort_by=JobSorting.created.desc) before you execute again, or you may pay twice"
+    )
+    return ExecutionUncertainError(
+        message, process_id=order.process_id, inputs=order.inputs, sent_at=sent_at, candidates=candidates
+    )
+
+
+def names_a_job(error: APIError) -> str | None:
+    """Return the id of the job that a refusal names: then it was executed all the same."""
+    return _response_job_id(error.payload) if isinstance(error, StatusError) else None
+
+
+def _response_job_id(answer: Any) -> str | None:
+    named = answer.get("jobID") if isinstance(answer, dict) else None
+    return named if isinstance(named, str) and named else None
 
 
 def describe(process_id: str, inputs: Mapping[str, Any]) -> str:

@@ -1,10 +1,15 @@
-"""Keep identical executions apart: one at a time, and no job for two of them."""
+"""Keep equal executions apart: one at a time, and no job for two of them, in the whole process."""
 
-import itertools
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+import contextlib
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from typing import Any, Final, TypeVar
 
 import anyio
+import anyio.lowlevel
 import attrs
 
 from up42_async import _clock
@@ -12,56 +17,126 @@ from up42_async._client import Client
 
 T = TypeVar("T")
 
-REMEMBERED: Final = 86_400.0
-"""Seconds a job that was handed out is remembered for."""
+MOST_CLAIMS: Final = 100_000
+"""Jobs that are remembered as taken: the newest ones. A lost job is looked for among those of the last minute or so."""
+
+OTHER_LOOP_PAUSE: Final = 0.05
+"""Seconds between two looks whether an equal execution in another event loop of the process has ended."""
+
+
+def execution_key(process_id: str, workspace_id: str | None, inputs: Mapping[str, Any]) -> str:
+    """Return what equal executions have in common, as 64 hexadecimal digits.
+
+    Args:
+        process_id: The process.
+        workspace_id: The workspace.
+        inputs: The inputs, as JSON has them.
+    """
+    text = json.dumps([process_id, workspace_id, inputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Claims:
-    """What one client has to know so that no job is taken for two executions."""
+    """The jobs of one API host that an execution of this process was told of, whichever client sent it.
 
-    def __init__(self, client: Client) -> None:
-        """Know nothing yet."""
-        del client
-        self.closing = anyio.Event()
-        self._turns: dict[str, _Turn] = {}
-        self._handed_out: dict[str, float] = {}
+    The ids of jobs are unique at their host, so it does not matter which account they are of.
+    """
 
-    def close(self) -> None:
-        """End the searches: the client is closing."""
-        self.closing.set()
+    def __init__(self) -> None:
+        self._taken: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()  # clients of several event loops run in several threads
 
-    async def in_turn(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Let identical executions through one at a time, others freely.
+    def claim(self, job_id: str) -> None:
+        """Note that an execution was told of a job."""
+        with self._lock:
+            self._taken[job_id] = None
+            self._taken.move_to_end(job_id)
+            while len(self._taken) > MOST_CLAIMS:
+                self._taken.popitem(last=False)
+
+    def is_free(self, job_id: str) -> bool:
+        """Return whether no execution was told of a job yet."""
+        with self._lock:
+            return job_id not in self._taken
+
+
+class KeyedLock:
+    """A lock for each key: in the order of asking within an event loop, and for all loops of the process."""
+
+    def __init__(self) -> None:
+        self._turns: dict[Hashable, _Turn] = {}
+        self._held: set[str] = set()
+        self._lock = threading.Lock()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of a key.
 
         Args:
-            key: What is the same for identical executions.
-            work: What to do when its turn has come.
+            key: What only one at a time may be busy with.
         """
-        turn = self._turns.setdefault(key, _Turn())
+        local = (key, anyio.lowlevel.current_token())
+        turn = self._turns.setdefault(local, _Turn())
         turn.users += 1
         try:
             async with turn.lock:
-                return await work()
+                while not self._take(key):
+                    await _clock.sleep(OTHER_LOOP_PAUSE)
+                try:
+                    yield
+                finally:
+                    self._held.discard(key)
         finally:
             turn.users -= 1
             if not turn.users:
-                del self._turns[key]
+                del self._turns[local]
 
-    def claim(self, job_id: str) -> None:
-        """Note that somebody has been told of a job; no execution lasts so long that it would need claims of old."""
-        now = _clock.now()
-        for old in list(itertools.takewhile(lambda one: self._handed_out[one] < now - REMEMBERED, self._handed_out)):
-            del self._handed_out[old]
-        self._handed_out[job_id] = now
-
-    def is_free(self, job_id: str) -> bool:
-        """Return whether nobody has been told of a job yet."""
-        return job_id not in self._handed_out
+    def _take(self, key: str) -> bool:
+        with self._lock:
+            if key in self._held:
+                return False
+            self._held.add(key)
+            return True
 
 
 @attrs.define
 class _Turn:
-    """One kind of identical executions, while there are any."""
+    """Those in one event loop who want one key, while there are any."""
 
     lock: anyio.Lock = attrs.field(factory=anyio.Lock)
     users: int = 0
+
+
+_claims: Final[dict[str, Claims]] = {}
+_locks: Final[dict[str, KeyedLock]] = {}
+
+
+class ExecutionRegistry:
+    """What executions of one client have to know of those of all clients of the process: no job counts twice."""
+
+    def __init__(self, client: Client) -> None:
+        self.closing = anyio.Event()
+        self._claims = _claims.setdefault(client._session.api, Claims())
+        self._locks = _locks.setdefault(client._session.api, KeyedLock())
+
+    def close(self) -> None:
+        """End the searches for lost jobs: the client is closing."""
+        self.closing.set()
+
+    async def in_turn(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Let equal executions through one at a time, others freely.
+
+        Args:
+            key: What equal executions have in common.
+            work: What to do when its turn has come.
+        """
+        async with self._locks.hold(key):
+            return await work()
+
+    def claim(self, job_id: str) -> None:
+        """Note that an execution was told of a job."""
+        self._claims.claim(job_id)
+
+    def is_free(self, job_id: str) -> bool:
+        """Return whether no execution of this process was told of a job yet."""
+        return self._claims.is_free(job_id)

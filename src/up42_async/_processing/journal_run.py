@@ -1,13 +1,12 @@
 """A journal while a run executes: what was sent is on disk before it leaves, and what came of it after."""
 
 import datetime as dt
-import hashlib
 import json
 import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -16,6 +15,7 @@ import anyio.to_thread
 import attrs
 
 from up42_async import _clock
+from up42_async._client import Client
 from up42_async._errors import JournalError
 from up42_async._jobs.job import Job
 from up42_async._processing import journal_file
@@ -46,18 +46,6 @@ class Place:
 
     key: str
     ordinal: int
-
-
-def key_of(process_id: str, workspace_id: str, inputs: Mapping[str, Any]) -> str:
-    """Return what equal executions have in common.
-
-    Args:
-        process_id: The process.
-        workspace_id: The workspace that is used.
-        inputs: The inputs, as JSON has them.
-    """
-    text = json.dumps([process_id, workspace_id, inputs], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class JournalRun:
@@ -122,24 +110,25 @@ class JournalRun:
         )
         return entry_of(rows[0]) if rows else None
 
-    def job_of(self, place: Place) -> Job | None:
-        """Return the job of an execution as it was last seen."""
+    def job_of(self, place: Place, client: Client) -> Job | None:
+        """Return the job of an execution as it was last seen, for a client."""
         rows = self._rows("SELECT job FROM executions WHERE key = ? AND ordinal = ?", (place.key, place.ordinal))
-        return Job.from_metadata(json.loads(rows[0][0])) if rows and rows[0][0] is not None else None
+        record = rows[0][0] if rows else None
+        return None if record is None else Job.from_metadata(json.loads(record), client=client)
 
     def under_way(self, key: str) -> list[Place]:
         """Return which executions with this key were sent without an answer so far, the first one first."""
         rows = self._rows("SELECT ordinal FROM executions WHERE key = ? AND state = ? ORDER BY ordinal", (key, SENT))
         return [Place(key=key, ordinal=ordinal) for (ordinal,) in rows]
 
-    def is_free(self, job_id: str, place: Place) -> bool:
-        """Return whether no other execution of the journal holds a job, or names it as one that it may have made."""
+    def holds(self, place: Place, job_id: str) -> bool | None:
+        """Return whether an execution holds a job, or names it as a candidate; None when no execution does."""
         rows = self._rows(
-            "SELECT 1 FROM claims JOIN executions ON executions.id = claims.execution"
-            " WHERE claims.job_id = ? AND NOT (key = ? AND ordinal = ?)",
-            (job_id, place.key, place.ordinal),
+            "SELECT key, ordinal FROM claims JOIN executions ON executions.id = claims.execution"
+            " WHERE claims.job_id = ?",
+            (job_id,),
         )
-        return not rows
+        return None if not rows else rows[0] == (place.key, place.ordinal)
 
     def spent(self) -> int:
         """Return the credits that are bought, under way or uncertain."""
@@ -181,26 +170,17 @@ class JournalRun:
         )
         await self._write((_INTEND, values))
 
-    async def made(self, place: Place, job: Job, record: Mapping[str, Any], *, recovered: bool) -> None:
+    async def made(self, place: Place, job: Job, *, recovered: bool) -> None:
         """Write down the job of an execution.
 
         Args:
             place: The execution.
             job: Its job.
-            record: The job as JSON.
             recovered: Whether it was found in the list of jobs.
         """
+        values = {"job_id": job.id, "status": job.status.value, "job": _record(job), "recovered": int(recovered)}
         await self._write(
-            self._set(
-                place,
-                state=MADE,
-                job_id=job.id,
-                status=job.status.value,
-                job=json.dumps(record),
-                recovered=int(recovered),
-                error=None,
-            ),
-            (_CLAIM, (job.id, place.key, place.ordinal)),
+            self._set(place, state=MADE, error=None, **values), (_CLAIM, (job.id, place.key, place.ordinal))
         )
 
     async def refused(self, place: Place, reason: str) -> None:
@@ -214,14 +194,12 @@ class JournalRun:
             self._set(place, state=UNCERTAIN, error=reason, candidates=json.dumps(list(candidates))), *claims
         )
 
-    async def seen(self, job: Job, record: Mapping[str, Any]) -> None:
-        """Write down the state in which a job was seen."""
-        await self._write(
-            (
-                "UPDATE executions SET status = ?, job = ? WHERE job_id = ?",
-                (job.status.value, json.dumps(record), job.id),
-            )
-        )
+    async def seen(self, jobs: Iterable[Job]) -> None:
+        """Write down the states in which jobs were seen."""
+        update = "UPDATE executions SET status = ?, job = ? WHERE job_id = ?"
+        statements: list[Statement] = [(update, (job.status.value, _record(job), job.id)) for job in jobs]
+        if statements:
+            await self._write(*statements)
 
     async def brought(self, place: Place, files: Sequence[str]) -> None:
         """Write down where the files of a result are, all of them whole."""
@@ -304,6 +282,25 @@ class JournalRun:
                 return work()
 
         return await anyio.to_thread.run_sync(locked)
+
+
+def _record(job: Job) -> str:
+    """Return a job as UP42 sends it, without what this version of the library does not know."""
+    metadata = {
+        "processID": job.process_id,
+        "jobID": job.id,
+        "accountID": job.account_id,
+        "workspaceID": job.workspace_id,
+        "definition": job.definition,
+        "results": {"collection": job.collection_url, "errors": [attrs.asdict(error) for error in job.errors or ()]},
+        "creditConsumption": None if job.credits is None else {"credits": job.credits},
+        "status": job.status.value,
+        "created": job.created.isoformat(),
+        "updated": job.updated.isoformat(),
+        "started": job.started and job.started.isoformat(),
+        "finished": job.finished and job.finished.isoformat(),
+    }
+    return json.dumps(metadata)
 
 
 @attrs.define(eq=False)

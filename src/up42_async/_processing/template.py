@@ -1,36 +1,33 @@
-"""Know one template: what to run on what, checked and priced by `evaluate`, and run by `execute`."""
+"""One template: what to run on what, checked and priced by `evaluate`, and run by `execute`."""
 
 import abc
 import copy
 import json
-from collections.abc import Callable, Mapping
+import numbers
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import attrs
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
-from up42_async._errors import Up42Error
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import ValidationError
 from up42_async._processing.cost import Cost
-from up42_async._processing.credit_budget import Allowance
-from up42_async._processing.evaluation import Evaluation, evaluate_inputs
-from up42_async._processing.execution import Purchase, describe
-
-
-class InvalidTemplateError(Up42Error):
-    """UP42 has something against a template, so nothing was sent.
-
-    Attributes:
-        errors: What it has against it.
-    """
-
-    def __init__(self, message: str, *, errors: frozenset[ValidationError] = frozenset()) -> None:
-        """Say what is wrong with which template."""
-        super().__init__(message)
-        self.errors = set(errors)
-
+from up42_async._processing.credit_budget import CostLimitError, CreditBudget
+from up42_async._processing.evaluation import (
+    Evaluated,
+    Evaluation,
+    InvalidTemplateError,
+    ask_price,
+    evaluate_inputs,
+)
+from up42_async._processing.execution import ExecutionUncertainError, Order, describe
+from up42_async._processing.execution_registry import execution_key
+from up42_async._processing.executor import Executor, Purchased
+from up42_async._processing.journal_run import Place
+from up42_async._storage.stac import client_of
 
 TemplateT = TypeVar("TemplateT", bound="JobTemplate")
 
@@ -53,15 +50,6 @@ class ExecutionResult(Generic[TemplateT]):
         if (self.job is None) == (self.error is None):
             message = "an ExecutionResult has either a job or an error"
             raise ValueError(message)
-
-
-@attrs.frozen(kw_only=True)
-class _Evaluated:
-    """An evaluation, and what it holds for."""
-
-    inputs: Mapping[str, Any]
-    client: Client | None
-    evaluation: Evaluation
 
 
 def _fits_workspace_id(_: object, __: object, value: Any) -> None:
@@ -92,10 +80,11 @@ class JobTemplate(abc.ABC):
     process_id: ClassVar[str]
     """The process ID in a name format."""
     workspace_id: str | None = attrs.field(default=None, kw_only=True, validator=_fits_workspace_id)
-    """The workspace in which jobs are made; the client's when left out."""
+    """The workspace in which jobs are made; the client's when left out, and then filled in by `execute`."""
     client: Client | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
-    """The client to use; the current one when left out."""
-    _evaluated: _Evaluated | None = attrs.field(default=None, init=False, repr=False, eq=False)
+    """The client to use; when left out, the one that the items came from, or else the current one."""
+    _filled_workspace_id: str | None = attrs.field(default=None, init=False, repr=False, eq=False)
+    _evaluated: Evaluated | None = attrs.field(default=None, init=False, repr=False, eq=False)
     _executions: tuple[ExecutionResult[Any], ...] = attrs.field(default=(), init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -108,6 +97,15 @@ class JobTemplate(abc.ABC):
     @abc.abstractmethod
     def inputs(self) -> dict[str, Any]:
         """The inputs of the process, as they are sent."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What makes two executions equal: the process, the workspace it was given, and the inputs.
+
+        64 hexadecimal digits; the same in every run. It changes with the title, so that a title of its own makes an
+        execution one of its own.
+        """
+        return execution_key(self.process_id, self._given_workspace_id, _plain(self.inputs))
 
     @property
     def is_valid(self) -> bool:
@@ -154,37 +152,39 @@ class JobTemplate(abc.ABC):
 
         Raises:
             APIError: UP42 could not be asked.
+            ValueError: The items came from two clients.
         """
-        await self._ask(current_client(self.client), _clock.now())
+        await self._ask(self._client_to_use(), _clock.now())
         return self
 
     async def execute(self, *, max_credits: float | None = None, budget_id: str | None = None) -> Job:
         """Run the process on the inputs: this spends credits, once.
 
-        One request, after those of `evaluate()` if that was not done, and one for the user's own workspace the first
-        time that no other is given. It is never sent again unless it certainly did not arrive or was refused
-        unprocessed. If the answer is lost, the job it may have made is looked for, for about a minute, and is returned
-        when it is the only one with these inputs; an identical execution by another program in the same seconds cannot
-        be told apart, which a title of its own for each execution prevents.
+        One request, after those of `evaluate()` if that was not done; one for the price when it was last asked more
+        than 60 seconds ago, or when there is a limit; and one for the user's own workspace the first time that no other
+        is given. It is never sent again unless it certainly did not arrive or was refused unprocessed. If the answer is
+        lost, the job it may have made is looked for (`Polling.recover`, a minute unless said otherwise), and is
+        returned when it is the only one with these inputs; an equal execution by another program in the same seconds
+        cannot be told apart, which a title of its own for each execution prevents.
 
         Cancelled before it is sent, nothing is bought. Cancelled later, the answer is still waited for
         (`Timeouts.cancel_grace`), and what came of it is in `executions`, in the log and in a note on the cancellation.
 
         Args:
             max_credits: The highest price to accept, in credits.
-            budget_id: The budget that pays.
+            budget_id: The ID of the budget that pays.
 
         Raises:
             InvalidTemplateError: UP42 has something against the template; nothing was sent.
-            CostLimitError: The price is above `max_credits`; nothing was sent.
+            CostLimitError: The price is above `max_credits`, or above the one that was evaluated; nothing was sent, and
+                `cost` is the new price.
             ExecutionUncertainError: The answer was lost, and it is not certain whether it made a job, or which.
             APIError: UP42 refused, or could not be reached: nothing was bought.
-            TypeError: `max_credits` is not a number.
-            ValueError: `max_credits` is negative.
+            TypeError: `max_credits` is not a number, or `budget_id` is no string.
+            ValueError: `max_credits` is negative, `budget_id` cannot be right, or the items came from two clients.
         """
-        allowance = Allowance(max_credits)
-        client = current_client(self.client)
-        return await self._execute(client, allowance, budget_id, since=_clock.now(), keep=_ignore)
+        executor = Executor(CreditBudget(max_credits), budget_id=budget_id)
+        return (await self._execute(self._client_to_use(), executor, keep=_ignore)).job
 
     def __copy__(self) -> Self:
         return _revive(type(self), {**self._state(), "client": self.client})
@@ -220,54 +220,125 @@ class JobTemplate(abc.ABC):
             raise RuntimeError(message)
         return self._evaluated.evaluation
 
-    async def _ask(self, client: Client, since: float) -> _Evaluated:
+    @property
+    def _given_workspace_id(self) -> str | None:
+        """The workspace that the user gave, None when `execute` filled one in."""
+        return None if self.workspace_id == self._filled_workspace_id else self.workspace_id
+
+    def _client_to_use(self, given: Client | None = None) -> Client:
+        """Return the client to use: the one given, the template's own, the one its items came from, or the current one.
+
+        Raises:
+            RuntimeError: There is none.
+            ValueError: The items came from two clients.
+        """
+        own = self.client if given is None else given
+        return current_client(self._client_of_items() if own is None else own)
+
+    def _client_of_items(self) -> Client | None:
+        clients = {id(client): client for client in map(client_of, self._values()) if client is not None}
+        if len(clients) > 1:
+            message = f"the items of {self} came from two clients; say which one to use with client="
+            raise ValueError(message)
+        return next(iter(clients.values()), None)
+
+    def _values(self) -> Iterator[Any]:
+        """Return the values of all fields, those of lists one by one."""
+        for field in attrs.fields(type(self)):
+            value = getattr(self, field.name)
+            yield from value if isinstance(value, list | tuple) else (value,)
+
+    async def _ask(self, client: Client, since: float) -> Evaluated:
         inputs = _plain(self.inputs)
         evaluation = await evaluate_inputs(client, self.process_id, inputs, since=since)
-        self._evaluated = _Evaluated(inputs=inputs, client=client, evaluation=evaluation)
+        self._evaluated = Evaluated(inputs=inputs, client=client, evaluation=evaluation, asked_at=_clock.now())
         return self._evaluated
 
-    async def _evaluated_by(self, client: Client, since: float) -> _Evaluated:
-        """Return the evaluation of the inputs as they are now by this client: another account may have other prices."""
-        known = self._evaluated
-        if known is not None and known.client is client and known.inputs == _plain(self.inputs):
-            return known
-        return await self._ask(client, since)
+    async def _price(self, client: Client, *, since: float, asked_since: float) -> Cost:
+        """Return the price, asked when it is not known yet, and again when that was too long ago.
+
+        An evaluation by another client does not count: another account may have other prices.
+
+        Args:
+            client: Whom to ask with.
+            since: When the call began (monotonic, in seconds), see `evaluate_inputs`.
+            asked_since: Since when the price must have been asked (monotonic, in seconds).
+
+        Raises:
+            InvalidTemplateError: UP42 has something against the template.
+            CostLimitError: The price is above the one that was evaluated.
+        """
+        known, before = self._evaluated, None
+        if known is None or known.inputs != _plain(self.inputs) or known.client not in {client, None}:
+            known = await self._ask(client, since)
+        elif known.client is None:  # a copy, maybe of another process
+            before = known.evaluation.cost
+            known = await self._ask(client, since)
+        elif known.evaluation.cost is not None and known.asked_at <= asked_since:
+            before = known.evaluation.cost
+            known = await self._ask_price_again(client, known)
+        cost = known.evaluation.cost
+        if cost is None:
+            raise self._invalid(known.evaluation)
+        if before is not None and cost.credits > before.credits:
+            raise self._risen(cost, before)
+        return cost
+
+    async def _ask_price_again(self, client: Client, known: Evaluated) -> Evaluated:
+        cost = await ask_price(client, self.process_id, known.inputs)
+        evaluation = attrs.evolve(known.evaluation, cost=cost)
+        self._evaluated = attrs.evolve(known, evaluation=evaluation, asked_at=_clock.now())
+        return self._evaluated
+
+    async def _order(self, client: Client) -> Order:
+        """Return what is to be executed: the inputs as they are now, and the workspace.
+
+        Raises:
+            APIError: The user's own workspace could not be asked.
+        """
+        return Order(
+            process_id=self.process_id,
+            inputs=_plain(self.inputs),
+            workspace_id=self._given_workspace_id or await client.workspace_id(),
+            fingerprint=self.fingerprint,
+        )
 
     async def _execute(
         self,
         client: Client,
-        allowance: Allowance,
-        budget_id: str | None,
+        executor: Executor,
         *,
-        since: float,
+        place: Place | None = None,
         keep: Callable[[ExecutionResult[Self]], None],
-    ) -> Job:
-        """Execute within an allowance; whatever was or may have been bought is kept before anything else can happen."""
-        evaluated = await self._evaluated_by(client, since)
-        cost = evaluated.evaluation.cost
-        if cost is None:
-            raise self._invalid(evaluated.evaluation)
-        workspace_id = self.workspace_id or await client.workspace_id()
-        purchase = Purchase(
-            client,
-            process_id=self.process_id,
-            inputs=evaluated.inputs,
-            workspace_id=workspace_id,
-            budget_id=budget_id,
-        )
-        reservation = await allowance.reserve(cost, str(self))
-        try:
-            return await purchase.make()
-        finally:
-            reservation.settle(_spent(purchase, cost))
-            self._keep(purchase, keep)
+    ) -> Purchased:
+        """Execute by the terms of an executor; what was or may have been bought is kept in any case.
 
-    def _keep(self, purchase: Purchase, keep: Callable[[ExecutionResult[Self]], None]) -> None:
-        if purchase.job is None and purchase.uncertain is None:
-            return
-        execution = ExecutionResult(self, purchase.job, purchase.uncertain, recovered=purchase.recovered)
-        self._executions = (*self._executions, execution)
-        keep(execution)
+        Args:
+            client: Whom to send with.
+            executor: The terms.
+            place: Its place in the journal.
+            keep: Takes what was or may have been bought.
+        """
+        price = partial(self._price, client, since=executor.since)
+        if place is None:
+            await price(asked_since=executor.oldest_price())  # an invalid template needs no workspace
+        order = await self._order(client)
+
+        def keep_it(job: Job | None, error: ExecutionUncertainError | None, recovered: bool) -> None:  # noqa: FBT001
+            self._filled_workspace_id = None if self._given_workspace_id else order.workspace_id
+            self.workspace_id = order.workspace_id
+            result = ExecutionResult(self, job, error, recovered=recovered)
+            self._executions = (*self._executions, result)
+            keep(result)
+
+        return await executor.execute(client, order, price=price, keep=keep_it, place=place)
+
+    def _risen(self, cost: Cost, before: Cost) -> CostLimitError:
+        message = (
+            f"{self} costs {cost.credits} credits now, and was evaluated at {before.credits}. Nothing was sent; `cost`"
+            " is the new price, and executing it again accepts that"
+        )
+        return CostLimitError(message, cost=cost, evaluated=before)
 
     def _invalid(self, evaluation: Evaluation) -> InvalidTemplateError:
         message = (
@@ -291,16 +362,19 @@ def _ignore(_: object) -> None:
 
 def _plain(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return inputs as JSON has them: what is evaluated is what is sent, whatever becomes of the template meanwhile."""
-    plain: dict[str, Any] = json.loads(json.dumps(inputs, allow_nan=False))
+    plain: dict[str, Any] = json.loads(json.dumps(inputs, allow_nan=False, default=_number))
     return plain
+
+
+def _number(value: object) -> int | float:
+    """Return a number of another library, such as NumPy's, as one that JSON has."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    message = f"inputs must be JSON: {value!r:.80} is a {type(value).__name__}"
+    raise TypeError(message)
 
 
 def _listed(errors: frozenset[ValidationError]) -> str:
     return "; ".join(sorted(f"{error.name}: {error.message}" for error in errors))
-
-
-def _spent(purchase: Purchase, cost: Cost) -> int:
-    """Return the credits to count as spent: none if it is certain that nothing was bought, more if the job says so."""
-    if purchase.job is not None:
-        return max(cost.credits, purchase.job.credits or 0)
-    return cost.credits if purchase.uncertain is not None else 0

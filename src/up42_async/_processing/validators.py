@@ -1,6 +1,5 @@
 """Check what goes into a template, when it is built: an item, a title, a number."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -77,31 +76,4 @@ def is_title(_: object, attribute: Attribute, value: object) -> None:
         raise TypeError(message)
     if not 1 <= len(value) <= LONGEST_TITLE:
         message = f"{attribute.name} must have 1 to {LONGEST_TITLE} characters, not {len(value)}"
-        raise ValueError(message)
-
-
-def is_whole_number(_: object, attribute: Attribute, value: object) -> None:
-    """Refuse what is no whole number."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        message = f"{attribute.name} must be a whole number, not {value!r:.80}"
-        raise TypeError(message)
-
-
-def is_number(_: object, attribute: Attribute, value: object) -> None:
-    """Refuse what is no finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        message = f"{attribute.name} must be a number, not {value!r:.80}"
-        raise TypeError(message)
-    if not math.isfinite(value):
-        message = f"{attribute.name} must be a finite number, not {value!r}"
-        raise ValueError(message)
-
-
-def is_name(_: object, attribute: Attribute, value: object) -> None:
-    """Refuse what is no string, or an empty one."""
-    if not isinstance(value, str):
-        message = f"{attribute.name} must be a string, not {value!r:.80}"
-        raise TypeError(message)
-    if not value:
-        message = f"{attribute.name} must not be empty"
         raise ValueError(message)

@@ -1,0 +1,67 @@
+"""Begin a run with a journal: open it for the account of the clients, and bring it up to date."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from up42_async._client import Client
+from up42_async._errors import Up42Error
+from up42_async._jobs.job import Job
+from up42_async._jobs.models import TERMINAL_STATUSES
+from up42_async._processing.execution import logger
+from up42_async._processing.journal import Journal
+from up42_async._processing.journal_run import JournalRun
+
+_SEEN_AT_ONCE: Final = 100
+_ENDED: Final = [status.value for status in TERMINAL_STATUSES]
+
+
+def path_of(journal: "Journal | str | os.PathLike[str]") -> Path:
+    """Return the file of a journal, or of the path of one.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    return journal.path if isinstance(journal, Journal) else Path(journal)
+
+
+@contextlib.asynccontextmanager
+async def running(path: Path, client: Client) -> AsyncIterator[JournalRun]:
+    """Hold a journal for a run.
+
+    One request for the id of the user, where it is not known yet, and one for every 100 jobs that had not ended when
+    they were last seen.
+
+    Args:
+        path: Its file.
+        client: Of the account that it belongs to.
+
+    Raises:
+        APIError: The id of the user could not be asked.
+        JournalError: It cannot be used, is in use, or belongs to another account.
+        RuntimeError: It is in use by another call of this program.
+    """
+    run = JournalRun(path)
+    try:
+        await run.open(client._session.api, await client._user_id())
+        await _refresh(run, client)
+        yield run
+    finally:
+        await run.aclose()
+
+
+async def _refresh(run: JournalRun, client: Client) -> None:
+    """Ask for the jobs that may have ended since they were last seen: those without a result have cost nothing."""
+    ids = run.unended(_ENDED)
+    seen: list[Job] = []
+    try:
+        async for job in Job.all(ids=ids, client=client):
+            seen.append(job)
+            if len(seen) == _SEEN_AT_ONCE:
+                await run.seen(seen)
+                seen = []
+    except Up42Error as error:
+        logger.warning("the jobs of the journal could not be asked for (%s); their last states are used", error)
+    await run.seen(seen)
