@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from up42_async._client import Client, current_client
-from up42_async._config.arguments import integer, is_number, optional, string, strings
+from up42_async._config.arguments import integer, is_number, joinable, optional, string
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.dates import timestamp
 from up42_async._http.messages import ApiRequest
@@ -123,7 +123,7 @@ class Budget:
         """
         user = current_client(client)
         parameters = {
-            "status": optional(strings, status, "status"),
+            "status": optional(joinable, status, "status"),
             "sort": optional(string, sort_by, "sort_by"),
             "includeUsage": "true" if include_usage else None,
             "page": 0,

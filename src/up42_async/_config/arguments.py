@@ -130,6 +130,24 @@ def strings(values: object, name: str) -> list[str]:
     return [string(value, f"{name}[{position}]") for position, value in enumerate(values)]
 
 
+def joinable(values: object, name: str) -> list[str]:
+    """Return a list of strings that UP42 takes joined by commas.
+
+    Args:
+        values: A list, or anything else that can be iterated over; one string is refused.
+        name: What it is called in the error.
+
+    Raises:
+        TypeError: It is one string, no iterable, or holds something else than strings.
+        ValueError: It holds an empty string, or one with a comma.
+    """
+    listed = strings(values, name)
+    for value in listed:
+        if "," in value:
+            raise ValueError(f"{name} must not hold a comma: {value!r:.80}; give a list of several")
+    return listed
+
+
 def optional(check: Callable[..., Any], value: object, name: str, **more: Any) -> Any:
     """Return None for None, and otherwise what one of the checks above returns.
 

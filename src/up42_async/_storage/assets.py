@@ -1,8 +1,8 @@
-"""Know assets: what is in storage, as one or more files."""
+"""Assets: what was ordered or made, as one or more files; listed, or fetched by id."""
 
 import datetime as dt
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,17 +10,24 @@ import attrs
 import pystac
 
 from up42_async._client import Client, current_client
+from up42_async._config.arguments import integer, joinable, optional, string
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.dates import timestamp
+from up42_async._http.dates import in_utc
 from up42_async._http.messages import ApiRequest
-from up42_async._http.urls import segment
+from up42_async._http.readable_list import ReadableList, entry_id, numbered_page
+from up42_async._http.urls import query, segment
+from up42_async._storage.asset_metadata import asset_fields
 from up42_async._storage.items import Items
 from up42_async._storage.search import DEFAULT_LIMIT, property_is
+from up42_async._storage.stac import Report, check_asked, log
 
 ASSETS: Final = "/v2/assets"
+
+PAGE_SIZE: Final = 100
+"""Assets a page; UP42's own default of 20 would cost five times the requests."""
 
 
 @attrs.define(kw_only=True, slots=False)
@@ -50,7 +57,7 @@ class Asset:
     tags: list[str] = attrs.field(factory=list)
     """Tags given by the user."""
     source: str | None = None
-    """Where it came from, such as `ARCHIVE`, `TASKING`, `ANALYTICS` or `USER`."""
+    """Where it came from: `ARCHIVE`, `TASKING`, `PROCESSING` (older ones say `ANALYTICS`) or `USER`."""
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """Everything UP42 says of it, as it came."""
     _client: Client | None = attrs.field(default=None, alias="client", repr=False, eq=False)
@@ -70,38 +77,70 @@ class Asset:
         Raises:
             NotFoundError: There is no such asset, or it belongs to somebody else.
             APIError: UP42 could not be asked.
+            UnexpectedResponseError: The answer is no asset, or another one than asked for.
             ValueError: It cannot be an id.
         """
         request = ApiRequest(method="GET", path=f"{ASSETS}/{segment(asset_id, 'asset_id')}/metadata")
         user = current_client(client)
-        asset = cls._from_metadata(await user._session.call(request), request, user)
-        if asset.id != asset_id:
-            message = f"an answer with asset {asset.id!r:.80} instead of {asset_id!r}"
-            raise UnexpectedResponseError(message, request=str(request), transient=True)
+        asset = _read_asset(await user._session.call(request), request, user, log)
+        check_asked("asset", asset.id, asset_id, request)
         return asset
 
     @classmethod
-    def _from_metadata(cls, content: Any, request: ApiRequest, client: Client) -> "Asset":
-        try:
-            return cls(
-                id=_text(content["id"]),
-                account_id=_text_or_none(content.get("accountId")),
-                workspace_id=_text_or_none(content.get("workspaceId")),
-                created=_time_or_none(content.get("createdAt")),
-                updated=_time_or_none(content.get("updatedAt")),
-                name=_text_or_none(content.get("name")),
-                size=None if content.get("size") is None else int(content["size"]),
-                content_type=_text_or_none(content.get("contentType")),
-                order_id=_text_or_none(content.get("orderId")),
-                title=_text_or_none(content.get("title")),
-                tags=[_text(tag) for tag in content.get("tags") or []],
-                source=_text_or_none(content.get("source")),
-                metadata=content,
-                client=client,
-            )
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            message = f"an answer that is no asset ({type(error).__name__} when it was read)"
-            raise UnexpectedResponseError(message, request=str(request)) from error
+    def all(
+        cls,
+        *,
+        created_after: dt.datetime | None = None,
+        created_before: dt.datetime | None = None,
+        workspace_id: str | None = None,
+        collection_names: Iterable[str] | None = None,
+        producer_names: Iterable[str] | None = None,
+        tags: Iterable[str] | None = None,
+        sources: Iterable[str] | None = None,
+        search: str | None = None,
+        sort_by: str | None = None,
+        page_size: int = PAGE_SIZE,
+        client: Client | None = None,
+    ) -> "AssetList":
+        """List the assets in storage: an async iterator, whose `errors` has what could not be read.
+
+        One request for each page. All filters must hold; of the entries of one list any. An empty list matches nothing,
+        and nothing is sent.
+
+        Args:
+            created_after: Only assets that came into storage after this moment; without time zone it counts as UTC.
+            created_before: Only assets that came into storage before this moment; likewise.
+            workspace_id: Only assets of this workspace; else of the whole account.
+            collection_names: Only assets of these geospatial collections, such as `"phr"`.
+            producer_names: Only assets of these producers.
+            tags: Only assets with one of these tags.
+            sources: Only assets from these sources: `"ARCHIVE"`, `"TASKING"`, `"PROCESSING"`, `"USER"`.
+            search: Only assets with these words in what UP42 knows of them, such as their name, title or order id.
+            sort_by: The order, such as `"createdAt,desc"`.
+            page_size: Assets a page, 1 or more.
+            client: The client to use; the current one when left out.
+
+        Raises:
+            TypeError: A filter of the wrong kind, such as one string where a list of them is wanted.
+            ValueError: A filter that cannot be right.
+        """
+        lists = {
+            "collectionNames": optional(joinable, collection_names, "collection_names"),
+            "producerNames": optional(joinable, producer_names, "producer_names"),
+            "tags": optional(joinable, tags, "tags"),
+            "sources": optional(joinable, sources, "sources"),
+        }
+        parameters = {
+            "createdAfter": optional(_iso, created_after, "created_after"),
+            "createdBefore": optional(_iso, created_before, "created_before"),
+            "workspaceId": optional(string, workspace_id, "workspace_id"),
+            **lists,
+            "search": optional(string, search, "search"),
+            "sort": optional(string, sort_by, "sort_by"),
+            "page": 0,
+            "size": integer(page_size, "page_size", least=1, unit="assets"),
+        }
+        return AssetList(current_client(client), None if [] in lists.values() else query(parameters))
 
     async def stac_items(self) -> list[pystac.Item]:
         """Return the STAC items of this asset; one request for every 100.
@@ -155,15 +194,33 @@ async def initialize_asset(asset_id: str, *, client: Client | None = None) -> As
     return await Asset.get(asset_id, client=client)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value
+class AssetList(ReadableList[Asset]):
+    """Assets one after another; `errors` has those that could not be read, or had a field that does not fit."""
+
+    def __init__(self, client: Client, filters: str | None) -> None:
+        """Send nothing yet; see `Asset.all`.
+
+        Args:
+            client: The client to use.
+            filters: The query; None matches nothing, and nothing is sent.
+        """
+        self._client = client
+        first = None if filters is None else ApiRequest(method="GET", path=ASSETS, query=filters)
+        super().__init__(client._session, first, numbered_page, self._read_entry, key=entry_id)
+
+    def _read_entry(self, content: Any, request: ApiRequest) -> Asset:
+        return _read_asset(content, request, self._client, self._mention)
 
 
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text(value)
+def _read_asset(content: Any, request: ApiRequest, client: Client, report: Report) -> Asset:
+    fields, odd = asset_fields(content, request)
+    if odd:
+        message = f"asset {fields['id']!r:.80} has a {', '.join(odd)} that cannot be read; the rest of it is used"
+        report(UnexpectedResponseError(message, request=str(request)))
+    return Asset(**fields, client=client)
 
 
-def _time_or_none(value: object) -> dt.datetime | None:
-    return None if value is None else timestamp(value)
+def _iso(value: object, name: str) -> str:
+    if not isinstance(value, dt.datetime):
+        raise TypeError(f"{name} must be a datetime, not {value!r:.80}")
+    return in_utc(value).isoformat().replace("+00:00", "Z")

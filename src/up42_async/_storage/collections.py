@@ -14,7 +14,7 @@ from up42_async._http.urls import follow, query, segment
 from up42_async._storage.items import STORAGE
 from up42_async._storage.properties import TAGS, TITLE
 from up42_async._storage.search import DEFAULT_LIMIT, MOST_LIMIT
-from up42_async._storage.stac import client_of, collection_from, item_from
+from up42_async._storage.stac import check_asked, client_of, collection_from, item_from
 
 COLLECTIONS: Final = f"{STORAGE}/collections"
 
@@ -35,7 +35,7 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
     request = ApiRequest(method="GET", path=f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}")
     user = current_client(client)
     collection = collection_from(await user._session.call(request), request, user)
-    _check_asked("collection", collection.id, collection_id, request)
+    check_asked("collection", collection.id, collection_id, request)
     return collection
 
 
@@ -56,8 +56,8 @@ async def get_item(collection_id: str, item_id: str, *, client: Client | None = 
     request = ApiRequest(method="GET", path=_item_path(collection_id, item_id))
     user = current_client(client)
     item = item_from(await user._session.call(request), request, user)
-    _check_asked("item", item.id, item_id, request)
-    _check_asked("item of collection", item.collection_id or collection_id, collection_id, request)
+    check_asked("item", item.id, item_id, request)
+    check_asked("item of collection", item.collection_id or collection_id, collection_id, request)
     return item
 
 
@@ -84,7 +84,7 @@ async def update_item(item: pystac.Item, *, client: Client | None = None) -> pys
     request = ApiRequest(method="PATCH", path=_item_path(item.collection_id, item.id), json=changes)
     user = current_client(client or client_of(item))
     answer = item_from(await user._session.call(request), request, user)
-    _check_asked("item", answer.id, item.id, request)
+    check_asked("item", answer.id, item.id, request)
     item.properties.clear()
     item.properties.update(answer.properties)
     return item
@@ -166,9 +166,3 @@ async def get_queryables(*, client: Client | None = None) -> dict[str, Any]:
 
 def _item_path(collection_id: str, item_id: str) -> str:
     return f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}/items/{segment(item_id, 'item_id')}"
-
-
-def _check_asked(what: str, came: str, asked: str, request: ApiRequest) -> None:
-    if came != asked:
-        message = f"an answer with {what} {came!r:.80} instead of {asked!r}"
-        raise UnexpectedResponseError(message, request=str(request), transient=True)

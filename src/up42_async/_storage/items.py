@@ -46,7 +46,10 @@ class Items(ReadableList[pystac.Item]):
         request = None if body is None else ApiRequest(method="POST", path=SEARCH, json=dict(body))
         super().__init__(client._session, request, self._split, self._read_item, key=_identity)
         self._client = client
-        self._asked = body or {}
+        self._asked = {
+            name: {value.casefold() for value in (body or {}).get(asked, ())}
+            for asked, name in (("ids", "id"), ("collections", "collection"))
+        }
         self._left = most
         self._waits: Iterator[float] = iter(patience)
 
@@ -90,9 +93,9 @@ class Items(ReadableList[pystac.Item]):
         Raises:
             UnexpectedResponseError: It has another id or collection than those asked for.
         """
-        for asked, name in (("ids", "id"), ("collections", "collection")):
+        for name, asked in self._asked.items():
             value = content.get(name) if isinstance(content, dict) else None
-            if value is not None and asked in self._asked and value not in self._asked[asked]:
+            if asked and isinstance(value, str) and value.casefold() not in asked:
                 message = f"item {content.get('id')!r:.80} has the {name} {value!r:.80}, which was not asked for"
                 raise UnexpectedResponseError(message, request=str(request), transient=True)
 

@@ -76,6 +76,23 @@ def client_of(stac_object: object) -> Client | None:
     return origin.client if isinstance(origin, Origin) else None
 
 
+def check_asked(what: str, came: str, asked: str, request: ApiRequest) -> None:
+    """Make sure that an answer is about what was asked for; ids are the same in capitals.
+
+    Args:
+        what: What it is about.
+        came: The id in the answer.
+        asked: The id that was asked for.
+        request: What was asked, for the error.
+
+    Raises:
+        UnexpectedResponseError: It is about something else, as when a cache mixes answers up.
+    """
+    if came.casefold() != asked.casefold():
+        message = f"an answer with {what} {came!r:.80} instead of {asked!r}"
+        raise UnexpectedResponseError(message, request=str(request), transient=True)
+
+
 def _parse(kind: type[StacT], content: Any, request: ApiRequest, client: Client | None, report: Report) -> StacT:
     if not isinstance(content, dict) or not isinstance(content.get("id"), str) or not content["id"]:
         raise UnexpectedResponseError("an answer that is no STAC object: it has no id", request=str(request))

@@ -1,0 +1,74 @@
+"""Read the metadata of an asset: an asset with an id can always be read, and a field that does not fit is None."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from up42_async._errors import UnexpectedResponseError
+from up42_async._http.dates import timestamp
+from up42_async._http.messages import ApiRequest
+
+Read = Callable[[Any], Any]
+
+
+def asset_fields(content: Any, request: ApiRequest) -> tuple[dict[str, Any], list[str]]:
+    """Return what an asset is made of, and the names of the fields that do not fit.
+
+    Args:
+        content: The decoded JSON.
+        request: What was asked, for the error.
+
+    Raises:
+        UnexpectedResponseError: It has no id.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("id"), str) or not content["id"]:
+        raise UnexpectedResponseError("an answer that is no asset: it has no id", request=str(request))
+    fields: dict[str, Any] = {"id": content["id"], "metadata": content}
+    odd = []
+    for name, (key, read) in _FIELDS.items():
+        value = content.get(key)
+        try:
+            fields[name] = None if value is None else read(value)
+        except (TypeError, ValueError):
+            fields[name] = None
+            odd.append(key)
+    fields["tags"] = fields["tags"] or []
+    return fields, odd
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _texts(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return [_text(one) for one in value]
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63 or value % 1:
+        raise ValueError(value)
+    return int(value)
+
+
+def _moment(value: Any) -> dt.datetime:
+    return timestamp(value)
+
+
+_FIELDS: Final[Mapping[str, tuple[str, Read]]] = {
+    "account_id": ("accountId", _text),
+    "workspace_id": ("workspaceId", _text),
+    "created": ("createdAt", _moment),
+    "updated": ("updatedAt", _moment),
+    "name": ("name", _text),
+    "size": ("size", _size),
+    "content_type": ("contentType", _text),
+    "order_id": ("orderId", _text),
+    "title": ("title", _text),
+    "tags": ("tags", _texts),
+    "source": ("source", _text),
+}
+"""For each attribute of an asset its key in the metadata, and how it is read."""
