@@ -68,7 +68,7 @@ class Asker:
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, int):
-            return decode(ApiResponse(status=answer, headers={}, body=b""), request)
+            return decode(ApiResponse(status=answer, headers={}, body=b"{}"), request)
         return json.loads(json.dumps(answer))
 
     @property

@@ -150,7 +150,9 @@ class PayingPlatform(httpx.AsyncBaseTransport):
         return [job["jobID"] for job in self.jobs]
 
     def answer(self, code: int, content: Any = None, **headers: str) -> httpx.Response:
-        body = content if isinstance(content, bytes) else b"" if content is None else json.dumps(content).encode()
+        if content is None:
+            content = b"" if code < 400 else {}  # the platform's own errors are JSON objects
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
         date = email.utils.format_datetime(self.now(), usegmt=True)
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         return httpx.Response(code, headers={"date": date, **given}, content=body)

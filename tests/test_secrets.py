@@ -33,6 +33,7 @@ from up42_async._http.auth import Token
 from up42_async._http.credentials import Credentials, find_credentials
 from up42_async._http.messages import ApiRequest, ApiResponse, Message, SendState
 from up42_async._http.responses import decode
+from up42_async._http.secrets import Secret
 from up42_async._http.urls import follow
 
 PASSWORD = 'CANARY-pass word/+&=%"\\\u00e9'
@@ -111,7 +112,7 @@ AT_LOGIN: dict[str, tuple[Callable[[Asked], httpx.Response], type[APIError]]] = 
     "no answer": (failing(httpx.ReadTimeout("")), RequestTimeoutError),
 }
 AT_CALL: dict[str, tuple[Callable[[Asked], httpx.Response], type[APIError]]] = {
-    "the token refused": (answer(401), AuthenticationError),
+    "the token refused": (answer(401, "{}"), AuthenticationError),
     "the token refused with an echo": (echo(401), AuthenticationError),
     "forbidden with an echo": (echo(403), StatusError),
     "bad request with an echo": (echo(400), StatusError),
@@ -204,7 +205,9 @@ ECHOES: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("status", [400, 401, 500])
 def test_an_answer_that_repeats_the_secret_is_not_quoted(secret: str, how: str, status: int) -> None:
     with pytest.raises(StatusError) as caught:
-        decode(ApiResponse(status=status, headers={}, body=ECHOES[how](secret).encode()), CALLS[0], secret=secret)
+        decode(
+            ApiResponse(status=status, headers={}, body=ECHOES[how](secret).encode()), CALLS[0], secret=Secret(secret)
+        )
     assert caught.value.status == status
     assert no_canary_in(everything_seen_of(caught.value))
 
@@ -213,9 +216,58 @@ def test_an_answer_that_repeats_the_secret_is_not_quoted(secret: str, how: str, 
 def test_a_code_that_is_no_single_word_is_not_quoted_with_the_secret_in_it(secret: str) -> None:
     with pytest.raises(StatusError) as caught:
         decode(
-            ApiResponse(status=400, headers={}, body=ECHOES["as the code"](secret).encode()), CALLS[0], secret=secret
+            ApiResponse(status=400, headers={}, body=ECHOES["as the code"](secret).encode()),
+            CALLS[0],
+            secret=Secret(secret),
         )
     assert no_canary_in(everything_seen_of(caught.value))
+
+
+ECHOED_HEADERS = [
+    (200, {"content-type": TOKEN}, b"<"),
+    (302, {"location": f"https://{TOKEN}.test/"}, b""),
+    (404, {"x-request-id": TOKEN}, b"{}"),
+    (403, {}, TOKEN.encode()),
+    (403, {}, b'{"a": "' + "".join(f"\\u{ord(one):04x}" for one in TOKEN).encode() + b'"}'),
+]
+
+
+@pytest.mark.parametrize(("status", "headers", "body"), ECHOED_HEADERS)
+def test_no_part_of_an_answer_that_repeats_the_token_is_quoted(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    with pytest.raises(APIError) as caught:
+        decode(ApiResponse(status=status, headers=headers, body=body), CALLS[0], secret=Secret(TOKEN))
+    assert "***" in str(caught.value)
+    assert no_canary_in(everything_seen_of(caught.value))
+
+
+def test_eight_characters_of_the_token_are_too_many() -> None:
+    secret = Secret("0123456789abcdef")
+    assert [secret.appears_in(f"x{secret.reveal()[3 : 3 + length]}x") for length in (7, 8, 13)] == [False, True, True]
+    assert Secret("short").appears_in("a short one")
+    assert not Secret("short").appears_in("a shor t one")
+
+
+def test_the_id_of_a_job_is_not_lost_with_an_echo() -> None:
+    body = json.dumps(
+        {"jobID": "68567134-27ad-7bd7", "status": "created", "sent": {"authorization": f"Bearer {TOKEN}"}}
+    )
+    with pytest.raises(StatusError) as caught:
+        decode(ApiResponse(status=429, headers={}, body=body.encode()), CALLS[0], secret=Secret(TOKEN))
+    hidden = {"jobID": "68567134-27ad-7bd7", "status": "created", "sent": {"authorization": "***"}}
+    assert caught.value.payload == hidden
+    assert json.loads(caught.value.body) == hidden
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_secret_cannot_be_copied_or_shown(again: Callable[[Any], Any]) -> None:
+    secret = Secret(TOKEN)
+    assert no_canary_in(iter([repr(secret), str(secret), f"{secret}"]))
+    assert (secret, hash(secret)) == (Secret(TOKEN), hash(Secret(TOKEN)))
+    assert secret != TOKEN
+    with pytest.raises(TypeError, match="a secret cannot be pickled or copied"):
+        again(secret)
 
 
 @pytest.mark.parametrize("link", [SIGNED, f"https://{TOKEN}@api.up42.com/", f"javascript:{TOKEN}", f"/v2/x {TOKEN}"])

@@ -39,7 +39,7 @@ class TestFile:
             (GOOD.encode("utf-16"), "is not JSON"),
             (b'{"username": "\xff", "password": "SECRET"}', "is not JSON"),
             ("[" * 100_000, "is not JSON"),
-            ("NaN", "is not JSON"),
+            ("NaN", "does not hold a JSON object"),
             ('["person@example.com", "SECRET"]', "does not hold a JSON object"),
             ('"SECRET"', "does not hold a JSON object"),
             ("null", "does not hold a JSON object"),

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.job_answers import Asker, collect
-from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponseError
+from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
 from up42_async._http.messages import ApiRequest
-from up42_async._http.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Marks, Page, Pager
+from up42_async._http.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Page, Pager, next_page
 
 BACKEND_IS_FINE = [HealthCheck.function_scoped_fixture]
 
@@ -73,19 +73,6 @@ async def test_an_item_that_comes_again_is_left_out() -> None:
     assert [item async for item in pager(Asker(pages([1, 2, 2], [2, 3], [1, 2, 3], [4])))] == [1, 2, 3, 4]
 
 
-def test_very_many_items_are_told_apart_in_a_few_bytes_each() -> None:
-    names = [f"job-{number}" for number in range(50_000)]
-    marks = Marks()
-    tracemalloc.start()
-    try:
-        new = sum(1 for start in range(0, len(names), 250) for _ in marks.new(names[start : start + 500], str))
-        held = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    assert (new, list(marks.new(names, str))) == (len(names), [])
-    assert held < 40 * len(names)
-
-
 @settings(max_examples=200, suppress_health_check=BACKEND_IS_FINE, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 20), max_size=5), min_size=1, max_size=8))
 async def test_any_split_into_pages_with_any_repetition_gives_the_same_items_once_in_order(
@@ -119,6 +106,99 @@ async def test_a_page_that_was_there_before_is_an_error_after_the_items_that_cam
         with pytest.raises(PaginationError, match="GET /list: a list without an end: .* there before; ask again later"):
             await anext(items)
     assert len(asker.asked) == 3
+
+
+API = "https://api.up42.com"
+SEARCH = ApiRequest(method="POST", path="/v2/assets/stac/search", json={"limit": 10, "ids": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ({"href": f"{API}/v2/list?page=2"}, ApiRequest(method="GET", path="/v2/list", query="page=2")),
+        ({"href": "?page=2"}, ApiRequest(method="GET", path="/list", query="page=2")),
+        (
+            {"href": "/list?page=2", "method": "POST", "body": {}},
+            ApiRequest(method="GET", path="/list", query="page=2"),
+        ),
+        ({"href": ""}, None),
+        ({"href": None}, None),
+        ({}, None),
+    ],
+)
+def test_the_next_page_of_a_list_is_got(link: Any, expected: ApiRequest | None) -> None:
+    assert next_page({"links": [5, {"rel": "self", "href": "/x"}, {"rel": "next", **link}]}, API, FIRST) == expected
+
+
+@pytest.mark.parametrize("href", [{}, {"href": f"http://api.up42.com{SEARCH.path}"}, {"href": SEARCH.path}])
+@pytest.mark.parametrize("method", [{}, {"method": "POST"}, {"method": "post", "merge": False}])
+def test_the_next_page_of_a_search_is_posted_for(href: Any, method: Any) -> None:
+    link = {"rel": "next", "body": {"token": "t"}, **href, **method}
+    expected = ApiRequest(method="POST", path=SEARCH.path, json={"limit": 10, "ids": ["a"], "token": "t"})
+    assert next_page({"links": [link]}, API, SEARCH) == expected
+
+
+def test_a_token_in_the_query_is_put_into_the_body_of_a_search() -> None:
+    link = {"rel": "next", "href": "?token=next:2&limit=3"}
+    expected = ApiRequest(method="POST", path=SEARCH.path, json={"limit": 10, "ids": ["a"], "token": "next:2"})
+    assert next_page({"links": [link]}, API, SEARCH) == expected
+
+
+def test_the_next_page_of_a_search_is_got_where_the_link_says_so() -> None:
+    link = {"rel": "next", "href": f"{SEARCH.path}?limit=10&page=2", "method": "get"}
+    assert next_page({"links": [link]}, API, SEARCH) == ApiRequest(
+        method="GET", path=SEARCH.path, query="limit=10&page=2"
+    )
+
+
+@pytest.mark.parametrize("links", ["/v2/next", {"next": "/v2/next"}, 7])
+def test_links_that_are_no_list_are_an_error_instead_of_the_next_page(links: Any) -> None:
+    assert "an answer whose links are no list" in str(next_page({"links": links}, API, FIRST))
+
+
+@pytest.mark.parametrize("links", [None, [], {}, 0])
+def test_no_links_are_the_last_page(links: Any) -> None:
+    assert next_page({"links": links}, API, FIRST) is None
+    assert next_page({}, API, FIRST) is None
+
+
+async def test_a_bad_link_does_not_lose_its_page_and_is_an_error_after_it() -> None:
+    def read_with_link(answer: Any, request: ApiRequest) -> Page[int]:
+        return Page(items=answer, next=next_page({"links": [{"rel": "next", "href": "//evil.test/"}]}, API, request))
+
+    items = Pager(Asker(lambda _: [1, 2]).client._session, FIRST, read_with_link, key=lambda item: item)
+    assert [await anext(items), await anext(items)] == [1, 2]
+    errors = []
+    for _ in range(2):  # it stays an error: the list has not ended
+        with pytest.raises(UntrustedURLError, match=r"a link to evil\.test, which is not UP42's") as caught:
+            await anext(items)
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        ApiRequest(method="GET", path="/list", query="page=0&limit=5"),
+        ApiRequest(method="GET", path="/list", query="page=0&size=5"),
+        ApiRequest(method="POST", path="/list", query="page=0", json={"limit": 5}),
+    ],
+)
+async def test_a_page_of_far_more_than_was_asked_for_is_refused(first: ApiRequest) -> None:
+    sizes = iter([50, 51])
+    asker = Asker(lambda _: [list(range(start := next(sizes), 2 * start)), 1])
+    items = Pager(asker.client._session, first, read, key=lambda item: item)
+    assert [await anext(items) for _ in range(50)] == list(range(50, 100))
+    with pytest.raises(UnexpectedResponseError, match="/list: a page of 51 entries where 5 were asked for"):
+        await anext(items)
+
+
+async def test_where_the_page_size_is_refused_or_not_asked_for_the_server_chooses() -> None:
+    first = ApiRequest(method="GET", path="/list", query="limit=5")
+    asker = Asker(lambda request: [list(range(100)), None] if request == WITHOUT_LIMIT else 400)
+    items = Pager(asker.client._session, first, read, key=lambda item: item, without_limit=WITHOUT_LIMIT)
+    assert len([item async for item in items]) == 100
+    assert len([item async for item in Pager(asker.client._session, WITHOUT_LIMIT, read, key=int)]) == 100
 
 
 async def test_empty_pages_without_end_are_an_error() -> None:

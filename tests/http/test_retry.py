@@ -57,7 +57,7 @@ class TestDecision:
             (ServerError("524", status=524), True, False),
             (ServerError("542", status=542), True, False),
             (StatusError("400", status=400), False, False),
-            (StatusError("408", status=408), True, False),
+            (StatusError("408", status=408, transient=True), True, False),
             (StatusError("409", status=409), False, False),
             (StatusError("422", status=422), False, False),
             (AuthenticationError("401", status=401), False, False),

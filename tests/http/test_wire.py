@@ -1,5 +1,6 @@
 """Requests, answers, links and timestamps: pure, and safe whatever the server sends."""
 
+import codecs
 import datetime as dt
 import email.utils
 import json
@@ -29,7 +30,7 @@ from up42_async._errors import (
 from up42_async._http.dates import http_date, retry_after, timestamp
 from up42_async._http.messages import ApiRequest, ApiResponse
 from up42_async._http.responses import decode, parse_json
-from up42_async._http.urls import LONGEST_ID, follow, query, segment
+from up42_async._http.urls import LONGEST_ID, answered_segment, follow, query, segment
 
 API = "https://api.up42.com"
 ASKED = ApiRequest(method="GET", path="/v2/processing/jobs", query="status=RUNNING")
@@ -91,6 +92,15 @@ class TestIds:
     def test_an_ordinary_id_is_sent_as_it_is(self) -> None:
         assert segment("68567134-27ad-7bd7-4b65-d61adb11fc78") == "68567134-27ad-7bd7-4b65-d61adb11fc78"
 
+    @pytest.mark.parametrize("value", [".", "", 5, None, "x" * 300, "\r\n"])
+    def test_an_id_that_came_in_an_answer_is_the_servers_fault(self, value: object) -> None:
+        with pytest.raises(
+            UnexpectedResponseError, match="^GET /v2/processing/jobs: an answer whose EULA id "
+        ) as caught:
+            answered_segment(value, "EULA id", ASKED)
+        assert caught.value.__suppress_context__
+        assert answered_segment("a/b", "EULA id", ASKED) == "a%2Fb"
+
 
 class TestQueries:
     def test_lists_are_joined_by_commas_and_none_is_left_out(self) -> None:
@@ -149,6 +159,8 @@ HOME = [
     ("HTTPS://API.UP42.COM/v2/x", "/v2/x", ""),
     ("http://api.up42.com/v2/x", "/v2/x", ""),
     ("http://api.up42.com:80/v2/x", "/v2/x", ""),
+    ("https://api.up42.com?page=2", "/v2/processing/jobs", "page=2"),
+    ("?page=2", "/v2/processing/jobs", "page=2"),
 ]
 AWAY = [
     ("https://evil.test/v2/x", "evil.test"),
@@ -166,18 +178,17 @@ AWAY = [
     ("ws://api.up42.com/v2/x", "api.up42.com"),
     ("//evil.test/v2/x", "evil.test"),
     ("//api.up42.com/v2/x", "api.up42.com"),
-    ("https:///v2/x", "somewhere else"),
-    ("https:/v2/x", "somewhere else"),
-    ("https:v2/x", "somewhere else"),
-    ("javascript:alert('SECRET')", "somewhere else"),
-    ("file:///etc/passwd", "somewhere else"),
-    ("data:text/html,SECRET", "somewhere else"),
-    ("@evil.test/x", "somewhere else"),
-    (":1@evil.test/x", "somewhere else"),
-    (".evil.test/x", "somewhere else"),
-    ("?page=2", "somewhere else"),
-    ("v2/x?page=2", "somewhere else"),
-    ("https://api.up42.com?page=2", "api.up42.com"),
+    ("https:///v2/x", "nowhere"),
+    ("https:/v2/x", "nowhere"),
+    ("https:v2/x", "nowhere"),
+    ("javascript:alert('SECRET')", "nowhere"),
+    ("file:///etc/passwd", "nowhere"),
+    ("data:text/html,SECRET", "nowhere"),
+    ("@evil.test/x", "nowhere"),
+    (":1@evil.test/x", "nowhere"),
+    (".evil.test/x", "nowhere"),
+    ("v2/x?page=2", "nowhere"),
+    ("../x", "nowhere"),
     ("https://api.up42.com./v2/x", "api.up42.com."),
     ("https://api.up42.c\u043em/v2/x", "api.up42.c\u043em"),
     ("https://xn--pi-6kc.up42.com/v2/x", "xn--pi-6kc.up42.com"),
@@ -219,7 +230,7 @@ class TestLinks:
     def test_a_link_that_leads_away_is_refused_with_its_host_only(self, link: str, host: str) -> None:
         with pytest.raises(UntrustedURLError) as caught:
             follow(link, api=API, request=ASKED)
-        assert f"leads away from UP42, to {host}; it was not followed" in str(caught.value)
+        assert f"a link to {host}, which is not UP42's api.up42.com; it was not followed" in str(caught.value)
         assert str(caught.value).startswith("GET /v2/processing/jobs: ")
         assert "SECRET" not in str(caught.value)
 
@@ -284,9 +295,11 @@ class TestTimestamps:
     def test_a_timestamp_without_offset_is_utc(self) -> None:
         assert timestamp("2024-05-06T07:08:09") == dt.datetime(2024, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
 
-    @pytest.mark.parametrize("value", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
-    def test_an_instant_that_utc_cannot_tell_is_no_timestamp(self, value: str) -> None:
-        with pytest.raises(ValueError, match="before the year 1 or after 9999"):
+    @pytest.mark.parametrize(
+        "value", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "9999-01-01T00:00:00Z"]
+    )
+    def test_an_instant_to_which_no_time_can_be_added_is_no_timestamp(self, value: str) -> None:
+        with pytest.raises(ValueError, match="before the year 2 or after 9998"):
             timestamp(value)
 
     @given(JSON | st.text("0123456789-:.+TZ"))
@@ -359,6 +372,10 @@ class TestRetryAfter:
         seconds = retry_after({"retry-after": value} | ({} if date is None else {"date": date}))
         assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
 
+    @pytest.mark.parametrize("value", ["Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -1200"])
+    def test_a_date_to_which_no_time_can_be_added_is_none(self, value: str) -> None:
+        assert http_date(value) is None
+
     def test_dates_without_a_zone_are_utc(self) -> None:
         assert http_date("Sun, 01 Mar 2026 12:00:00") == NOW
 
@@ -377,22 +394,55 @@ class TestAnswers:
             assert str(error).startswith(f"GET /v2/processing/jobs: status {status}")
             assert str(error).encode()
             assert isinstance(error, StatusError) is (status >= 400)
-            assert not 200 <= status < 300 or body
         else:
             assert 200 <= status < 300
 
     @pytest.mark.parametrize("status", [200, 201, 204])
-    def test_an_empty_answer_is_none(self, status: int) -> None:
-        assert decode(reply(status), ASKED) is None
+    def test_an_empty_answer_is_a_proxys_and_passes(self, status: int) -> None:
+        with pytest.raises(UnexpectedResponseError, match="with an empty body") as caught:
+            decode(reply(status), ASKED)
+        assert caught.value.transient
+
+    def test_an_empty_answer_is_one_where_it_is_documented(self) -> None:
+        validation = ApiRequest(method="POST", path="/v2/x/validation", empty_ok=True)
+        assert decode(reply(200), validation) is None
+        with pytest.raises(UnexpectedResponseError, match="not JSON"):
+            decode(reply(200, b"<html>"), validation)
+
+    def test_a_byte_order_mark_is_skipped(self) -> None:
+        assert decode(reply(200, codecs.BOM_UTF8 + b'{"a": 1}'), ASKED) == {"a": 1}
+
+    def test_numbers_that_json_does_not_have_are_for_the_reader_of_the_field_to_refuse(self) -> None:
+        assert repr(decode(reply(200, b"[NaN, Infinity, -Infinity, 1e999]"), ASKED)) == "[nan, inf, -inf, inf]"
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"[" + b"[]," * 250_000 + b"[]]",
+            b'{"jobs": [' + b"{}," * 250_000 + b"{}]}",
+            b"[" + b"0," * 500_000 + b"0]",
+        ],
+        ids=["lists", "objects", "numbers"],
+    )
+    @pytest.mark.parametrize("status", [200, 400])
+    def test_json_of_too_many_values_is_not_decoded(self, body: bytes, status: int) -> None:
+        with pytest.raises(APIError) as caught:
+            decode(reply(status, body), ASKED)
+        assert not caught.value.transient
+        assert ("with more than 500,000 values" in str(caught.value)) is (status == 200)
+
+    def test_text_that_takes_four_bytes_for_each_character_is_not_decoded_when_it_is_long(self) -> None:
+        body = b'"' + b"x" * (11 * 2**20) + "\U0001f6f0".encode() + b'"'
+        with pytest.raises(UnexpectedResponseError, match="text that takes more than 40 MiB") as caught:
+            decode(reply(200, body), ASKED)
+        assert not caught.value.transient
+        assert len(decode(reply(200, body.replace(b"\xf0\x9f\x9b\xb0", b"")), ASKED)) == 11 * 2**20
 
     @pytest.mark.parametrize(
         "body",
         [
             b"<html>SECRET</html>",
-            b'{"jobs": [',
-            b'{"credits": NaN}',
-            b"[Infinity]",
-            b"[-Infinity]",
+            b'{"credits": ',
             b'\xff\xfe{"a": 1}',
             b"[" * 100_000,
             b'{"a":' * 100_000,
@@ -422,7 +472,7 @@ class TestAnswers:
             seen = seen.__context__
 
     def test_json_that_cannot_be_read_raises_without_the_decoders_error(self) -> None:
-        with pytest.raises(ValueError, match=r"^not JSON$") as caught:
+        with pytest.raises(ValueError, match=r"^a body that is not JSON$") as caught:
             parse_json(b'{"password": "SECRET"')
         assert caught.value.__context__ is None
 
@@ -445,8 +495,9 @@ class TestAnswers:
         ],
     )
     def test_a_refusal_says_its_kind_and_status(self, status: int, kind: type[StatusError]) -> None:
-        error = refused(status)
+        error = refused(status, b"{}")
         assert type(error) is kind
+        assert error.from_platform
         assert (error.status, error.request) == (status, "GET /v2/processing/jobs")
 
     @pytest.mark.parametrize(
@@ -462,22 +513,74 @@ class TestAnswers:
                 "item is missing",
             ),
             ({"title": "Bad Request"}, "Bad Request", "Bad Request"),
-            ({"code": None, "message": " "}, None, None),
-            ({"error": None}, None, None),
-            ([1], None, None),
-            ("gone", None, None),
-            (None, None, None),
+            (
+                {"title": "Bad Request", "errors": [{"name": "X", "message": "sort is UNKNOWN"}]},
+                "Bad Request",
+                'Bad Request: [{"name": "X", "message": "sort is UNKNOWN"}]',
+            ),
+            ({"detail": [{"loc": ["limit"], "msg": "too large"}]}, None, '[{"loc": ["limit"], "msg": "too large"}]'),
+            ({"error": {"message": "no", "details": {"why": "x"}}}, None, 'no: {"why": "x"}'),
+            ({"reason": "quota", "left": 0}, None, '{"reason": "quota", "left": 0}'),
+            ({"code": None, "message": " "}, None, '{"code": null, "message": " "}'),
+            ({"code": "E2"}, "E2", None),
+            ({}, None, None),
+            ([1], None, "[1]"),
+            ("The sort\nfield", None, '"The sort\\nfield"'),
+            (None, None, "null"),
         ],
     )
     def test_a_refusal_keeps_the_servers_own_words(self, body: Any, code: str | None, detail: str | None) -> None:
         error = refused(400, json.dumps(body).encode())
-        assert (error.code, error.detail, error.payload) == (code, detail, body)
-        assert str(error).endswith(f"status 400: {detail}" if detail else "status 400")
+        assert (error.code, error.detail, error.payload, error.body) == (code, detail, body, json.dumps(body))
+        assert str(error).endswith(f"status 400: {detail or code}" if detail or code else "status 400")
 
-    @pytest.mark.parametrize("body", [b"", b"<html>broken</html>", b"\xff"])
-    def test_a_refusal_without_json_is_one_all_the_same(self, body: bytes) -> None:
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b"The workspace is\n SUSPENDED", "The workspace is SUSPENDED"),
+            (b"<html><title>Blocked by WAF</title>Ray&nbsp;ID 8a</html>", "Blocked by WAF Ray ID 8a"),
+            (b"<style>p {}</style><script>x < y</script>\n<p>Down", "Down"),
+            (b"<" * 100_000, "<" * 500),
+            (b"\xff", "\ufffd"),
+            (b"<p>", None),
+        ],
+    )
+    def test_the_words_of_a_gateway_are_told_without_markup(self, body: bytes, words: str | None) -> None:
         error = refused(502, body)
-        assert (error.code, error.detail, error.payload) == (None, None, None)
+        assert (error.code, error.detail, error.payload, error.from_platform) == (None, words, None, False)
+        assert str(error).endswith(f"status 502: {words}" if words else "status 502")
+        assert error.body == body[:4096].decode(errors="replace")
+
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    @pytest.mark.parametrize(
+        "body", [b"", b"<html>no</html>", b"no", b'"no"', b"[]", b'{"code": ', b'{"a": "' + b"x" * 2**16 + b'"}']
+    )
+    def test_a_gateway_says_nothing_of_the_thing_that_was_asked_for(self, status: int, body: bytes) -> None:
+        error = refused(status, body)
+        assert type(error) is StatusError
+        assert error.transient
+        assert not error.from_platform
+        assert (error.body == "") is (body == b"")
+        assert "a gateway's answer, not UP42's own" in str(error)
+        assert ("(empty body)" in str(error)) is (body == b"")
+
+    @pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"{}"])
+    @pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (500, ServerError), (542, ServerError)])
+    def test_who_says_429_or_5xx_means_the_same_by_it(self, body: bytes, status: int, kind: type[StatusError]) -> None:
+        assert type(refused(status, body)) is kind
+        assert refused(status, body).transient
+
+    @pytest.mark.parametrize(("status", "passes"), [(400, False), (405, False), (407, False), (408, True), (425, True)])
+    @pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"{}"])
+    def test_few_other_refusals_pass(self, body: bytes, status: int, passes: bool) -> None:
+        assert refused(status, body).transient is passes
+
+    @pytest.mark.parametrize("name", ["x-request-id", "x-correlation-id", "request-id", "x-trace-id", "cf-ray"])
+    @pytest.mark.parametrize("status", [200, 302, 404])
+    def test_the_servers_id_of_the_request_is_kept(self, name: str, status: int) -> None:
+        with pytest.raises(APIError) as caught:
+            decode(reply(status, b"<", {name: "4bf92f35\x1b"}), ASKED)
+        assert caught.value.request_id == "4bf92f35 "
 
     def test_the_servers_words_are_made_fit_for_a_terminal(self) -> None:
         error = refused(400, json.dumps({"message": "a\x1b[31m\nb\ud800" + "x" * 10_000}).encode())
@@ -489,10 +592,10 @@ class TestAnswers:
         ("status", "word"), [(401, "token"), (403, "role"), (404, "no such thing"), (429, "try again")]
     )
     def test_a_refusal_that_has_a_meaning_says_it(self, status: int, word: str) -> None:
-        assert word in str(refused(status))
+        assert word in str(refused(status, b"{}"))
 
     def test_a_refusal_says_how_long_to_wait(self) -> None:
-        error = refused(429, headers={"retry-after": "7"})
+        error = refused(429, b"{}", headers={"retry-after": "7"})
         assert error.retry_after == 7.0
         assert str(error).endswith("try again later. (the server asks to wait 7 s)")
         assert refused(503).retry_after is None

@@ -484,7 +484,7 @@ def spoil(status: int, *, alone: int | None = None) -> Any:
     def trouble(ids: list[str]) -> httpx.Response | None:
         if "bad" not in ids:
             return None
-        return httpx.Response(status if alone is None or len(ids) > 1 else alone)
+        return httpx.Response(status if alone is None or len(ids) > 1 else alone, json={})
 
     return trouble
 

@@ -253,7 +253,11 @@ async def test_the_result_of_a_job_is_asked_of_the_api_whatever_host_its_url_nam
 
 @pytest.mark.virtual_time
 async def test_a_result_that_is_not_visible_yet_is_waited_for() -> None:
-    answers = [httpx.Response(404), httpx.Response(404), httpx.Response(200, json=collection_content())]
+    answers = [
+        httpx.Response(404, json={}),
+        httpx.Response(404, json={}),
+        httpx.Response(200, json=collection_content()),
+    ]
     async with clients_of(lambda _: answers.pop(0)) as client:
         found = await result_collection(client, "https://x/c1")
     assert found is not None
@@ -266,7 +270,7 @@ async def test_a_result_that_never_becomes_visible_is_not_found() -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         nonlocal count
         count += 1
-        return httpx.Response(404)
+        return httpx.Response(404, json={})
 
     async with clients_of(answer) as client:
         with pytest.raises(NotFoundError):

@@ -131,9 +131,9 @@ class RetryPolicy:
     max_retry_after: float = attrs.field(default=60.0, validator=POSITIVE)
     """Seconds for which one `Retry-After` of the server can pause the whole client at the most."""
     budget: int = attrs.field(default=20, validator=NOT_NEGATIVE)
-    """Retries the client may always make, on top of its share ..."""
+    """Retries available at the start."""
     budget_share: float = attrs.field(default=0.1, validator=NOT_NEGATIVE)
-    """... of retries per request, so that an outage does not multiply the load."""
+    """Retries earned by each successful request (0.1: one per ten); at most ten times `budget` are saved up."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,8 +148,8 @@ class Limits:
     """Requests that may be sent at once after a quiet time."""
     max_downloads: int = attrs.field(default=4, validator=COUNT)
     """Files fetched at once, beside `max_concurrency`."""
-    max_response_bytes: int = attrs.field(default=50 * 2**20, validator=COUNT)
-    """Bytes of one answer at the most, decompressed (files are exempt)."""
+    max_response_bytes: int = attrs.field(default=16 * 2**20, validator=COUNT)
+    """Bytes of one answer at the most, decompressed (files are exempt). A page of 10,000 small items may take more."""
 
     def split(self, workers: int) -> "Limits":
         """Return the limits for each of several workers that share this pace, such as processes of a cluster.

@@ -16,6 +16,7 @@ from up42_async._http.exchange import Lane
 from up42_async._http.messages import ApiRequest, Message
 from up42_async._http.responses import decode
 from up42_async._http.retry import RetryBudget, RetryState
+from up42_async._http.secrets import Secret
 from up42_async._http.single_flight import SingleFlight
 
 # UP42's Keycloak: tokens of 300 s for this public client id
@@ -161,7 +162,7 @@ class TokenProvider:
         self.logins += 1
         reply = await self._lane.send(self._message(credentials))
         try:
-            answer = decode(reply, LOGIN, secret=credentials.password)
+            answer = decode(reply, LOGIN, secret=Secret(credentials.password))
         except StatusError as error:
             raise self._refusal(error) from None
         lifetime = _lifetime(answer)

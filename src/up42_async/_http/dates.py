@@ -1,6 +1,7 @@
 """Read the timestamps of UP42's JSON and the dates of HTTP headers."""
 
 import datetime as dt
+import email.utils
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,26 +27,20 @@ def in_utc(moment: dt.datetime) -> dt.datetime:
     """Return the same instant in UTC, where one without an offset is already.
 
     Raises:
-        ValueError: It would lie outside the years 1 to 9999.
+        ValueError: It lies outside the years 2 to 9998. The first and the last year that Python knows are left out so
+            that times can be added to the result.
     """
-    if moment.tzinfo is dt.UTC or moment.tzinfo is None:
-        return moment.replace(tzinfo=dt.UTC)
-    try:
-        return moment.astimezone(dt.UTC)
-    except OverflowError:
-        message = "a timestamp before the year 1 or after 9999"
-        raise ValueError(message) from None
+    if not 2 <= moment.year <= 9998:  # noqa: PLR2004 - see above
+        raise ValueError("a timestamp before the year 2 or after 9998")
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def http_date(value: str | None) -> dt.datetime | None:
     """Read the date of an HTTP header, None when there is none that can be read."""
-    import email.utils
-
     try:
-        moment = email.utils.parsedate_to_datetime(value or "")
+        return in_utc(email.utils.parsedate_to_datetime(value or ""))
     except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

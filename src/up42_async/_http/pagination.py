@@ -1,24 +1,27 @@
 """Walk through pages: an iterator class that asks inside `__anext__`, with nothing under way between two items."""
 
-from array import array
+import copy
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from http import HTTPStatus
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
+from urllib.parse import parse_qsl
 
 import anyio
 import attrs
 
-from up42_async._errors import PaginationError, StatusError
+from up42_async._errors import APIError, PaginationError, StatusError, UnexpectedResponseError, UntrustedURLError
 from up42_async._http.messages import ApiRequest
+from up42_async._http.urls import follow
 
 T = TypeVar("T")
 
 MOST_PAGES: Final = 10_000
 MOST_EMPTY_PAGES: Final = 100
+MOST_TIMES_ASKED: Final = 10
+"""How many times the entries that were asked for a page may hold: some servers take a page size as a hint."""
 
-_FEWEST_PLACES: Final = 1024
-_MARK_OF_ZERO: Final = 0x5A17_C0DE_0DD5_EEDF  # any number that no hash is likely to be: 0 is a place that is free
-_BAD_REQUEST, _UNPROCESSABLE = 400, 422
+_PAGE_SIZE_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 class Caller(Protocol):
@@ -34,46 +37,39 @@ class Page(Generic[T]):
     """One answer of a paged list."""
 
     items: Sequence[T]
-    next: ApiRequest | None
-    """How to ask for the next page, None on the last."""
+    next: ApiRequest | APIError | None
+    """How to ask for the next page, None on the last; an error where the page's link cannot be followed."""
 
 
-class Marks:
-    """Hashes of what has come so far, 16 to 32 bytes for each: a set of numbers takes 80, and a long list has many."""
+def next_page(answer: dict[str, Any], api: str, request: ApiRequest) -> ApiRequest | APIError | None:
+    """Read the link to the next page: of a list, or of a STAC search, whose next page may be one to POST for.
 
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._count = 0
-        self._table = array("q", [0]) * _FEWEST_PLACES
+    Args:
+        answer: The decoded page.
+        api: Base URL of the API; of a link only path and query are used.
+        request: What was asked.
 
-    def new(self, items: Sequence[T], key: Callable[[T], Hashable]) -> Iterator[T]:
-        """Yield the items that come for the first time, and remember them.
-
-        Args:
-            items: What came.
-            key: What makes an item the same as another.
-        """
-        while (self._count + len(items)) * 2 > len(self._table):
-            self._make_room()
-        table, last = self._table, len(self._table) - 1
-        for item in items:
-            mark = hash(key(item)) or _MARK_OF_ZERO
-            place = mark & last
-            while (there := table[place]) and there != mark:
-                place = (place + 1) & last
-            if not there:
-                table[place] = mark
-                self._count += 1
-                yield item
-
-    def _make_room(self) -> None:
-        marks, self._table = self._table, array("q", [0]) * (2 * len(self._table))
-        last = len(self._table) - 1
-        for mark in filter(None, marks):
-            place = mark & last
-            while self._table[place]:
-                place = (place + 1) & last
-            self._table[place] = mark
+    Returns:
+        `Page.next`. A link that leads elsewhere is an error there, so that the page itself is not lost with it.
+    """
+    links = answer.get("links") or []
+    if not isinstance(links, list):
+        return UnexpectedResponseError("an answer whose links are no list", request=str(request))
+    found = (one for one in links if isinstance(one, dict) and one.get("rel") == "next")
+    link = next(found, {})
+    if not link.get("href") and not link.get("body"):
+        return None
+    try:
+        target = follow(link["href"], api=api, request=request) if link.get("href") else request
+    except UntrustedURLError as error:
+        return error
+    if request.json is None or str(link.get("method")).upper() == "GET":
+        return target
+    # UP42's searches name a token for the next page in the link's body, others in its query
+    added = link.get("body")
+    if not isinstance(added, dict):
+        added = {name: value for name, value in parse_qsl(target.query) if name == "token"}
+    return ApiRequest(method="POST", path=request.path, json={**request.json, **added})
 
 
 class Pager(Generic[T]):
@@ -92,7 +88,7 @@ class Pager(Generic[T]):
         key: Callable[[T], Hashable],
         without_limit: ApiRequest | None = None,
     ) -> None:
-        """Ask for nothing yet.
+        """Send nothing yet.
 
         Args:
             session: What to call with.
@@ -102,13 +98,14 @@ class Pager(Generic[T]):
             without_limit: What to ask when the server refuses the first request, which may be for its page size.
         """
         self._session = session
-        self._next: ApiRequest | None = first
+        self._next: ApiRequest | APIError | None = first
         self._read = read
         self._key = key
+        self._page_size = _page_size(first)
         self._without_limit = without_limit
         self._turning = anyio.Lock()
         self._items: deque[T] = deque()
-        self._seen_items = Marks()
+        self._seen_items: set[int] = set()
         self._seen_pages: set[int] = set()
         self._empty_pages = 0
         self.refused_limit = False
@@ -134,25 +131,44 @@ class Pager(Generic[T]):
     async def _turn(self) -> None:
         if self._next is None:
             raise StopAsyncIteration
+        if isinstance(self._next, APIError):
+            raise copy.copy(self._next)
         self._check_progress(self._next)
-        answer = await self._ask(self._next)
-        page = self._read(answer, self._next)
+        answer, request = await self._ask(self._next)
+        page = self._read(answer, request)
+        self._check_size(page, request)
         self._without_limit = None
-        self._seen_pages.add(_mark(self._next))
+        self._seen_pages.add(_mark(request))
         self._empty_pages = 0 if page.items else self._empty_pages + 1
-        self._items.extend(self._seen_items.new(page.items, self._key))
+        self._items.extend(item for item in page.items if self._is_new(item))
         self._next = page.next
 
-    async def _ask(self, request: ApiRequest) -> Any:
-        """Ask for a page, the first one without a page size if it is refused with one."""
+    def _is_new(self, item: T) -> bool:
+        mark, count = hash(self._key(item)), len(self._seen_items)
+        self._seen_items.add(mark)  # a hash is a third of the memory of an id
+        return len(self._seen_items) > count
+
+    async def _ask(self, request: ApiRequest) -> tuple[Any, ApiRequest]:
+        """Ask for a page, the first one without a page size if it is refused with one; return what was asked, too."""
         try:
-            return await self._session.call(request)
+            return await self._session.call(request), request
         except StatusError as error:
-            if self._without_limit is None or error.status not in {_BAD_REQUEST, _UNPROCESSABLE}:
+            if self._without_limit is None or error.status not in _PAGE_SIZE_REFUSED:
                 raise
-        self._next, self._without_limit = self._without_limit, None
+        self._next = request = self._without_limit
+        self._without_limit, self._page_size = None, None
         self.refused_limit = True
-        return await self._session.call(self._next)
+        return await self._session.call(request), request
+
+    def _check_size(self, page: Page[T], request: ApiRequest) -> None:
+        """Refuse a page that nobody asked for.
+
+        Raises:
+            UnexpectedResponseError: It has more than ten times the entries that were asked for.
+        """
+        if self._page_size is not None and len(page.items) > MOST_TIMES_ASKED * self._page_size:
+            message = f"a page of {len(page.items)} entries where {self._page_size} were asked for"
+            raise UnexpectedResponseError(message, request=str(request))
 
     def _check_progress(self, request: ApiRequest) -> None:
         """Refuse to go on in a list that has no end.
@@ -169,6 +185,13 @@ class Pager(Generic[T]):
         else:
             return
         raise PaginationError(f"a list without an end: {problem}", request=str(request))
+
+
+def _page_size(request: ApiRequest) -> int | None:
+    """Return how many entries a page a request asks for, None where it leaves that to the server."""
+    asked = request.json if isinstance(request.json, dict) else dict(parse_qsl(request.query))
+    size = str(asked.get("limit", asked.get("size", "")))
+    return int(size) if size.isdecimal() else None
 
 
 def _mark(request: ApiRequest) -> int:

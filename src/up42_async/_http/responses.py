@@ -1,9 +1,19 @@
-"""Decode the answers of UP42, and tell what a refusal means."""
+"""Decode answers, and decide what an error status means: does UP42 speak, or a gateway in front of it?
+
+UP42's own errors are JSON objects. HTML, text, other JSON and empty bodies come from firewalls, load balancers and
+proxies: what they say with 401, 403 or 404 is about themselves, not about a token, a role or a job, and it passes.
+That is decided here once, and stands on the error (`from_platform`, `transient`); everybody else reads it there.
+"""
 
 import contextlib
+import html
 import json
+import re
+import sys
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 from up42_async._errors import (
     AuthenticationError,
@@ -16,125 +26,218 @@ from up42_async._errors import (
 )
 from up42_async._http.dates import retry_after
 from up42_async._http.messages import ApiRequest, ApiResponse
+from up42_async._http.secrets import Secret
 from up42_async._http.urls import printable
 
+MOST_VALUES: Final = 500_000
+"""Values in the JSON of one answer: 48 kB on the wire can unpack to millions of lists, of 56 bytes each in memory."""
 
-def _refuse_constant(word: str) -> None:
-    message = f"{word} is not JSON"
-    raise ValueError(message)
+MOST_TEXT: Final = 40 * 2**20
+"""Bytes of one answer as Python's text: a single character beyond U+FFFF makes it four bytes for every character."""
+
+_MOST_OF_ERROR: Final = 64 * 2**10
+"""Bytes of an error's body that are looked at."""
+_KEPT: Final = 4096
+"""Characters of it that the error keeps."""
+_QUOTED: Final = 500
+"""Characters of it in a message."""
+
+_HIDDEN: Final = "***"
+_REQUEST_ID_HEADERS: Final = ("x-request-id", "x-correlation-id", "request-id", "x-trace-id", "cf-ray")
+_JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_WORD: Final = re.compile(r'"[\w-]{1,64}"')
+_MARKUP: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
+
+_PLATFORMS: Final[Mapping[int, type[StatusError]]] = {
+    HTTPStatus.UNAUTHORIZED: AuthenticationError,
+    HTTPStatus.FORBIDDEN: PermissionDeniedError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
+}
+_PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+_MEANINGS: Final[Mapping[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: "the token was not accepted, not even a new one.",
+    HTTPStatus.FORBIDDEN: "the account's plan or role does not allow this.",
+    HTTPStatus.NOT_FOUND: "no such thing, or not visible to this account.",
+    HTTPStatus.TOO_MANY_REQUESTS: "too many requests; try again later.",
+}
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+class TooLargeError(ValueError):
+    """JSON that would take too much time and memory."""
 
 
 def parse_json(body: bytes) -> Any:
-    """Decode JSON, strictly: no NaN, no Infinity.
+    """Decode JSON as Python's own `json` does: NaN and Infinity are floats; a byte order mark is skipped.
 
     Raises:
+        TooLargeError: It has more than 500,000 values, or its text takes more than 40 MiB.
         ValueError: It is not JSON.
     """
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
+        raise TooLargeError(f"more than {MOST_VALUES:,} values")
+    problem = ValueError("a body that is not JSON")
     with contextlib.suppress(ValueError, RecursionError):
-        return _DECODER.decode(body.decode("utf-8"))
+        text = body.decode("utf-8-sig")
+        if sys.getsizeof(text) <= MOST_TEXT:
+            return json.loads(text)
+        problem = TooLargeError(f"text that takes more than {MOST_TEXT // 2**20} MiB")
     # raised out here, since the decoder's own error holds the whole body and would come along as its context
-    message = "not JSON"
-    raise ValueError(message)
+    raise problem
 
 
-def decode(reply: ApiResponse, request: ApiRequest, *, secret: str = "") -> Any:
+def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret | None = None) -> Any:
     """Return the JSON of an answer, or raise what the answer means.
 
     Args:
-        reply: The answer.
+        response: The answer.
         request: What was asked, for the error.
         secret: The password or token that was sent with it, which the error never repeats.
 
     Returns:
-        The decoded body; None when it is empty.
+        The decoded body; None where `request.empty_ok` allows an empty one and it is.
 
     Raises:
-        StatusError: The server refused; the subclass says in which way.
+        StatusError: An error status; the subclass says which.
         UnexpectedResponseError: The answer is neither a refusal nor JSON.
     """
-    if not 200 <= reply.status < 300:  # noqa: PLR2004 - the definition of success in HTTP
-        raise refusal(reply, request, secret)
-    if not reply.body:
+    if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+        raise refusal(response, request, secret)
+    if request.empty_ok and not response.body:
         return None
     try:
-        return parse_json(reply.body)
-    except ValueError:
-        kind = printable(reply.headers.get("content-type", "no content type").partition(";")[0], 80)
-        message = f"status {reply.status} with a body that is not JSON ({len(reply.body)} bytes, {kind})"
-        raise UnexpectedResponseError(message, request=str(request), transient=True) from None
+        return parse_json(response.body)
+    except TooLargeError as error:
+        problem, transient = str(error), False
+    except ValueError as error:  # a proxy's page passes, and so does an empty answer
+        problem, transient = str(error) if response.body else "an empty body", True
+    kind = _quoted(response.headers.get("content-type", "no content type").partition(";")[0], 80, secret)
+    message = f"status {response.status} with {problem} ({len(response.body)} bytes, {kind})"
+    raise UnexpectedResponseError(
+        message, request=str(request), transient=transient, request_id=_request_id(response.headers, secret)
+    )
 
 
-def refusal(reply: ApiResponse, request: ApiRequest, secret: str = "") -> StatusError | UnexpectedResponseError:
+def refusal(
+    response: ApiResponse, request: ApiRequest, secret: Secret | None = None
+) -> StatusError | UnexpectedResponseError:
     """Return the error that a status outside 200 to 299 stands for."""
-    if reply.status < 400:  # noqa: PLR2004 - redirects and what else is neither success nor refusal
-        host = _host_of(reply.headers.get("location", ""))
-        message = f"status {reply.status} instead of an answer: a redirect to {host}, which was not followed"
-        return UnexpectedResponseError(message, request=str(request))
-    payload = _json_or_none(reply.body)
-    code, detail = _reason(payload)
-    if secret and _repeats(reply.body, secret):
-        code, detail, payload = (code if code and code.isidentifier() else None), None, None
-    kind = _KINDS.get(reply.status, ServerError if reply.status >= 500 else StatusError)  # noqa: PLR2004
-    wait = retry_after(reply.headers)
-    asks = None if wait is None else f"(the server asks to wait {wait:g} s)"
-    words = " ".join(word for word in (_MEANINGS.get(reply.status), detail or code, asks) if word)
-    return kind(
-        f"status {reply.status}: {words}" if words else f"status {reply.status}",
+    status, request_id = response.status, _request_id(response.headers, secret)
+    if status < HTTPStatus.BAD_REQUEST:
+        host = _host_of(response.headers.get("location", ""), secret)
+        message = f"status {status} instead of an answer: a redirect to {host}, which was not followed"
+        return UnexpectedResponseError(message, request=str(request), request_id=request_id)
+    text, payload = _read(response.body, secret)
+    from_platform = isinstance(payload, dict)
+    code, detail = _reason(payload) if from_platform else (None, _one_line(text))
+    wait = retry_after(response.headers)
+    return _kind(status, from_platform=from_platform)(
+        _message(status, text, detail or code, wait, from_platform=from_platform),
         request=str(request),
-        status=reply.status,
+        transient=True if _passes(status, from_platform=from_platform) else None,
+        request_id=request_id,
+        status=status,
         code=code,
         detail=detail,
         payload=payload,
+        body=text[:_KEPT],
+        from_platform=from_platform,
         retry_after=wait,
     )
 
 
-_KINDS: Final = {401: AuthenticationError, 403: PermissionDeniedError, 404: NotFoundError, 429: RateLimitError}
-_MEANINGS: Final = {
-    401: "the token was not accepted, not even a new one.",
-    403: "the account's plan or role does not allow this.",
-    404: "no such thing, or not visible to this account.",
-    429: "too many requests; try again later.",
-}
+def _kind(status: int, *, from_platform: bool) -> type[StatusError]:
+    """Return the class for a status; 429 and 5xx mean the same, whether UP42 or a gateway says so."""
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimitError
+    return _PLATFORMS.get(status, StatusError) if from_platform else StatusError
 
 
-def _host_of(location: str) -> str:
-    try:
-        return printable(urlsplit(location).hostname or ("the same host" if location else "nowhere"), 255)
-    except ValueError:
-        return "an unreadable address"
+def _passes(status: int, *, from_platform: bool) -> bool:
+    """Return whether a status below 500 may be another one the next time."""
+    return status in _PASSING or (status in _PLATFORMS and not from_platform)
 
 
-def _json_or_none(body: bytes) -> Any:
-    try:
-        return parse_json(body)
-    except ValueError:
-        return None
+def _message(status: int, text: str, words: str | None, wait: float | None, *, from_platform: bool) -> str:
+    whose = None if from_platform or status not in _PLATFORMS else "a gateway's answer, not UP42's own."
+    meaning = whose or _MEANINGS.get(status)
+    asks = None if wait is None else f"(the server asks to wait {wait:g} s)"
+    empty = "(empty body)" if whose and not text else None
+    said = " ".join(word for word in (meaning, words, empty, asks) if word)
+    return f"status {status}: {said}" if said else f"status {status}"
 
 
-def _reason(payload: Any) -> tuple[str | None, str | None]:
-    """Take the server's words from the three shapes of error bodies that UP42 has, and Keycloak's own."""
-    if not isinstance(payload, dict):
-        return None, None
+def _read(body: bytes, secret: Secret | None) -> tuple[str, Any]:
+    """Return an error's body as text and as decoded JSON (None where it is none), without the secret."""
+    text = _without(secret, body[:_MOST_OF_ERROR].decode("utf-8-sig", "replace"))
+    payload = None
+    if len(body) <= _MOST_OF_ERROR:
+        with contextlib.suppress(ValueError):
+            payload = parse_json(text.encode())
+    # in JSON each character can also be written as an escape, which shows only now
+    if payload is not None and secret is not None and secret.appears_in(json.dumps(payload, ensure_ascii=False)):
+        return _HIDDEN, None
+    return text, payload
+
+
+def _without(secret: Secret | None, text: str) -> str:
+    """Return an answer without what it repeats of the request, as the error answers of some proxies do.
+
+    Of JSON single words stay, such as the id of a job, for which an execution must not be sent again.
+    """
+    if secret is None or not secret.appears_in(text):
+        return text
+
+    def mask(found: re.Match[str]) -> str:
+        return found[0] if _WORD.fullmatch(found[0]) and not secret.appears_in(found[0]) else f'"{_HIDDEN}"'
+
+    masked = _JSON_STRING.sub(mask, text)
+    return _HIDDEN if secret.appears_in(masked) else masked
+
+
+def _reason(payload: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Take the server's words from the three shapes of error bodies that UP42 has, Keycloak's own, or any other."""
     inner = payload.get("error")
     source = inner if isinstance(inner, dict) else payload
     code = _first_text(source, "code", "title", "error")
-    detail = _first_text(source, "detail", "message", "error_description", "schema-error", "title")
-    return code, detail
+    sentence = _first_text(source, "detail", "message", "error_description", "schema-error", "title")
+    parts = [source.get(name) for name in ("detail", "details", "message", "errors")]
+    lists = [json.dumps(part, ensure_ascii=False) for part in parts if part and isinstance(part, list | dict)]
+    words = ": ".join(part for part in (sentence, *lists) if part)
+    if not words and code is None and payload:
+        words = json.dumps(payload, ensure_ascii=False)
+    return code, _one_line(words)
 
 
-def _repeats(body: bytes, secret: str) -> bool:
-    """Return whether an answer holds what was sent with the request, as the error answers of some proxies do."""
-    forms = {quote_plus(secret), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    return any(form.encode() in body for form in forms)
+def _first_text(source: Mapping[str, Any], *names: str) -> str | None:
+    values = (source.get(name) for name in names)
+    return next(
+        (_one_line(str(value)) for value in values if isinstance(value, str | int) and str(value).strip()), None
+    )
 
 
-def _first_text(source: dict[str, Any], *names: str) -> str | None:
-    for name in names:
-        value = source.get(name)
-        if isinstance(value, str | int) and str(value).strip():
-            return printable(str(value), 500)
-    return None
+def _one_line(text: str) -> str | None:
+    """Return words as one line that fits a message, without markup; None when there are none."""
+    plain = html.unescape(_MARKUP.sub(" ", text[:_KEPT])) if text.lstrip().startswith("<") else text[:_KEPT]
+    return " ".join(printable(plain, _KEPT).split())[:_QUOTED] or None
+
+
+def _quoted(text: str, longest: int, secret: Secret | None) -> str:
+    """Return a piece of a header as it may stand in a message."""
+    shown = printable(text, longest)
+    return _HIDDEN if secret is not None and secret.appears_in(shown) else shown
+
+
+def _request_id(headers: Mapping[str, str], secret: Secret | None) -> str | None:
+    given = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
+    return None if given is None else _quoted(given, 200, secret)
+
+
+def _host_of(location: str, secret: Secret | None) -> str:
+    try:
+        if secret is not None and secret.appears_in(location[:_KEPT]):  # here, since hosts are put into lower case
+            return _HIDDEN
+        return printable(urlsplit(location).hostname or ("the same host" if location else "nowhere"), 255)
+    except ValueError:
+        return "an unreadable address"

@@ -3,41 +3,21 @@
 from collections.abc import Generator
 
 import attrs
+import backoff
 
 from up42_async._config import RetryPolicy
-from up42_async._errors import (
-    APIError,
-    ConnectionFailedError,
-    RateLimitError,
-    ServerError,
-    StatusError,
-    TransportError,
-    UnexpectedResponseError,
-)
-
-REQUEST_TIMEOUT = 408
+from up42_async._errors import APIError, ConnectionFailedError, RateLimitError, StatusError
 
 
 def is_retryable(error: APIError, *, idempotent: bool) -> bool:
     """Return whether a failed request may be sent again, and whether that can help.
 
     Args:
-        error: How it failed.
+        error: How it failed. Of a request that is not idempotent, only two failures prove that it was not processed:
+            a connection that could not be opened, and 429.
         idempotent: Whether sending it twice changes nothing.
     """
-    match error:
-        case ConnectionFailedError():
-            return not error.permanent
-        case RateLimitError():
-            return True  # refused unprocessed
-        case TransportError() | ServerError():
-            return idempotent
-        case UnexpectedResponseError():
-            return idempotent and error.transient
-        case StatusError():
-            return idempotent and error.status == REQUEST_TIMEOUT
-        case _:
-            return False
+    return error.transient and (idempotent or isinstance(error, ConnectionFailedError | RateLimitError))
 
 
 class RetryBudget:
@@ -66,8 +46,6 @@ class RetryBudget:
 
 def waits(policy: RetryPolicy) -> Generator[float, None, None]:
     """Yield how many seconds to wait before each further try: exponential with full jitter."""
-    import backoff  # it brings all of asyncio, which a program that only imports us may never need
-
     numbers = backoff.expo(base=2, factor=policy.wait_initial, max_value=policy.wait_max)
     next(numbers)  # backoff's generators say nothing the first time
     yield from map(backoff.full_jitter, numbers)

@@ -10,13 +10,14 @@ From the outside in:
 
 import datetime as dt
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from up42_async import _clock
 from up42_async._config import VERSION, Endpoints, Limits, RetryPolicy, Timeouts
-from up42_async._errors import APIError, AuthenticationError, RateLimitError
+from up42_async._errors import APIError, RateLimitError, StatusError
 from up42_async._http.auth import TokenProvider
 from up42_async._http.credentials import Credentials, CredentialsFile
 from up42_async._http.dates import http_date
@@ -25,6 +26,7 @@ from up42_async._http.messages import ApiRequest, ApiResponse, Message, SendStat
 from up42_async._http.rate_limiter import RateLimiter
 from up42_async._http.responses import decode
 from up42_async._http.retry import RetryBudget, RetryState
+from up42_async._http.secrets import Secret
 
 if TYPE_CHECKING:
     import httpx
@@ -189,7 +191,7 @@ class Session:
         await self._rate_limiter.acquire()
         token = await self.tokens.token()
         outcome = await self._attempt(request, state, token, again=again)
-        if isinstance(outcome, AuthenticationError) and not _was_executed(request, outcome):
+        if _is_unauthorized(outcome) and not _was_executed(request, outcome):
             # refused before it was processed, so even an execution may be sent once more
             self.tokens.invalidate(token)
             self.retried += 1
@@ -204,7 +206,7 @@ class Session:
         try:
             response = await self._lane(request).send(self._message(request, state, token, again=again))
             self._note_date(response)
-            return decode(response, request, secret=token)
+            return decode(response, request, secret=Secret(token))
         except APIError as error:
             return error
 
@@ -240,6 +242,11 @@ class Session:
         date = response.headers.get("date")
         if date is not None:
             self._server_date = (date, _clock.wall())
+
+
+def _is_unauthorized(outcome: Any) -> bool:
+    """Return whether the token was not accepted; gateways that check it answer in words of their own."""
+    return isinstance(outcome, StatusError) and outcome.status == HTTPStatus.UNAUTHORIZED
 
 
 def _was_executed(request: ApiRequest, outcome: APIError) -> bool:

@@ -70,15 +70,15 @@ def _query_value(value: str | float | Iterable[str]) -> str:
 
 
 def follow(link: object, *, api: str, request: ApiRequest) -> ApiRequest:
-    """Turn a link in an answer into a request to the API host, whatever host the link names.
+    """Turn a link in an answer into a GET request to the API host, whatever host the link names.
 
     UP42's next links are relative; samples of its STAC storage show absolute ones, some of them with plain `http://`.
     Only path and query are ever taken over, so the token cannot leave for another host.
 
     Args:
-        link: The link as it stands in the answer.
+        link: The link as it stands in the answer; one that is a query only has the path of the request.
         api: Base URL of the API.
-        request: The request that brought the link, for the error.
+        request: The request that brought the link.
 
     Raises:
         UntrustedURLError: The link leads to another host.
@@ -86,23 +86,22 @@ def follow(link: object, *, api: str, request: ApiRequest) -> ApiRequest:
     home = urlsplit(api)
     try:
         parts = _split(link)
-        relative = not parts.scheme and not parts.netloc
-        at_home = relative or _same_host(parts, home)
+        is_relative = not parts.scheme and not parts.netloc and parts.path[:1] in {"", "/"}
+        is_home = is_relative or _same_host(parts, home)
     except ValueError:
         message = "an answer held a link that cannot be read; it was not followed"
         raise UntrustedURLError(message, request=str(request)) from None
-    if not at_home or not parts.path.startswith("/"):
-        host = printable(parts.hostname or "somewhere else", 255)
-        message = f"an answer held a link that leads away from UP42, to {host}; it was not followed"
+    if not is_home:
+        where = printable(parts.hostname or "nowhere", 255)
+        message = f"an answer held a link to {where}, which is not UP42's {home.hostname}; it was not followed"
         raise UntrustedURLError(message, request=str(request))
-    path = parts.path.removeprefix(home.path) if not relative else parts.path
-    return ApiRequest(method="GET", path=path, query=parts.query)
+    path = parts.path.removeprefix(home.path) if parts.path.startswith(f"{home.path}/") else parts.path
+    return ApiRequest(method="GET", path=path or request.path, query=parts.query)
 
 
 def _split(link: object) -> SplitResult:
     if not isinstance(link, str) or not link or _NOT_IN_LINKS.search(link):
-        message = "not a link"
-        raise ValueError(message)
+        raise ValueError("not a link")
     return urlsplit(link)
 
 

@@ -1,7 +1,7 @@
 """Ask for jobs: the list with its filters, and many by id, however the server limits its pages and its ids."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Generic, Self, TypeVar
@@ -13,7 +13,7 @@ from up42_async._client import Client
 from up42_async._errors import APIError, StatusError, UnexpectedResponseError
 from up42_async._http import urls
 from up42_async._http.messages import ApiRequest
-from up42_async._http.pagination import Page, Pager
+from up42_async._http.pagination import Page, Pager, next_page
 from up42_async._jobs.filters import Filters
 
 PATH: Final = "/v2/processing/jobs"
@@ -66,23 +66,12 @@ def page_of(read: Read[T], api: str, answer: Any, request: ApiRequest) -> Page[T
         request: What was asked, for errors.
 
     Raises:
-        UnexpectedResponseError: It is no page of jobs, or its next link leads elsewhere.
+        UnexpectedResponseError: It is no page of jobs.
     """
     if not isinstance(answer, dict) or "jobs" not in answer or not isinstance(answer["jobs"], list | None):
         message = "an answer without a list of jobs"
         raise UnexpectedResponseError(message, request=str(request))
-    return Page(items=[read(job, request) for job in answer["jobs"] or ()], next=_next(answer, api, request))
-
-
-def _next(answer: Mapping[str, Any], api: str, request: ApiRequest) -> ApiRequest | None:
-    links = answer.get("links") or []
-    if not isinstance(links, list):
-        message = "an answer whose links are no list"
-        raise UnexpectedResponseError(message, request=str(request))
-    for link in links:
-        if isinstance(link, dict) and link.get("rel") == "next" and link.get("href"):
-            return urls.follow(link["href"], api=api, request=request)
-    return None
+    return Page(items=[read(job, request) for job in answer["jobs"] or ()], next=next_page(answer, api, request))
 
 
 def pager(client: Client, read: Read[T], filters: Filters, *, limit: int | None, key: Callable[[T], str]) -> Pager[T]:

@@ -95,7 +95,7 @@ async def evaluate_inputs(
 
 async def _validate(client: Client, process_id: str, inputs: Mapping[str, Any]) -> frozenset[ValidationError]:
     try:
-        await client._session.call(process_request("POST", process_id, "/validation", inputs))
+        await client._session.call(process_request("POST", process_id, "/validation", inputs, empty_ok=True))
     except StatusError as error:
         found = _findings(error)
         if not found:

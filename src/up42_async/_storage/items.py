@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import pystac
 
@@ -10,9 +9,8 @@ from up42_async import _clock
 from up42_async._client import Client
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.messages import ApiRequest
-from up42_async._http.pagination import Page
+from up42_async._http.pagination import Page, next_page
 from up42_async._http.readable_list import ReadableList, entry_id
-from up42_async._http.urls import follow
 from up42_async._storage.stac import item_from
 
 STORAGE: Final = "/v2/assets/stac"
@@ -103,19 +101,7 @@ class Items(ReadableList[pystac.Item]):
         features = answer.get("features") if isinstance(answer, dict) else None
         if not isinstance(features, list):
             raise UnexpectedResponseError("an answer that is no list of STAC items", request=str(request))
-        return Page(items=features, next=self._next_request(answer.get("links"), request))
-
-    def _next_request(self, links: Any, request: ApiRequest) -> ApiRequest | None:
-        """Merge what the next link adds into the body; its URL is checked and otherwise not used."""
-        candidates = links if isinstance(links, list) else []
-        link = next((one for one in candidates if isinstance(one, dict) and one.get("rel") == "next"), None)
-        if link is None:
-            return None
-        target = follow(link["href"], api=self._client._session.api, request=request) if "href" in link else request
-        added = link.get("body")
-        if not isinstance(added, dict):
-            added = dict(pair for pair in parse_qsl(target.query) if pair[0] == "token")
-        return ApiRequest(method="POST", path=SEARCH, json={**request.json, **added})
+        return Page(items=features, next=next_page(answer, self._client._session.api, request))
 
 
 def _identity(content: Any) -> Any:

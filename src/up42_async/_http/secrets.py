@@ -1,0 +1,58 @@
+"""Secrets as values that do not show themselves: not in reprs, and so not in tracebacks with local variables."""
+
+import json
+from typing import Final, NoReturn
+from urllib.parse import quote_plus
+
+_TELLING: Final = 8
+"""Consecutive characters of a secret that a text must not hold."""
+
+
+class Secret:
+    """A password, token or signed URL; `reveal` is called where it is written into a request, and nowhere else."""
+
+    __slots__ = ("_parts", "_value")
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        self._parts: frozenset[str] | None = None
+
+    def reveal(self) -> str:
+        """Return the secret itself; keep it out of local variables."""
+        return self._value
+
+    def appears_in(self, text: str) -> bool:
+        """Return whether a text holds 8 consecutive characters of the secret, or all of a shorter one.
+
+        Args:
+            text: Words of a server, such as the body of an error, which may repeat what was sent. It is walked through
+                once, character by character, so let it be short (64 kB take 10 ms).
+        """
+        if self._parts is None:
+            self._parts = frozenset(part for form in self._forms() for part in _parts_of(form))
+        return any(
+            text[start : start + length] in self._parts
+            for length in {len(part) for part in self._parts}
+            for start in range(len(text) - length + 1)
+        )
+
+    def _forms(self) -> set[str]:
+        """Return the secret as it is, and as forms and JSON write it."""
+        value = self._value
+        return {value, quote_plus(value), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled or copied")
+
+
+def _parts_of(secret: str) -> list[str]:
+    return [secret[start : start + _TELLING] for start in range(max(1, len(secret) - _TELLING + 1))]
