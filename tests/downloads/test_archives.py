@@ -4,7 +4,9 @@ import io
 import os
 import shutil
 import stat
+import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from tests.downloads.bringing import bring
+from tests.downloads.packing import packed, tarred, zipped
 from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async._downloads import archives
 from up42_async._downloads.archives import BadArchiveError, folder_name, is_archive, unpack
@@ -22,32 +26,6 @@ from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.download import DownloadError
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
-
-Members = dict[str, bytes]
-
-
-def zipped(path: Path, members: Members) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a directory/", b"")
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def tarred(path: Path, members: Members) -> Path:
-    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
-        directory = tarfile.TarInfo("a directory")
-        directory.type = tarfile.DIRTYPE
-        archive.addfile(directory)
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-def packed(path: Path, members: Members) -> Path:
-    return zipped(path, members) if path.suffix.lower() == ".zip" else tarred(path, members)
 
 
 async def unpacked(path: Path) -> list[Path]:
@@ -229,6 +207,127 @@ async def test_a_size_that_is_a_lie_does_not_help(tmp_path: Path, monkeypatch: p
     assert names_in(tmp_path) == ["a.zip"]
 
 
+async def test_directories_count_as_members(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
+    packed(archive, {"one": b"1", "two": b"2"})  # and one directory
+    with pytest.raises(BadArchiveError, match="more than 2 members"):
+        await unpacked(archive)
+
+
+def tar_of_headers(path: Path, size: int) -> None:
+    """Make a tar whose one member has a header of a size, in few bytes."""
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("one")
+        info.pax_headers = {"comment": "x" * size}
+        archive.addfile(info)
+
+
+async def test_headers_of_members_count_toward_the_limits(tmp_path: Path) -> None:
+    tar_of_headers(tmp_path / "a.tgz", 50 * 2**20)
+    tracemalloc.start()
+    with pytest.raises(BadArchiveError, match="its headers are too large"):
+        await unpacked(tmp_path / "a.tgz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (tmp_path / "a.tgz").stat().st_size < 100_000
+    assert peak < 10 * 2**20
+    assert names_in(tmp_path) == ["a.tgz"]
+
+
+async def test_large_members_do_not_use_up_what_headers_may_have(archive: Path) -> None:
+    members = {f"{number}.tif": bytes(400_000) for number in range(20)}
+    await unpacked(packed(archive, members))
+    assert tree(archive.parent / archive.name[0]) == members
+
+
+async def test_a_table_of_contents_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "MOST_AT_ONCE", 70_000)
+    zipped(tmp_path / "a.zip", {f"{number:0200}": b"" for number in range(500)})
+    with pytest.raises(BadArchiveError, match="its table of contents is too large"):
+        await unpacked(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+async def test_methods_that_cannot_be_unpacked_within_bounds_are_refused(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("bomb", bytes(20 * 2**20))
+    tracemalloc.start()
+    with pytest.raises(BadArchiveError, match="'bomb' is neither stored nor deflated"):
+        await unpacked(tmp_path / "a.zip")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * 2**20
+
+
+def sparse(path: Path) -> None:
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("x")
+        info.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(10**12), "GNU.sparse.name": "y"}
+        archive.addfile(info)
+
+
+async def test_sparse_members_are_refused_since_their_size_is_not_what_is_read(tmp_path: Path) -> None:
+    sparse(tmp_path / "a.tgz")
+    with pytest.raises(BadArchiveError, match="sparse file"):
+        await unpacked(tmp_path / "a.tgz")
+
+
+KEPT = [
+    "product/.index.json",
+    "product/2024-05-01T10:00:00Z.tif",
+    f"product/IMG_{'x' * 150}_R1C1.tif",
+    f"product/IMG_{'x' * 150}_R1C2.tif",
+    "product/B02.tif",
+    "product/b02.tif",
+    "CON/nul.tif",
+    "a name with \u4e2d\u6587, \u00e4 and a nbsp\u00a0",
+    "ends with a dot.",
+    "result.tif.part",
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot hold these names")
+async def test_members_keep_the_names_that_this_system_can_hold(archive: Path) -> None:
+    await unpacked(packed(archive, dict.fromkeys(KEPT, b"1")))
+    assert tree(archive.parent / archive.name[0]).keys() == set(KEPT)
+
+
+@pytest.mark.parametrize("name", ["./one.tif", "a//one.tif", "a/./one.tif", "a\\one.tif"])
+async def test_ways_to_write_a_path_are_no_other_names(archive: Path, name: str) -> None:
+    packed(archive, {name: b"1"})
+    (archive.parent / "place").mkdir()
+    (path,), renamed = await anyio.to_thread.run_sync(unpack, archive, archive.parent / "place")
+    assert path.relative_to(archive.parent / "place").as_posix() in {"one.tif", "a/one.tif"}
+    assert renamed == {}
+
+
+CHANGED = {
+    "x" * 300 + ".tif": "too long for a file system",
+    "y" * 300 + "/one.tif": "the same of a directory",
+    "evil\u202efit.tif": "reads as another name in listings",
+    "bell\x07.tif": "rings",
+    ".up42.json": "would be taken for a record",
+}
+
+
+@pytest.mark.parametrize("name", CHANGED, ids=CHANGED.values())
+async def test_a_name_that_has_to_change_is_reported(
+    host: StorageHost, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    content = tarred(tmp_path / "made.tar", {name: b"1", "other.tif": b"2"}).read_bytes()
+    host.files["a1"] = StoredFile(content, name="order.tar")
+    async with host.client() as client:
+        paths = await bring(client, tmp_path / "x", unpack=True)
+    assert [path.read_bytes() for path in paths] == [b"1", b"2"]
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    changed = paths[0].relative_to(tmp_path / "x" / "order").as_posix()
+    assert repr(changed) in record.getMessage()
+    assert repr(name) in record.getMessage()
+    assert changed != name
+
+
 async def test_a_symbolic_link_in_the_directory_is_not_followed(archive: Path) -> None:
     outside = archive.parent / "outside"
     outside.mkdir()
@@ -288,8 +387,6 @@ async def test_an_archive_that_cannot_be_unpacked_is_kept_and_named(host: Storag
     host.files["a1"] = StoredFile(b"no archive", name="got.zip")
     async with host.client() as client:
         with pytest.raises(DownloadError, match=r"got\.zip came whole but cannot be unpacked: it is broken") as caught:
-            await fetch_all(
-                Downloads(client, tmp_path, DownloadOptions(unpack=True)), [RemoteFile(href="/v2/assets/a1", key="k")]
-            )
+            await bring(client, tmp_path, unpack=True)
     assert caught.value.path == tmp_path / "got.zip"
     assert (tmp_path / "got.zip").read_bytes() == b"no archive"

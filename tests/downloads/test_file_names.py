@@ -1,5 +1,6 @@
 """What becomes of the names that a server gives to files."""
 
+import time
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 from tests.storage_host import StoredFile, serving
 from up42_async._downloads.checksums import read_multihash
 from up42_async._downloads.directory import Downloads, fetch_all
-from up42_async._downloads.file_names import LONGEST, RECORD, name_in_disposition, names_of, safe_name, with_digest
+from up42_async._downloads.file_names import (
+    LONGEST,
+    RECORD,
+    name_in_disposition,
+    names_of,
+    safe_name,
+    with_asset_id,
+    with_digest,
+)
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 
@@ -97,6 +106,23 @@ def test_long_names_keep_their_ending(name: str, expected: str) -> None:
         ("attachment;filename=a.tif;size=7", "a.tif"),
         ("attachment; filename*=UTF-8''%e2%82%ac.tif", "\u20ac.tif"),
         ("attachment", None),
+        ("attachment; filename=\"plain.tif\"; filename*=UTF-8''better.tif", "better.tif"),
+        ("attachment; filename*=utf-8'en'better.tif; filename=plain.tif", "better.tif"),
+        ("attachment; filename*=ISO-8859-1''%E4.tif; filename=plain.tif", "\u00e4.tif"),
+        ("attachment; filename*=\"UTF-8''quoted.tif\"", "quoted.tif"),
+        ("attachment; filename*=undefined''x; filename=plain.tif", "plain.tif"),
+        ("attachment; filename*=UTF-8''%ff%fe; filename=plain.tif", "plain.tif"),
+        ("attachment; filename*=UTF-8''\ud800; filename=plain.tif", "plain.tif"),
+        ("attachment; filename*=a\x00b''x", None),
+        ("attachment; filename*0=a.tif; filename*=UTF-8''a.tif", "a.tif"),
+        ("attachment; filename*=idna''x; filename*=punycode''y", None),
+        ('attachment; name="; filename=evil.tif"; filename=good.tif', "good.tif"),
+        ('attachment; filename="with \\\\ and \\" inside.tif"', 'with \\ and " inside.tif'),
+        ('attachment; filename="not closed.tif', '"not closed.tif'),
+        ("filename=no type.tif", "no type.tif"),
+        ("attachment; FileName = spaced.tif ; x", "spaced.tif"),
+        ("attachment; filename=first.tif; filename=second.tif", "first.tif"),
+        (';;;=;="', None),
         ("attachment; filename=", None),
         ("", None),
         (None, None),
@@ -104,6 +130,26 @@ def test_long_names_keep_their_ending(name: str, expected: str) -> None:
 )
 def test_content_disposition_is_read_as_rfc_6266_has_it(value: str | None, expected: str | None) -> None:
     assert name_in_disposition(value) == expected
+
+
+@given(st.text(max_size=500))
+def test_any_content_disposition_gives_a_name_or_none(value: str) -> None:
+    name = name_in_disposition(value)
+    assert name is None or name in value or "filename" in value.lower()
+
+
+def test_a_hostile_content_disposition_takes_no_time() -> None:
+    started = time.process_time()
+    for value in (';"\\' * 50_000, "; a=" + '"\\' * 50_000, " " * 100_000 + "; filename=x", "filename*=" * 50_000):
+        name_in_disposition(value)
+    assert time.process_time() - started < 0.5
+
+
+def test_the_first_characters_of_the_assets_id_go_before_the_ending() -> None:
+    source = "/v2/assets/68567134-27ad-7bd7-4b65-d61adb11fc78"
+    assert with_asset_id("a.tar.gz", source) == "a-68567134.tar.gz"
+    assert with_asset_id("a", source) == "a-68567134"
+    assert with_asset_id("a.tif", "/v2/assets/%2F") == with_digest("a.tif", "/v2/assets/%2F")
 
 
 def test_names_come_best_first_and_get_an_ending_when_they_have_none() -> None:

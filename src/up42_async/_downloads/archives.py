@@ -34,7 +34,6 @@ DEEPEST: Final = 16
 
 _ENDINGS: Final = (".zip", ".tar", ".tgz", ".tar.gz")
 _PIECE: Final = 2**20
-_SMALL_PIECE: Final = 2**12
 _BLOCK: Final = 512
 _HEADER: Final = 4096
 _ENCRYPTED: Final = 1
@@ -52,8 +51,6 @@ class _Member:
     name: str
     size: int
     content: IO[bytes]
-    piece: int = _PIECE
-    """Bytes to read at once."""
 
 
 def is_archive(path: Path) -> bool:
@@ -171,11 +168,11 @@ def _zip_members(archive: Path) -> Generator[_Member, None, None]:
                     raise BadArchiveError(f"{info.filename!r:.100} is a link or a device")
                 if info.flag_bits & _ENCRYPTED:
                     raise BadArchiveError(f"{info.filename!r:.100} is encrypted")
-                # zipfile inflates what it reads of bzip2 and LZMA as a whole
-                is_bounded = info.compress_type in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-                piece = _PIECE if is_bounded else _SMALL_PIECE
+                if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                    # zipfile inflates what it reads of other methods as a whole: 4 kB of bzip2 become 600 MB
+                    raise BadArchiveError(f"{info.filename!r:.100} is neither stored nor deflated")
                 with opened.open(info) as content:
-                    yield _Member(name=info.filename, size=info.file_size, content=content, piece=piece)
+                    yield _Member(name=info.filename, size=info.file_size, content=content)
 
 
 def _tar_members(archive: Path) -> Generator[_Member, None, None]:
@@ -224,7 +221,7 @@ def _copy(member: _Member, place: Path, budget: int) -> tuple[Path, int]:
     name, file = _created(member.name, place)
     size = 0
     with file:
-        while piece := member.content.read(member.piece):
+        while piece := member.content.read(_PIECE):
             anyio.from_thread.check_cancelled()
             size += len(piece)
             if size > budget:

@@ -1,5 +1,6 @@
 """Bring many files into one directory, each whole or not at all."""
 
+import contextlib
 import functools
 import logging
 from collections.abc import Iterable, Sequence
@@ -96,7 +97,11 @@ class Downloads:
             # a folder belongs to a source as a file does; `#` stands in no path of a source
             folder = self.directory / self._record.claim(names, f"{source}#unpacked")
             folder.mkdir(exist_ok=True)
-        unpacked, renamed = unpack(path, folder)
+        try:
+            unpacked, renamed = unpack(path, folder)
+        finally:
+            with contextlib.suppress(OSError):  # unless there is something in it
+                folder.rmdir()
         for before, after in renamed.items():
             logger.warning(
                 "%s: its member %r is called %r, since this system cannot hold its name", path.name, before, after

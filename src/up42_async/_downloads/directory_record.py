@@ -112,10 +112,10 @@ class DirectoryRecord:
             return
         os.lseek(self._file, 0, os.SEEK_SET)
         content = os.read(self._file, os.fstat(self._file).st_size)
-        entries = _parsed(content)
+        entries, is_sound = _parsed(content)
         self._names = {source: name for name, source in entries.items()}
         self._owners = {same_name(name): (name, source) for name, source in entries.items()}
-        if content and not content.endswith(_END):  # a crash of the machine cut it off
+        if content and not (is_sound and content.endswith(_END)):  # a crash of the machine cut it off
             self._rewrite(entries)
         self._read = self._version()
 
@@ -152,21 +152,22 @@ def _entry(name: str, source: str) -> bytes:
     return f"{json.dumps(name)}: {json.dumps({'source': source})}".encode()
 
 
-def _parsed(content: bytes) -> dict[str, str]:
-    """Read names and sources; of a record that is damaged, the lines that are whole."""
+def _parsed(content: bytes) -> tuple[dict[str, str], bool]:
+    """Read names and sources, of a record that is damaged the lines that are whole; return whether it is not."""
+    is_sound = True
     try:
         found: Any = json.loads(content)
     except (ValueError, RecursionError):
-        found = {}
+        found, is_sound = {}, False
         for line in content.splitlines():
             with contextlib.suppress(ValueError, RecursionError):
                 found |= json.loads(b"{" + line.strip().rstrip(b",") + b"}")
-    entries = found.items() if isinstance(found, dict) else ()
-    return {
+    entries = {
         name: entry["source"]
-        for name, entry in entries
+        for name, entry in (found.items() if isinstance(found, dict) else ())
         if _is_name(name) and isinstance(entry, dict) and isinstance(entry.get("source"), str)
     }
+    return entries, is_sound and isinstance(found, dict)
 
 
 def _is_name(text: str) -> bool:

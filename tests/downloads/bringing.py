@@ -1,0 +1,34 @@
+"""Bring files from a storage host into a directory, as tests do it."""
+
+from pathlib import Path
+from typing import Any
+
+from up42_async import Client
+from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.file_names import RECORD
+from up42_async._downloads.options import DownloadOptions
+from up42_async._downloads.signed_urls import RemoteFile
+
+
+async def bring(client: Client, directory: Path, *files: RemoteFile, **options: Any) -> list[Path]:
+    """Bring files; without any, the one of the asset `a1`."""
+    return await fetch_all(Downloads(client, directory, DownloadOptions(**options)), files or [remote()])
+
+
+def remote(
+    asset_id: str = "a1",
+    *,
+    key: str = "key.tif",
+    size: int | None = None,
+    checksum: str | None = None,
+    media_type: str = "",
+) -> RemoteFile:
+    """Return a file of the storage host."""
+    return RemoteFile(href=f"/v2/assets/{asset_id}", key=key, size=size, checksum=checksum, media_type=media_type)
+
+
+def left_in(directory: Path) -> list[str]:
+    """Name what is left beside the record of what was fetched."""
+    if not directory.exists():
+        return []
+    return sorted(path.name for path in directory.iterdir() if path.name != RECORD)

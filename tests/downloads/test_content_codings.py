@@ -1,0 +1,178 @@
+"""How the Content-Encoding of a stored file is undone: piece by piece, whole or not at all."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.downloads.bringing import bring, left_in, remote
+from tests.storage_host import Fault, StorageHost, StoredFile, announced, broken_after
+from up42_async._downloads.content_codings import PIECE, Decoder, read_codings
+from up42_async._downloads.download import DownloadError
+from up42_async._errors import UnexpectedResponseError
+
+CONTENT = b'{"type": "FeatureCollection", "features": []}' * 5000
+
+
+def raw_deflate(content: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(content) + compressor.flush()
+
+
+CODED = {
+    "gzip": gzip.compress(CONTENT),
+    "X-GZip": gzip.compress(CONTENT),
+    "deflate": zlib.compress(CONTENT),
+    "Deflate": raw_deflate(CONTENT),
+    "gzip, gzip": gzip.compress(gzip.compress(CONTENT)),
+    "deflate, gzip": gzip.compress(zlib.compress(CONTENT)),
+    "aws-chunked, gzip": gzip.compress(CONTENT),
+    "utf-8": CONTENT,
+    "none": CONTENT,
+    "aws-chunked": CONTENT,
+    "identity": CONTENT,
+    "": CONTENT,
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "place"
+
+
+@pytest.mark.parametrize("coding", CODED)
+async def test_a_stored_file_comes_as_its_coding_says(host: StorageHost, place: Path, coding: str) -> None:
+    host.files["a1"] = StoredFile(CODED[coding], name="trees.geojson")
+    host.faults = [announced(Content_Encoding=coding)]
+    async with host.client() as client:
+        (path,) = await bring(client, place, remote(size=len(CONTENT)))
+    assert path.read_bytes() == CONTENT
+
+
+async def test_a_coded_file_is_not_fetched_again_and_never_continued(host: StorageHost, place: Path) -> None:
+    host.files["a1"] = StoredFile(CODED["gzip"], name="trees.geojson")
+    coded = announced(Content_Encoding="gzip")
+
+    def broken(exchange: object) -> None:
+        exchange.head(Content_Encoding="gzip")  # type: ignore[attr-defined]
+        exchange.wfile.write(CODED["gzip"][:100])  # type: ignore[attr-defined]
+        exchange.drop()  # type: ignore[attr-defined]
+
+    host.faults = [broken, coded, coded]
+    async with host.client() as client:
+        (path,) = await bring(client, place, remote(size=len(CONTENT)))
+        inode = path.stat().st_ino
+        await bring(client, place, remote(size=len(CONTENT)))
+    assert path.stat().st_ino == inode
+    assert path.read_bytes() == CONTENT
+    assert not any("range" in request.headers for request in host.seen)
+
+
+async def test_a_size_may_be_that_of_the_file_as_it_lies_in_storage(host: StorageHost, place: Path) -> None:
+    host.files["a1"] = StoredFile(CODED["gzip"], name="trees.geojson")
+    host.faults = [announced(Content_Encoding="gzip")]
+    async with host.client() as client:
+        (path,) = await bring(client, place, remote(size=len(CODED["gzip"])))
+    assert path.read_bytes() == CONTENT
+
+
+async def test_an_archive_that_is_said_to_be_coded_as_well_is_kept_as_it_is(host: StorageHost, place: Path) -> None:
+    host.files["a1"] = StoredFile(CODED["gzip"], name="trees.tar.gz")
+    host.faults = [announced(Content_Encoding="gzip")]
+    async with host.client() as client:
+        (path,) = await bring(client, place, remote())
+    assert path.read_bytes() == CODED["gzip"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+async def test_an_empty_body_is_empty_in_any_coding(host: StorageHost, place: Path, coding: str) -> None:
+    host.files["a1"] = StoredFile(b"", name="empty.json")
+    host.faults = [announced(Content_Encoding=coding)]
+    async with host.client() as client:
+        (path,) = await bring(client, place, remote(size=0))
+    assert path.read_bytes() == b""
+
+
+FAULTY: dict[str, tuple[bytes, str, str]] = {
+    "cut off": (CODED["gzip"][:-20], "gzip", "broke off inside its Content-Encoding"),
+    "no gzip": (CONTENT, "gzip", "Content-Encoding is broken"),
+    "no deflate": (b"\xff" * 500, "deflate", "Content-Encoding is broken"),
+    "wrong sum": (CODED["gzip"][:-8] + bytes(8), "gzip", "Content-Encoding is broken"),
+    "more behind it": (CODED["gzip"] + b"more", "gzip", "Content-Encoding is broken"),
+    "more behind deflate": (CODED["deflate"] + b"more", "deflate", "bytes follow the end"),
+    "unknown": (CONTENT, "br", "'br', which is not known; gzip and deflate are"),
+    "four times": (CONTENT, "gzip, gzip, gzip, gzip", "which is not known"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTY)
+async def test_a_coding_that_is_broken_or_unknown_leaves_no_file(host: StorageHost, place: Path, name: str) -> None:
+    content, coding, message = FAULTY[name]
+    host.files["a1"] = StoredFile(content, name="trees.geojson")
+    fault: Fault = announced(Content_Encoding=coding)
+    host.faults = [fault] * 5
+    async with host.client() as client:
+        with pytest.raises(DownloadError, match=message):
+            await bring(client, place, remote())
+    assert left_in(place) == []
+
+
+async def test_a_bomb_is_written_no_further_than_the_size_that_is_known(host: StorageHost, place: Path) -> None:
+    host.files["a1"] = StoredFile(gzip.compress(bytes(200 * PIECE)), name="bomb.tif")
+    host.faults = [announced(Content_Encoding="gzip")] * 5
+    async with host.client() as client:
+        with pytest.raises(DownloadError, match="more bytes came than were announced"):
+            await bring(client, place, remote(size=1000))
+    assert left_in(place) == []
+
+
+async def test_the_rest_of_a_file_in_another_coding_is_another_file(host: StorageHost, place: Path) -> None:
+    host.files["a1"] = StoredFile(CODED["gzip"], name="trees.geojson")
+    coded = announced(Content_Encoding="gzip")
+    host.faults = [broken_after(100), coded, coded]
+    async with host.client() as client:
+        (path,) = await bring(client, place, remote())
+    assert path.read_bytes() == CONTENT
+    assert [("range" in request.headers) for request in host.seen] == [False, True, False]
+
+
+@given(st.binary(max_size=3000), st.sampled_from([("gzip",), ("deflate",), ("gzip", "deflate")]), st.integers(1, 50))
+def test_any_content_comes_back_whatever_the_pieces(content: bytes, codings: tuple[str, ...], size: int) -> None:
+    coded = content
+    for coding in codings:
+        coded = gzip.compress(coded) if coding == "gzip" else zlib.compress(coded)
+    decoder = Decoder(codings)
+    pieces = [piece for at in range(0, len(coded), size) for piece in decoder.feed(coded[at : at + size])]
+    decoder.finish()
+    assert b"".join(pieces) == content
+
+
+def test_several_gzip_members_and_padding_are_one_file() -> None:
+    decoder = Decoder(("gzip",))
+    data = gzip.compress(b"one") + gzip.compress(b"two") + bytes(20)
+    assert b"".join(decoder.feed(data)) == b"onetwo"
+    decoder.finish()
+
+
+def test_pieces_are_small_however_much_a_piece_inflates_to() -> None:
+    sizes = [len(piece) for piece in Decoder(("gzip", "gzip")).feed(gzip.compress(gzip.compress(bytes(50 * PIECE))))]
+    assert max(sizes) <= PIECE
+    assert sum(sizes) == 50 * PIECE
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_content_or_an_error_of_ours(data: bytes) -> None:
+    decoder = Decoder(("deflate", "gzip"))
+    try:
+        for _ in decoder.feed(data):
+            pass
+        decoder.finish()
+    except UnexpectedResponseError as error:
+        assert error.transient
+
+
+def test_words_that_are_no_coding_are_left_out() -> None:
+    assert read_codings("UTF-8, aws-chunked, GZIP,, none") == ("gzip",)
