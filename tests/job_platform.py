@@ -33,12 +33,16 @@ class JobPlatform(httpx.AsyncBaseTransport):
         latency: Seconds between a request and its answer.
         page_cap: Jobs on a page at the most.
         ids_max: Ids in a list at the most; more of them get 414.
+        price: Credits of every job, None for none.
     """
 
-    def __init__(self, *, latency: float = 0.0, page_cap: int = 1000, ids_max: int = 1000) -> None:
+    def __init__(
+        self, *, latency: float = 0.0, page_cap: int = 1000, ids_max: int = 1000, price: int | None = 7
+    ) -> None:
         self.latency = latency
         self.page_cap = page_cap
         self.ids_max = ids_max
+        self.price = price
         self.trouble: Trouble = lambda _: None
         self.login: Callable[[], httpx.Response] = self._grant
         self.requests = 0
@@ -64,7 +68,7 @@ class JobPlatform(httpx.AsyncBaseTransport):
 
     def job(self, job_id: str) -> Job:
         """Return a job as it is now, without a request."""
-        return Job.from_metadata(json.loads(metadata(job_id, self.status(job_id))))
+        return Job.from_metadata(json.loads(metadata(job_id, self.status(job_id), self.price)))
 
     def final(self, job_id: str) -> str:
         """Return the status in which a job ends."""
@@ -120,7 +124,7 @@ class JobPlatform(httpx.AsyncBaseTransport):
             href = f"{JOBS}?{urlencode({**asked, 'cursor': start + size}, safe=',')}"
             links.append({"rel": "next", "href": href})
         now = anyio.current_time()
-        jobs = ",".join([metadata(id_, self._status(id_, now)) for id_ in shown])
+        jobs = ",".join([metadata(id_, self._status(id_, now), self.price) for id_ in shown])
         return httpx.Response(200, text=f'{{"jobs": [{jobs}], "links": {json.dumps(links)}}}')
 
     def _one(self, job_id: str) -> httpx.Response:
@@ -129,7 +133,7 @@ class JobPlatform(httpx.AsyncBaseTransport):
         if job_id not in self._lives:
             return httpx.Response(404, json={"title": "no such job"})
         self.queries[job_id] += 1
-        return httpx.Response(200, text=metadata(job_id, self.status(job_id)))
+        return httpx.Response(200, text=metadata(job_id, self.status(job_id), self.price))
 
     def _trouble(self, ids: Sequence[str]) -> httpx.Response | None:
         self.asked.append((anyio.current_time(), len(ids)))
@@ -151,7 +155,7 @@ class JobPlatform(httpx.AsyncBaseTransport):
 
 
 @functools.cache
-def metadata(job_id: str, status: str) -> str:
+def metadata(job_id: str, status: str, price: int | None) -> str:
     """Return a job as UP42 sends it."""
     return json.dumps(
         {
@@ -160,6 +164,7 @@ def metadata(job_id: str, status: str) -> str:
             "accountID": "account",
             "workspaceID": "workspace",
             "definition": {"inputs": {"title": "Trees"}},
+            "creditConsumption": None if price is None else {"credits": price},
             "status": status,
             "created": CREATED,
             "updated": CREATED,

@@ -39,6 +39,7 @@ PUBLIC = [
     "InvalidTemplateError",
     "Job",
     "JobFailedError",
+    "JobList",
     "JobMetadata",
     "JobResults",
     "JobSorting",

@@ -60,6 +60,7 @@ from up42_async._http.balance import Balance as Balance
 from up42_async._jobs.job import Job as Job
 from up42_async._jobs.job import JobFailedError as JobFailedError
 from up42_async._jobs.job import UnfinishedJob as UnfinishedJob
+from up42_async._jobs.listing import JobList as JobList
 from up42_async._jobs.models import TERMINAL_STATUSES as TERMINAL_STATUSES
 from up42_async._jobs.models import JobMetadata as JobMetadata
 from up42_async._jobs.models import JobResults as JobResults

@@ -10,7 +10,6 @@ from tests.chaos.checks import checks
 from tests.chaos.faults import FAULTS
 from tests.chaos.plan import Plan
 from tests.chaos.run import Outcome, run
-from up42_async._jobs import job, poller
 from up42_async._processing import recovery
 
 SECONDS = 2.5
@@ -24,8 +23,6 @@ def outcome(request: pytest.FixtureRequest) -> Outcome:
     """Run once on each loop, with few callers, and sooner looks at what may be lost or finished than in real life."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recovery, "RECOVERY_DELAYS", (0.05, 0.1, 0.2, 0.4, 0.8))
-        for module in (poller, job):
-            patch.setattr(module, "SETTLE", 0.3)
         return run(request.param, Plan.draw(11, SECONDS, clients=1, executors=6, speed=3600, polling=SOON))
 
 

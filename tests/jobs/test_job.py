@@ -2,12 +2,15 @@
 
 import contextvars
 import copy
+import datetime as dt
+import inspect
 import pickle
 import uuid
 from pathlib import Path
 from typing import Any
 
 import anyio
+import attrs
 import httpx
 import pytest
 
@@ -19,6 +22,7 @@ from up42_async import (
     JobFailedError,
     JobStatus,
     NotFoundError,
+    Polling,
     UnexpectedResponseError,
     UnfinishedJob,
     Up42Error,
@@ -26,7 +30,7 @@ from up42_async import (
 )
 from up42_async._config import RetryPolicy
 from up42_async._jobs.job import read_job
-from up42_async._jobs.poller import SETTLE, Progress
+from up42_async._jobs.polling_state import AT_ONCE, Phase
 from up42_async.sandbox import Sandbox, faults
 
 ENDED = ("captured", "released", "invalid", "rejected", "unlicensed")
@@ -138,7 +142,7 @@ async def test_an_answer_that_is_no_job_is_not_asked_for_again() -> None:
     platform = FakePlatform()
     platform.api = answering(metadata(status=...))
     async with client_of(platform):
-        with pytest.raises(UnexpectedResponseError, match="'status' is missing"):
+        with pytest.raises(UnexpectedResponseError, match="status: None is no string"):
             await Job.get("job-1")
     assert len(platform.calls) == 1
 
@@ -161,19 +165,20 @@ async def test_an_empty_answer_is_no_job_and_asked_for_again() -> None:
 @pytest.mark.parametrize("word", ENDED)
 def test_a_terminal_status_is_finished(word: str) -> None:
     assert made(status=word).is_finished
-    assert made(status=word).progress is Progress.FINISHED
+    assert made(status=word)._phase is Phase.FINISHED
 
 
 @pytest.mark.parametrize("word", ["successful", "failed"])
-def test_successful_and_failed_are_not_finished_at_first_sight(word: str) -> None:
+def test_successful_and_failed_are_not_finished_at_first_sight_where_credits_are_due(word: str) -> None:
+    assert made(status=word, creditConsumption=None).is_finished
     assert not made(status=word).is_finished
-    assert made(status=word).progress is Progress.SETTLING
+    assert made(status=word)._phase is Phase.SETTLING
 
 
 @pytest.mark.parametrize("word", UNDER_WAY)
 def test_any_other_status_is_under_way(word: str) -> None:
     assert not made(status=word).is_finished
-    assert made(status=word).progress is Progress.UNDER_WAY
+    assert made(status=word)._phase is Phase.UNDER_WAY
 
 
 def test_results_are_there_after_successful_and_captured_only() -> None:
@@ -241,7 +246,7 @@ async def test_refresh_finds_successful_and_failed_finished_when_they_stay(word:
     platform.api = answering(metadata(status=word))
     async with client_of(platform):
         job = await Job.get("job-1")
-        await anyio.sleep(SETTLE - 0.5)
+        await anyio.sleep(Polling().settle - 0.5)
         assert not (await job.refresh()).is_finished
         await anyio.sleep(0.5)
         assert (await job.refresh()).is_finished
@@ -256,7 +261,7 @@ async def test_a_status_that_changes_settles_anew() -> None:
     async with client_of(platform):
         job, finished = await Job.get("job-1"), list[bool]()
         for _ in words[1:]:
-            await anyio.sleep(SETTLE)
+            await anyio.sleep(Polling().settle)
             finished.append((await job.refresh()).is_finished)
     assert finished == [False, False, True, False]
 
@@ -290,11 +295,11 @@ async def test_tracking_that_is_used_up_says_which_job_and_how_to_go_on() -> Non
 
 def test_a_copy_is_a_job_of_its_own_with_the_same_client() -> None:
     client = Client("someone@example.com", "a secret")
-    job = made(client, status="successful")
-    job.settle()
+    job = made(client, status="successful", created="yesterday")
+    job._settling_since = AT_ONCE
     for twin in (copy.copy(job), copy.deepcopy(job)):
-        assert (twin, twin.client, twin.is_finished) == (job, client, True)
-        twin.update(made(status="failed"))
+        assert (twin, twin.client, twin.is_finished, twin._misfits) == (job, client, True, job._misfits)
+        twin._update(made(status="failed"), 0, 5)
         assert (job.status, job.is_finished, twin.is_finished) == (JobStatus.SUCCESSFUL, True, False)
 
 
@@ -317,7 +322,7 @@ def test_a_pickle_holds_everything_but_the_client(protocol: int) -> None:
 
 def test_a_pickle_remembers_that_the_job_is_finished() -> None:
     job = made(status="successful")
-    job.settle()
+    job._settling_since = AT_ONCE
     assert pickle.loads(pickle.dumps(job)).is_finished  # noqa: S301 - it was made here
 
 
@@ -341,11 +346,82 @@ def test_jobs_are_equal_when_their_states_are_whatever_client_they_came_from() -
     assert made(status="running") != made()
 
 
-def test_the_repr_names_the_job_and_shows_neither_client_nor_inputs() -> None:
-    shown = repr(made(Client("someone@example.com", "a-canary-password")))
-    assert shown.startswith("Job(process_id='detection-trees-spacept', id='job-1'")
-    assert "a-canary-password" not in shown
-    assert "Trees" not in shown
+def test_the_repr_is_one_short_line_and_shows_neither_client_nor_inputs() -> None:
+    job = made(Client("someone@example.com", "a-canary-password"))
+    assert repr(job) == (
+        "Job(id='job-1', process_id='detection-trees-spacept', status='captured', updated='2024-05-01 10:03:00 UTC',"
+        " credits=63)"
+    )
+    odd = made(jobID="j\n" * 500, processID="p" * 500, status="s" * 100, creditConsumption={"credits": 10**14})
+    assert len(repr(odd)) <= 200
+    assert "\n" not in repr(odd)
+    assert "a-canary-password" not in repr(job) + job._repr_html_()
+
+
+def test_a_notebook_shows_a_table() -> None:
+    job = made(jobID="<b>", status="invalid", results={"errors": [{"name": "Odd", "message": "a & b"}]})
+    shown = job._repr_html_()
+    assert shown.startswith("<table>")
+    assert shown.endswith("</table>")
+    assert "&lt;b&gt;" in shown
+    assert "Odd: a &amp; b" in shown
+    assert "collection_url" not in shown
+
+
+def test_a_job_is_a_key_by_its_id_and_equal_by_its_fields() -> None:
+    running, captured = made(status="running"), made()
+    assert hash(running) == hash(captured)
+    assert {running: 1, captured: 2, made(): 3} == {running: 1, captured: 3}
+
+
+def test_a_dictionary_of_a_job_holds_its_public_fields() -> None:
+    job = made(Client("someone@example.com", "a secret"), colour="red")
+    names = [*inspect.signature(Job).parameters]
+    assert list(attrs.asdict(job)) == names
+    assert attrs.asdict(job)["extra"] == {"colour": "red"}
+    assert not any(name.startswith("_") for name in names)
+
+
+def test_what_a_user_may_call_is_all_that_shows() -> None:
+    public = {name for name in dir(made()) if not name.startswith("_")}
+    assert public == {
+        *(field.name for field in attrs.fields(Job)),
+        *"age all client collection download from_metadata get is_finished is_successful items".split(),
+        *"raise_for_status refresh to_metadata track".split(),
+    }
+
+
+def test_the_age_of_a_job_ends_with_it() -> None:
+    hour = dt.timedelta(hours=1)
+    created = "2024-05-01T10:00:00Z"
+    done = made(created=created, finished="2024-05-01T11:00:00Z")
+    assert (done.age, made(created=created, finished=None, updated="2024-05-01T11:00:00Z").age) == (hour, hour)
+    restarted = made(status="running", created=created, finished="2024-05-01T11:00:00Z")
+    assert restarted.age > 365 * 24 * hour
+    assert made(status="running", created="2999-01-01T00:00:00Z").age == dt.timedelta(0)
+
+
+async def test_the_age_of_a_job_goes_by_the_clock_of_up42() -> None:
+    platform = FakePlatform()
+    answer = httpx.Response(200, json=metadata(status="running"), headers={"Date": "Wed, 01 May 2024 11:00:00 GMT"})
+    platform.api = lambda _: answer
+    async with client_of(platform):
+        job = await Job.get("job-1")
+        assert job.age.total_seconds() == pytest.approx(3600, abs=2)
+
+
+@pytest.mark.parametrize("word", ["running", "released"])
+async def test_the_status_says_whether_there_are_results(word: str, tmp_path: Path) -> None:
+    """A restarted or a released job may have a collection; it is none of results."""
+    platform = FakePlatform()
+    async with client_of(platform):
+        job = made(status=word)
+        assert job.collection_url is not None
+        assert await job.collection() is None
+        assert [item async for item in job.items()] == []
+        with pytest.raises((JobFailedError, UnfinishedJob), match=f"is {word}"):
+            await job.download(tmp_path)
+    assert platform.calls == []
 
 
 async def test_jobs_of_two_sandboxes_never_notice_each_other() -> None:

@@ -290,12 +290,18 @@ async def test_a_broken_page_of_a_real_server_is_asked_for_again(kind: faults.Ki
         assert sandbox.count("GET", JOBS) == 2
 
 
-async def test_one_job_that_makes_no_sense_is_an_error_that_names_it() -> None:
+async def test_a_job_that_makes_no_sense_is_in_errors_beside_the_others(caplog: pytest.LogCaptureFixture) -> None:
     platform = FakePlatform()
-    platform.api = answering({"jobs": [*page(["a"])["jobs"], {"jobID": "b"}], "links": []})
+    odd = {**page(["c"])["jobs"][0], "created": "yesterday"}
+    platform.api = answering({"jobs": [{"jobID": "b"}, *page(["a"])["jobs"], odd], "links": []})
     async with client_of(platform):
-        with pytest.raises(UnexpectedResponseError, match=f"GET {JOBS}: job 'b' cannot be read: .* is missing"):
-            await ids_of()
+        for jobs in (Job.all(), Job.all(ids=["a", "b", "c"])):
+            caplog.clear()
+            assert [job.id async for job in jobs] == ["a", "c"]
+            first, second = (str(error) for error in jobs.errors)
+            assert first == f"GET {JOBS}: job 'b' cannot be read: status: None is no string"
+            assert second.startswith(f"GET {JOBS}: job 'c' has fields that do not fit and are None: created: ")
+            assert caplog.messages == [first, second]
 
 
 # Ids

@@ -13,18 +13,34 @@ from tests.job_answers import API, JOBS, Asker, collect, ids_in, metadata, page,
 from up42_async import APIError, NotFoundError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
 from up42_async._http.messages import ApiRequest
 from up42_async._jobs.filters import Filters, arranged
-from up42_async._jobs.listing import ById, IdPager, one, page_of, pager
+from up42_async._jobs.id_queries import ById
+from up42_async._jobs.listing import IdPager, one, page_of, pager
+from up42_async._jobs.parsing import Misfits
+from up42_async._jobs.polling_state import QueryFailure
 
 LIST = ApiRequest(method="GET", path=JOBS)
 MANY = [f"job-{number:03}" for number in range(250)]
 GONE = "gone"
 
 
-def read(answer: Any, request: ApiRequest) -> str:
+class Named(str):
+    """A job that is nothing but its id, and what did not fit."""
+
+    __slots__ = ("_misfits",)
+    _misfits: Misfits | None
+
+    @property
+    def id(self) -> str:
+        return str(self)
+
+
+def read(answer: Any, request: ApiRequest) -> Named:
     """Read a job as its id; a job without status makes no sense."""
     if not isinstance(answer, dict) or "status" not in answer:
         raise UnexpectedResponseError("no job", request=str(request))
-    return str(answer["jobID"])
+    job = Named(answer["jobID"])
+    job._misfits = {"created": "no time"} if answer["created"] is None else None
+    return job
 
 
 def key(job: str) -> str:
@@ -71,8 +87,8 @@ class Server:
         return page(jobs[start : start + size], link)
 
 
-def id_pager(asker: Asker, ids: Sequence[str], *, limit: int = 500, arranging: bool | None = None) -> IdPager[str]:
-    arrange = None if arranging is None else partial(arranged, value=key, ascending=arranging)
+def id_pager(asker: Asker, ids: Sequence[str], *, limit: int = 500, arranging: bool | None = None) -> IdPager[Named]:
+    arrange: Any = None if arranging is None else partial(arranged, value=key, ascending=arranging)
     return IdPager(asker.client, read, Filters(ids=list(ids)), limit=limit, key=key, arrange=arrange)
 
 
@@ -105,30 +121,30 @@ def test_a_page_without_next_link_is_the_last(links: Any) -> None:
     answer["links"] = links
     if links is ...:
         del answer["links"]
-    last = page_of(read, API, answer, LIST)
+    last = page_of(read, API, None, answer, LIST)
     assert (last.items, last.next) == (["a", "b"], None)
 
 
 @pytest.mark.parametrize("links", ["/v2/next", {"next": "/v2/next"}, 7])
 def test_links_of_another_shape_are_no_end_but_an_error_after_the_page(links: Any) -> None:
-    answered = page_of(read, API, page(["a"]) | {"links": links}, LIST)
+    answered = page_of(read, API, None, page(["a"]) | {"links": links}, LIST)
     assert answered.items == ["a"]
     assert str(answered.next) == "GET /v2/processing/jobs: an answer whose links are no list"
 
 
 def test_jobs_that_are_null_are_an_empty_page() -> None:
-    assert page_of(read, API, {"jobs": None}, LIST).items == []
+    assert page_of(read, API, None, {"jobs": None}, LIST).items == []
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, "jobs", {"jobs": {}}, {"jobs": "a"}, {"jobs": 0}, {"data": []}])
 def test_an_answer_without_a_list_of_jobs_is_an_error(answer: Any) -> None:
     with pytest.raises(UnexpectedResponseError, match="GET /v2/processing/jobs: an answer without a list of jobs"):
-        page_of(read, API, answer, LIST)
+        page_of(read, API, None, answer, LIST)
 
 
 @pytest.mark.parametrize("href", [f"{JOBS}?cursor=1", f"{API}{JOBS}?cursor=1", f"http://api.up42.com{JOBS}?cursor=1"])
 def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
-    assert page_of(read, API, page([], href), LIST).next == ApiRequest(method="GET", path=JOBS, query="cursor=1")
+    assert page_of(read, API, None, page([], href), LIST).next == ApiRequest(method="GET", path=JOBS, query="cursor=1")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +160,7 @@ def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
     ],
 )
 def test_a_next_link_that_leads_away_is_an_error_after_the_page(href: Any) -> None:
-    answered = page_of(read, API, page(["a"], href), LIST)
+    answered = page_of(read, API, None, page(["a"], href), LIST)
     assert answered.items == ["a"]
     assert isinstance(answered.next, UntrustedURLError)
     assert "it was not followed" in str(answered.next)
@@ -302,8 +318,32 @@ async def test_whatever_the_server_limits_the_jobs_come_once_in_the_requested_or
 # Many by id for the tracker, each answered for itself
 
 
-def by_id(asker: Asker) -> ById[str]:
-    return ById(asker.client, read, key)
+Answers = dict[str, Named | APIError]
+
+
+class Asking:
+    """Asks by id, and keeps the answers."""
+
+    def __init__(self, asker: Asker) -> None:
+        self._by_id = ById(asker.client, read, key)
+        self.refused: set[str] = set()
+        """Ids for which UP42 itself refuses to answer."""
+
+    async def ask(self, ids: Sequence[str]) -> Answers:
+        answers: Answers = {}
+
+        def give(id_: str, answer: Named | QueryFailure) -> None:
+            assert id_ not in answers
+            answers[id_] = answer.error if isinstance(answer, QueryFailure) else answer
+            if isinstance(answer, QueryFailure) and answer.is_refusal:
+                self.refused.add(id_)
+
+        await self._by_id.ask(ids, give)
+        return answers
+
+
+def by_id(asker: Asker) -> Asking:
+    return Asking(asker)
 
 
 async def test_a_hundred_ids_are_one_request() -> None:
@@ -401,7 +441,7 @@ async def test_a_refused_page_size_is_learned() -> None:
 async def test_a_list_that_fails_is_the_answer_for_each_id(answer: Any) -> None:
     asker = Asker(lambda _: answer)
     answers = await by_id(asker).ask(MANY[:10])
-    assert list(answers) == MANY[:10]
+    assert set(answers) == set(MANY[:10])
     assert all(isinstance(error, APIError) for error in answers.values())
     assert lists(asker) == [10]
 
@@ -450,3 +490,110 @@ async def test_every_id_has_its_answer_whatever_the_server_limits(
         lost = {id_ for id_, answer in answers.items() if isinstance(answer, NotFoundError)}
         assert lost == wanted & {GONE, "bad"}
         assert all(answers[id_] == id_ for id_ in wanted - lost)
+
+
+# Who refuses: UP42, or a gateway
+
+GATEWAY_PAGE = StatusError("page", status=404, body="<html>", from_platform=False, transient=True)
+EMPTY = StatusError("nothing", status=404, body="", from_platform=False, transient=True)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_gateways_page_about_a_list_is_asked_about_no_further(status: int) -> None:
+    error = StatusError("page", status=status, body="<html>", from_platform=False, transient=True)
+    asker = Asker(lambda _: error)
+    many = by_id(asker)
+    assert await many.ask(MANY[:10]) == dict.fromkeys(MANY[:10], error)
+    assert (lists(asker), many.refused) == ([10], set())
+
+
+async def test_a_gateways_page_about_one_job_is_no_refusal() -> None:
+    many = by_id(Asker(lambda _: GATEWAY_PAGE))
+    assert await many.ask(["a"]) == {"a": GATEWAY_PAGE}
+    assert many.refused == set()
+
+
+async def test_an_empty_refusal_is_the_platforms_when_a_list_came_without_the_id() -> None:
+    asker = Asker(lambda request: page(["a"]) if request.path == JOBS else EMPTY)
+    many = by_id(asker)
+    assert await many.ask(["a", GONE]) == {"a": "a", GONE: EMPTY}
+    assert (lists(asker), many.refused) == ([2, 0], {GONE})
+
+
+@pytest.mark.parametrize(
+    ("listed", "refused", "answer"), [(page([]), {"a"}, EMPTY), (503, set(), EMPTY), (page(["a"]), set(), "a")]
+)
+async def test_an_empty_refusal_of_a_single_id_is_held_against_a_list(
+    listed: Any, refused: set[str], answer: Any
+) -> None:
+    asker = Asker(lambda request: listed if request.path == JOBS else EMPTY)
+    many = by_id(asker)
+    assert await many.ask(["a"]) == {"a": answer}
+    assert (lists(asker), many.refused) == ([0, 1], refused)
+
+
+async def test_an_empty_outage_is_none_of_both() -> None:
+    asker = Asker(lambda _: ServerError("down", status=503, body="", from_platform=False, transient=True))
+    many = by_id(asker)
+    assert list(await many.ask(["a"])) == ["a"]
+    assert (lists(asker), many.refused) == ([0], set())
+
+
+async def test_another_job_than_the_one_asked_for_is_no_answer() -> None:
+    many = by_id(Asker(lambda _: metadata("stranger")))
+    error = (await many.ask(["a"]))["a"]
+    assert isinstance(error, UnexpectedResponseError)
+    assert (str(error), error.transient) == (f"GET {JOBS}/a: job 'a' was asked for, and job 'stranger' came", True)
+    assert many.refused == set()
+
+
+async def test_an_id_is_the_same_in_capitals() -> None:
+    assert await by_id(Asker(lambda _: metadata("abc-1"))).ask(["ABC-1"]) == {"ABC-1": "abc-1"}
+
+
+async def test_answers_are_given_as_they_come() -> None:
+    """A job that is missing from the list, and whose own request hangs, holds up no other."""
+
+    class Hanging(Asker):
+        async def call(self, request: ApiRequest) -> Any:
+            answer = await super().call(request)
+            if request.path != JOBS:
+                await anyio.sleep_forever()
+            return answer
+
+    seen: list[str] = []
+    asker = Hanging(lambda request: page(["a", "b"]) if request.path == JOBS else metadata("c"))
+    with anyio.move_on_after(0.05):
+        await ById(asker.client, read, key).ask(["a", "b", "c"], lambda id_, _: seen.append(id_))
+    assert seen == ["a", "b"]
+
+
+async def test_fields_that_do_not_fit_are_named_once_however_often_they_come(caplog: pytest.LogCaptureFixture) -> None:
+    answers = iter([page(["a", "b"], created=None), metadata("b", created=None), page(["a", "b"], created=None)])
+    many = by_id(Asker(lambda _: next(answers)))
+    for ids in (["a", "b"], ["b"], ["a", "b"]):
+        await many.ask(ids)
+    assert sorted(caplog.messages) == [
+        f"GET {JOBS}: job '{id_}' has fields that do not fit and are None: created: no time" for id_ in "ab"
+    ]
+
+
+# What cannot be read
+
+
+async def test_what_cannot_be_read_is_in_errors_beside_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    entries = [metadata("a"), {"jobID": "b"}, None, metadata("c", created=None)]
+    jobs = id_pager(Asker(lambda _: {"jobs": entries}), ["a", "b", "c"])
+    assert [job async for job in jobs] == ["a", "c"]
+    assert [str(error).removeprefix(f"GET {JOBS}: ") for error in jobs.errors] == [
+        "no job",
+        "no job",
+        "job 'c' has fields that do not fit and are None: created: no time",
+    ]
+    assert caplog.messages == [str(error) for error in jobs.errors]
+
+
+def test_a_page_of_too_many_malformed_jobs_is_refused() -> None:
+    with pytest.raises(UnexpectedResponseError, match="more than 100 jobs that cannot be read, the last: .* no job"):
+        page_of(read, API, [], {"jobs": [{}] * 101}, LIST)
+    assert page_of(read, API, [], {"jobs": [{}] * 100}, LIST).items == []

@@ -1,16 +1,18 @@
 """The words of jobs: known ones as the reference has them, and new ones kept as they are."""
 
 import copy
+import json
 import logging
 import pickle
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from up42_async import TERMINAL_STATUSES, JobSorting, JobStatus, SortingField, ValidationError
-from up42_async._jobs.models import SETTLING_STATUSES, SUCCESSFUL_STATUSES
+from up42_async._jobs.models import SETTLING_STATUSES, SUCCESSFUL_STATUSES, passed
 
 WORDS = (
     "created licensed unlicensed valid invalid accepted rejected running successful failed captured released".split()
@@ -57,9 +59,36 @@ def test_an_unknown_word_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
     assert record.getMessage() == f"UP42 used an unknown job status: {word!r}; a job that has it counts as unfinished"
 
 
-def test_a_known_word_in_other_letters_is_not_known() -> None:
-    status = JobStatus("Captured")
-    assert (status.is_known, status is JobStatus.CAPTURED) == (False, False)
+@pytest.mark.parametrize("word", ["Captured", "CAPTURED", " captured "])
+def test_a_known_word_in_other_letters_is_that_word(word: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert JobStatus(word) is JobStatus.CAPTURED
+    assert caplog.messages == []
+
+
+def test_a_status_is_a_string() -> None:
+    status = JobStatus.CAPTURED
+    assert status == "captured"
+    assert f"{status} {status!s}" == "captured captured"
+    assert json.dumps({"status": status}) == '{"status": "captured"}'
+    word = new_word()
+    assert JobStatus(word) == word
+    assert f"{JobStatus(word)}" == word
+    assert {JobStatus(word), word} == {word}
+
+
+@pytest.mark.parametrize(
+    ("word", "before"),
+    [
+        ("created", "created"),
+        ("invalid", "created licensed invalid"),
+        ("unlicensed", "created unlicensed"),
+        ("captured", "created licensed valid accepted running successful captured"),
+        ("released", "created licensed valid accepted running failed released"),
+        ("a word of tomorrow", None),
+    ],
+)
+def test_each_status_comes_after_others(word: str, before: str | None) -> None:
+    assert passed(JobStatus(word)) == (set(before.split()) if before else {word})
 
 
 def test_an_unknown_status_survives_pickling_and_copying() -> None:
@@ -70,15 +99,16 @@ def test_an_unknown_status_survives_pickling_and_copying() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1, True, ["captured"], {"a": 1}, "x" * 101])
-def test_what_is_no_word_is_no_status(value: object) -> None:
+def test_what_is_no_word_is_no_status(value: Any) -> None:
     with pytest.raises(ValueError, match="is not a valid JobStatus"):
         JobStatus(value)
 
 
 @given(st.text(max_size=100))
 def test_any_word_is_a_status_with_that_value(word: str) -> None:
-    assert JobStatus(word).value == word
-    assert JobStatus(word).is_known == (word in WORDS)
+    known = word.strip().lower() in WORDS
+    assert JobStatus(word).value == (word.strip().lower() if known else word)
+    assert JobStatus(word).is_known == known
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,8 +31,8 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._jobs import poller
-from up42_async._jobs.poller import Progress, Tracker, Watcher
+from up42_async._jobs.poller import Poller
+from up42_async._jobs.polling_state import AT_ONCE, Phase, PollState, QueryFailure, Subscription, Timings
 
 pytestmark = pytest.mark.virtual_time
 
@@ -49,56 +49,83 @@ class Thing:
 
     id: str
     status: str = "running"
-    settled: bool = False
+    updated: int = 0
+    _settling_since: float | None = attrs.field(default=None, alias="since")
 
     @property
-    def progress(self) -> Progress:
-        if self.status == "done" or self.settled:
-            return Progress.FINISHED
-        return Progress.SETTLING if self.status == "perhaps" else Progress.UNDER_WAY
+    def _phase(self) -> Phase:
+        if self.status == "done" or self._settling_since == AT_ONCE:
+            return Phase.FINISHED
+        return Phase.SETTLING if self.status == "perhaps" else Phase.UNDER_WAY
 
-    def update(self, newer: "Thing") -> None:
+    def _update(self, newer: "Thing", asked_at: float, settle: float) -> None:
         if newer.status != self.status:
-            self.settled = False
-        self.status = newer.status
+            self._settling_since = None
+        self.status, self.updated = newer.status, newer.updated
+        if self.status == "perhaps":
+            self._settling_since = asked_at if self._settling_since is None else self._settling_since
+            if asked_at - self._settling_since >= settle - 0.001:
+                self.settle()
 
     def settle(self) -> None:
-        self.settled = True
+        self._settling_since = AT_ONCE
 
 
 class Oracle:
     """Knows what comes when: statuses, or errors instead of answers."""
 
-    def __init__(self, latency: float = 0.0, /, **lives: Life) -> None:
+    def __init__(self, latency: float = 0.0, timings: Timings | None = None, /, **lives: Life) -> None:
         self.latency = latency
         self.lives = lives
         self.asked: list[tuple[float, list[str]]] = []
         self.answered = 0
         self.in_flight = 0
-        self.tracker: Tracker[Thing] = Tracker(self.ask, 100)
+        self.hanging: set[str] = set()
+        """Ids whose requests are never answered."""
+        self.poller: Poller[Thing] = Poller(self.ask, 100, timings=timings or Timings())
 
-    async def ask(self, ids: Sequence[str]) -> dict[str, Thing | APIError]:
+    async def ask(self, ids: Sequence[str], give: Callable[[str, Thing | QueryFailure], None]) -> None:
         now = anyio.current_time()
         self.asked.append((now, list(ids)))
         self.in_flight += 1
         try:
+            if self.hanging.intersection(ids):
+                await anyio.sleep_forever()
             await anyio.sleep(self.latency)
         finally:
             self.in_flight -= 1
         self.answered += 1
-        return {id_: self.answer(id_, now) for id_ in ids}
+        for id_ in ids:
+            give(id_, self.answer(id_, now))
 
-    def answer(self, id_: str, now: float) -> Thing | APIError:
+    def answer(self, id_: str, now: float) -> Thing | QueryFailure:
         state = [state for at, state in self.lives[id_] if at <= now][-1]
         if isinstance(state, str):
-            return Thing(id_, state)
+            word, _, updated = state.partition("#")
+            return Thing(id_, word, int(updated or 0))
         if isinstance(state, APIError):
-            return state
+            return QueryFailure(state, is_refusal=isinstance(state, StatusError) and not state.transient)
         raise state
 
-    def watch(self, *ids: str, wait: Wait = MINUTE, retries: int = 4320, **things: Thing) -> Watcher[Thing]:
+    def watch(
+        self,
+        *ids: str,
+        wait: Wait = MINUTE,
+        retries: int = 4320,
+        stalled_after: float | None = None,
+        enough: str = "",
+        **things: Thing,
+    ) -> "Watcher":
         items = dict.fromkeys(ids or self.lives) | things
-        return Watcher(self.tracker, items, wait=wait, retries=retries)
+        subscription = Subscription(
+            items,
+            wait=wait,
+            retries=retries,
+            stalled_after=stalled_after,
+            is_enough=(lambda thing: thing.status == enough) if enough else None,
+            timings=self.poller.timings,
+        )
+        return Watcher(self.poller, subscription)
 
     @property
     def times(self) -> list[float]:
@@ -106,21 +133,43 @@ class Oracle:
         return [round(at, 1) for at, _ in self.asked]
 
 
-async def finish(watcher: Watcher[Thing]) -> None:
+@attrs.frozen(eq=False)
+class Watcher:
+    """A subscription and the poller that serves it."""
+
+    poller: Poller[Thing]
+    subscription: Subscription[Thing]
+
+    @property
+    def states(self) -> Mapping[str, PollState[Thing]]:
+        return self.subscription.states
+
+    @property
+    def is_over(self) -> bool:
+        return self.subscription.is_over
+
+    async def next_ended(self) -> PollState[Thing] | None:
+        return await self.poller.next_event(self.subscription, self.subscription.ended)
+
+    async def next_changed(self) -> PollState[Thing] | None:
+        return await self.poller.next_event(self.subscription, self.subscription.changed)
+
+
+async def finish(watcher: Watcher) -> None:
     """Wait until nothing is left to ask for; a hang shows as an error."""
     with anyio.fail_after(10**7):
-        while await watcher.next_of(watcher.ended) is not None:
+        while await watcher.next_ended() is not None:
             pass
 
 
-def reason(watcher: Watcher[Thing], id_: str = "a") -> str:
-    return watcher.watches[id_].reason or ""
+def reason(watcher: Watcher, id_: str = "a") -> str:
+    return watcher.states[id_].reason or ""
 
 
-def status(watcher: Watcher[Thing], id_: str = "a") -> str:
-    item = watcher.watches[id_].item
+def status(watcher: Watcher, id_: str = "a") -> str:
+    item = watcher.states[id_].item
     assert item is not None
-    assert watcher.watches[id_].reason is None
+    assert watcher.states[id_].reason is None
     return item.status
 
 
@@ -170,7 +219,7 @@ async def test_answers_slower_than_the_interval_are_followed_by_the_next_questio
 async def test_a_wait_of_nothing_asks_again_and_again_without_keeping_the_processor_busy() -> None:
     oracle = Oracle(a=[(0, "running"), (1, "done")])
     await finish(oracle.watch(wait=0))
-    assert len(oracle.asked) == pytest.approx(1 / poller.GATHER, rel=0.1)
+    assert len(oracle.asked) == pytest.approx(1 / Timings().batch_window, rel=0.1)
 
 
 @pytest.mark.parametrize("wait", [0.25, 1, 7, 60, 3600])
@@ -280,22 +329,28 @@ async def test_what_the_maker_of_generators_raises_leaves_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("wait", [5, 60, 3600, backoff.expo])
-async def test_what_may_be_the_end_is_looked_at_again_after_five_seconds(wait: Wait) -> None:
+async def test_what_may_be_the_end_is_looked_at_again_after_two_and_five_seconds(wait: Wait) -> None:
     oracle = Oracle(a=[(0, "perhaps")])
     watcher = oracle.watch(wait=wait)
     await finish(watcher)
+    assert {0, 2, 5} <= set(oracle.times) or callable(wait)
     assert oracle.times[-1] == 5
     assert status(watcher) == "perhaps"
-    settled = watcher.watches["a"].item
-    assert settled is not None
-    assert settled.settled
 
 
-async def test_the_end_that_follows_is_seen_at_the_second_look() -> None:
-    oracle = Oracle(a=[(0, "perhaps"), (3, "done")])
+@pytest.mark.parametrize(("moment", "times"), [(1.8, [0, 2]), (3, [0, 2, 5])])
+async def test_the_end_that_follows_is_seen_at_the_next_look(moment: float, times: list[float]) -> None:
+    oracle = Oracle(a=[(0, "perhaps"), (moment, "done")])
     watcher = oracle.watch()
     await finish(watcher)
-    assert (status(watcher), oracle.times) == ("done", [0, 5])
+    assert (status(watcher), oracle.times) == ("done", times)
+
+
+@pytest.mark.parametrize(("settle", "times"), [(0, [0]), (0.5, [0, 0.5]), (2, [0, 2]), (30, [0, 2, 30])])
+async def test_how_long_the_end_has_to_stay_is_a_setting(settle: float, times: list[float]) -> None:
+    oracle = Oracle(0, Timings(settle=settle), a=[(0, "perhaps")])
+    await finish(oracle.watch())
+    assert oracle.times == times
 
 
 async def test_short_waits_go_on_while_something_settles() -> None:
@@ -308,7 +363,7 @@ async def test_what_runs_on_after_all_has_to_settle_anew() -> None:
     oracle = Oracle(a=[(0, "perhaps"), (3, "running"), (90, "perhaps"), (200, "done")])
     watcher = oracle.watch()
     await finish(watcher)
-    assert (oracle.times, status(watcher)) == ([0, 5, 60, 120, 125], "perhaps")
+    assert (oracle.times, status(watcher)) == ([0, 2, 5, 60, 120, 122, 125], "perhaps")
 
 
 @pytest.mark.parametrize("wait", [0.5, 1, 4, 60, lambda: itertools.repeat(1.0)])
@@ -322,17 +377,17 @@ async def test_the_last_query_is_kept_for_the_look_that_can_conclude(wait: Wait,
 
 
 async def test_the_last_query_is_kept_for_it_even_when_the_one_before_was_not_answered() -> None:
-    oracle = Oracle(a=[(0, "perhaps"), (0.5, ServerError("down")), (1.5, "perhaps")])
+    oracle = Oracle(a=[(0, "perhaps"), (0.5, ServerError("down", transient=True)), (1.5, "perhaps")])
     watcher = oracle.watch(wait=1, retries=3)
     await finish(watcher)
     assert (status(watcher), oracle.times) == ("perhaps", [0, 1, 6])
 
 
-async def test_an_outage_during_the_second_look_is_waited_for_at_the_usual_pace() -> None:
+async def test_an_outage_while_something_settles_is_waited_for_at_the_usual_pace() -> None:
     oracle = Oracle(a=[(0, "perhaps"), (4, ConnectionLostError("broken")), (100, "perhaps")])
     watcher = oracle.watch()
     await finish(watcher)
-    assert (status(watcher), oracle.times) == ("perhaps", [0, 5, 60, 120])
+    assert (status(watcher), oracle.times) == ("perhaps", [0, 2, 5, 60, 120])
 
 
 async def test_what_somebody_else_found_to_be_the_end_is_the_end() -> None:
@@ -354,7 +409,7 @@ async def test_two_who_wait_with_the_same_object_both_hear_of_its_end() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(finish, first)
             group.start_soon(finish, second)
-    assert (status(first), status(second), oracle.times) == ("perhaps", "perhaps", [0, 5])
+    assert (status(first), status(second), oracle.times) == ("perhaps", "perhaps", [0, 2, 5])
 
 
 async def test_two_who_wait_for_the_same_id_get_objects_of_their_own() -> None:
@@ -363,7 +418,7 @@ async def test_two_who_wait_for_the_same_id_get_objects_of_their_own() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(finish, first)
         group.start_soon(finish, second)
-    assert first.watches["a"].item is not second.watches["a"].item
+    assert first.states["a"].item is not second.states["a"].item
     assert [ids for _, ids in oracle.asked] == [["a"]]
 
 
@@ -375,9 +430,9 @@ REFUSALS = [
     AuthenticationError("token", status=401),
 ]
 OUTAGES = [
-    ServerError("down", status=503),
-    RateLimitError("slow down", status=429),
-    StatusError("timeout", status=408),
+    ServerError("down", status=503, transient=True),
+    RateLimitError("slow down", status=429, transient=True),
+    StatusError("timeout", status=408, transient=True),
     ConnectionLostError("broken"),
     ConnectionFailedError("refused"),
     RequestTimeoutError("silence"),
@@ -420,7 +475,7 @@ async def test_an_outage_ends_nothing(outage: APIError) -> None:
 
 
 async def test_an_unanswered_query_is_one_of_the_queries() -> None:
-    oracle = Oracle(a=[(0, "running"), (10, ServerError("down", status=503))])
+    oracle = Oracle(a=[(0, "running"), (10, ServerError("down", status=503, transient=True))])
     watcher = oracle.watch(retries=4)
     await finish(watcher)
     assert len(oracle.asked) == 4
@@ -430,19 +485,19 @@ async def test_an_unanswered_query_is_one_of_the_queries() -> None:
 async def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    down: Life = [(0, "running"), (100, ServerError("down")), (3700, "running"), (4000, "done")]
-    oracle = Oracle(**{f"n{n}": down for n in range(250)})
+    down: Life = [(0, "running"), (100, ServerError("down", transient=True)), (3700, "running"), (4000, "done")]
+    oracle = Oracle(0, None, **{f"n{n}": down for n in range(250)})
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch(*(f"n{n}" for n in range(200))))
         group.start_soon(finish, oracle.watch(*(f"n{n}" for n in range(200, 250)), wait=7))
     begun, ended = caplog.messages
-    assert begun == "UP42 does not say how jobs are doing (down); waiting goes on"
-    assert re.fullmatch(r"UP42 says again how jobs are doing, after 36\d\d s", ended)
+    assert begun == "job status requests are failing (down); still polling"
+    assert re.fullmatch(r"job status requests are answered again, after 36\d\d s", ended)
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
 async def test_an_outage_of_a_part_is_one_outage(caplog: pytest.LogCaptureFixture) -> None:
-    oracle = Oracle(a=[(0, ServerError("down")), (600, "done")], b=[(0, "running"), (1000, "done")])
+    oracle = Oracle(a=[(0, ServerError("down", transient=True)), (600, "done")], b=[(0, "running"), (1000, "done")])
     await finish(oracle.watch())
     assert len(caplog.messages) == 2
     assert caplog.messages[1].endswith("after 600 s")
@@ -454,21 +509,76 @@ async def test_a_refusal_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_outage_is_over_for_whoever_has_given_up_or_gone(caplog: pytest.LogCaptureFixture) -> None:
-    oracle = Oracle(a=[(0, ServerError("down"))], b=[(0, "running"), (200, "done")])
+    oracle = Oracle(a=[(0, ServerError("down", transient=True))], b=[(0, "running"), (200, "done")])
     await finish(oracle.watch("a", retries=2))
     with anyio.move_on_after(100):
         await finish(oracle.watch("a"))
     gc.collect()
     await finish(oracle.watch("b"))
-    assert [message.split(" how ")[0] for message in caplog.messages] == ["UP42 does not say", "UP42 says again"]
+    assert [" ".join(message.split()[3:5]) for message in caplog.messages] == ["are failing", "are answered"]
     assert caplog.messages[1].endswith("after 160 s")
+
+
+async def test_two_refusals_within_ten_seconds_are_not_enough() -> None:
+    oracle = Oracle(a=[(0, NotFoundError("gone", status=404)), (9, "running"), (20, "done")])
+    watcher = oracle.watch(wait=1)
+    await finish(watcher)
+    assert status(watcher) == "done"
+    oracle = Oracle(a=[(0, NotFoundError("gone", status=404))])
+    watcher = oracle.watch(wait=3)
+    start = anyio.current_time()
+    await finish(watcher)
+    assert reason(watcher) == "gone"
+    assert anyio.current_time() - start == pytest.approx(12, abs=0.1)
+
+
+async def test_what_is_known_to_exist_gets_five_minutes_to_show() -> None:
+    gone = NotFoundError("gone", status=404)
+    oracle = Oracle(a=[(0, gone), (290, "running"), (400, "done")], b=[(0, gone)], c=[(0, "running"), (50, gone)])
+    watcher = oracle.watch("c", a=Thing("a"), b=Thing("b"))
+    await finish(watcher)
+    assert status(watcher) == "done"
+    assert (reason(watcher, "b"), watcher.states["b"].asked) == ("gone", 6)
+    assert (reason(watcher, "c"), watcher.states["c"].asked) == ("gone", 7)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS[1:], ids=repr)
+async def test_a_missing_permission_is_no_lagging_replica(refusal: APIError) -> None:
+    watcher = Oracle(a=[(0, refusal)]).watch(a=Thing("a"))
+    await finish(watcher)
+    assert (reason(watcher), watcher.states["a"].asked) == (str(refusal), 2)
+
+
+# what else ends a wait
+
+
+async def test_what_does_not_change_for_some_time_has_stalled() -> None:
+    lives: dict[str, Life] = {
+        "idle": FOREVER,
+        "updated": [(60 * n, f"running#{n // 3}") for n in range(12)],
+        "late": [(0, "queued"), (170, "running"), (400, "done")],
+        "down": [(0, "running"), (30, ServerError("down", transient=True)), (290, "done")],
+    }
+    oracle = Oracle(0, None, **lives)
+    watcher = oracle.watch(stalled_after=250)
+    await finish(watcher)
+    assert reason(watcher, "idle") == "no new status or update for 300 s"
+    assert watcher.states["updated"].asked == 11 + 4
+    assert (status(watcher, "late"), status(watcher, "down")) == ("done", "done")
+
+
+async def test_a_wait_may_end_before_the_end() -> None:
+    oracle = Oracle(a=[(0, "queued"), (50, "running")], b=[(0, "done")])
+    watcher = oracle.watch("a", enough="running", b=Thing("b", "running"))
+    await finish(watcher)
+    assert (status(watcher), status(watcher, "b"), oracle.times) == ("running", "running", [0, 60])
 
 
 # who asks
 
 
 async def test_everybody_who_is_due_is_asked_for_together() -> None:
-    oracle = Oracle(**{f"n{n}": [(0, "running"), (150, "done")] for n in range(250)})
+    oracle = Oracle(0, None, **{f"n{n}": [(0, "running"), (150, "done")] for n in range(250)})
     async with anyio.create_task_group() as group:
         for n in range(250):
             group.start_soon(finish, oracle.watch(f"n{n}"))
@@ -507,19 +617,77 @@ async def test_who_joins_while_the_leader_sleeps_is_asked_for_at_once() -> None:
     assert [ids for _, ids in oracle.asked] == [["a"], ["b"]]
 
 
-async def test_who_joins_while_a_question_is_under_way_is_asked_for_right_after() -> None:
+async def test_who_joins_while_a_question_is_under_way_is_asked_for_at_once() -> None:
     oracle = Oracle(10, a=FOREVER, b=[(0, "done")])
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
         await anyio.sleep(5)
         await finish(oracle.watch("b"))
-        assert anyio.current_time() == pytest.approx(20, abs=0.1)
+        assert anyio.current_time() == pytest.approx(15, abs=0.1)
         group.cancel_scope.cancel()
     assert [ids for _, ids in oracle.asked] == [["a"], ["b"]]
 
 
+def many(number: int, life: Life) -> dict[str, Life]:
+    return {f"n{n}": life for n in range(number)}
+
+
+async def test_a_request_that_hangs_holds_up_only_what_it_asked_for() -> None:
+    """2000 things; one request of 20 hangs: the news of the others come, they are asked for again, a newcomer, too."""
+    oracle = Oracle(0.05, None, **many(2000, [(0, "running"), (30, "done")]), newcomer=[(0, "done")])
+    oracle.hanging = {"n555"}
+    watcher, ended = oracle.watch(*(f"n{n}" for n in range(2000))), list[float]()
+    async with anyio.create_task_group() as group:
+
+        async def wait() -> None:
+            for _ in range(1900):
+                await watcher.next_ended()
+                ended.append(anyio.current_time())
+
+        group.start_soon(wait)
+        await anyio.sleep(5)
+        start = anyio.current_time()
+        await finish(oracle.watch("newcomer"))
+        assert anyio.current_time() - start < 0.1
+    assert max(ended) < 61
+    assert len(oracle.asked) < 20 + 1 + 20 + 2
+    oracle.hanging = set()
+    await finish(watcher)
+
+
+async def test_whoever_has_its_news_does_not_cut_short_requests_that_are_about_to_be_answered() -> None:
+    """Requests that are answered one after another, as a pace makes them, are each sent once."""
+    lives = many(1000, [(0, "running"), (30, "done")])
+    oracle = Oracle(0, None, **lives)
+    plain = oracle.ask
+
+    async def paced(ids: Sequence[str], give: Any) -> None:
+        await anyio.sleep(0.3 * (1 + int(ids[0][1:]) // 100))
+        await plain(ids, give)
+
+    oracle.poller._ask = paced
+    watcher = oracle.watch()
+    while await watcher.next_ended() is not None:
+        pass
+    assert len(oracle.asked) == 20
+
+
+async def test_what_a_leader_left_unanswered_is_asked_for_by_the_next_one() -> None:
+    oracle = Oracle(0.05, None, **many(150, [(0, "running"), (30, "done")]))
+    oracle.hanging = {"n120"}
+    first, second = oracle.watch("n1", "n120"), oracle.watch(*(f"n{n}" for n in range(149)))
+    async with anyio.create_task_group() as group:
+        group.start_soon(first.next_ended)
+        group.start_soon(second.next_ended)
+        await anyio.sleep(100)
+        oracle.hanging = set()
+        group.cancel_scope.cancel()
+    await finish(first)
+    assert (status(first, "n1"), status(first, "n120")) == ("done", "done")
+
+
 async def test_a_leader_that_has_its_news_hands_the_lead_on() -> None:
-    oracle = Oracle(**{f"n{n}": [(0, "running"), (60 * n + 30, "done")] for n in range(50)})
+    oracle = Oracle(0, None, **{f"n{n}": [(0, "running"), (60 * n + 30, "done")] for n in range(50)})
     ended: list[float] = []
 
     async def wait_for(id_: str) -> None:
@@ -533,7 +701,7 @@ async def test_a_leader_that_has_its_news_hands_the_lead_on() -> None:
     assert [len(ids) for _, ids in oracle.asked] == [50, *range(50, 0, -1)]
 
 
-async def cancelled_at(seconds: float, watcher: Watcher[Thing]) -> None:
+async def cancelled_at(seconds: float, watcher: Watcher) -> None:
     with anyio.move_on_after(seconds):
         await finish(watcher)
 
@@ -547,7 +715,7 @@ async def test_a_leader_that_is_cancelled_leaves_no_gap_and_nothing_is_counted_t
         group.start_soon(cancelled_at, moment, oracle.watch("a"))
         for other in others:
             group.start_soon(finish, other)
-    assert [watch.asked for other in others for watch in other.watches.values()] == [4, 4]
+    assert [watch.asked for other in others for watch in other.states.values()] == [4, 4]
     asked = [at for at, ids in oracle.asked if ids != ["a"]]
     gaps = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert max(gaps) == pytest.approx(60, abs=10.1)
@@ -575,7 +743,7 @@ async def test_who_takes_the_lead_and_is_cancelled_in_the_same_moment_hands_it_o
 
 
 async def test_a_crowd_that_is_cancelled_all_at_once_leaves_the_last_one_in_the_lead() -> None:
-    oracle = Oracle(**{f"n{n}": FOREVER for n in range(100)}, z=[(0, "running"), (1000, "done")])
+    oracle = Oracle(0, None, **{f"n{n}": FOREVER for n in range(100)}, z=[(0, "running"), (1000, "done")])
     last = oracle.watch("z")
     async with anyio.create_task_group() as group:
         for n in range(100):
@@ -598,12 +766,12 @@ async def test_a_leader_cancelled_again_and_again_does_not_keep_others_from_thei
 async def test_nothing_is_asked_for_whoever_does_not_wait() -> None:
     oracle = Oracle(a=[(0, "running"), (50, "done")], b=FOREVER)
     watcher = oracle.watch("a", "b")
-    await watcher.next_of(watcher.ended)
+    await watcher.next_ended()
     asked = len(oracle.asked)
     await anyio.sleep(3600)
     assert (len(oracle.asked), oracle.in_flight) == (asked, 0)
     with anyio.move_on_after(30):
-        await watcher.next_of(watcher.ended)
+        await watcher.next_ended()
     assert len(oracle.asked) == asked + 1
 
 
@@ -641,14 +809,14 @@ async def test_who_waits_for_changes_hears_that_there_will_be_none_while_somebod
         await settle_down()
         watcher = oracle.watch("b")
         with anyio.fail_after(100):
-            assert await watcher.next_of(watcher.changed) is None
+            assert await watcher.next_changed() is None
         group.cancel_scope.cancel()
 
 
 async def test_every_change_of_a_status_is_news() -> None:
     oracle = Oracle(a=[(0, "queued"), (50, "running"), (170, "perhaps"), (182, "done")])
     watcher, seen = oracle.watch(a=Thing("a", "queued")), []
-    while (watch := await watcher.next_of(watcher.changed)) is not None:
+    while (watch := await watcher.next_changed()) is not None:
         seen.append(watch.item and watch.item.status)
     assert seen == ["running", "perhaps", "done"]
 
@@ -660,7 +828,7 @@ async def test_a_second_task_with_the_same_watcher_is_told_so_and_the_first_wait
         group.start_soon(finish, watcher)
         await anyio.sleep(1)
         with pytest.raises(RuntimeError, match="another task is waiting"):
-            await watcher.next_of(watcher.ended)
+            await watcher.next_ended()
     assert status(watcher) == "done"
 
 
@@ -707,14 +875,14 @@ async def test_everybody_who_waits_hears_that_the_client_is_closed(moment: float
         await anyio.sleep(moment)
         for state in oracle.lives:
             oracle.lives[state] = [(0, RuntimeError("this client is closed"))]
-        oracle.tracker.close()
+        oracle.poller.close()
         closed_at = anyio.current_time()
     assert anyio.current_time() - closed_at < 10.1
 
 
 async def test_after_the_end_nothing_is_asked_any_more() -> None:
     oracle = Oracle(a=FOREVER)
-    oracle.tracker.close()
+    oracle.poller.close()
     await expect_closed(partial(finish, oracle.watch()))
     assert oracle.asked == []
 
@@ -722,7 +890,7 @@ async def test_after_the_end_nothing_is_asked_any_more() -> None:
 async def test_what_is_known_is_told_even_after_the_end() -> None:
     oracle = Oracle(a=[(0, "done")], b=[(0, "done")])
     watcher = oracle.watch()
-    await watcher.next_of(watcher.ended)
-    oracle.tracker.close()
+    await watcher.next_ended()
+    oracle.poller.close()
     await finish(watcher)
     assert (status(watcher, "a"), status(watcher, "b")) == ("done", "done")

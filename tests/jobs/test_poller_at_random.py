@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.jobs.test_poller import Life, Oracle, Thing
+from tests.jobs.test_poller import Life, Oracle, Thing, Watcher
 from tests.virtual_time import virtual_backend
 from up42_async._config import Wait
-from up42_async._errors import APIError, ConnectionLostError, NotFoundError, ServerError
-from up42_async._jobs.poller import SETTLE, Watch, Watcher
+from up42_async._errors import ConnectionLostError, NotFoundError, ServerError
+from up42_async._jobs.polling_state import PollState, QueryFailure, Timings
 
 IDS = [f"n{n}" for n in range(8)]
 LONGEST_INTERVAL = 60
@@ -25,7 +25,7 @@ STATES = [
     "queued",
     "running",
     "perhaps",
-    ServerError("down"),
+    ServerError("down", transient=True),
     ConnectionLostError("broken"),
     NotFoundError("gone", status=404),
 ]
@@ -84,10 +84,10 @@ class CountingOracle(Oracle):
     """Counts the answers that were given, and loses patience with whoever asks without end."""
 
     def __init__(self, latency: float, lives: Sequence[Life]) -> None:
-        super().__init__(latency, **dict(zip(IDS, lives, strict=True)))
+        super().__init__(latency, None, **dict(zip(IDS, lives, strict=True)))
         self.answers: Counter[str] = Counter()
 
-    def answer(self, id_: str, now: float) -> Thing | APIError:
+    def answer(self, id_: str, now: float) -> Thing | QueryFailure:
         assert len(self.asked) < MOST_QUESTIONS
         self.answers[id_] += 1
         return super().answer(id_, now)
@@ -99,7 +99,7 @@ class Play:
     def __init__(self, actor: Actor, oracle: CountingOracle, disturbances: int) -> None:
         self.actor = actor
         self.latency = oracle.latency
-        self.watcher: Watcher[Thing] = oracle.watch(*actor.ids, wait=actor.wait, retries=actor.retries)
+        self.watcher: Watcher = oracle.watch(*actor.ids, wait=actor.wait, retries=actor.retries)
         self.news: list[tuple[str, str | None]] = []
         self.disturbances = disturbances
 
@@ -116,7 +116,7 @@ class Play:
 
     async def hear(self) -> bool:
         watcher = self.watcher
-        watch = await watcher.next_of(watcher.changed if self.actor.wants_changes else watcher.ended)
+        watch = await (watcher.next_changed() if self.actor.wants_changes else watcher.next_ended())
         if watch is None:
             return False
         self.news.append((watch.id, watch.item.status if watch.item else None))
@@ -129,11 +129,11 @@ class Play:
         in the middle of one makes it be asked again.
         """
         wait = self.actor.wait
-        interval = LONGEST_INTERVAL if callable(wait) else max(1.5 * wait, SETTLE + wait)
+        interval = LONGEST_INTERVAL if callable(wait) else max(1.5 * wait, Timings().settle + wait)
         return self.actor.retries * (interval + 2 * self.latency + 1) + self.disturbances * (self.latency + 1)
 
     def check(self, oracle: CountingOracle, waited_for: Counter[str]) -> None:
-        for watch in self.watcher.watches.values():
+        for watch in self.watcher.states.values():
             assert watch.asked <= self.actor.retries
             assert watch.asked <= oracle.answers[watch.id]
             if waited_for[watch.id] == 1:
@@ -146,7 +146,7 @@ class Play:
         assert len(ended) == len(set(ended))
         assert self.actor.leaves or set(ended) == set(self.actor.ids)
 
-    def check_end(self, watch: Watch[Thing], oracle: CountingOracle) -> None:
+    def check_end(self, watch: PollState[Thing], oracle: CountingOracle) -> None:
         """A thing has ended rightly, or was given up for a reason that is true."""
         assert self.watcher.is_over
         life = oracle.lives[watch.id]
@@ -171,7 +171,7 @@ async def play(actors: Sequence[Actor], lives: Sequence[Life], latency: float) -
     waited_for = Counter(id_ for actor in actors for id_ in actor.ids)
     for one in plays:
         one.check(oracle, waited_for)
-    assert (oracle.in_flight, oracle.tracker._leader, oracle.tracker._waiting) == (0, None, {})
+    assert (oracle.in_flight, oracle.poller._leader, oracle.poller._waiting) == (0, None, {})
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])

@@ -260,7 +260,7 @@ async def test_a_slow_consumer_gets_every_job() -> None:
 async def test_updates_are_the_first_sight_and_every_change() -> None:
     platform = JobPlatform()
     known = platform.job(platform.live("known", [(0, "running"), (100, "captured")]))
-    platform.live("unknown", [(0, "accepted"), (30, "running"), (130, "successful"), (182, "captured")])
+    platform.live("unknown", [(0, "accepted"), (30, "running"), (178, "successful"), (182, "captured")])
     platform.live("constant", [(0, "running")])
     async with platform.client():
         seen: list[tuple[str, str]] = []
@@ -315,7 +315,19 @@ async def test_a_job_on_todays_platform_may_end_as_successful() -> None:
         jobs = await track(ids)
     assert [(job.status.value, job.is_finished) for job in jobs] == [("successful", True), ("failed", True)]
     assert anyio.current_time() == pytest.approx(65, abs=0.1)
-    assert platform.requests == 3
+    assert platform.requests == 4
+
+
+@virtual
+async def test_where_no_credits_are_due_successful_and_failed_are_the_end_at_once() -> None:
+    platform = JobPlatform(price=None)
+    ids = [platform.live(word, [(0, "running"), (30, word)]) for word in ("successful", "failed")]
+    async with platform.client():
+        jobs = await track(ids)
+        assert await track(jobs) == jobs
+    assert [(job.status.value, job.is_finished) for job in jobs] == [("successful", True), ("failed", True)]
+    assert anyio.current_time() == pytest.approx(60, abs=0.1)
+    assert platform.requests == 2
 
 
 @virtual
@@ -376,7 +388,7 @@ async def test_tasks_that_track_the_same_object_all_come_back() -> None:
             async with anyio.create_task_group() as group:
                 for _ in range(3):
                     group.start_soon(job.track)
-    assert (job.is_finished, platform.requests) == (True, 3)
+    assert (job.is_finished, platform.requests) == (True, 4)
 
 
 @virtual

@@ -68,7 +68,7 @@ async def many_jobs(client: up42.Client) -> None:
         page_size=100,
         client=client,
     )
-    assert_type(listed, AsyncIterator[up42.Job])
+    assert_type(listed, up42.JobList[up42.Job])
     jobs = [job async for job in listed]
     assert_type(await up42.track(jobs), list[up42.Job])
     assert_type(await up42.track([job.id for job in jobs], wait=60, retries=4320, client=client), list[up42.Job])

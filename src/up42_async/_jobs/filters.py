@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from up42_async._config.arguments import integer, optional, strings
 from up42_async._http import urls
 from up42_async._jobs.models import JobStatus, SortingField
 
@@ -73,8 +74,8 @@ def checked(
         process_id=_texts(process_id, "process_id"),
         workspace_id=workspace_id,
         status=_words(status),
-        min_duration=_seconds(min_duration, "min_duration"),
-        max_duration=_seconds(max_duration, "max_duration"),
+        min_duration=optional(integer, min_duration, "min_duration", least=0, unit="seconds"),
+        max_duration=optional(integer, max_duration, "max_duration", least=0, unit="seconds"),
         sort_by=sort_by,
         ids=_texts(ids, "ids"),
     )
@@ -87,47 +88,45 @@ def checked_page_size(value: int) -> int:
         TypeError: It is no whole number.
         ValueError: It is less than 1.
     """
-    return _whole(value, "page_size", "jobs", least=1)
+    return integer(value, "page_size", least=1, unit="jobs")
+
+
+def statuses(values: Iterable[JobStatus] | None, name: str) -> list[JobStatus] | None:
+    """Check a list of statuses; a single one is refused, though it is a string and so an iterable.
+
+    Args:
+        values: The list, None for none.
+        name: What it is called in the error.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if values is None:
+        return None
+    found = [] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+    if (
+        isinstance(values, str)
+        or not isinstance(values, Iterable)
+        or not all(isinstance(entry, JobStatus) for entry in found)
+    ):
+        raise TypeError(f"{name} must be a list of JobStatus, such as [JobStatus.RUNNING], not {values!r:.80}")
+    return found
 
 
 def _texts(values: Iterable[str] | None, name: str) -> list[str] | None:
     """Check a filter that is a list of strings, which UP42 takes comma-joined."""
     if values is None:
         return None
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        hint = f"; write [{values!r}]" if isinstance(values, str) else f", not {values!r}"
-        message = f"{name} must be a list of strings{hint}"
-        raise TypeError(message)
-    texts = list(values)
+    texts = strings(values, name)
     for text in texts:
         urls.segment(text, name)
         if "," in text:
-            message = f"{name} must not hold a comma: {text!r}; give a list of several"
-            raise ValueError(message)
+            raise ValueError(f"{name} must not hold a comma: {text!r}; give a list of several")
     return texts
 
 
 def _words(status: Iterable[JobStatus] | None) -> list[str] | None:
-    statuses = list(status) if isinstance(status, Iterable) else status
-    if statuses is None:
-        return None
-    if not isinstance(statuses, list) or not all(isinstance(entry, JobStatus) for entry in statuses):
-        message = f"status must be a list of JobStatus, such as [JobStatus.RUNNING], not {status!r}"
-        raise TypeError(message)
-    return _texts([entry.value for entry in statuses], "status")
-
-
-def _seconds(value: int | None, name: str) -> int | None:
-    return None if value is None else _whole(value, name, "seconds", least=0)
-
-
-def _whole(value: int, name: str, unit: str, *, least: int) -> int:
-    message = f"{name} must be a whole number of {unit} of at least {least}, not {value!r}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(message)
-    if value < least:
-        raise ValueError(message)
-    return value
+    return _texts(statuses(status, "status"), "status")
 
 
 def arranged(jobs: list[T], *, value: Callable[[T], Any], ascending: bool) -> list[T]:

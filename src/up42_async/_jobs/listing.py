@@ -1,34 +1,35 @@
-"""Ask for jobs: the list with its filters, and many by id, however the server limits its pages and its ids."""
+"""Ask for lists of jobs, with their filters, however the server limits its pages and its ids."""
 
+import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from operator import itemgetter
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import anyio
 import attrs
 
 from up42_async._client import Client
-from up42_async._errors import APIError, StatusError, UnexpectedResponseError
+from up42_async._errors import StatusError, UnexpectedResponseError
 from up42_async._http import urls
 from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import Page, Pager, next_page
+from up42_async._http.readable_list import MOST_MALFORMED
 from up42_async._jobs.filters import Filters
+from up42_async._jobs.parsing import Misfits
+
+logger = logging.getLogger("up42_async")
 
 PATH: Final = "/v2/processing/jobs"
 
 PAGE_SIZE: Final = 500
 """Jobs a page: at 50 ms a request 10,000 jobs take 1.2 s instead of 10.6 s at the usual 50, and more gains nothing."""
 
-MOST_IDS: Final = 100
+MAX_IDS: Final = 100
 """Ids a request: 100 UUIDs make a URL of 4 kB, and servers usually refuse one of 8."""
 
-_REFUSED = frozenset({400, 413, 414, 422, 431})
+REFUSED: Final = frozenset({400, 413, 414, 422, 431})
 """What a server answers to a list of ids that is too long, or to a page size that is too large."""
-
-_SPLIT = _REFUSED | {403, 404}
-"""What it may answer to a whole list for the sake of one id in it, too: asked for apart, each id answers for itself."""
 
 
 def one(job_id: object) -> ApiRequest:
@@ -51,52 +52,166 @@ def listed(filters: Filters, *, limit: int | None) -> ApiRequest:
     return ApiRequest(method="GET", path=PATH, query=filters.query(limit=limit))
 
 
+class Readable(Protocol):
+    """A job, as far as lists need to know it."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def _misfits(self) -> Misfits | None:
+        """What did not fit in its record."""
+        ...
+
+
 T = TypeVar("T")
+JobT = TypeVar("JobT", bound=Readable)
 Read = Callable[[Any, ApiRequest], T]
 """Makes a job of its metadata."""
 
 
-def page_of(read: Read[T], api: str, answer: Any, request: ApiRequest) -> Page[T]:
+def check_id(came: str, asked: str, request: ApiRequest) -> None:
+    """Make sure that an answer is for the job that was asked for; ids are the same in capitals.
+
+    Raises:
+        UnexpectedResponseError: It is not: a cache or a proxy has mixed answers up.
+    """
+    if came.lower() != asked.lower():
+        message = f"job {asked!r:.80} was asked for, and job {came!r:.80} came"
+        raise UnexpectedResponseError(message, request=str(request), transient=True)
+
+
+def misfit(job: Readable, request: ApiRequest | None) -> UnexpectedResponseError | None:
+    """Return what is to be said of a job some of whose fields could not be read, None when all could."""
+    if not job._misfits:
+        return None
+    fields = "; ".join(f"{name}: {problem}" for name, problem in job._misfits.items())
+    message = f"job {job.id!r:.80} has fields that do not fit and are None: {fields:.300}"
+    return UnexpectedResponseError(message, request=str(request or ""))
+
+
+def warn_of(error: UnexpectedResponseError | None) -> None:
+    """Say once in the log what could not be read."""
+    if error is not None:
+        logger.warning("%s", error)
+
+
+class JobList(AsyncIterator[T]):
+    """Jobs, one page after another.
+
+    Attributes:
+        errors: What could not be read so far: entries that are no jobs, which are left out, and jobs with fields that
+            do not fit, which are None. Each is in the log once, as a warning.
+    """
+
+    errors: list[UnexpectedResponseError]
+
+
+def page_of(
+    read: Read[T],
+    api: str,
+    errors: list[UnexpectedResponseError] | None,
+    answer: Any,
+    request: ApiRequest,
+) -> Page[T]:
     """Read a page of jobs.
 
     Args:
         read: Makes a job of its metadata.
         api: Base URL of the API, for the next link.
+        errors: Takes what cannot be read; None to let it be raised.
         answer: The decoded body.
         request: What was asked, for errors.
 
     Raises:
         UnexpectedResponseError: It is no page of jobs.
     """
-    if not isinstance(answer, dict) or "jobs" not in answer or not isinstance(answer["jobs"], list | None):
-        message = "an answer without a list of jobs"
-        raise UnexpectedResponseError(message, request=str(request))
-    return Page(items=[read(job, request) for job in answer["jobs"] or ()], next=next_page(answer, api, request))
+    entries = answer.get("jobs", ...) if isinstance(answer, dict) else ...
+    if not isinstance(entries, list | None):
+        raise UnexpectedResponseError("an answer without a list of jobs", request=str(request))
+    jobs, malformed = [], 0
+    for entry in entries or ():
+        try:
+            jobs.append(read(entry, request))
+        except UnexpectedResponseError as error:
+            if errors is None:
+                raise
+            malformed += 1
+            if malformed > MOST_MALFORMED:
+                message = f"a page with more than {MOST_MALFORMED} jobs that cannot be read, the last: {error}"
+                raise UnexpectedResponseError(message, request=str(request)) from None
+            errors.append(error)
+            warn_of(error)
+    return Page(items=jobs, next=next_page(answer, api, request))
 
 
-def pager(client: Client, read: Read[T], filters: Filters, *, limit: int | None, key: Callable[[T], str]) -> Pager[T]:
+def pager(
+    client: Client,
+    read: Read[T],
+    filters: Filters,
+    *,
+    limit: int | None,
+    key: Callable[[T], str],
+    errors: list[UnexpectedResponseError] | None = None,
+) -> Pager[T]:
     """Return an iterator over a list; it asks without a page size when the server refuses the one it is given."""
     return Pager(
         client._session,
         listed(filters, limit=limit),
-        partial(page_of, read, client._session.api),
+        partial(page_of, read, client._session.api, errors),
         key=key,
         without_limit=None if limit is None else listed(filters, limit=None),
     )
 
 
-class IdPager(Generic[T]):
+class Pages(Pager[JobT], JobList[JobT]):
+    """Iterate over all jobs that some filters let through."""
+
+    def __init__(
+        self, client: Client, read: Read[JobT], filters: Filters, *, limit: int, key: Callable[[JobT], str]
+    ) -> None:
+        """Ask for nothing yet.
+
+        Args:
+            client: Whom to ask with.
+            read: Makes a job of its metadata.
+            filters: Which jobs, in which order.
+            limit: Jobs a page.
+            key: The id of a job.
+        """
+        self.errors = []
+        super().__init__(
+            client._session,
+            listed(filters, limit=limit),
+            partial(page_of, partial(_read_and_note, read, self.errors), client._session.api, self.errors),
+            key=key,
+            without_limit=listed(filters, limit=None),
+        )
+
+
+def _read_and_note(read: Read[JobT], errors: list[UnexpectedResponseError], entry: Any, request: ApiRequest) -> JobT:
+    """Read a job, and note what does not fit in it."""
+    job = read(entry, request)
+    if (error := misfit(job, request)) is not None:
+        errors.append(error)
+        warn_of(error)
+    return job
+
+
+class IdPager(JobList[JobT]):
     """Iterate over the jobs with some ids, in the order of the ids or as they are sorted, each once."""
 
     def __init__(
         self,
         client: Client,
-        read: Read[T],
+        read: Read[JobT],
         filters: Filters,
         *,
         limit: int,
-        key: Callable[[T], str],
-        arrange: Callable[[list[T]], list[T]] | None,
+        key: Callable[[JobT], str],
+        arrange: Callable[[list[JobT]], list[JobT]] | None,
     ) -> None:
         """Ask for nothing yet.
 
@@ -108,24 +223,25 @@ class IdPager(Generic[T]):
             key: The id of a job.
             arrange: Sorts jobs as the server would; None for the order of the ids.
         """
+        self.errors = []
         self._client = client
-        self._read = read
+        self._read: Read[JobT] = partial(_read_and_note, read, self.errors)
         self._filters = filters
         self._limit: int | None = limit
         self._key = key
         self._arrange = arrange
         self._turning = anyio.Lock()
         ids = () if filters.match_nothing else filters.ids or ()
-        self._parts = deque(_parts(list(dict.fromkeys(ids)), MOST_IDS))
+        self._parts = deque(parts_of(list(dict.fromkeys(ids)), MAX_IDS))
         self._single = len(self._parts) <= 1
-        self._found: list[T] = []
-        self._jobs: deque[T] = deque()
+        self._found: list[JobT] = []
+        self._jobs: deque[JobT] = deque()
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
         return self
 
-    async def __anext__(self) -> T:
+    async def __anext__(self) -> JobT:
         """Return the next job; one request for each 100 ids, all of them at first when the jobs are to be sorted.
 
         Raises:
@@ -153,18 +269,18 @@ class IdPager(Generic[T]):
         if not self._parts:  # what came in a single list, the server has sorted
             self._jobs.extend(self._found if self._single else self._arrange(self._found))
 
-    async def _ask(self, ids: Sequence[str]) -> dict[str, T] | None:
+    async def _ask(self, ids: Sequence[str]) -> dict[str, JobT] | None:
         """Ask for some ids; return None, with all parts cut smaller, when the server refuses so many."""
         wanted = set(ids)
         filters = attrs.evolve(self._filters, ids=list(ids))
         limit = None if self._limit is None else min(self._limit, len(ids))
-        pages = pager(self._client, self._read, filters, limit=limit, key=self._key)
+        pages = pager(self._client, self._read, filters, limit=limit, key=self._key, errors=self.errors)
         try:
             found = {id_: job async for job in pages if (id_ := self._key(job)) in wanted}
         except StatusError as error:
-            if error.status not in _REFUSED or len(ids) == 1:
+            if error.status not in REFUSED or len(ids) == 1:
                 raise
-            self._parts = deque(less for part in self._parts for less in _parts(part, (len(ids) + 1) // 2))
+            self._parts = deque(less for part in self._parts for less in parts_of(part, (len(ids) + 1) // 2))
             self._single = False
             return None
         if pages.refused_limit:
@@ -172,100 +288,6 @@ class IdPager(Generic[T]):
         return found
 
 
-def _parts(ids: Sequence[str], most: int) -> list[Sequence[str]]:
+def parts_of(ids: Sequence[str], most: int) -> list[Sequence[str]]:
+    """Return ids in parts of so many at the most."""
     return [ids[start : start + most] for start in range(0, len(ids), most)]
-
-
-class ById(Generic[T]):
-    """Ask for the state of many jobs by id, each id answered for itself: a job, or why there is none.
-
-    It learns how many ids at once the server puts up with, and whether it takes a page size.
-    """
-
-    def __init__(self, client: Client, read: Read[T], key: Callable[[T], str]) -> None:
-        """Ask for nothing yet."""
-        self._client = client
-        self._read = read
-        self._key = key
-        self._most = MOST_IDS
-        self._limited = True
-
-    async def ask(self, ids: Sequence[str]) -> dict[str, T | APIError]:
-        """Ask for up to 100 ids: usually one request; the ids that are missing from its answer are asked for singly.
-
-        Args:
-            ids: The ids, each once.
-
-        Returns:
-            For every id its job or why there is none.
-        """
-        found: dict[str, T | APIError] = {}
-        await self._together([partial(self._ask_list, part, found) for part in _parts(ids, self._most)])
-        return found
-
-    async def _ask_list(self, ids: Sequence[str], found: dict[str, T | APIError]) -> bool:
-        """Ask for some ids by one list; return whether the server put up with them."""
-        if len(ids) == 1:
-            return await self._ask_one(ids[0], found)
-        try:
-            await self._read_pages(ids, found)
-        except APIError as error:
-            if isinstance(error, StatusError) and error.status in _SPLIT:
-                return await self._ask_halves(ids, found)
-            found.update({id_: error for id_ in ids if id_ not in found})
-            return False
-        missing = [id_ for id_ in ids if id_ not in found]
-        await self._together([partial(self._ask_one, id_, found) for id_ in missing])
-        return True
-
-    async def _ask_halves(self, ids: Sequence[str], found: dict[str, T | APIError]) -> bool:
-        """Ask in halves, and remember their size when the server puts up with both: it was not about one bad id."""
-        half = (len(ids) + 1) // 2
-        took = [await self._ask_list(part, found) for part in (ids[:half], ids[half:])]
-        if all(took):
-            self._most = min(self._most, half)
-        return False
-
-    async def _read_pages(self, ids: Sequence[str], found: dict[str, T | APIError]) -> None:
-        """Follow the pages of one list until all ids are there."""
-        wanted = set(ids)
-        limit = len(ids) if self._limited else None
-        pages = pager(self._client, self._tolerant, Filters(ids=list(ids)), limit=limit, key=itemgetter(0))
-        async for id_, job in pages:
-            if id_ in wanted:
-                found[id_] = job
-                wanted.discard(id_)
-                if not wanted:
-                    break
-        self._limited = self._limited and not pages.refused_limit
-
-    def _tolerant(self, metadata: Any, request: ApiRequest) -> tuple[str, T | APIError]:
-        """Read one job of a list; one that makes no sense must not spoil the others."""
-        try:
-            job = self._read(metadata, request)
-        except UnexpectedResponseError as error:
-            return str(metadata.get("jobID")) if isinstance(metadata, dict) else "", error
-        return self._key(job), job
-
-    async def _ask_one(self, job_id: str, found: dict[str, T | APIError]) -> bool:
-        """Ask for one job; return whether there was one."""
-        request = one(job_id)
-        try:
-            found[job_id] = self._read(await self._client._session.call(request), request)
-        except APIError as error:
-            found[job_id] = error
-            return False
-        return True
-
-    @staticmethod
-    async def _together(questions: Sequence[Callable[[], Any]]) -> None:
-        """Ask several questions at once; a lone one, the usual case, needs no task of its own."""
-        if len(questions) == 1:
-            await questions[0]()
-            return
-        try:
-            async with anyio.create_task_group() as group:
-                for question in questions:
-                    group.start_soon(question)
-        except ExceptionGroup as failures:  # none is an answer: the client was closed, which is one thing for all
-            raise failures.exceptions[0] from None

@@ -11,11 +11,11 @@ logger = logging.getLogger("up42_async")
 _LONGEST_WORD: Final = 100
 
 
-class JobStatus(enum.Enum):
-    """How far a job has come.
+class JobStatus(enum.StrEnum):
+    """How far a job has come: a string, so that `job.status == "captured"`, `f"{job.status}"` and JSON work.
 
     created -> licensed | unlicensed -> valid | invalid -> accepted | rejected -> running -> successful -> captured, or
-    failed -> released. A word that UP42 adds one day is kept as it is: `JobStatus("paused").value == "paused"`; its
+    failed -> released. A word that UP42 adds one day is kept as it is: `JobStatus("paused") == "paused"`; its
     `is_known` is False.
     """
 
@@ -30,7 +30,7 @@ class JobStatus(enum.Enum):
     INVALID = "invalid"
     """Validation failed. Correct the inputs, and try again."""
     ACCEPTED = "accepted"
-    """Accepted; the credits are withheld until the job is completed."""
+    """Accepted; the credits are withheld until the job has ended."""
     REJECTED = "rejected"
     """The account's balance is too low. Top it up, and try again."""
     RUNNING = "running"
@@ -48,8 +48,11 @@ class JobStatus(enum.Enum):
     def _missing_(cls, value: object) -> "JobStatus | None":
         if not isinstance(value, str) or len(value) > _LONGEST_WORD:
             return None
+        known = cls._value2member_map_.get(value.strip().lower())
+        if isinstance(known, cls) and known.is_known:
+            return known
         logger.warning("UP42 used an unknown job status: %r; a job that has it counts as unfinished", value)
-        status = object.__new__(cls)
+        status = str.__new__(cls, value)
         status._name_ = value.upper()
         status._value_ = value
         cls._value2member_map_[value] = status  # the same word is the same object from now on
@@ -75,6 +78,27 @@ SETTLING_STATUSES: Final = (JobStatus.SUCCESSFUL, JobStatus.FAILED)
 
 SUCCESSFUL_STATUSES: Final = (JobStatus.SUCCESSFUL, JobStatus.CAPTURED)
 """Statuses of a job whose results are in storage."""
+
+_BEFORE: Final = {
+    JobStatus.LICENSED: JobStatus.CREATED,
+    JobStatus.UNLICENSED: JobStatus.CREATED,
+    JobStatus.VALID: JobStatus.LICENSED,
+    JobStatus.INVALID: JobStatus.LICENSED,
+    JobStatus.ACCEPTED: JobStatus.VALID,
+    JobStatus.REJECTED: JobStatus.VALID,
+    JobStatus.RUNNING: JobStatus.ACCEPTED,
+    JobStatus.SUCCESSFUL: JobStatus.RUNNING,
+    JobStatus.FAILED: JobStatus.RUNNING,
+    JobStatus.CAPTURED: JobStatus.SUCCESSFUL,
+    JobStatus.RELEASED: JobStatus.FAILED,
+}
+"""The status that comes before another."""
+
+
+def passed(status: JobStatus) -> frozenset[JobStatus]:
+    """Return the statuses that a job has been through when it has this one, itself included."""
+    before = _BEFORE.get(status)
+    return frozenset({status}) if before is None else passed(before) | {status}
 
 
 class JobResults(TypedDict, total=False):

@@ -1,14 +1,16 @@
-"""Read the metadata of a job: what UP42 sends becomes what a job is made of, or an error that says why it cannot.
+"""Read the record of a job as UP42 sends it, and write it again.
 
-A list has thousands of jobs, so what is as usual is taken without a call to anything of ours.
+A list has thousands of jobs, so a record that is as usual is read without a call to anything of ours. In one that is
+not, each field is read for itself: a job that has an id and a status is always a job.
 """
 
 import datetime as dt
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from up42_async._http.dates import in_utc
-from up42_async._jobs.models import JobStatus, ValidationError
+from up42_async._http.dates import in_utc, timestamp
+from up42_async._jobs.models import JobMetadata, JobStatus, ValidationError
 
 _FIELDS: Final = itemgetter(
     "processID",
@@ -24,6 +26,7 @@ _FIELDS: Final = itemgetter(
     "started",
     "finished",
 )
+_KNOWN: Final = frozenset(JobMetadata.__annotations__)
 _MAY_BE_MISSING: Final = dict.fromkeys(("workspaceID", "results", "creditConsumption", "started", "finished"))
 _STATUSES: Final = {status.value: status for status in JobStatus}
 _UTC: Final = dt.UTC
@@ -44,31 +47,49 @@ JobFields: TypeAlias = tuple[
     int | None,
     dt.datetime | None,
     dt.datetime | None,
+    dict[str, Any],
 ]
-"""The attributes of a job as the reference has them, in its order."""
+"""The attributes of a job as the reference has them, in its order, and the keys that it does not know."""
+
+Misfits: TypeAlias = Mapping[str, str]
+"""What does not fit in a record, by the name of its field."""
+
+CREDITS: Final = "creditConsumption"
+
+_NONE: Final[Misfits] = {}
+_WRONG: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
-def job_fields(metadata: Any) -> JobFields:
-    """Return what a job is made of.
+def job_fields(metadata: Any) -> tuple[JobFields, Misfits]:
+    """Return what a job is made of, and what does not fit and is None therefore.
 
     Args:
         metadata: The decoded JSON.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: Something that every job has is missing or makes no sense.
+        ValueError: It is no object, or has no id or no status.
     """
+    try:
+        return _usual(metadata), _NONE
+    except _WRONG:
+        return _by_field(metadata)
+
+
+def _usual(metadata: Any) -> JobFields:
+    """Read a record in which everything fits."""
     try:
         fields = _FIELDS(metadata)
     except KeyError:
-        fields = _FIELDS({**_MAY_BE_MISSING, **metadata})
+        metadata = {**_MAY_BE_MISSING, **metadata}
+        fields = _FIELDS(metadata)
     process_id, id_, account_id, workspace_id, definition, word, created, updated, results, used, began, ended = fields
     if not (type(process_id) is type(id_) is type(account_id) is str and type(definition) is dict):
-        raise TypeError("an id is no string, or the definition is no object")
+        raise TypeError
     collection_url, errors = (results.get("collection"), results.get("errors")) if results else (None, None)
     if not (type(workspace_id) is str or workspace_id is None) or not (
         type(collection_url) is str or collection_url is None
     ):
-        raise TypeError("the workspace or the URL of the results is no string")
+        raise TypeError
     credits = used.get("credits") if used else None
     if credits is not None and not (type(credits) is int and 0 <= credits < _MOST_CREDITS):
         credits = _credits(credits)
@@ -88,14 +109,86 @@ def job_fields(metadata: Any) -> JobFields:
         created,
         updated,
         collection_url,
-        [_error(error) for error in errors] if errors else None,
+        _errors(errors) if errors else None,
         credits,
         began,
         ended,
+        {} if len(metadata) == len(_KNOWN) else {key: metadata[key] for key in metadata if key not in _KNOWN},
     )
 
 
+def _by_field(metadata: Any) -> tuple[JobFields, Misfits]:
+    """Read each field for itself; what does not fit is None."""
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{metadata!r:.80} is no object")  # noqa: TRY004 - a record that cannot be read, of any kind
+    misfits: dict[str, str] = {}
+
+    def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
+        try:
+            return reader(value)
+        except _WRONG as problem:
+            misfits[name] = str(problem)
+            return None
+
+    id_, status = read("jobID", metadata.get("jobID"), _text), read("status", metadata.get("status"), _status)
+    if misfits:
+        raise ValueError("; ".join(f"{name}: {problem}" for name, problem in misfits.items()))
+    results = read("results", metadata.get("results"), _object_or_none) or {}
+    used = read(CREDITS, metadata.get("creditConsumption"), _object_or_none) or {}
+    fields = (
+        read("processID", metadata.get("processID"), _text),
+        id_,
+        read("accountID", metadata.get("accountID"), _text),
+        read("workspaceID", metadata.get("workspaceID"), _text_or_none),
+        read("definition", metadata.get("definition"), _object),
+        status,
+        read("created", metadata.get("created"), timestamp),
+        read("updated", metadata.get("updated"), timestamp),
+        read("results.collection", results.get("collection"), _text_or_none),
+        read("results.errors", results.get("errors"), _errors),
+        read(CREDITS, used.get("credits"), lambda value: value and _credits(value)),
+        read("started", metadata.get("started"), lambda value: timestamp(value) if value else None),
+        read("finished", metadata.get("finished"), lambda value: timestamp(value) if value else None),
+        {key: value for key, value in metadata.items() if key not in _KNOWN},
+    )
+    return fields, misfits
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80} is no string")
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.80} is no object")
+    return value
+
+
+def _object_or_none(value: Any) -> dict[str, Any] | None:
+    return None if value is None else _object(value)
+
+
+def _status(value: Any) -> JobStatus:
+    return JobStatus(_text(value))
+
+
+def _errors(values: Any) -> list[ValidationError] | None:
+    """Read the errors of a job, which may also be texts, or a single one."""
+    if not isinstance(values, str | dict | list | None):
+        raise TypeError(f"{values!r:.80} is no list of errors")
+    entries = values if isinstance(values, list) else [values]
+    return [_error(entry) for entry in entries if entry] or None
+
+
 def _error(error: Any) -> ValidationError:
+    if not isinstance(error, dict):
+        return ValidationError(message=str(error), name="")
     return ValidationError(message=str(error.get("message") or ""), name=str(error.get("name") or ""))
 
 
@@ -105,3 +198,34 @@ def _credits(value: Any) -> int:
         message = f"{value!r} is not a number of credits"
         raise ValueError(message)
     return int(value)
+
+
+def job_metadata(
+    fields: Mapping[str, Any],
+) -> JobMetadata:
+    """Return the record of a job as UP42 sends it: JSON, timestamps in UTC with `Z` and microseconds.
+
+    Args:
+        fields: The attributes of the job, by name.
+    """
+    errors = fields["errors"] and [{"message": error.message, "name": error.name} for error in fields["errors"]]
+    url, credits = fields["collection_url"], fields["credits"]
+    record: JobMetadata = {
+        "processID": fields["process_id"],
+        "jobID": fields["id"],
+        "accountID": fields["account_id"],
+        "workspaceID": fields["workspace_id"],
+        "definition": fields["definition"],
+        "results": {"collection": url, "errors": errors} if url or errors else None,
+        "creditConsumption": None if credits is None else {"credits": credits},
+        "status": str(fields["status"]),
+        "created": _written(fields["created"]),
+        "started": _written(fields["started"]),
+        "finished": _written(fields["finished"]),
+        "updated": _written(fields["updated"]),
+    }
+    return {**fields["extra"], **record}
+
+
+def _written(moment: dt.datetime | None) -> Any:
+    return moment and moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -1,35 +1,42 @@
 """Wait for many jobs: all of them, each as it finishes, or every change on the way."""
 
-from collections.abc import AsyncIterable, Generator, Iterable
-from typing import Any
+from collections import Counter
+from collections.abc import AsyncIterable, Iterable
 
+from up42_async._bulk import AsCoroutine
 from up42_async._client import Client, current_client
 from up42_async._config import Wait
 from up42_async._http.urls import segment
-from up42_async._jobs.job import Job, UnfinishedJob, watcher_of
-from up42_async._jobs.poller import Watch
+from up42_async._jobs import job_display
+from up42_async._jobs.job import Job, UnfinishedJob, waiting_for
+from up42_async._jobs.models import JobStatus
+from up42_async._jobs.polling_state import PollState
 
 
-class JobTracker:
+class JobTracker(AsCoroutine[list[Job]]):
     """Jobs that are waited for.
 
     `await` it for the list of all jobs in the order given; iterate over it with `async for` for each job as it
     finishes, or over `updates()` for every change of a status. All three go on where the last one stopped, and nothing
-    happens between two steps.
+    happens between two steps. `finished`, `unfinished` and `counts` tell at any moment what is known, also after an
+    error or a cancellation.
     """
 
     def __init__(
-        self, jobs: Iterable[Job | str], *, wait: Wait | None, retries: int | None, client: Client | None
+        self,
+        jobs: Iterable[Job | str],
+        *,
+        wait: Wait | None,
+        retries: int | None,
+        until: Iterable[JobStatus] | None,
+        stalled_after: float | None,
+        bar: bool,
+        client: Client | None,
     ) -> None:
-        """Check what is to be waited for; nothing is sent yet.
-
-        Args:
-            jobs: Jobs, or job ids.
-            wait: Seconds between two queries, or a callable that returns a generator of them; None for the client's.
-            retries: How often to ask for each job at the most; None for the client's.
-            client: The client to use; else the one the jobs came from, else the current one.
+        """Check what is to be waited for; nothing is sent yet. See `track` for the arguments.
 
         Raises:
+            RuntimeError: A board is wanted in a terminal, and `rich` is not installed; or there is no client.
             TypeError: Something that is no job and no id, or a schedule of the wrong type.
             ValueError: An id that cannot be one, a schedule that cannot be right, or jobs of two clients.
         """
@@ -38,12 +45,19 @@ class JobTracker:
         if isinstance(jobs, str | Job) or not isinstance(jobs, Iterable):
             raise TypeError("track() takes a list of jobs or job ids; for a single one, track([job]) or job.track()")
         self._given = list(jobs)
-        self._twins: dict[str, list[Job]] = {}
+        self._duplicates: dict[str, list[Job]] = {}
         known: dict[str, Job | None] = {}
         for entry in self._given:
             self._note(entry, known)
-        client = current_client(_common_client(self._given) if client is None else client)
-        self._watcher = watcher_of(client, known, wait=wait, retries=retries)
+        self._waiting = waiting_for(
+            current_client(_common_client(self._given) if client is None else client),
+            known,
+            wait=wait,
+            retries=retries,
+            until=until,
+            stalled_after=stalled_after,
+            bar=bar,
+        )
 
     def _note(self, entry: Job | str, known: dict[str, Job | None]) -> None:
         """Note what to wait for: of several objects for one job the first is watched, the others go along with it."""
@@ -52,24 +66,46 @@ class JobTracker:
         if job is None:
             known[id_] = entry if isinstance(entry, Job) else None
         elif isinstance(entry, Job) and entry is not job:
-            self._twins.setdefault(id_, []).append(entry)
+            self._duplicates.setdefault(id_, []).append(entry)
 
-    def __await__(self) -> Generator[Any, None, list[Job]]:
-        """Wait for all jobs.
+    @property
+    def finished(self) -> list[Job]:
+        """The jobs whose wait has come to its end: finished, or as far as `until` says; in the order given."""
+        states = self._waiting.states.values()
+        return [state.item for state in states if state.item is not None and not state.is_open and not state.reason]
 
-        Returns:
-            The jobs in the order given.
+    @property
+    def unfinished(self) -> list[Job | str]:
+        """The others, by id where nothing else is known: `track()` takes them as they are."""
+        states = self._waiting.states.values()
+        return [state.item or state.id for state in states if state.is_open or state.reason]
 
-        Raises:
-            UnfinishedJob: Some of them are not finished, and the queries are used up or UP42 refuses to answer.
-            RuntimeError: The client was closed meanwhile.
-        """
-        return self._all().__await__()
+    @property
+    def counts(self) -> Counter[str]:
+        """How many jobs have each status, `"unknown"` for those known by their id only."""
+        return self._waiting.counts()
+
+    def __repr__(self) -> str:
+        """Return how far the jobs are, in one line of at most 200 characters."""
+        return job_display.line("JobTracker", [("jobs", len(self._waiting.states)), *self._rows()])
+
+    def _repr_html_(self) -> str:
+        """Return how far the jobs are as a table, for notebooks."""
+        return job_display.table(self._rows())
+
+    def _rows(self) -> list[tuple[str, int]]:
+        return [("finished", len(self.finished)), *self.counts.most_common()]
 
     async def _all(self) -> list[Job]:
-        while await self._next(self._watcher.ended) is not None:
-            pass
-        self.check_finished()
+        """Wait for all jobs, and return them in the order given.
+
+        Raises:
+            UnfinishedJob: Some of them are not finished, and their wait has ended.
+            RuntimeError: The client was closed meanwhile.
+        """
+        while (state := await self._waiting.next_ended()) is not None:
+            self._bring_up_to_date(state)
+        self._check_finished()
         return [job for entry in self._given if (job := self._job(entry)) is not None]
 
     def __aiter__(self) -> "JobTracker":
@@ -84,10 +120,11 @@ class JobTracker:
             RuntimeError: The client was closed meanwhile.
             StopAsyncIteration: All jobs have been returned.
         """
-        while (watch := await self._next(self._watcher.ended)) is not None:
-            if watch.reason is None and watch.item is not None:
-                return watch.item
-        self.check_finished()
+        while (state := await self._waiting.next_ended()) is not None:
+            self._bring_up_to_date(state)
+            if state.reason is None and state.item is not None:
+                return state.item
+        self._check_finished()
         raise StopAsyncIteration
 
     def updates(self) -> "StatusUpdates":
@@ -97,52 +134,50 @@ class JobTracker:
         """
         return StatusUpdates(self)
 
-    async def next_update(self) -> Job | None:
-        """Wait for the next change of a status; None when there will be no more."""
-        watch = await self._next(self._watcher.changed)
-        return None if watch is None else watch.item
+    async def _next_update(self) -> Job:
+        state = await self._waiting.next_changed()
+        if state is None or state.item is None:
+            self._check_finished()
+            raise StopAsyncIteration
+        self._bring_up_to_date(state)
+        return state.item
 
-    async def _next(self, news: dict[str, None]) -> Watch[Job] | None:
-        """Wait for the next news of one kind, and bring all objects for that job up to date."""
-        watch = await self._watcher.next_of(news)
-        if watch is not None and watch.item is not None:
-            for twin in self._twins.get(watch.id, ()):
-                twin.update(watch.item)
-                if watch.item.is_finished:
-                    twin.settle()
-        return watch
+    def _bring_up_to_date(self, state: PollState[Job]) -> None:
+        """Let all objects for one job have its newest state."""
+        if state.item is not None:
+            for duplicate in self._duplicates.get(state.id, ()):
+                duplicate._follow(state.item)
 
     def _job(self, entry: Job | str) -> Job | None:
-        return entry if isinstance(entry, Job) else self._watcher.watches[entry].item
+        return entry if isinstance(entry, Job) else self._waiting.states[entry].item
 
-    def check_finished(self) -> None:
+    def _check_finished(self) -> None:
         """Say which jobs are left.
 
         Raises:
             UnfinishedJob: Some are.
         """
-        watches = self._watcher.watches.values()
-        reasons = {watch.id: watch.reason for watch in watches if watch.reason is not None}
+        reasons = {state.id: state.reason for state in self._waiting.states.values() if state.reason is not None}
         if not reasons:
             return
         id_, reason = next(iter(reasons.items()))
         others = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-        message = f"job {id_}: {reason}{others}; the jobs go on at UP42, and track() takes their ids again"
+        states = list(self._waiting.states.values())
         raise UnfinishedJob(
-            message,
-            finished=[watch.item for watch in watches if watch.item is not None and watch.reason is None],
-            unfinished=[watch.item or watch.id for watch in watches if watch.reason is not None],
+            f"job {id_}: {reason}{others}; the jobs go on at UP42, and track() takes their ids again",
+            finished=self.finished,
+            unfinished=self.unfinished,
             reasons=reasons,
-            job=next(iter(watches)).item if len(watches) == 1 else None,
+            job=states[0].item if len(states) == 1 else None,
         )
 
 
 class StatusUpdates:
     """Every change of a status of some jobs that are waited for."""
 
-    def __init__(self, tracking: JobTracker) -> None:
-        """Ask for nothing yet."""
-        self._tracking = tracking
+    def __init__(self, tracker: JobTracker) -> None:
+        """Iterate over the changes that a tracker hears of."""
+        self._tracker = tracker
 
     def __aiter__(self) -> "StatusUpdates":
         """Return the iterator itself."""
@@ -156,26 +191,29 @@ class StatusUpdates:
             RuntimeError: The client was closed meanwhile.
             StopAsyncIteration: All jobs are finished.
         """
-        job = await self._tracking.next_update()
-        if job is not None:
-            return job
-        self._tracking.check_finished()
-        raise StopAsyncIteration
+        return await self._tracker._next_update()
 
 
 def track(
-    jobs: Iterable[Job | str], *, wait: Wait | None = None, retries: int | None = None, client: Client | None = None
+    jobs: Iterable[Job | str],
+    *,
+    wait: Wait | None = None,
+    retries: int | None = None,
+    until: Iterable[JobStatus] | None = None,
+    stalled_after: float | None = None,
+    bar: bool = False,
+    client: Client | None = None,
 ) -> JobTracker:
     """Wait until jobs are finished: all of them, each as it finishes, or every change on the way.
 
     `await track(jobs)` returns the jobs in the order given; `async for job in track(jobs)` returns each as it finishes;
     `async for job in track(jobs).updates()` returns a job whenever its status has changed. Jobs given as `Job` are
-    updated in place.
+    updated in place. It is a coroutine wherever one is wanted: `create_task(track(jobs))`, `start_soon(track, jobs)`.
 
     All jobs of a client that are due are asked for together, whoever waits for them: one request for 100 jobs. An
-    outage does not end the wait, a job that failed is a result like any other, and one bad id does not spoil the
-    others. Cancelling the wait, or leaving the loop, does not touch the jobs; nothing is asked between two steps of the
-    iteration.
+    outage does not end the wait (nor does a gateway that answers 404 in HTML), a job that failed is a result like any
+    other, and one bad id does not spoil the others. Cancelling the wait, or leaving the loop, does not touch the jobs;
+    nothing is asked between two steps of the iteration.
 
     Args:
         jobs: Jobs, or job ids, or some of both.
@@ -184,15 +222,25 @@ def track(
             (`Client(polling=...)`): 60.
         retries: How often to ask for each job at the most, 1 or more. Left out, the client's: 4320, with 60 seconds in
             between 3 days.
+        until: Statuses that end the wait for a job as well, such as `[JobStatus.RUNNING]`, also when it has passed them
+            between two queries.
+        stalled_after: Seconds without a new `status` or `updated`, counted from the first query of this wait, after
+            which the wait for a job ends; None for never. RUNNING for a day is real, and one recorded job in six never
+            ended.
+        bar: Whether to show how many jobs there are of each status: a live board in a terminal (needs
+            `up42-async[progress]`), a table in a notebook, lines on standard error elsewhere.
         client: The client to use; else the one the jobs came from, else the current one.
 
     Raises:
         TypeError: Something that is no job and no id, or a schedule of the wrong type.
         ValueError: An id that cannot be one, a schedule that cannot be right, or jobs of two clients.
-        UnfinishedJob: (While waiting) the queries are used up, or UP42 refuses to answer for a job.
-        RuntimeError: There is no client, or it was closed meanwhile.
+        UnfinishedJob: (While waiting) the queries for a job are used up, it has stalled, or UP42 refuses to answer for
+            it for some time: 404 for 5 minutes, where its id is all that is known of it 10 seconds; 401 or 403.
+        RuntimeError: There is no client, or it was closed meanwhile; or `rich` is missing for a board in a terminal.
     """
-    return JobTracker(jobs, wait=wait, retries=retries, client=client)
+    return JobTracker(
+        jobs, wait=wait, retries=retries, until=until, stalled_after=stalled_after, bar=bar, client=client
+    )
 
 
 def _tracked_id(entry: Job | str) -> str:
