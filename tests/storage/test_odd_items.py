@@ -76,6 +76,7 @@ ODD_PARTS: list[tuple[dict[str, Any], str]] = [
     ({"properties": {}}, "no datetime"),
     ({"properties": {"datetime": None, "start_datetime": "2024-01-01T00:00:00Z"}}, "no datetime"),
     ({"properties": {"datetime": "yesterday"}}, "a datetime that cannot be read ('yesterday')"),
+    ({"properties": {"datetime": float("nan")}}, "a datetime that cannot be read (nan)"),
     ({"bbox": 7}, "bbox of the wrong kind"),
     ({"geometry": "POINT (1 2)"}, "geometry of the wrong kind"),
     ({"stac_extensions": "x"}, "stac_extensions of the wrong kind"),
@@ -124,6 +125,17 @@ async def test_an_item_without_datetime_keeps_none(host: StorageHost) -> None:
         (item,) = [item async for item in search_items()]
     assert item.datetime is None
     assert item.to_dict()["properties"] == {"datetime": None}
+
+
+async def test_numbers_that_are_none_come_as_they_are(host: StorageHost) -> None:
+    content = item_content("i")
+    content["properties"]["eo:cloud_cover"] = float("nan")
+    host.answers[SEARCH] = {"features": [content]}
+    async with host.client():
+        items = search_items()
+        (item,) = [item async for item in items]
+    assert str(item.properties["eo:cloud_cover"]) == "nan"
+    assert items.errors == []
 
 
 @pytest.mark.parametrize(

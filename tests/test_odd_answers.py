@@ -1,0 +1,112 @@
+"""Whatever the server says, a call ends in a documented value or an `Up42Error`, in bounded time and memory."""
+
+import resource
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pystac
+import pytest
+
+from tests.odd_answers import odd_platform
+from up42_async import (
+    Asset,
+    Balance,
+    Budget,
+    Client,
+    Process,
+    Up42Error,
+    delete_collection,
+    get_collection,
+    get_item,
+    get_queryables,
+    list_collections,
+    search_items,
+    update_item,
+)
+from up42_async._account.processes import ProcessCache, ProcessState
+from up42_async._storage.job_results import result_collection, result_items
+
+ROUNDS = 40
+MEBIBYTE = 2**20
+
+TREES = "detection-trees-spacept"
+
+
+async def listed(entries: Any) -> list[Any]:
+    """Return all entries of a list; what could not be read stands in its errors."""
+    found = [entry async for entry in entries]
+    assert all(isinstance(error, Up42Error) for error in entries.errors)
+    return found
+
+
+def all_are(kind: type) -> Callable[[Any], bool]:
+    return lambda values: isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def is_a(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+CALLS: dict[str, tuple[Callable[["Thing"], Awaitable[Any]], Callable[[Any], bool]]] = {
+    "search_items": (lambda here: listed(search_items(limit=2, max_items=6)), all_are(pystac.Item)),
+    "search_items by id": (lambda here: listed(search_items(ids=[here.item.id])), all_are(pystac.Item)),
+    "items of a job": (lambda here: listed(result_items(here.client, here.url)), all_are(pystac.Item)),
+    "collection of a job": (lambda here: result_collection(here.client, here.url), is_a(pystac.Collection)),
+    "get_collection": (lambda here: get_collection(str(here.item.collection_id)), is_a(pystac.Collection)),
+    "list_collections": (lambda here: listed(list_collections(limit=2)), all_are(pystac.Collection)),
+    "get_item": (lambda here: get_item(str(here.item.collection_id), here.item.id), is_a(pystac.Item)),
+    "update_item": (lambda here: update_item(here.item.clone()), is_a(pystac.Item)),
+    "get_queryables": (lambda here: get_queryables(), is_a(dict)),
+    "Asset.all": (lambda here: listed(Asset.all(page_size=3)), all_are(Asset)),
+    "Asset.get": (lambda here: Asset.get(here.asset.id), is_a(Asset)),
+    "asset.stac_items": (lambda here: here.asset.stac_items(), all_are(pystac.Item)),
+    "Process.all": (lambda here: listed(Process.all()), all_are(Process)),
+    "Process.get": (lambda here: Process.get(TREES), is_a(Process)),
+    "the state of a process": (lambda here: ProcessCache(here.client).state(TREES, 0), is_a(ProcessState)),
+    "Budget.all": (lambda here: listed(Budget.all(include_usage=True, page_size=1)), all_are(Budget)),
+    "Budget.get": (lambda here: Budget.get(here.budget.id), is_a(Budget)),
+    "budget.usage": (lambda here: here.budget.usage(), is_a((int, float))),  # type: ignore[arg-type]
+    "Budget.is_enforced": (lambda here: Budget.is_enforced(), is_a(bool)),
+    "client.balance": (lambda here: here.client.balance(), is_a(Balance)),
+    "delete_collection": (lambda here: delete_collection("not-there"), lambda value: value is None),
+}
+
+
+class Thing:
+    """What the calls are about, as it was before the answers became odd."""
+
+    client: Client
+    url: str
+    item: pystac.Item
+    asset: Asset
+    budget: Budget
+
+    @classmethod
+    async def of(cls, sandbox: Any, client: Client) -> "Thing":
+        here = cls()
+        here.client = client
+        (job_id,) = sandbox.seed_jobs(1, process_id="pansharpening", status="captured")
+        here.url = f"https://api.up42.com/v2/assets/stac/collections/{sandbox.jobs[job_id].collection_id}"
+        (here.item, *_) = [item async for item in search_items(job_id=job_id)]
+        here.asset = await anext(Asset.all())
+        here.budget = await anext(Budget.all())
+        return here
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[None]:
+    """Look at how much memory the calls of this file took at the most."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit < 150 * MEBIBYTE
+
+
+@pytest.mark.usefixtures("memory")
+@pytest.mark.parametrize("name", CALLS)
+async def test_odd_answers_end_in_a_value_or_in_an_error_of_ours(name: str) -> None:
+    call, expected = CALLS[name]
+    async with odd_platform() as odd:
+        here = await Thing.of(odd.sandbox, odd.client)
+        await odd.attack(lambda: call(here), expected=expected, rounds=ROUNDS)
