@@ -1,5 +1,6 @@
 """Archives in storage: honest ones, and ones that must not be unpacked as they are."""
 
+import gzip
 import io
 import stat
 import tarfile
@@ -89,6 +90,56 @@ def test_a_member_is_encrypted() -> None:
         pytest.raises(RuntimeError, match="encrypted"),
     ):
         opened.read("readme.txt")
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tgz"])
+@pytest.mark.parametrize(
+    ("trick", "odd"),
+    [
+        ("hidden", ["product/.index.json"]),
+        ("colon", ["product/2024-05-01T10:00:00Z.tif"]),
+        ("control", ["product/bell\x07.tif", "product/right\u202eleft.tif"]),
+        ("trailing-dot", ["product/image.tif.", "product/space "]),
+        ("device-name", ["product/NUL.tif"]),
+        ("clash", ["readme.txt/inside.txt"]),
+    ],
+)
+def test_a_name_is_not_for_every_system(name: str, trick: Trick, odd: list[str]) -> None:
+    assert names(name, archive(name, {}, trick)) == ["readme.txt", *odd]
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tgz"])
+def test_long_names_differ_at_their_end(name: str) -> None:
+    one, other = names(name, archive(name, {}, "long"))[1:]
+    assert one[:150] == other[:150]
+    assert one != other
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tgz"])
+def test_a_member_inflates_a_thousandfold(name: str) -> None:
+    content = archive(name, {}, "bomb")
+    size = in_zip(content)[-1].file_size if name == "x.zip" else in_tar(content)[-1].size
+    assert size == 64 << 20 > 100 * len(content)
+
+
+def test_headers_take_eight_mebibytes() -> None:
+    packed = archive("x.tgz", {}, "headers")
+    assert len(gzip.decompress(packed)) > 8 << 20 > 20 * len(packed)
+    assert len(in_tar(packed)[0].pax_headers["comment"]) == 8 << 20
+    assert sum(len(info.comment) for info in in_zip(archive("x.zip", {}, "headers"))) > 8_000_000
+
+
+def test_a_header_is_damaged() -> None:
+    with pytest.raises(UnicodeDecodeError):
+        in_zip(archive("x.zip", {}, "damaged"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        in_tar(archive("x.tgz", {}, "damaged"))
+
+
+def test_a_checksum_is_wrong() -> None:
+    assert zipfile.ZipFile(io.BytesIO(archive("x.zip", {}, "checksum"))).testzip() == "readme.txt"
+    with pytest.raises(gzip.BadGzipFile, match="CRC"):
+        gzip.decompress(archive("x.tgz", MEMBERS, "checksum"))
 
 
 def test_the_whole_is_cut_in_half() -> None:

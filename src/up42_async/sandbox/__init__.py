@@ -20,7 +20,7 @@ mistakes. What is where:
     _files_app, _ranges       the origin that signed URLs lead to: files, or parts of them
     _signing                  signed URLs, and whether they are still good
     _faults, faults           which fault hits which request; the kinds there are
-    _fault_kinds_*            what each of them does
+    _fault_kinds_*            what each of them does; _fault_checks checks what they are given
     _exchange, _answers       one request and its answer as values; bodies of answers
     _server, _wire            the thread, its listeners, and connections one can break
     _traffic                  what was asked

@@ -14,7 +14,7 @@ XML = "application/xml; charset=UTF-8"
 
 
 def phrase(status: int) -> str:
-    """Return the standard words for a status, or plain ones for the platform's own (524, 542)."""
+    """Return the standard words for a status, or plain ones for others that were seen (499, 524, 542)."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

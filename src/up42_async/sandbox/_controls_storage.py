@@ -129,7 +129,10 @@ class StorageControls(Controls):
             trick: What is wrong with it: members that lead out (`"parent"`, `"absolute"`, `"drive"`, `"backslash"`),
                 come twice (`"duplicate"`, or `"case"` where that does not count), lie too `"deep"` or are too
                 `"many"`, are no files (`"symlink"`, `"hardlink"`, `"device"`), say that they have a tebibyte
-                (`"huge"`) or are `"encrypted"` (zip only); or the whole is `"cut"` in half.
+                (`"huge"`), inflate to 64 MiB (`"bomb"`), have names that not every system takes (`"hidden"`,
+                `"colon"`, `"long"`, `"control"`, `"trailing-dot"`, `"device-name"`), lie in another file
+                (`"clash"`), have 8 MiB of `"headers"`, are `"encrypted"` (zip only), have a `"damaged"`
+                header or a wrong `"checksum"`; or the whole is `"cut"` in half.
             title: What the user calls it.
 
         Returns:

@@ -4,19 +4,28 @@ import zlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 
 from up42_async.sandbox import _answers
+from up42_async.sandbox import _fault_checks as checks
 from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
 from up42_async.sandbox._scaled_clock import ScaledClock
 
-Body = Literal["wrapped", "problem", "plain", "html", "xml", "invalid-json", "empty"]
+Body = Literal["wrapped", "problem", "plain", "html", "text", "xml", "invalid-json", "empty"]
+_BODIES: tuple[Body, ...] = get_args(Body)
 
 _PLATFORM_BODIES = frozenset({"wrapped", "problem", "plain"})
 _MEBIBYTE = 1 << 20
 _HTML = b"<!DOCTYPE html>\n<html><head><title>%d %b</title></head><body><h1>%b</h1><hr>proxy</body></html>\n"
+
+
+def _check_retry_after(instance: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if isinstance(value, str):
+        checks.header(instance, attribute, value)
+    elif not isinstance(value, int | float | timedelta) or isinstance(value, bool):
+        raise TypeError(f"Status: retry_after must be seconds, a timedelta or a string, not {value!r}.")
 
 
 @attrs.frozen
@@ -26,7 +35,7 @@ class Status:
     Args:
         status: The status, 200 to 599; 524 and 542, which the platform has been seen to send, included.
         body: What comes with it: one of the platform's three error bodies (`"wrapped"`: data and error, `"problem"`:
-            RFC 9457, `"plain"`: code, message, details), an `"html"` page, `"xml"` as file storage writes it,
+            RFC 9457, `"plain"`: code, message, details), an `"html"` page, `"text"`, `"xml"` as file storage writes it,
             `"invalid-json"`, or nothing (`"empty"`).
         retry_after: A Retry-After header: a number of seconds, a timedelta for an HTTP date that far
             ahead of the Date header, or any
@@ -35,11 +44,13 @@ class Status:
         acts: Do the work first, and hide that behind this status.
     """
 
-    status: int
-    body: Body = "problem"
-    retry_after: float | str | timedelta | None = attrs.field(default=None, kw_only=True)
-    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
-    acts: bool = attrs.field(default=False, kw_only=True)
+    status: int = attrs.field(validator=checks.whole(200, 599))
+    body: Body = attrs.field(default="problem", validator=checks.one_of(*_BODIES))
+    retry_after: float | str | timedelta | None = attrs.field(
+        default=None, kw_only=True, validator=checks.optional(_check_retry_after)
+    )
+    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, validator=checks.headers)
+    acts: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act if asked to, and answer with the status."""
@@ -59,13 +70,20 @@ def _retry_after(value: float | str | timedelta, clock: ScaledClock) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
+def html_page(status: int) -> bytes:
+    """Return the page of a proxy about a status."""
+    words = _answers.phrase(status).encode()
+    return _HTML % (status, words, words)
+
+
 def _body(kind: Body, status: int) -> tuple[str, bytes]:
     words = _answers.phrase(status)
     bodies = {
         "wrapped": (_answers.JSON, _answers.wrapped_body(status, words)),
         "problem": (_answers.PROBLEM, _answers.problem_body(status, words)),
         "plain": (_answers.JSON, _answers.plain_body(status, words)),
-        "html": ("text/html; charset=utf-8", _HTML % (status, words.encode(), words.encode())),
+        "html": ("text/html; charset=utf-8", html_page(status)),
+        "text": ("text/plain; charset=utf-8", f"{words}\n".encode()),
         "xml": (_answers.XML, _answers.xml_body(words.replace(" ", ""), f"{words}.")),
         "invalid-json": (_answers.JSON, b'{"jobs": [{"jobID": "'),
         "empty": ("", b""),
@@ -83,9 +101,9 @@ class Redirect:
         acts: Do the work first.
     """
 
-    location: str
-    status: int = 302
-    acts: bool = attrs.field(default=False, kw_only=True)
+    location: str = attrs.field(validator=checks.header)
+    status: int = attrs.field(default=302, validator=checks.one_of(301, 302, 303, 307, 308))
+    acts: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act if asked to, and send the client elsewhere."""
@@ -102,7 +120,7 @@ class Rewrite:
         change: Takes the decoded body and returns the one to send.
     """
 
-    change: Callable[[Any], Any]
+    change: Callable[[Any], Any] = attrs.field(validator=checks.function)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and answer with something else."""
@@ -117,7 +135,7 @@ class ChangeHeaders:
         changes: New values by name; None takes a header away.
     """
 
-    changes: Mapping[str, str | None]
+    changes: Mapping[str, str | None] = attrs.field(validator=checks.headers)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and answer under other headers."""
@@ -135,7 +153,7 @@ class DeepJson:
         depth: How many.
     """
 
-    depth: int = 100_000
+    depth: int = attrs.field(default=100_000, validator=checks.whole(1))
 
     async def apply(self, _: Exchange, __: Act) -> Reply:
         """Answer without acting."""
@@ -150,7 +168,7 @@ class LargeHeaders:
         size: Bytes of the largest header.
     """
 
-    size: int = 200_000
+    size: int = attrs.field(default=200_000, validator=checks.whole(1))
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and add the header."""
@@ -167,8 +185,8 @@ class GzipBomb:
         encoding: What Content-Encoding says; the body is gzip whatever it says.
     """
 
-    mebibytes: int = 1024
-    encoding: str = "gzip"
+    mebibytes: int = attrs.field(default=1024, validator=checks.whole(1))
+    encoding: str = attrs.field(default="gzip", validator=checks.header)
 
     async def apply(self, _: Exchange, __: Act) -> Reply:
         """Answer without acting."""

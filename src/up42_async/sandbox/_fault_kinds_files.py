@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from up42_async.sandbox import _fault_checks as checks
 from up42_async.sandbox._exchange import Act, Exchange, Reply
 from up42_async.sandbox._fault_kinds_wire import past_http
 from up42_async.sandbox._signing import BUCKET, header_value
@@ -76,7 +77,7 @@ class SignedUrlAt:
             `HOSTILE_ORIGINS` has some.
     """
 
-    origin: str
+    origin: str = attrs.field(validator=checks.text)
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and change the URL."""
@@ -95,8 +96,8 @@ class FileName:
             Control characters, which no header can hold, are `_` there.
     """
 
-    disposition: str
-    where: Literal["url", "header"] = "url"
+    disposition: str = attrs.field(validator=checks.text)
+    where: Literal["url", "header"] = attrs.field(default="url", validator=checks.one_of("url", "header"))
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and change the name."""
@@ -120,7 +121,7 @@ class AssetFields:
         changes: New values by field, such as a wrong `file:checksum` or `file:size`; None takes a field away.
     """
 
-    changes: Mapping[str, Any]
+    changes: Mapping[str, Any] = attrs.field(validator=checks.mapping)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and change the fields of all assets in the answer."""
@@ -144,7 +145,7 @@ class Corrupt:
         at: Which byte of the answer's body; None for the one in the middle.
     """
 
-    at: int | None = None
+    at: int | None = attrs.field(default=None, validator=checks.optional(checks.whole(0)))
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and change the byte."""
@@ -163,8 +164,8 @@ class WrongLength:
         announced: Let Content-Length say so, as if the file were another one; otherwise it says what is right.
     """
 
-    by: int
-    announced: bool = attrs.field(default=True, kw_only=True)
+    by: int = attrs.field(validator=checks.of_type(int, words="a whole number of bytes"))
+    announced: bool = attrs.field(default=True, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and change how much there is."""
@@ -182,7 +183,7 @@ class ChangeEtag:
             send the part all the same.
     """
 
-    heeds_if_range: bool = True
+    heeds_if_range: bool = attrs.field(default=True, validator=checks.flag)
     _version: int = attrs.field(default=0, init=False)
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
@@ -212,8 +213,8 @@ class WrongRange:
         admitted: Let Content-Range say so; otherwise it says what was asked for.
     """
 
-    by: int = 1
-    admitted: bool = attrs.field(default=True, kw_only=True)
+    by: int = attrs.field(default=1, validator=checks.of_type(int, words="a whole number of bytes"))
+    admitted: bool = attrs.field(default=True, kw_only=True, validator=checks.flag)
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and answer with the other part; a request for the whole is left alone."""

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import attrs
 
 from up42_async.sandbox import _answers
+from up42_async.sandbox import _fault_checks as checks
 from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
 from up42_async.sandbox._listing import LIST_PATH, offset_link, offset_of
 from up42_async.sandbox._seeding import Seeds, seed
@@ -31,7 +32,7 @@ class UnknownStatus:
         word: The word.
     """
 
-    word: str = "paused"
+    word: str = attrs.field(default="paused", validator=checks.text)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and change the words."""
@@ -52,7 +53,7 @@ class OmitJobs:
         ids: Which ones; None for the first of each page.
     """
 
-    ids: Collection[str] | None = None
+    ids: Collection[str] | None = attrs.field(default=None, validator=checks.optional(checks.strings))
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and leave them out."""
@@ -73,6 +74,8 @@ class OmitKeys:
     """
 
     def __init__(self, *names: str, null: bool = False) -> None:
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(f"OmitKeys: names must be strings, not {names!r}.")
         self.names = names
         self.null = null
 
@@ -97,7 +100,7 @@ class NextLink:
         href: The link, whatever it is; None for the very page that it is on.
     """
 
-    href: str | None = None
+    href: str | None = attrs.field(default=None, validator=checks.optional(checks.text))
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and change the link."""
@@ -141,8 +144,8 @@ class ShiftPages:
         removed: Jobs removed before each page but the first: the newest there are.
     """
 
-    inserted: int = attrs.field(default=1, kw_only=True)
-    removed: int = attrs.field(default=0, kw_only=True)
+    inserted: int = attrs.field(default=1, kw_only=True, validator=checks.whole(0))
+    removed: int = attrs.field(default=0, kw_only=True, validator=checks.whole(0))
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Change the list if this is not its first page, and go on by offset."""

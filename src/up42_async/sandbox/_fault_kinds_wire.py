@@ -8,6 +8,7 @@ import anyio.lowlevel
 import attrs
 from starlette.requests import ClientDisconnect
 
+from up42_async.sandbox import _fault_checks as checks
 from up42_async.sandbox._exchange import Act, Delivery, Exchange, Reply, reply_of
 
 _JSON = "application/json"
@@ -48,7 +49,7 @@ class LoseAnswer:
         reset: Drop it with an RST instead of a FIN.
     """
 
-    reset: bool = attrs.field(default=False, kw_only=True)
+    reset: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and lose the answer."""
@@ -63,7 +64,7 @@ class DropConnection:
         reset: Drop it with an RST instead of a FIN.
     """
 
-    reset: bool = attrs.field(default=False, kw_only=True)
+    reset: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, __: Act) -> Reply:
         """Lose the connection."""
@@ -78,7 +79,7 @@ class Hang:
         acts: Do the work first.
     """
 
-    acts: bool = attrs.field(default=True, kw_only=True)
+    acts: bool = attrs.field(default=True, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act if asked to, and wait."""
@@ -98,8 +99,8 @@ class Delay:
         before: Wait before doing the work instead of between the work and the answer.
     """
 
-    seconds: float
-    before: bool = attrs.field(default=False, kw_only=True)
+    seconds: float = attrs.field(validator=checks.real(0))
+    before: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Wait, on the side asked for."""
@@ -120,8 +121,8 @@ class Drip:
         size: Bytes of a piece, at least 1.
     """
 
-    seconds: float = 0.5
-    size: int = attrs.field(default=1, kw_only=True)
+    seconds: float = attrs.field(default=0.5, validator=checks.real(0))
+    size: int = attrs.field(default=1, kw_only=True, validator=checks.whole(1))
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and answer slowly."""
@@ -148,9 +149,9 @@ class Truncate:
         reset: Drop the connection with an RST instead of a FIN.
     """
 
-    keep: int | None = None
-    chunked: bool = attrs.field(default=False, kw_only=True)
-    reset: bool = attrs.field(default=False, kw_only=True)
+    keep: int | None = attrs.field(default=None, validator=checks.optional(checks.whole(0)))
+    chunked: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
+    reset: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and answer with less than the whole."""
@@ -186,7 +187,7 @@ class Stall:
         after: Bytes of the body that are sent.
     """
 
-    after: int = 0
+    after: int = attrs.field(default=0, validator=checks.whole(0))
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and stop in the middle."""
@@ -209,9 +210,9 @@ class RawAnswer:
         reset: Drop the connection with an RST instead of a FIN.
     """
 
-    data: bytes = b"\x15\x03\x01\x00\x02\x02\x50 this is not HTTP\r\n\r\n"
-    acts: bool = attrs.field(default=False, kw_only=True)
-    reset: bool = attrs.field(default=False, kw_only=True)
+    data: bytes = attrs.field(default=b"\x15\x03\x01\x00\x02\x02\x50 this is not HTTP\r\n\r\n", validator=checks.octets)
+    acts: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
+    reset: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act if asked to, and answer with the bytes."""
@@ -229,7 +230,7 @@ class Endless:
         piece: What the body is made of.
     """
 
-    piece: bytes = b" " * 65536
+    piece: bytes = attrs.field(default=b" " * 65536, validator=checks.octets)
 
     async def apply(self, _: Exchange, __: Act) -> Reply:
         """Answer without acting."""

@@ -10,7 +10,9 @@ from random import Random
 import attrs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from up42_async.sandbox import _fault_checks as checks
 from up42_async.sandbox._exchange import Exchange, Reply, raw_path, raw_query
+from up42_async.sandbox._fault_checks import is_kind
 from up42_async.sandbox._fault_kinds_wire import Kind
 from up42_async.sandbox._world import World
 
@@ -62,9 +64,9 @@ class Rule:
     path: re.Pattern[str]
     query: re.Pattern[str]
     method: str | None
-    times: int | None = attrs.field(validator=attrs.validators.optional(attrs.validators.ge(1)))
-    after: int = attrs.field(validator=attrs.validators.ge(0))
-    probability: float = attrs.field(validator=[attrs.validators.ge(0), attrs.validators.le(1)])
+    times: int | None = attrs.field(validator=checks.optional(checks.whole(1)))
+    after: int = attrs.field(validator=checks.whole(0))
+    probability: float = attrs.field(validator=[checks.real(0), attrs.validators.le(1)])
 
 
 class Faults:
@@ -114,11 +116,17 @@ class Faults:
             The handle, to look at its `hits` and to `remove()` it.
 
         Raises:
-            ValueError: A number is out of its range.
+            TypeError: The kind is no object that can be a fault (a class is none), or a value is of the wrong type.
+            ValueError: A number is out of its range, or a pattern is no regular expression.
         """
+        if not is_kind(kind):
+            example = f"{kind.__name__}(...)" if isinstance(kind, type) else "faults.Status(503)"
+            raise TypeError(
+                f"A fault is an object with `async def apply(self, exchange, act)`, such as {example}; got {kind!r}."
+            )
         rule = Rule(
-            path=re.compile(path),
-            query=re.compile(query),
+            path=_pattern("path", path),
+            query=_pattern("query", query),
             method=None if method is None else method.upper(),
             times=times,
             after=after,
@@ -166,6 +174,13 @@ class Faults:
         """Decide whether a fault hits, and count it."""
         with self._lock:
             return fault.takes(self._random)
+
+
+def _pattern(name: str, text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{name} must be a regular expression, not {text!r}: {error}.") from error
 
 
 class FaultyApp:

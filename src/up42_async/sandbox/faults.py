@@ -1,10 +1,15 @@
 """What can go wrong, to be given to `sandbox.faults.add` and `sandbox.faults.during`.
 
-Connection: `LoseAnswer`, `DropConnection`, `Hang`, `Delay`, `Drip`, `Truncate`, `Stall`, `RawAnswer`, `Endless`.
-Server: `Status`, `Redirect`, `Rewrite`, `ChangeHeaders`, `DeepJson`, `LargeHeaders`, `GzipBomb`.
-Platform: `UnknownStatus`, `OmitJobs`, `OmitKeys`, `NextLink`, `EmptyPages`, `ShiftPages`, `ExpireTokens`.
+Connection: `LoseAnswer`, `DropConnection`, `Hang`, `Delay`, `Drip`, `SlowBody`, `Truncate`, `Stall`, `RawAnswer`,
+`Endless`.
+Server: `Status`, `GatewayPage`, `ExecutedAnyway`, `EchoHeaders`, `Redirect`, `Rewrite`, `ChangeHeaders`, `DeepJson`,
+`LargeHeaders`, `GzipBomb`, `ManyEntries`.
+Platform: `UnknownStatus`, `OmitJobs`, `OmitKeys`, `NextLink`, `EmptyPages`, `ShiftPages`, `ExpireTokens`, `OtherJob`,
+`ShiftTimes`, `RaisePrice`, `ChangeJobs` (`ODD_JOBS`), `ChangeItems` (`ODD_ITEMS`), both with `REMOVED`, `AddEntries`.
 Files: `ExpireSignedUrls`, `SignedUrlAt` (`HOSTILE_ORIGINS`), `FileName` (`HOSTILE_NAMES`), `AssetFields`, `Corrupt`,
-`WrongLength`, `ChangeEtag`, `IgnoreRange`, `WrongRange`; their paths: `SIGNING` (what gives out signed URLs), `FILES`.
+`WrongLength`, `ChangeEtag`, `IgnoreRange`, `WrongRange`, `StoredEncoding`, `RedirectFile`.
+Around another one: `Waves` (on and off), `LaterPages` (from the second page of a list on).
+Paths: `LOGIN`, `SIGNING` (what gives out signed URLs), `FILES`.
 One of your own is any object with `async def apply(self, exchange: Exchange, act: Act, /) -> Reply`, see `Kind`.
 
 Where no server stands between (the application called through `httpx.ASGITransport`), a connection cannot break: faults
@@ -25,6 +30,16 @@ from up42_async.sandbox._fault_kinds_answers import LargeHeaders as LargeHeaders
 from up42_async.sandbox._fault_kinds_answers import Redirect as Redirect
 from up42_async.sandbox._fault_kinds_answers import Rewrite as Rewrite
 from up42_async.sandbox._fault_kinds_answers import Status as Status
+from up42_async.sandbox._fault_kinds_entries import ODD_ITEMS as ODD_ITEMS
+from up42_async.sandbox._fault_kinds_entries import ODD_JOBS as ODD_JOBS
+from up42_async.sandbox._fault_kinds_entries import REMOVED as REMOVED
+from up42_async.sandbox._fault_kinds_entries import AddEntries as AddEntries
+from up42_async.sandbox._fault_kinds_entries import ChangeItems as ChangeItems
+from up42_async.sandbox._fault_kinds_entries import ChangeJobs as ChangeJobs
+from up42_async.sandbox._fault_kinds_entries import ManyEntries as ManyEntries
+from up42_async.sandbox._fault_kinds_entries import OtherJob as OtherJob
+from up42_async.sandbox._fault_kinds_entries import RaisePrice as RaisePrice
+from up42_async.sandbox._fault_kinds_entries import ShiftTimes as ShiftTimes
 from up42_async.sandbox._fault_kinds_files import FILES as FILES
 from up42_async.sandbox._fault_kinds_files import HOSTILE_NAMES as HOSTILE_NAMES
 from up42_async.sandbox._fault_kinds_files import HOSTILE_ORIGINS as HOSTILE_ORIGINS
@@ -38,6 +53,12 @@ from up42_async.sandbox._fault_kinds_files import IgnoreRange as IgnoreRange
 from up42_async.sandbox._fault_kinds_files import SignedUrlAt as SignedUrlAt
 from up42_async.sandbox._fault_kinds_files import WrongLength as WrongLength
 from up42_async.sandbox._fault_kinds_files import WrongRange as WrongRange
+from up42_async.sandbox._fault_kinds_gateways import LOGIN as LOGIN
+from up42_async.sandbox._fault_kinds_gateways import EchoHeaders as EchoHeaders
+from up42_async.sandbox._fault_kinds_gateways import ExecutedAnyway as ExecutedAnyway
+from up42_async.sandbox._fault_kinds_gateways import GatewayPage as GatewayPage
+from up42_async.sandbox._fault_kinds_gateways import LaterPages as LaterPages
+from up42_async.sandbox._fault_kinds_gateways import Waves as Waves
 from up42_async.sandbox._fault_kinds_platform import EmptyPages as EmptyPages
 from up42_async.sandbox._fault_kinds_platform import ExpireTokens as ExpireTokens
 from up42_async.sandbox._fault_kinds_platform import NextLink as NextLink
@@ -45,6 +66,9 @@ from up42_async.sandbox._fault_kinds_platform import OmitJobs as OmitJobs
 from up42_async.sandbox._fault_kinds_platform import OmitKeys as OmitKeys
 from up42_async.sandbox._fault_kinds_platform import ShiftPages as ShiftPages
 from up42_async.sandbox._fault_kinds_platform import UnknownStatus as UnknownStatus
+from up42_async.sandbox._fault_kinds_storage import RedirectFile as RedirectFile
+from up42_async.sandbox._fault_kinds_storage import SlowBody as SlowBody
+from up42_async.sandbox._fault_kinds_storage import StoredEncoding as StoredEncoding
 from up42_async.sandbox._fault_kinds_wire import Delay as Delay
 from up42_async.sandbox._fault_kinds_wire import Drip as Drip
 from up42_async.sandbox._fault_kinds_wire import DropConnection as DropConnection
