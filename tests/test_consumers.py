@@ -14,7 +14,7 @@ import pystac
 import pytest
 
 import up42_async as up42
-from tests.test_documentation import ROOT, finished_job, function, snippets
+from tests.test_documentation import ROOT, compiled, finished_job, snippets
 from up42_async.sandbox import Sandbox
 
 WGS84: Final = 4326
@@ -299,6 +299,8 @@ async def test_odc_stac_loads_them_as_the_documentation_shows(
     with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
         async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
             job = await finished_job()
-            loaded = await function(f"{shown}return pixels", "job")(job)
+            names: dict[str, Any] = {"job": job, "up42": up42}
+            await eval(compiled(shown), names)  # noqa: S307 - our own documentation
+            loaded = names["pixels"]
     assert list(loaded.data_vars) == ["image"]
     assert (loaded.image.values > 0).any()

@@ -62,6 +62,13 @@ def test_every_snippet_is_python_and_every_name_exists(page: Path) -> None:
         assert hasattr(processing_templates, name), name
 
 
+async def finished_job(title: str = "Trees") -> up42.Job:
+    """Run a process on the item of the reference's asset."""
+    (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
+    job = await processing_templates.DetectionTreesSpacept(title=title, item=item).execute()
+    return await job.track(wait=0.01)
+
+
 class Reader:
     """Runs the snippets of a page one after the other, as somebody who follows it with an account would."""
 
@@ -82,8 +89,7 @@ class Reader:
         (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
         kind = processing_templates.DetectionTreesSpacept
         templates = [kind(title=f"Trees {number}", item=item) for number in range(3)]
-        job = await kind(title="Trees", item=item).execute()
-        await job.track(wait=0.01)
+        job = await finished_job()
         given = {"client": client, "item": item, "items": [item], "templates": templates, "job": job, "jobs": [job]}
         self.names["sandbox"] = self.sandbox
         self.names.update(given)

@@ -271,7 +271,7 @@ async def test_a_client_cannot_be_entered_twice() -> None:
 
 
 async def test_without_a_client_both_ways_out_are_named() -> None:
-    with pytest.raises(RuntimeError, match=r"async with up42_async\.Client\(\.\.\.\)`, or give one with `client=`"):
+    with pytest.raises(RuntimeError, match=r"async with up42_async\.Client\(\.\.\.\)`, .*, or give one with `client=`"):
         current_client()
 
 
