@@ -126,7 +126,7 @@ async def test_what_is_odd_in_a_process_hides_nothing_else(
     [
         lambda listed: listed,
         lambda listed: {"processes": listed},
-        lambda listed: {"processes": listed, "links": []},
+        lambda listed: {"links": [], "processes": listed},
         lambda listed: {"content": listed},
     ],
 )
@@ -142,12 +142,12 @@ async def test_processes_are_listed_in_whatever_shape_they_come(host: StorageHos
 async def test_a_list_of_processes_goes_on_where_its_link_leads(host: StorageHost) -> None:
     link = {"rel": "next", "href": f"{PROCESSES}/page2"}
     host.answers[f"GET {PROCESSES}"] = {"processes": [described("a", None)], "links": [{"rel": "self"}, 7, link]}
-    host.answers[f"GET {PROCESSES}/page2"] = {"processes": [described("b", None)], "links": "none"}
+    host.answers[f"GET {PROCESSES}/page2"] = {"processes": [described("b", None)], "links": None}
     async with host.client():
         assert [one.id async for one in Process.all()] == ["a", "b"]
 
 
-@pytest.mark.parametrize("answer", [7, {}, {"processes": None, "x": 1}])
+@pytest.mark.parametrize("answer", [7, {}, {"processes": None, "x": 1}, {"links": []}])
 async def test_an_answer_without_a_list_is_no_list_of_processes(host: StorageHost, answer: Any) -> None:
     host.answers[f"GET {PROCESSES}"] = answer
     async with host.client():

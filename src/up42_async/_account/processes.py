@@ -10,10 +10,10 @@ from up42_async._client import Client, current_client
 from up42_async._config.arguments import is_number
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.messages import ApiRequest
-from up42_async._http.pagination import Page
+from up42_async._http.pagination import Page, next_page
 from up42_async._http.readable_list import ReadableList, entry_id
 from up42_async._http.single_flight import CachedCall
-from up42_async._http.urls import answered_segment, follow, segment
+from up42_async._http.urls import answered_segment, segment
 
 PROCESSES: Final = "/v2/processing/processes"
 
@@ -137,13 +137,11 @@ class ProcessList(ReadableList[Process]):
     def _split(self, answer: Any, request: ApiRequest) -> Page[Any]:
         """Read a page, whose shape no source tells: a list, or an object that holds one, with or without links."""
         content = answer if isinstance(answer, dict) else {}
-        lists = [answer] if isinstance(answer, list) else [one for one in content.values() if isinstance(one, list)]
-        listed = content.get("processes") if isinstance(content.get("processes"), list) else next(iter(lists), None)
+        lists = {name: one for name, one in content.items() if isinstance(one, list) and name != "links"}
+        listed = answer if isinstance(answer, list) else lists.get("processes", next(iter(lists.values()), None))
         if listed is None:
             raise UnexpectedResponseError("an answer without a list of processes", request=str(request))
-        href = next((link["href"] for link in _objects(content.get("links")) if link.get("rel") == "next"), None)
-        following = None if href is None else follow(href, api=self._client._session.api, request=request)
-        return Page(items=listed, next=following)
+        return Page(items=listed, next=next_page(content, self._client._session.api, request))
 
 
 def read_process(content: Any, request: ApiRequest) -> Process:

@@ -20,7 +20,7 @@ class Balance:
     """What an account had left at one moment; a snapshot, which goes stale with the next execution."""
 
     credits: float
-    """Credits available: those withheld for jobs under way are not among them."""
+    """Credits available. No source says whether those withheld for jobs under way are among them."""
     unit: str = "CREDIT"
     """Their unit, in UP42's words."""
 

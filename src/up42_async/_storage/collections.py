@@ -8,9 +8,9 @@ from up42_async._client import Client, current_client
 from up42_async._config.arguments import integer
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.messages import ApiRequest
-from up42_async._http.pagination import Page
+from up42_async._http.pagination import Page, next_page
 from up42_async._http.readable_list import ReadableList, entry_id
-from up42_async._http.urls import follow, query, segment
+from up42_async._http.urls import query, segment
 from up42_async._storage.items import STORAGE
 from up42_async._storage.properties import TAGS, TITLE
 from up42_async._storage.search import DEFAULT_LIMIT, MOST_LIMIT
@@ -134,10 +134,7 @@ def list_collections(
         content = answer if isinstance(answer, dict) else {}
         if not isinstance(content.get("collections"), list):
             raise UnexpectedResponseError("an answer that is no list of STAC collections", request=str(request))
-        links = content["links"] if isinstance(content.get("links"), list) else []
-        href = next((one.get("href") for one in links if isinstance(one, dict) and one.get("rel") == "next"), None)
-        following = None if href is None else follow(href, api=user._session.api, request=request)
-        return Page(items=content["collections"], next=following)
+        return Page(items=content["collections"], next=next_page(content, user._session.api, request))
 
     first = ApiRequest(method="GET", path=COLLECTIONS, query=query({"workspace_id": workspace_id, "limit": size}))
     return ReadableList(
