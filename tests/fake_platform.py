@@ -75,7 +75,7 @@ def client_of(
     return Client(
         USERNAME,
         PASSWORD,
-        transport=platform,
+        http_client=httpx.AsyncClient(transport=platform),
         retry=retry or RetryPolicy(),
         limits=limits or Limits(requests_per_second=1e6, burst=10**6),
         polling=polling or Polling(),

@@ -21,7 +21,6 @@ import pytest
 
 from up42_async import Client
 from up42_async._config import Limits, RetryPolicy, Timeouts
-from up42_async._http import exchange
 
 EPOCH = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 ITEM = "https://api.up42.com/v2/assets/stac/collections/c/items/i"
@@ -35,6 +34,12 @@ class Posting:
 
     platform: "PayingPlatform"
     request: httpx.Request
+
+    async def connect(self) -> None:
+        """Begin to connect."""
+        trace = self.request.extensions.get("trace")
+        if trace is not None:
+            await trace("connection.connect_tcp.started", {})
 
     async def leave(self) -> None:
         """Let the first byte leave."""
@@ -79,7 +84,8 @@ def slow(seconds: float) -> Fate:
 def unsent(error: type[httpx.TransportError]) -> Fate:
     """Fail before a byte leaves."""
 
-    async def fate(_: Posting) -> httpx.Response:
+    async def fate(posting: Posting) -> httpx.Response:
+        await posting.connect()
         raise error("never left")
 
     return fate
@@ -237,16 +243,15 @@ def priced(credits: float) -> dict[str, Any]:
     return {"pricingStrategy": "area", "totalCredits": credits, "totalSize": 15.8, "unit": "SQ_KM"}
 
 
-def own_lanes(platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let clients that are given no transport of the user's send to the platform, and be told when a request leaves."""
+class Untraced(httpx.AsyncBaseTransport):
+    """Keeps from the platform whom to tell what happens to a request, so that nothing proves that one was not sent."""
 
-    class Wire(exchange.UsersTransport):
-        traces = True
+    def __init__(self, platform: PayingPlatform) -> None:
+        self._platform = platform
 
-        def __init__(self, **_: object) -> None:
-            super().__init__(platform)
-
-    monkeypatch.setattr(exchange, "Connections", Wire)
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions.pop("trace")
+        return await self._platform.handle_async_request(request)
 
 
 def client_of(
@@ -258,14 +263,13 @@ def client_of(
     retry: RetryPolicy | None = None,
     workspace_id: str | None = "w",
 ) -> Client:
-    """Make a client on a platform: on its own lanes if it may patch them in, else on the user's transport."""
-    if monkeypatch is not None:
-        own_lanes(platform, monkeypatch)
+    """Make a client on a platform; it is told when a request leaves only if `monkeypatch` is given."""
+    transport = Untraced(platform) if monkeypatch is None else platform
     return Client(
         "user",
         "password",
         workspace_id=workspace_id,
-        transport=None if monkeypatch else platform,
+        http_client=httpx.AsyncClient(transport=transport),
         limits=limits or Limits(requests_per_second=1e6, burst=10**6),
         timeouts=timeouts or Timeouts(),
         retry=retry or RetryPolicy(),

@@ -24,7 +24,6 @@ from anyio.streams.tls import TLSListener
 
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits
-from up42_async._http.exchange import Lane
 
 UNTRUSTED = Path(__file__).with_name("untrusted.pem")
 """A certificate for 127.0.0.1 and its key, signed by nobody."""
@@ -282,10 +281,10 @@ async def platform(*acts: Act, login: Act | None = None, **settings: Any) -> Asy
             yield Platform(client, api, auth)
 
 
-def connections(lane: Lane) -> list[Any]:
-    """Return the connections of a lane that nobody uses now, as httpcore has them."""
-    kept: Any = lane._connections
-    return [one.carrier for one in kept._idle]
+def connections(up: Platform) -> list[Any]:
+    """Return the connections to the API that the client keeps and does not use now."""
+    port = str(up.api.port).encode()
+    return [one for one in up.client._session._stack._idle if one.origin[1].endswith(port)]
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:

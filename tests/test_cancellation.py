@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
@@ -12,11 +12,11 @@ import pytest
 
 from tests import raw_server
 from tests.raw_server import answer, connections, platform, wait_until
+from tests.wire import Message, on_transport
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._http import exchange
-from up42_async._http.exchange import Lane
-from up42_async._http.messages import ApiRequest, Message, SendState
+from up42_async._http.messages import ApiRequest, SendState
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
@@ -48,8 +48,8 @@ async def test_the_pool_stays_whole_under_thousands_of_cancellations() -> None:
         async with anyio.create_task_group() as group:
             for seed in range(40):
                 group.start_soon(keep_cancelling, up.client, CHURN, random.Random(seed))  # noqa: S311
-        kept = connections(up.client._session._api_lane)
-        assert [one for one in kept if not one.is_idle()] == []
+        kept = connections(up)
+        assert up.client._session._stack._lent == 0
         await wait_until(lambda: up.api.open == len(kept))
         with anyio.fail_after(1):
             await call_often(up.client, 10)
@@ -72,18 +72,16 @@ async def test_waiting_for_a_turn_can_be_cancelled_without_using_it_up() -> None
 
 async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Cancel calls at the very moment they are connected, which httpcore's pool does not survive."""
-    plain = exchange.Exchange._extensions
+    plain = exchange.Exchange._trace
     await client._session.tokens.token()
 
-    def treacherous(exchange: exchange.Exchange) -> dict[str, Any]:
-        async def cancel(event: str, _: object) -> None:
-            if event.endswith("connect_tcp.complete"):
-                scope.cancel()
-
-        return {**plain(exchange), "trace": cancel}
+    async def treacherous(self: exchange.Exchange, event: str, details: Mapping[str, Any]) -> None:
+        if event.endswith("connect_tcp.complete"):
+            scope.cancel()
+        await plain(self, event, details)
 
     with monkeypatch.context() as patch:
-        patch.setattr(exchange.Exchange, "_extensions", treacherous)
+        patch.setattr(exchange.Exchange, "_trace", treacherous)
         for _ in range(times):
             with anyio.CancelScope() as scope:
                 await client._session.call(JOBS)
@@ -121,7 +119,6 @@ async def test_an_execution_goes_out_after_others_were_cancelled_while_they_conn
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with platform(answer({"id": 1}), limits=limits(2), retry=RetryPolicy(attempts=1)) as up:
-        monkeypatch.setattr(up.client._session, "_api_lane", up.client._session._spending_lane)
         await cancel_when_connected(up.client, monkeypatch, 2)
         assert await up.client._session.call(EXECUTION) == {"id": 1}
     assert up.api.count("POST", "/v2/execution") == 1
@@ -141,7 +138,7 @@ async def test_tasks_cancelled_twice_the_asyncio_way_lose_no_connection(turns: i
             await wait_until(lambda: up.client.statistics().in_flight == 3)
             await asyncio.sleep(number / 1000)
             await cancel_twice(tasks, turns)
-        assert [one for one in connections(up.client._session._api_lane) if not one.is_idle()] == []
+        assert up.client._session._stack._lent == 0
         with anyio.fail_after(1):
             await call_often(up.client, 3)
     assert asyncio.all_tasks() == before
@@ -271,9 +268,8 @@ async def test_a_scope_that_is_cancelled_already_sends_nothing() -> None:
         sent.append(request)
         return httpx.Response(200)
 
-    transport = httpx.MockTransport(note)
-    one = Lane(timeouts=Timeouts(), limits=Limits(), foreign=transport)
-    message = Message(label="POST /x", method="POST", url="http://127.0.0.1/x", headers={}, state=state)
+    one = on_transport(httpx.MockTransport(note))
+    message = Message(method="POST", url="http://127.0.0.1/x", state=state)
     with anyio.CancelScope() as scope:
         scope.cancel()
         await one.send(message)

@@ -16,7 +16,7 @@ from up42_async import _client, _clock
 from up42_async._client import Client, Statistics, current_client
 from up42_async._config import VERSION, Limits, RetryPolicy
 from up42_async._errors import AuthenticationError, InvalidCredentialsError, RateLimitError, UnexpectedResponseError
-from up42_async._http.environment import shared_ssl_context
+from up42_async._http import environment
 from up42_async._http.messages import ApiRequest
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
@@ -92,7 +92,7 @@ class Scripted(httpx.AsyncBaseTransport):
 
 
 def scripted_client(transport: Scripted, **settings: Any) -> Client:
-    return Client("a", "b", transport=transport, **settings)
+    return Client("a", "b", http_client=httpx.AsyncClient(transport=transport), **settings)
 
 
 @pytest.mark.virtual_time
@@ -384,11 +384,11 @@ async def test_a_block_can_end_in_another_context_than_it_began_in() -> None:
 def test_making_a_client_is_cheap_and_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    shared_ssl_context.cache_clear()
+    environment._contexts.clear()
     times = []
     for _ in range(5):
         began = time.perf_counter()
         Client("a", "b")
         times.append(time.perf_counter() - began)
     assert min(times) < 0.005
-    assert shared_ssl_context.cache_info().currsize == 0
+    assert environment._contexts == {}

@@ -1,6 +1,5 @@
-"""Settings are checked when they are made, and settings outside the program when they are first needed."""
+"""Settings are checked when they are made."""
 
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -9,16 +8,9 @@ import pytest
 from tests.fake_platform import PASSWORD, USERNAME
 from up42_async import Client
 from up42_async._config import REGIONS, Endpoints, Limits, Polling, RetryPolicy, Timeouts, is_loopback
-from up42_async._errors import ConfigurationError
-from up42_async._http.environment import shared_ssl_context
-from up42_async._http.exchange import Lane
-from up42_async._http.messages import Message
-from up42_async._http.transport import Connection, Connections
 
 SETTINGS: list[type[Any]] = [Limits, RetryPolicy, Timeouts]
 FIELDS = [(kind, field.name) for kind in SETTINGS for field in attrs.fields(kind)]
-PROXY_VARIABLES = [f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")]
-OUTSIDE = ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", *PROXY_VARIABLES, *map(str.upper, PROXY_VARIABLES)]
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS)
@@ -155,102 +147,6 @@ def test_an_endpoint_that_could_send_the_token_astray_is_refused_without_quoting
 )
 def test_this_machine_is_told_from_others(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
-
-
-@pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Clear the environment of all that the client and Python read from it, and forget certificates read before."""
-    for name in OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
-    shared_ssl_context.cache_clear()
-    return monkeypatch
-
-
-def lane() -> Lane:
-    return Lane(timeouts=Timeouts(), limits=Limits(), foreign=None)
-
-
-PROXIES = {
-    "HTTPS_PROXY": "gopher://person:SECRET@proxy.test",
-    "https_proxy": "http://person:SECRET@proxy.test:port",
-    "ALL_PROXY": "://SECRET",
-    "all_proxy": "http://[::SECRET",
-}
-
-
-@pytest.mark.parametrize("name", PROXIES)
-async def test_a_proxy_that_cannot_be_used_is_named_without_its_value(outside: pytest.MonkeyPatch, name: str) -> None:
-    outside.setenv(name, PROXIES[name])
-    message = Message(label="GET /x", method="GET", url="https://api.up42.com/x", headers={})
-    with pytest.raises(ConfigurationError, match=f"the proxy in {name} cannot be used") as caught:
-        await lane().send(message)
-    assert "SECRET" not in str(caught.value)
-    assert "SECRET" not in repr(caught.value)
-
-
-def unusable_certificates(tmp_path: Path) -> dict[str, str]:
-    broken = tmp_path / "SECRET.pem"
-    broken.write_text("-----BEGIN CERTIFICATE-----\nSECRET\n-----END CERTIFICATE-----\n")
-    missing = str(tmp_path / "SECRET" / "missing")
-    return {"broken": str(broken), "missing": missing, "directory": str(tmp_path)}
-
-
-@pytest.mark.parametrize(
-    ("name", "which"),
-    [
-        ("SSL_CERT_FILE", "missing"),
-        ("SSL_CERT_FILE", "broken"),
-        ("SSL_CERT_FILE", "directory"),
-        ("SSL_CERT_DIR", "missing"),
-        ("SSL_CERT_DIR", "broken"),
-        ("SSLKEYLOGFILE", "missing"),
-    ],
-)
-async def test_certificates_that_cannot_be_used_are_named_without_their_path(
-    outside: pytest.MonkeyPatch, tmp_path: Path, name: str, which: str
-) -> None:
-    outside.setenv(name, unusable_certificates(tmp_path)[which])
-    async with Client(USERNAME, PASSWORD) as client:
-        with pytest.raises(ConfigurationError, match=f" {name} ") as caught:
-            await client.workspace_id()
-    assert "SECRET" not in str(caught.value)
-
-
-async def asked(connections: Connections, url: str = "https://api.up42.com") -> Connection:
-    request = await connections.prepare(Message(label="GET", method="GET", url=url, headers={}), {})
-    return await connections.take(request)
-
-
-async def test_settings_that_were_corrected_are_read_again(outside: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    outside.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
-    connections = Connections(keep=True)
-    with pytest.raises(ConfigurationError):
-        await asked(connections)
-    assert not connections.is_open
-    outside.delenv("SSL_CERT_FILE")
-    connection = await asked(connections)
-    assert connections.is_open
-    await connections.give_back(connection, well=True)
-    assert await asked(connections, "https://api.up42.com/x") is connection
-    await connections.give_back(connection, well=False)
-    assert not connections.is_open
-
-
-@pytest.mark.parametrize("name", ["SSL_CERT_DIR", "SSL_CERT_FILE"])
-async def test_certificates_of_the_users_own_are_used(outside: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    certifi = pytest.importorskip("certifi")
-    outside.setenv(name, str(tmp_path) if name == "SSL_CERT_DIR" else certifi.where())
-    await asked(Connections(keep=True))
-    assert shared_ssl_context.cache_info().currsize == 1
-
-
-async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -> None:
-    for number, scheme in enumerate(("http", "https"), start=1):
-        outside.setenv(f"{scheme}_proxy", f"http://proxy{number}.test:8080")
-    for url in ("https://api.up42.com", "https://auth.up42.com", "http://127.0.0.1"):
-        for _ in range(2):
-            await asked(Connections(keep=True), url)
-    assert shared_ssl_context.cache_info().misses == 1
 
 
 @pytest.mark.parametrize("workers", [1, 3, 7, 20])

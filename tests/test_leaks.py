@@ -73,8 +73,8 @@ async def test_no_descriptor_is_left_after_closing(act: Act) -> None:
         async with anyio.create_task_group() as group:
             for _ in range(10):
                 group.start_soon(_call_anyhow, up.client)
-        await wait_until(lambda: up.api.open <= len(connections(up.client._session._api_lane)))
-        assert [one for one in connections(up.client._session._api_lane) if not one.is_idle()] == []
+        await wait_until(lambda: up.api.open <= len(connections(up)))
+        assert up.client._session._stack._lent == 0
     assert open_descriptors() <= before
 
 
@@ -125,7 +125,7 @@ async def test_no_task_is_left_after_a_call(anyio_backend_name: str) -> None:
         before = _tasks(anyio_backend_name)
         await call_often(up.client, 50)
         await up.client._session.call(EXECUTION)
-        await wait_until(lambda: up.api.open == len(connections(up.client._session._api_lane)))
+        await wait_until(lambda: up.api.open == len(connections(up)))
         # each connection that is still open has one task, the server's
         assert _tasks(anyio_backend_name) - before <= up.api.open
     await anyio.lowlevel.checkpoint()
@@ -205,7 +205,7 @@ async def test_an_answer_that_is_too_much_leaves_a_client_that_works(act: Act) -
     async with platform(act, answer({"id": 1}), limits=limits, retry=RetryPolicy(attempts=1)) as up:
         await fail(up.client)
         assert await up.client._session.call(JOBS) == {"id": 1}
-        assert [one for one in connections(up.client._session._api_lane) if not one.is_idle()] == []
+        assert up.client._session._stack._lent == 0
 
 
 # A client that is dropped

@@ -302,11 +302,14 @@ def test_a_client_whose_settings_are_wrong_is_refused_and_dropped_in_silence(set
     gc.collect()
 
 
-@pytest.mark.parametrize("transport", [httpx.HTTPTransport, httpx.AsyncClient, object])
-def test_a_transport_that_is_none_is_refused(transport: type[Any]) -> None:
-    one = object.__new__(transport)
-    with pytest.raises(TypeError, match=f"transport must be an httpx.AsyncBaseTransport, not a {transport.__name__}"):
-        Client("a", "b", transport=one)
+@pytest.mark.parametrize("kind", [httpx.AsyncHTTPTransport, httpx.Client, object])
+def test_what_is_no_asynchronous_client_is_refused_as_http_client(kind: type[Any]) -> None:
+    one = object.__new__(kind)
+    with pytest.raises(TypeError, match=f"http_client must be an httpx.AsyncClient, not a {kind.__name__}"):
+        Client("a", "b", http_client=one)
+    if kind is httpx.Client:
+        one.__init__()
+        one.close()
 
 
 @pytest.mark.parametrize(

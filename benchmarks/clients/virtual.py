@@ -66,7 +66,8 @@ def track(number: int) -> dict[str, Any]:
 
     async def follow() -> int:
         endpoints = up42.Endpoints(api="https://virtual.example", auth="https://virtual.example/auth")
-        async with up42.Client("virtual", "virtual", endpoints=endpoints, transport=platform):
+        http_client = httpx.AsyncClient(transport=platform)
+        async with up42.Client("virtual", "virtual", endpoints=endpoints, http_client=http_client):
             return len(await up42.track([job_id(position) for position in range(number)], wait=WAIT))
 
     with Meter() as meter, Runner(loop_factory=lambda: loop) as runner:

@@ -7,24 +7,23 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType, UnionType
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, cast
+from typing import Final, Protocol, Self, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 import attrs
+import httpx
 from anyio.lowlevel import RunVar
 
 from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.balance import Balance, balance_request, read_balance
 from up42_async._http.credentials import find_credentials
+from up42_async._http.exchange import AsyncClientLike
 from up42_async._http.messages import ApiRequest
 from up42_async._http.session import Session
 from up42_async._http.single_flight import CachedCall
 from up42_async._http.urls import segment
-
-if TYPE_CHECKING:
-    import httpx
 
 logger = logging.getLogger("up42_async")
 
@@ -84,7 +83,7 @@ class Client:
         retry: RetryPolicy = DEFAULT_RETRY,
         limits: Limits = DEFAULT_LIMITS,
         polling: Polling | PollingLike = DEFAULT_POLLING,
-        transport: "httpx.AsyncBaseTransport | None" = None,
+        http_client: httpx.AsyncClient | AsyncClientLike | None = None,
     ) -> None:
         """Check the settings; nothing is opened, read or sent before the client is used.
 
@@ -101,18 +100,19 @@ class Client:
             limits: How much is done at once.
             polling: When jobs are asked for where `track` is not told otherwise, and how long a lost job or results
                 that are not visible yet are looked for; anything with the fields of `Polling` will do.
-            transport: An httpx transport to send with, instead of our own connections; not closed with the client.
-                Since it cannot prove that a request never left, a failed execution is then never sent again.
+            http_client: An `httpx.AsyncClient` of yours to send with (an `httpx2.AsyncClient` will do, too); it is not
+                closed with this client. What belongs to the wire counts: transport, mounts, proxies, certificates,
+                HTTP/2, event hooks. What belongs to requests does not: auth, default headers, parameters, cookies,
+                base URL, redirects, timeouts. Its pool should have at least `limits.max_concurrency` connections.
 
         Raises:
-            TypeError: A setting of the wrong type, such as a transport that is not an asynchronous one.
+            TypeError: A setting of the wrong type, such as an `httpx.Client`, which is not asynchronous.
             ValueError: Not exactly one source of credentials, or a setting that cannot be right.
         """
         _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
         _check_kind("retry", retry, RetryPolicy, "a RetryPolicy(...)")
         _check_kind("limits", limits, Limits, "Limits(...)")
         self._polling: Final = Polling.of(polling)
-        _check_transport(transport)
         if workspace_id is not None:
             segment(workspace_id, "workspace_id")
         self._endpoints = Endpoints.of_region(region) if endpoints is None else _endpoints_of(endpoints)
@@ -124,7 +124,7 @@ class Client:
             timeouts=timeouts,
             retry=retry,
             limits=limits,
-            foreign=transport,
+            http_client=http_client,
             closing=self._closing,
             check_usable=self._check_usable,
         )
@@ -233,6 +233,11 @@ class Client:
         request = balance_request(at)
         return read_balance(await self._session.call(request), request)
 
+    @property
+    def http_client(self) -> httpx.AsyncClient:
+        """The AsyncClient that requests are sent with: the one given as `http_client=`, else the client's own."""
+        return cast("httpx.AsyncClient", self._session.http_client)
+
     def statistics(self) -> Statistics:
         """Return what the client has done so far."""
         session = self._session
@@ -278,13 +283,6 @@ def _check_kind(name: str, value: object, kind: type | UnionType, wanted: str) -
     if not isinstance(value, kind):
         message = f"{name} must be {wanted}, not a {type(value).__name__}"
         raise TypeError(message)
-
-
-def _check_transport(transport: object) -> None:
-    if transport is not None:
-        import httpx  # whoever gives a transport has it already; for nobody else it is worth waiting for
-
-        _check_kind("transport", transport, httpx.AsyncBaseTransport, "an httpx.AsyncBaseTransport")
 
 
 def _endpoints_of(given: object) -> Endpoints:

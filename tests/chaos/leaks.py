@@ -5,7 +5,7 @@ import enum
 import gc
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import up42_async as up42
 from benchmarks.meter import memory_now
@@ -44,11 +44,7 @@ def tasks(backend: str) -> int:
 def in_use(client: up42.Client) -> int:
     """Return how many slots and connections of an idle client somebody seems to hold: each of them is lost for ever."""
     held = client.statistics().in_flight + int(client._session.file_slots.borrowed_tokens)
-    for lane in client._session._lanes:
-        connections: Any = lane._connections
-        held += connections._lent
-        held += sum(not one.carrier.is_idle() for one in connections._idle)
-    return held
+    return held + client._session._stack._lent
 
 
 def memory() -> int:

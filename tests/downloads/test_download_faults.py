@@ -621,7 +621,7 @@ async def test_lengths_are_checked_whatever_the_transport(
     host: StorageHost, tmp_path: Path, count: int, message: str
 ) -> None:
     transport = Verbose(count)
-    async with host.client(transport=transport) as client:
+    async with host.client(http_client=httpx.AsyncClient(transport=transport)) as client:
         with pytest.raises(DownloadError, match=message):
             await bring(client, tmp_path, resume=False)
     assert transport.fetched == 4

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from tests.fake_platform import PASSWORD, USERNAME, Asked, FakePlatform, accepting_only, client_of, grant
+from tests.wire import on_transport
 from up42_async import Client, _clock
-from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
+from up42_async._config import Endpoints, Limits, RetryPolicy
 from up42_async._errors import (
     APIError,
     AuthenticationError,
@@ -26,8 +27,8 @@ from up42_async._errors import (
 )
 from up42_async._http.auth import RENEWAL_PAUSE, TokenProvider
 from up42_async._http.credentials import Credentials, CredentialsFile
-from up42_async._http.exchange import Lane
 from up42_async._http.messages import ApiRequest
+from up42_async._http.secrets import Secret
 
 pytestmark = pytest.mark.virtual_time
 
@@ -43,9 +44,9 @@ def auth_of(
     closing: anyio.Event | None = None,
 ) -> TokenProvider:
     return TokenProvider(
-        credentials or Credentials(username=USERNAME, password=PASSWORD),
+        credentials or Credentials(username=USERNAME, password=Secret(PASSWORD)),
         Endpoints.of_region("eu"),
-        Lane(timeouts=Timeouts(), limits=Limits(), foreign=platform),
+        on_transport(platform).sender,
         policy or RetryPolicy(),
         closing or anyio.Event(),
     )
@@ -78,7 +79,7 @@ class Wall:
 class TestLogin:
     async def test_it_is_asked_for_as_the_platform_wants_it(self) -> None:
         platform = FakePlatform()
-        assert await auth_of(platform).token() == "token-1"
+        assert await auth_of(platform).token() == Secret("token-1")
         (login,) = platform.logins
         assert (login.method, login.url) == ("POST", Endpoints.of_region("eu").auth + "/token")
         assert dict(httpx.QueryParams(login.body.decode())) == {
@@ -98,7 +99,7 @@ class TestLogin:
     async def test_one_login_serves_all_who_wait(self) -> None:
         platform = FakePlatform(latency=0.5)
         auth = auth_of(platform)
-        assert await together(auth.token, 200) == ["token-1"] * 200
+        assert await together(auth.token, 200) == [Secret("token-1")] * 200
         assert len(platform.logins) == auth.logins == 1
 
     async def test_one_login_serves_all_whose_token_has_expired(self) -> None:
@@ -106,7 +107,7 @@ class TestLogin:
         auth = auth_of(platform)
         await auth.token()
         await anyio.sleep(301)
-        assert await together(auth.token, 200) == ["token-2"] * 200
+        assert await together(auth.token, 200) == [Secret("token-2")] * 200
 
     async def test_when_the_task_that_logs_in_is_cancelled_the_next_one_does(self) -> None:
         platform = FakePlatform(latency=1)
@@ -127,7 +128,7 @@ class TestLogin:
             tasks.start_soon(others)
             await anyio.sleep(0.1)
             leader.cancel()
-        assert tokens == ["token-2"] * 199
+        assert tokens == [Secret("token-2")] * 199
         assert len(platform.logins) == 2
 
     async def test_a_login_needs_none_of_the_slots_of_those_who_wait_for_it(self) -> None:
@@ -163,7 +164,7 @@ class TestOutageOfTheLogin:
     async def test_a_login_that_failed_in_passing_is_tried_again(self) -> None:
         platform = FakePlatform()
         platform.login = lambda asked: httpx.Response(503) if asked.number < 3 else grant(asked)
-        assert await auth_of(platform).token() == "token-3"
+        assert await auth_of(platform).token() == Secret("token-3")
 
     async def test_the_login_waits_as_long_as_the_server_asks(self) -> None:
         platform = FakePlatform()
@@ -206,7 +207,7 @@ class TestOutageOfTheLogin:
             await auth.token()
         assert not isinstance(caught.value, AuthenticationError)
         platform.login = grant
-        assert (await auth.token()).startswith("token-")
+        assert (await auth.token()).reveal().startswith("token-")
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     async def test_a_redirect_of_the_login_is_not_followed(self, status: int) -> None:
@@ -321,15 +322,15 @@ class TestRefusedToken:
         platform = FakePlatform()
         auth = auth_of(platform)
         await auth.token()
-        auth.invalidate("token-1")
+        auth.invalidate(Secret("token-1"))
         await auth.token()
-        auth.invalidate("token-1")
-        assert await auth.token() == "token-2"
+        auth.invalidate(Secret("token-1"))
+        assert await auth.token() == Secret("token-2")
 
     async def test_a_refusal_before_the_first_login_changes_nothing(self) -> None:
         auth = auth_of(FakePlatform())
-        auth.invalidate("token-0")
-        assert await auth.token() == "token-1"
+        auth.invalidate(Secret("token-0"))
+        assert await auth.token() == Secret("token-1")
 
 
 class TestRenewal:
@@ -338,9 +339,9 @@ class TestRenewal:
         auth = auth_of(platform)
         await auth.token()
         await anyio.sleep(269)
-        assert await auth.token() == "token-1"
+        assert await auth.token() == Secret("token-1")
         await anyio.sleep(2)
-        assert await auth.token() == "token-2"
+        assert await auth.token() == Secret("token-2")
 
     async def test_only_the_first_to_notice_waits_for_the_new_token(self) -> None:
         platform = FakePlatform(latency=1)
@@ -348,7 +349,7 @@ class TestRenewal:
         await auth.token()
         await anyio.sleep(275)
         started = _clock.now()
-        waited: list[tuple[str, float]] = []
+        waited: list[tuple[Secret, float]] = []
 
         async def note() -> None:
             waited.append((await auth.token(), _clock.now() - started))
@@ -356,7 +357,7 @@ class TestRenewal:
         async with anyio.create_task_group() as tasks:
             for _ in range(200):
                 tasks.start_soon(note)
-        assert waited == [("token-1", 0.0)] * 199 + [("token-2", 1.0)]
+        assert waited == [(Secret("token-1"), 0.0)] * 199 + [(Secret("token-2"), 1.0)]
         assert len(platform.logins) == 2
 
     async def test_time_counts_from_before_the_login_was_sent(self) -> None:
@@ -376,12 +377,12 @@ class TestRenewal:
         await auth.token()
         platform.login = lambda _: httpx.Response(answer.status_code, content=answer.content)
         await anyio.sleep(275)
-        assert await auth.token() == "token-1"
+        assert await auth.token() == Secret("token-1")
         await anyio.sleep(26)
         with pytest.raises(APIError):
             await auth.token()
         platform.login = grant
-        assert (await auth.token()).startswith("token-")
+        assert (await auth.token()).reveal().startswith("token-")
 
     async def test_a_token_that_expires_during_a_renewal_that_fails_is_not_used(self) -> None:
         platform = FakePlatform()
@@ -400,7 +401,7 @@ class TestRenewal:
         platform.login = lambda _: httpx.Response(503)
         await anyio.sleep(271)
         for _ in range(1000):
-            assert await auth.token() == "token-1"
+            assert await auth.token() == Secret("token-1")
             await anyio.sleep(0.02)
         assert 2 <= len(platform.logins) <= 2 + 20 / RENEWAL_PAUSE
 
@@ -427,9 +428,9 @@ class TestRenewal:
         auth = auth_of(platform)
         await auth.token()
         await anyio.sleep(expected - min(30, expected / 2) - 1)
-        assert await auth.token() == "token-1"
+        assert await auth.token() == Secret("token-1")
         await anyio.sleep(2)
-        assert await auth.token() == "token-2"
+        assert await auth.token() == Secret("token-2")
 
     @pytest.mark.parametrize(
         "token",
@@ -477,7 +478,7 @@ class TestClocks:
         await auth.token()
         wall.ahead = -3600.0
         await anyio.sleep(301)
-        assert await auth.token() == "token-2"
+        assert await auth.token() == Secret("token-2")
 
     async def test_a_machine_that_slept_logs_in_before_it_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)
@@ -512,7 +513,7 @@ class TestCredentialsFile:
         path.write_text(f'{{"username": "{USERNAME}", "password": "{PASSWORD}"}}')
         path.chmod(0o600)
         platform = FakePlatform()
-        async with Client(cfg_file=path, transport=platform) as client:
+        async with Client(cfg_file=path, http_client=httpx.AsyncClient(transport=platform)) as client:
             path.unlink()
             await client._session.call(LIST)
             platform.api = accepting_only(lambda token: token != "token-1")
@@ -523,7 +524,7 @@ class TestCredentialsFile:
         path = tmp_path / "credentials.json"
         path.write_text(f'{{"username": "{USERNAME}", "password": "{PASSWORD}"}}')
         path.chmod(0o600)
-        assert await auth_of(FakePlatform(), credentials=CredentialsFile(path=path)).token() == "token-1"
+        assert await auth_of(FakePlatform(), credentials=CredentialsFile(path=path)).token() == Secret("token-1")
 
 
 class TestClosing:

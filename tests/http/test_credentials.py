@@ -9,6 +9,7 @@ import pytest
 
 from up42_async._errors import ConfigurationError
 from up42_async._http.credentials import Credentials, CredentialsFile, find_credentials
+from up42_async._http.secrets import Secret
 
 GOOD = '{"username": "person@example.com", "password": "SECRET"}'
 ENVIRONMENT = {"UP42_USERNAME": "of the environment", "UP42_PASSWORD": "SECRET"}
@@ -28,7 +29,7 @@ class TestFile:
     @pytest.mark.parametrize("content", [GOOD, "\ufeff" + GOOD, f"\n {GOOD}\r\n"], ids=["plain", "BOM", "spaces"])
     def test_a_file_with_username_and_password_is_read(self, tmp_path: Path, content: str) -> None:
         credentials = file_with(tmp_path, content).read()
-        assert (credentials.username, credentials.password) == ("person@example.com", "SECRET")
+        assert (credentials.username, credentials.password) == ("person@example.com", Secret("SECRET"))
 
     @pytest.mark.parametrize(
         ("content", "what"),
@@ -108,14 +109,14 @@ class TestFile:
 class TestSources:
     def test_keywords_win_over_the_environment(self) -> None:
         found = find_credentials("person@example.com", "SECRET", None, ENVIRONMENT)
-        assert found == Credentials(username="person@example.com", password="SECRET")
+        assert found == Credentials(username="person@example.com", password=Secret("SECRET"))
 
     def test_a_file_wins_over_the_environment_and_is_not_read_yet(self) -> None:
         assert find_credentials(None, None, "nowhere.json", ENVIRONMENT) == CredentialsFile(path=Path("nowhere.json"))
 
     def test_the_environment_counts_when_nothing_is_given(self) -> None:
         found = find_credentials(None, None, None, ENVIRONMENT)
-        assert found == Credentials(username="of the environment", password="SECRET")
+        assert found == Credentials(username="of the environment", password=Secret("SECRET"))
 
     @pytest.mark.parametrize(("username", "password"), [("person", None), (None, "SECRET"), ("person", "SECRET")])
     def test_two_sources_are_one_too_many(self, username: str | None, password: str | None) -> None:
@@ -162,10 +163,10 @@ class TestSources:
 
 
 def test_a_password_is_no_part_of_the_repr() -> None:
-    assert "SECRET" not in repr(Credentials(username="person", password="SECRET"))
+    assert "SECRET" not in repr(Credentials(username="person", password=Secret("SECRET")))
 
 
 def test_any_text_that_can_be_a_password_is_read_from_a_file(tmp_path: Path) -> None:
     password = 'p\u00e4ss"w\\ord \U0001f511\t\x00'
     content = json.dumps({"username": "person", "password": password})
-    assert file_with(tmp_path, content).read().password == password
+    assert file_with(tmp_path, content).read().password == Secret(password)

@@ -7,13 +7,12 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from up42_async import ConnectionLostError, Limits, Timeouts
-from up42_async._http import exchange as transport_module
-from up42_async._http.exchange import Lane
-from up42_async._http.messages import Message
+from tests.wire import Message, Wire, on_transport
+from up42_async import ConnectionLostError
+from up42_async._http import exchange
 
 PIECE = bytes(2**18)
-MESSAGE = Message(label="GET file", method="GET", url="https://storage.example/x", headers={})
+MESSAGE = Message(label="GET file", url="https://storage.example/x")
 
 
 class Stream(httpx.AsyncByteStream):
@@ -70,13 +69,13 @@ class Sink:
         return len(self.sizes) < self._most
 
 
-def lane_to(stream: Stream) -> Lane:
-    return Lane(timeouts=Timeouts(), limits=Limits(), foreign=Transport(stream))
+def wire_to(stream: Stream) -> Wire:
+    return on_transport(Transport(stream))
 
 
 async def test_a_body_comes_in_large_batches_and_its_head_before_it() -> None:
     stream, sink = Stream(10), Sink()
-    reply = await lane_to(stream).fetch(MESSAGE, sink)
+    reply = await wire_to(stream).fetch(MESSAGE, sink)
     assert sink.sizes == [2**20, 2**20, 2**19]
     assert sink.head == (200, {"x-name": "/x"})
     assert (reply.status, reply.body) == (200, b"")
@@ -84,21 +83,21 @@ async def test_a_body_comes_in_large_batches_and_its_head_before_it() -> None:
 
 
 async def test_a_slow_body_comes_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "BATCH_TIME", 0.0)
+    monkeypatch.setattr(exchange, "BATCH_TIME", 0.0)
     sink = Sink()
-    await lane_to(Stream(3)).fetch(MESSAGE, sink)
+    await wire_to(Stream(3)).fetch(MESSAGE, sink)
     assert sink.sizes == [2**18] * 3
 
 
 async def test_a_body_that_is_not_wanted_is_not_read() -> None:
     stream, sink = Stream(10), Sink(wanted=False)
-    await lane_to(stream).fetch(MESSAGE, sink)
+    await wire_to(stream).fetch(MESSAGE, sink)
     assert (sink.sizes, stream.ended) == ([], [])
 
 
 async def test_a_sink_that_has_had_enough_gets_no_more_and_the_stream_is_ended() -> None:
     stream, sink = Stream(100), Sink(most=2)
-    await lane_to(stream).fetch(MESSAGE, sink)
+    await wire_to(stream).fetch(MESSAGE, sink)
     assert len(sink.sizes) == 2
     assert stream.ended == ["inner", "outer"]
 
@@ -106,13 +105,13 @@ async def test_a_sink_that_has_had_enough_gets_no_more_and_the_stream_is_ended()
 async def test_what_came_before_a_body_broke_off_is_handed_over() -> None:
     stream, sink = Stream(5, breaks=True), Sink()
     with pytest.raises(ConnectionLostError, match="GET file: the connection broke: broken"):
-        await lane_to(stream).fetch(MESSAGE, sink)
+        await wire_to(stream).fetch(MESSAGE, sink)
     assert sum(sink.sizes) == 5 * 2**18
 
 
 async def test_cancelling_while_the_sink_is_busy_ends_the_stream_from_the_inside() -> None:
     stream, sink = Stream(1000), Sink(pause=0.02)
     with anyio.move_on_after(0.03) as scope:
-        await lane_to(stream).fetch(MESSAGE, sink)
+        await wire_to(stream).fetch(MESSAGE, sink)
     assert scope.cancelled_caught
     assert stream.ended == ["inner", "outer"]

@@ -58,7 +58,7 @@ async def test_300_jobs_all_come_to_their_end_through_two_outages(
         gc.collect()
         blocks.append(sys.getallocatedblocks())
 
-    with caplog.at_level(logging.DEBUG, "up42_async"):
+    with caplog.at_level(logging.INFO, "up42_async"):
         async with platform.client(), anyio.create_task_group() as group:
             for moment in (DAY - HOUR, 3 * DAY - 4 * HOUR):
                 group.start_soon(count_blocks_at, moment)

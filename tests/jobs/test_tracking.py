@@ -17,7 +17,7 @@ import trio
 from tests.job_platform import JobPlatform, Life, outage
 from tests.virtual_time import virtual_backend
 from up42_async import Client, Job, JobStatus, Polling, RetryPolicy, UnfinishedJob, track
-from up42_async._http.messages import Message
+from up42_async._http.secrets import Secret
 from up42_async.sandbox import Sandbox, faults
 
 virtual = pytest.mark.virtual_time
@@ -209,11 +209,11 @@ class Sink:
 async def test_long_downloads_do_not_keep_jobs_waiting() -> None:
     platform = JobPlatform(latency=1)
     ids = platform.live_all(3, [(0, "running"), (100, "captured")])
-    message = Message(label="a file", method="GET", url="https://files.example.com/endless", headers={})
+    url = Secret("https://files.example.com/endless")
 
     async def download(client: Client) -> None:
         async with client._session.file_slots:
-            await client._session.fetch(message, Sink())
+            await client._session.fetch(url, {}, Sink(), label="a file")
 
     async with platform.client() as client, anyio.create_task_group() as group:
         for _ in range(20):

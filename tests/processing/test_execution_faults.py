@@ -20,6 +20,7 @@ from tests.paying_platform import (
     ITEM,
     Fate,
     PayingPlatform,
+    Posting,
     accepted,
     client_of,
     garbled,
@@ -117,7 +118,8 @@ async def test_what_can_never_leave_is_an_ordinary_error(
 async def test_an_attempt_that_ends_before_it_left_is_an_ordinary_error(
     platform: PayingPlatform, client: Client
 ) -> None:
-    async def stuck(_: Any) -> httpx.Response:
+    async def stuck(posting: Posting) -> httpx.Response:
+        await posting.connect()
         await anyio.sleep(1000)
         raise AssertionError
 

@@ -69,7 +69,7 @@ def open_client(
         "user",
         "password",
         workspace_id=workspace_id,
-        transport=platform,
+        http_client=httpx.AsyncClient(transport=platform),
         timeouts=timeouts,
         limits=Limits(requests_per_second=1e6, burst=10**6),
         polling=Polling(recover=recover),

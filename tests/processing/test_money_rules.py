@@ -289,7 +289,8 @@ async def test_one_deadline_holds_over_the_whole_search(
 
 @pytest.mark.parametrize("recover", [0.5, 6, 300])
 async def test_how_long_is_searched_is_a_setting(platform: PayingPlatform, recover: float) -> None:
-    async with Client("u", "p", workspace_id="w", transport=platform, polling=Polling(recover=recover)) as client:
+    http_client = httpx.AsyncClient(transport=platform)
+    async with Client("u", "p", workspace_id="w", http_client=http_client, polling=Polling(recover=recover)) as client:
         template = await trees(client=client).evaluate()
         platform.fates.append(lost(httpx.ReadError, acted=False))
         began = anyio.current_time()
@@ -397,14 +398,14 @@ async def test_it_is_done_again_for_a_request_that_is_sent_again(platform: Payin
 
     async def note() -> None:
         times.append(anyio.current_time())
-        assert platform.posts == len(times) - 1
+        assert platform.posts == max(0, len(times) - 2)
 
     platform.fates.extend([unsent(httpx.ConnectError), status(429), accepted])
     state = SendState(before_send=note)
     path = "/v2/processing/processes/x/execution"
     request = ApiRequest(method="POST", path=path, query="workspaceId=w", json={"inputs": {}}, idempotent=False)
     await client._session.call(request, state=state)
-    assert len(times) == 2  # the one that could not connect never came so far
+    assert len(times) == 3  # also for the one that could not connect: whether a transport tells is known only after
 
 
 # Workspaces, fingerprints and clients of items

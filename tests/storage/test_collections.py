@@ -231,7 +231,8 @@ def clients_of(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
         return answer(request)
 
     endpoints = Endpoints(api=API, auth="https://auth.up42.com/x")
-    return Client("u", "p", endpoints=endpoints, transport=httpx.MockTransport(handle), retry=RetryPolicy(attempts=1))
+    http_client = httpx.AsyncClient(transport=httpx.MockTransport(handle))
+    return Client("u", "p", endpoints=endpoints, http_client=http_client, retry=RetryPolicy(attempts=1))
 
 
 @pytest.mark.virtual_time

@@ -19,7 +19,6 @@ import anyio
 
 from up42_async import _clock
 from up42_async._client import Client
-from up42_async._config import VERSION
 from up42_async._downloads.destination import Destination
 from up42_async._downloads.file_names import name_in_url, names_of
 from up42_async._downloads.options import Timings
@@ -27,7 +26,8 @@ from up42_async._downloads.progress import ProgressTask
 from up42_async._downloads.signed_urls import check_signed_url, signed_url_request
 from up42_async._downloads.writer import DownloadWriter
 from up42_async._errors import APIError, UnexpectedResponseError, Up42Error
-from up42_async._http.messages import ApiRequest, Message
+from up42_async._http.messages import ApiRequest
+from up42_async._http.secrets import Secret
 
 logger = logging.getLogger("up42_async")
 
@@ -211,7 +211,7 @@ class FileDownload:
             with anyio.CancelScope() as watched:
                 try:
                     group.start_soon(self._give_way, writer, watched)
-                    await self._session.fetch(self._message(url), writer)
+                    await self._session.fetch(Secret(url), self._headers(), writer, label=f"GET file from {_host(url)}")
                 except Exception as error:  # noqa: BLE001 - raised below, outside of the group, which would wrap it
                     failure = error
             await writer.drain()
@@ -246,12 +246,12 @@ class FileDownload:
         self._received_before = kept
         return self._without_gain <= _MOST_WITHOUT_GAIN
 
-    def _message(self, url: str) -> Message:
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"up42-async/{VERSION}"}
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         version = self._destination.version
         if version is not None:
             headers |= {"Range": f"bytes={self._destination.received}-", "If-Range": version}
-        return Message(label=f"GET file from {_host(url)}", method="GET", url=url, headers=headers)
+        return headers
 
     async def _finish(self, writer: DownloadWriter) -> Path:
         """Put the file in its place when it is whole.

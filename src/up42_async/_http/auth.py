@@ -12,11 +12,11 @@ from up42_async import _clock
 from up42_async._config import Endpoints, RetryPolicy
 from up42_async._errors import APIError, InvalidCredentialsError, StatusError, UnexpectedResponseError
 from up42_async._http.credentials import Credentials, CredentialsFile
-from up42_async._http.exchange import Lane
-from up42_async._http.messages import ApiRequest, Message
+from up42_async._http.messages import ApiRequest
 from up42_async._http.responses import decode
 from up42_async._http.retry import RetryBudget, RetryState
 from up42_async._http.secrets import Secret
+from up42_async._http.sender import Sender
 from up42_async._http.single_flight import SingleFlight
 
 # UP42's Keycloak: tokens of 300 s for this public client id
@@ -29,6 +29,7 @@ REFRESH_MARGIN: Final = 30.0
 RENEWAL_PAUSE: Final = 5.0
 """Seconds until an early renewal that failed is tried again, the token still being good."""
 
+_HEADERS: Final = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 LOGIN: Final = ApiRequest(method="POST", path="/token", host="auth")
 _BAD_REQUEST, _UNAUTHORIZED = 400, 401
 
@@ -37,7 +38,7 @@ _BAD_REQUEST, _UNAUTHORIZED = 400, 401
 class Token:
     """A bearer token and how long it can be used, by two clocks: either may stand still or jump."""
 
-    value: str = attrs.field(repr=False)
+    value: Secret
     lifetime: float
     fetched: float
     fetched_wall: float
@@ -63,7 +64,7 @@ class TokenProvider:
         self,
         credentials: Credentials | CredentialsFile,
         endpoints: Endpoints,
-        lane: Lane,
+        sender: Sender,
         policy: RetryPolicy,
         closing: anyio.Event,
     ) -> None:
@@ -72,14 +73,14 @@ class TokenProvider:
         Args:
             credentials: What to log in with.
             endpoints: Where.
-            lane: What to send with, not shared with requests that wait for a token.
+            sender: What to send with.
             policy: How often a login that failed is tried again.
             closing: Happens when the client is closed; nobody logs in after that.
         """
         self.logins = 0
         self._credentials = credentials
         self._url = f"{endpoints.auth}/token"
-        self._lane = lane
+        self._sender = sender
         self._policy = policy
         self._budget = RetryBudget(policy)
         self._closing = closing
@@ -88,7 +89,7 @@ class TokenProvider:
         self._refused: InvalidCredentialsError | None = None
         self._flight = SingleFlight[Token]()
 
-    async def token(self) -> str:
+    async def token(self) -> Secret:
         """Return a token that can be used now.
 
         At most one login runs at a time. While a token is still valid only the first task to notice that it is about to
@@ -117,7 +118,7 @@ class TokenProvider:
             self._renew_again = _clock.now() + RENEWAL_PAUSE
             return token
 
-    def invalidate(self, value: str) -> None:
+    def invalidate(self, value: Secret) -> None:
         """Throw away the token that was not accepted, unless it has been replaced meanwhile."""
         if self._token is not None and self._token.value == value:
             self._token = None
@@ -144,7 +145,7 @@ class TokenProvider:
         while True:
             attempts.tries += 1
             try:
-                self._token = await self._post(credentials)
+                self._token = await self._post(credentials, attempts.tries)
             except APIError as error:
                 pause = attempts.next_delay(error, idempotent=True, now=_clock.now())
                 if pause is None:
@@ -154,34 +155,20 @@ class TokenProvider:
                 self._budget.deposit()
                 return self._token
 
-    async def _post(self, credentials: Credentials) -> Token:
+    async def _post(self, credentials: Credentials, attempt: int) -> Token:
         if self._closing.is_set():
             message = "this client is closed, so it does not log in; make a new one"
             raise RuntimeError(message)
         fetched, fetched_wall = _clock.now(), _clock.wall()
         self.logins += 1
-        reply = await self._lane.send(self._message(credentials))
+        request = self._sender.request("POST", self._url, _HEADERS, _form(credentials))
+        reply = await self._sender.send(request, label=str(LOGIN), secret=credentials.password, attempt=attempt)
         try:
-            answer = decode(reply, LOGIN, secret=Secret(credentials.password))
+            answer = decode(reply, LOGIN, secret=credentials.password)
         except StatusError as error:
             raise self._refusal(error) from None
         lifetime = _lifetime(answer)
         return Token(value=_token_in(answer), lifetime=lifetime, fetched=fetched, fetched_wall=fetched_wall)
-
-    def _message(self, credentials: Credentials) -> Message:
-        form = {
-            "grant_type": "password",
-            "username": credentials.username,
-            "password": credentials.password,
-            "client_id": CLIENT_ID,
-            "scope": "openid",
-        }
-        headers = {
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-        }
-        return Message(label=str(LOGIN), method="POST", url=self._url, headers=headers, body=urlencode(form).encode())
 
     def _refusal(self, error: StatusError) -> StatusError:
         if error.status != _UNAUTHORIZED and not (error.status == _BAD_REQUEST and error.code == "invalid_grant"):
@@ -201,12 +188,23 @@ class TokenProvider:
         return copy.copy(self._refused)  # what is raised gathers the frames of whoever it passes
 
 
-def _token_in(answer: Any) -> str:
+def _form(credentials: Credentials) -> Secret:
+    form = {
+        "grant_type": "password",
+        "username": credentials.username,
+        "password": credentials.password.reveal(),
+        "client_id": CLIENT_ID,
+        "scope": "openid",
+    }
+    return Secret(urlencode(form))
+
+
+def _token_in(answer: Any) -> Secret:
     value = answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         message = "an answer without a token that can be used"
         raise UnexpectedResponseError(message, request=str(LOGIN))
-    return value
+    return Secret(value)
 
 
 def _lifetime(answer: Any) -> float:

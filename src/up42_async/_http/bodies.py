@@ -1,85 +1,66 @@
-"""Take in the body of an answer, never more than a limit: a few packed kilobytes must not become gigabytes."""
+"""Take in the body of a response, never more than a limit: a few packed kilobytes must not become gigabytes."""
 
 import zlib
 from typing import Final
 
 _GZIP: Final = 31
-_PIECE: Final = 2**20
 
 
-class Unreadable(Exception):
-    """A body that is not read any further."""
+class UnreadableBody(Exception):
+    """A body that is not read any further.
+
+    Attributes:
+        transient: Whether it may well be right the next time.
+    """
 
     def __init__(self, what: str, *, transient: bool) -> None:
-        """Say what is wrong with it, and whether it may be right the next time."""
         super().__init__(what)
         self.transient = transient
 
 
-class Plain:
-    """A body as it comes."""
+class Body:
+    """A body as it comes: plain, or inflated piece by piece."""
 
-    def __init__(self, limit: int) -> None:
-        """Begin with nothing.
+    def __init__(self, limit: int, *, packed: bool) -> None:
+        """Start empty.
 
         Args:
-            limit: Bytes at the most, unpacked.
+            limit: Bytes at the most, inflated.
+            packed: Whether what comes is gzip.
         """
-        self._body = bytearray()
         self._limit = limit
+        self._inflater = zlib.decompressobj(_GZIP) if packed else None
+        self._content = bytearray()
+        self._is_empty = True
 
-    def feed(self, chunk: bytes) -> None:
-        """Take a piece of the answer.
+    def append(self, chunk: bytes) -> None:
+        """Add a piece.
 
         Raises:
-            Unreadable: That is too much.
+            UnreadableBody: That is too much, or no gzip.
         """
-        if len(self._body) + len(chunk) > self._limit:
+        self._is_empty = self._is_empty and not chunk
+        if self._inflater is not None:
+            try:
+                chunk = self._inflater.decompress(chunk, self._limit - len(self._content) + 1)
+            except zlib.error:
+                raise self._broken() from None
+            if self._inflater.unused_data:
+                raise self._broken()
+        if len(self._content) + len(chunk) > self._limit:
             what = f"a body of more than {self._limit} bytes"
-            raise Unreadable(what, transient=False)
-        self._body += chunk
+            raise UnreadableBody(what, transient=False)
+        self._content += chunk
 
     def finish(self) -> bytes:
-        """Return the whole body."""
-        return bytes(self._body)
-
-
-class Gunzip(Plain):
-    """A gzip body, inflated piece by piece and never beyond the limit."""
-
-    def __init__(self, limit: int) -> None:
-        """Begin with nothing.
-
-        Args:
-            limit: Bytes at the most, unpacked.
-        """
-        super().__init__(limit)
-        self._inflate = zlib.decompressobj(_GZIP)
-
-    def feed(self, chunk: bytes) -> None:
-        """Take a piece of the packed answer.
+        """Return the whole body; an empty one is empty in any encoding.
 
         Raises:
-            Unreadable: That is too much, or broken.
+            UnreadableBody: It is not whole.
         """
-        try:
-            while chunk:
-                super().feed(self._inflate.decompress(chunk, _PIECE))
-                chunk = self._inflate.unconsumed_tail
-        except zlib.error:
-            raise self._broken() from None
-        if self._inflate.unused_data:
+        if self._inflater is not None and not self._inflater.eof and not self._is_empty:
             raise self._broken()
+        return bytes(self._content)
 
-    def finish(self) -> bytes:
-        """Return the whole body.
-
-        Raises:
-            Unreadable: It is not whole.
-        """
-        if not self._inflate.eof:
-            raise self._broken()
-        return super().finish()
-
-    def _broken(self) -> Unreadable:
-        return Unreadable("a broken gzip body", transient=True)
+    def _broken(self) -> UnreadableBody:
+        return UnreadableBody("a broken gzip body", transient=True)

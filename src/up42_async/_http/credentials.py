@@ -11,6 +11,7 @@ import attrs
 
 from up42_async._errors import ConfigurationError
 from up42_async._http.responses import parse_json
+from up42_async._http.secrets import Secret
 
 logger = logging.getLogger("up42_async")
 
@@ -20,7 +21,7 @@ class Credentials:
     """A username and its password."""
 
     username: str
-    password: str = attrs.field(repr=False)
+    password: Secret
 
 
 @attrs.frozen(kw_only=True)
@@ -46,9 +47,10 @@ class CredentialsFile:
             raise self._unusable("is not JSON") from None
         if not isinstance(content, dict):
             raise self._unusable("does not hold a JSON object")
-        return Credentials(**self._checked(content))
+        self._check(content)
+        return Credentials(username=content["username"], password=Secret(content["password"]))
 
-    def _checked(self, content: dict[str, Any]) -> Mapping[str, str]:
+    def _check(self, content: dict[str, Any]) -> None:
         names = {"username", "password"}
         if missing := names - content.keys():
             raise self._unusable(f"has no {' and no '.join(sorted(missing))}")
@@ -57,7 +59,6 @@ class CredentialsFile:
         for name in sorted(names):
             if not _can_be_sent(content[name]):
                 raise self._unusable(f"has a {name} that is empty or no text")
-        return content
 
     def _unusable(self, what: str) -> ConfigurationError:
         return ConfigurationError(
@@ -100,7 +101,7 @@ def find_credentials(
     if not _can_be_sent(username) or not _can_be_sent(password):
         message = f"{source} must be text that can be encoded as UTF-8"
         raise ValueError(message)
-    return Credentials(username=username, password=password)
+    return Credentials(username=username, password=Secret(password))
 
 
 def _can_be_sent(value: object) -> bool:

@@ -1,100 +1,124 @@
-"""Read what the environment says about the way to the servers: proxies, and whose certificates are trusted."""
+"""Read what the environment says about the way to the servers: proxies, and whose certificates are trusted.
 
-import functools
-import importlib.util
+httpx reads these variables itself only where it makes its own transport, so they are read here for ours.
+"""
+
 import os
+import ssl
+import threading
+import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
+import attrs
+import httpx
+
+from up42_async._config import is_loopback
 from up42_async._errors import ConfigurationError
 
-if TYPE_CHECKING:
-    import ssl
-
-    import httpcore
-
-_PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-_CERTIFICATE_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
-_HTTP_PROXIES: Final = frozenset({"http", "https"})
-_SOCKS_PROXIES: Final = frozenset({"socks5", "socks5h"})
+_CERTIFICATE_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "SSLKEYLOGFILE")
 
 
-def proxy_for(scheme: str, host: str) -> "httpcore.Proxy | None":
-    """Return the proxy that the environment asks for, read by the standard library's rules.
+_PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
+
+
+@attrs.frozen(kw_only=True)
+class ProxySetting:
+    """A proxy, and where it is set."""
+
+    url: httpx.URL = attrs.field(repr=False)
+    """May hold a user name and password."""
+    source: str
+    """Name of the environment variable, or "the system settings"."""
+
+    @property
+    def label(self) -> str:
+        """Host, port and source, as errors name them; never the user name or password."""
+        port = f":{self.url.port}" if self.url.port else ""
+        return f"the proxy {self.url.host}{port} in {self.source}"
+
+
+def proxy_for(scheme: str, host: str) -> ProxySetting | None:
+    """Return the proxy for a host, by the rules of `urllib.request`; this machine is always reached directly.
 
     Args:
-        scheme: Of the URL that is to be asked.
-        host: Of the URL that is to be asked.
+        scheme: Scheme of the URL to request.
+        host: Its host.
 
     Raises:
-        ConfigurationError: It cannot be used.
+        ConfigurationError: The proxy cannot be used; its variable is named, never its value.
     """
-    import urllib.request
-
+    if is_loopback(host):
+        return None
     proxies = urllib.request.getproxies()
-    if not proxies or urllib.request.proxy_bypass(host):
+    value = proxies.get(scheme) or proxies.get("all")
+    if not value or urllib.request.proxy_bypass(host):
         return None
-    proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy:
-        return None
+    source = _source(value, scheme)
     try:
-        return _proxy(proxy if "://" in proxy else f"http://{proxy}")
-    except (ValueError, TypeError):
-        names = [name for name in _PROXY_VARIABLES if os.environ.get(name)]
-        source = " or ".join(names) or "the system settings"
-        message = f"the proxy in {source} cannot be used; give http://host:port or unset it"
-        raise ConfigurationError(message) from None
+        url = httpx.URL(value if "://" in value else f"http://{value}")
+    except (httpx.InvalidURL, ValueError):
+        url = httpx.URL()
+    if url.scheme not in _PROXY_SCHEMES or not url.host:
+        message = f"the proxy in {source} cannot be used; set it to http://host:port or unset it"
+        raise ConfigurationError(message)
+    return ProxySetting(url=url, source=source)
 
 
-def _proxy(url: str) -> "httpcore.Proxy":
-    import httpcore
-
-    parts = urlsplit(url)
-    usable = _HTTP_PROXIES | _SOCKS_PROXIES if importlib.util.find_spec("socksio") else _HTTP_PROXIES
-    if parts.scheme not in usable or not parts.hostname:
-        raise ValueError
-    place = httpcore.URL(scheme=parts.scheme, host=parts.hostname, port=parts.port, target="/")
-    named = parts.username is not None
-    auth = (unquote(parts.username or "").encode(), unquote(parts.password or "").encode()) if named else None
-    return httpcore.Proxy(place, auth=auth, ssl_context=ssl_context() if parts.scheme == "https" else None)
+def _source(url: str, scheme: str) -> str:
+    """Return which variable holds a proxy's URL; `urllib.request` does not say, and prefers lower case."""
+    names = [f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"]
+    return next((name for name in names if os.environ.get(name) == url), "the system settings")
 
 
-def ssl_context() -> "ssl.SSLContext":
-    """Return the TLS settings that all clients share, unless the environment has changed meanwhile.
+def ssl_context() -> ssl.SSLContext:
+    """Return the TLS settings that all clients of the process share, made again only if the variables change.
+
+    Reading the certificates takes some 25 ms: call it in a worker thread unless `has_ssl_context`.
 
     Raises:
         ConfigurationError: The certificate variables of the environment cannot be used.
     """
-    return shared_ssl_context(os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None)
+    source = _trust_source()
+    with _making:
+        if source not in _contexts:
+            _contexts.clear()
+            _contexts[source] = _new_context(dict(source))
+        return _contexts[source]
 
 
-@functools.lru_cache(maxsize=4)
-def shared_ssl_context(file: str | None, directory: str | None) -> "ssl.SSLContext":
-    """Make TLS settings, once: that costs 150 times what making a client does.
+def has_ssl_context() -> bool:
+    """Return whether `ssl_context` has nothing left to read."""
+    return _trust_source() in _contexts
 
-    Args:
-        file: Certificates to trust, None for those that `certifi` brings.
-        directory: The same as a directory, which counts only without a file.
 
-    Raises:
-        ConfigurationError: They cannot be read.
-    """
-    import ssl
+_contexts: Final[dict[tuple[tuple[str, str], ...], ssl.SSLContext]] = {}
+_making: Final = threading.Lock()
 
-    import certifi
 
+def _trust_source() -> tuple[tuple[str, str], ...]:
+    return tuple((name, os.environ[name]) for name in _CERTIFICATE_VARIABLES if os.environ.get(name))
+
+
+def _new_context(variables: Mapping[str, str]) -> ssl.SSLContext:
+    """Read certificates as httpx does, and where httpx looks at no variable, those of `REQUESTS_CA_BUNDLE`."""
+    file, directory = variables.get("SSL_CERT_FILE"), variables.get("SSL_CERT_DIR")
+    bundle = variables.get("REQUESTS_CA_BUNDLE")
     try:
         if not file and directory:
-            _check_directories(directory)  # OpenSSL does not complain about one that is missing
-            return ssl.create_default_context(capath=directory)
-        return ssl.create_default_context(cafile=file or certifi.where())
+            _check_directories(directory)
+        if file or directory or not bundle:
+            return httpx.create_ssl_context()
+        if Path(bundle).is_dir():
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle)
     except OSError:
-        names = [name for name in _CERTIFICATE_VARIABLES if os.environ.get(name)]
-        message = f"the files named by {' and '.join(names)} cannot be used; correct or unset the variable"
+        message = f"the files named by {' and '.join(variables)} cannot be used; correct or unset the variable"
         raise ConfigurationError(message) from None
 
 
 def _check_directories(directories: str) -> None:
+    """Refuse directories that do not exist: OpenSSL would trust nobody, and not say why."""
     if not any(Path(one).is_dir() for one in directories.split(os.pathsep)):
         raise NotADirectoryError

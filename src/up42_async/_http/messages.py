@@ -54,24 +54,8 @@ class SendState:
     """What is known of a request that must not be sent twice, while it is under way and ever after."""
 
     before_send: Callable[[], Awaitable[None]] | None = attrs.field(default=None, repr=False)
-    """Awaited right before it may leave: when it raises, nothing is sent, and its error is that of the call."""
+    """Awaited before each exchange begins; when it raises, nothing is sent, and its error is that of the call."""
     sent: bool = False
     """Whether bytes of it may have left, so that the server may act on it."""
     response: ApiResponse | None = None
-    """The answer, even when whoever asked was cancelled meanwhile."""
-
-
-@attrs.frozen(kw_only=True)
-class Message:
-    """An HTTP request as it goes on the wire, with the token if it gets one."""
-
-    label: str
-    """What errors call it: method and path."""
-    method: str
-    url: str = attrs.field(repr=False)
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes | None = attrs.field(default=None, repr=False)
-    state: SendState | None = None
-    """Given for a request that must not be sent twice; filled in while it is under way."""
-    fresh: bool = False
-    """Whether it needs a new connection, since one that was kept too long may be what broke the last try."""
+    """The response, even when the caller was cancelled meanwhile."""

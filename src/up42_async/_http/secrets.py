@@ -21,6 +21,14 @@ class Secret:
         """Return the secret itself; keep it out of local variables."""
         return self._value
 
+    def after(self, words: str) -> "Secret":
+        """Return it behind some words, as a header has it.
+
+        Args:
+            words: Such as "Bearer ".
+        """
+        return Secret(words + self._value)
+
     def appears_in(self, text: str) -> bool:
         """Return whether a text holds 8 consecutive characters of the secret, or all of a shorter one.
 
@@ -56,3 +64,12 @@ class Secret:
 
 def _parts_of(secret: str) -> list[str]:
     return [secret[start : start + _TELLING] for start in range(max(1, len(secret) - _TELLING + 1))]
+
+
+class SecretBytes(bytes):
+    """A secret as bytes, where httpx takes nothing else."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "SecretBytes(b'***')"

@@ -5,31 +5,31 @@ From the outside in:
     call                   retry: as often as the policy, the budget and the request allow
     _in_slot               slot: one of at most 20, given up between two tries
     _with_token            rate, then token; a token that is refused is thrown away and the request sent once more
-    _attempt               attempt: one exchange in its lane, then decode
+    _attempt               attempt: one exchange, then decode
 """
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
 from up42_async import _clock
-from up42_async._config import VERSION, Endpoints, Limits, RetryPolicy, Timeouts
+from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError, RateLimitError, StatusError
 from up42_async._http.auth import TokenProvider
 from up42_async._http.credentials import Credentials, CredentialsFile
 from up42_async._http.dates import http_date
-from up42_async._http.exchange import BodyWriter, Lane
-from up42_async._http.messages import ApiRequest, ApiResponse, Message, SendState
+from up42_async._http.exchange import AsyncClientLike, BodyWriter
+from up42_async._http.messages import ApiRequest, ApiResponse, SendState
 from up42_async._http.rate_limiter import RateLimiter
 from up42_async._http.responses import decode
 from up42_async._http.retry import RetryBudget, RetryState
 from up42_async._http.secrets import Secret
-
-if TYPE_CHECKING:
-    import httpx
+from up42_async._http.sender import Sender
+from up42_async._http.transport import ConnectionStack, own_client
 
 
 class Session:
@@ -43,7 +43,7 @@ class Session:
         timeouts: Timeouts,
         retry: RetryPolicy,
         limits: Limits,
-        foreign: "httpx.AsyncBaseTransport | None",
+        http_client: AsyncClientLike | None,
         closing: anyio.Event,
         check_usable: Callable[[], None],
     ) -> None:
@@ -55,7 +55,7 @@ class Session:
             timeouts: How long an attempt may take.
             retry: When a failed request is sent again.
             limits: How much is done at once.
-            foreign: A transport of the user's, instead of our connections.
+            http_client: The user's AsyncClient, None for one of our own.
             closing: Happens when the client is closed.
             check_usable: Raises when the client is closed, or used in another event loop.
         """
@@ -68,12 +68,13 @@ class Session:
         self._check_usable = check_usable
         self._rate_limiter = RateLimiter(limits, closing)
         self._slots = anyio.CapacityLimiter(limits.max_concurrency)
-        self._api_lane = Lane(timeouts=timeouts, limits=limits, foreign=foreign)
-        self._spending_lane = Lane(timeouts=timeouts, limits=limits, foreign=foreign, keep=False)
-        self._auth_lane = Lane(timeouts=timeouts, limits=limits, foreign=foreign)
-        self._file_lane = Lane(timeouts=timeouts, limits=limits, foreign=foreign)
-        self._lanes = (self._api_lane, self._spending_lane, self._auth_lane, self._file_lane)
-        self.tokens: Final = TokenProvider(credentials, endpoints, self._auth_lane, retry, closing)
+        self._stack = ConnectionStack()
+        self.http_client: Final = own_client(self._stack) if http_client is None else http_client
+        self._is_own = http_client is None
+        # a pool of the user's need not be larger than `max_concurrency`: files take their place in it as calls do
+        self._place_in_pool = contextlib.nullcontext() if http_client is None else self._slots
+        self._sender = Sender(self.http_client, timeouts=timeouts, limits=limits)
+        self.tokens: Final = TokenProvider(credentials, endpoints, self._sender, retry, closing)
         self._server_date: tuple[str, float] | None = None
 
     @property
@@ -89,13 +90,15 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether there may be connections that nobody has closed yet."""
-        return any(lane.is_open for lane in self._lanes)
+        return self._stack.is_open
 
     async def aclose(self) -> None:
-        """End what is under way, and close the connections."""
-        async with anyio.create_task_group() as group:
-            for lane in self._lanes:
-                group.start_soon(lane.aclose)
+        """End what is under way, and close the connections; a client of the user's stays open."""
+        try:
+            await self._sender.aclose()
+        finally:  # also when asyncio cancels this task: what is given back later is then closed at once
+            if self._is_own:
+                await self.http_client.aclose()
 
     async def call(self, request: ApiRequest, *, state: SendState | None = None) -> Any:
         """Send one request to UP42, again if need be.
@@ -117,37 +120,40 @@ class Session:
         retries = self.new_retry_state()
         while True:
             retries.tries += 1
-            outcome = await self._in_slot(request, state, again=retries.tries > 1)
+            outcome = await self._in_slot(request, state, attempt=retries.tries)
             if not isinstance(outcome, APIError):
                 self._budget.deposit()
                 return outcome
             delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now())
-            if _was_executed(request, outcome):
-                delay = None
             self._hold_back(outcome, delay)
-            if delay is None:
+            if delay is None or _was_executed(request, outcome):
                 raise outcome
             await self.pause(delay)
             self.retried += 1
 
-    async def fetch(self, message: Message, writer: BodyWriter) -> ApiResponse:
-        """Fetch a file from a storage host, once, on connections that carry files only; the caller holds a file slot.
-
-        The message is the caller's own, without the token: it goes to a host that is not UP42's.
+    async def fetch(
+        self, url: Secret, headers: Mapping[str, str], writer: BodyWriter, *, label: str, attempt: int = 1
+    ) -> ApiResponse:
+        """Fetch a file from a storage host, once; the caller holds a file slot. The token is not sent.
 
         Args:
-            message: The request.
-            writer: What takes the answer while it comes.
+            url: A signed URL.
+            headers: What to send beside the `User-Agent`.
+            writer: What takes the response while it comes.
+            label: What errors call the request.
+            attempt: Which try it is, for the log.
 
         Returns:
-            The answer, without its body.
+            The response, without its body.
 
         Raises:
-            TransportError: No answer came, or it broke off; the writer has what came of it.
+            TransportError: No response came, or it broke off; the writer has what came of it.
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check_usable()
-        return await self._file_lane.fetch(message, writer)
+        request = self._sender.request("GET", url, headers)
+        async with self._place_in_pool:
+            return await self._sender.fetch(request, writer, label=label, secret=url, attempt=attempt)
 
     def new_retry_state(self) -> RetryState:
         """Return the account of a new row of tries, by this client's policy and within its budget."""
@@ -177,66 +183,49 @@ class Session:
             asked = outcome.retry_after if outcome.retry_after is not None else delay or 0.0
             self._rate_limiter.pause(min(asked, self._retry.max_retry_after))
 
-    async def _in_slot(self, request: ApiRequest, state: SendState | None, *, again: bool) -> Any:
+    async def _in_slot(self, request: ApiRequest, state: SendState | None, *, attempt: int) -> Any:
         try:
             self._slots.acquire_nowait()  # a slot that is free is worth no turn of the event loop
         except anyio.WouldBlock:
             await self._slots.acquire()
         try:
-            return await self._with_token(request, state, again=again)
+            return await self._with_token(request, state, attempt=attempt)
         finally:
             self._slots.release()
 
-    async def _with_token(self, request: ApiRequest, state: SendState | None, *, again: bool) -> Any:
+    async def _with_token(self, request: ApiRequest, state: SendState | None, *, attempt: int) -> Any:
         await self._rate_limiter.acquire()
         token = await self.tokens.token()
-        outcome = await self._attempt(request, state, token, again=again)
+        outcome = await self._attempt(request, state, token, attempt=attempt)
         if _is_unauthorized(outcome) and not _was_executed(request, outcome):
             # refused before it was processed, so even an execution may be sent once more
             self.tokens.invalidate(token)
             self.retried += 1
             await self._rate_limiter.acquire()
-            outcome = await self._attempt(request, state, await self.tokens.token(), again=again)
+            outcome = await self._attempt(request, state, await self.tokens.token(), attempt=attempt)
         return outcome
 
-    async def _attempt(self, request: ApiRequest, state: SendState | None, token: str, *, again: bool) -> Any:
+    async def _attempt(self, request: ApiRequest, state: SendState | None, token: Secret, *, attempt: int) -> Any:
         """Send once; return the decoded answer, or the failure as a value: the layers above decide what it means."""
         self._check_usable()
         self.requests += 1
         try:
-            response = await self._lane(request).send(self._message(request, state, token, again=again))
+            message = self._message(request, token, fresh=attempt > 1 or not request.idempotent)
+            response = await self._sender.send(message, label=str(request), secret=token, state=state, attempt=attempt)
             self._note_date(response)
-            return decode(response, request, secret=Secret(token))
+            return decode(response, request, secret=token)
         except APIError as error:
             return error
 
-    def _lane(self, request: ApiRequest) -> Lane:
-        if not request.idempotent:
-            return self._spending_lane
-        return self._auth_lane if request.host == "auth" else self._api_lane
-
-    def _message(self, request: ApiRequest, state: SendState | None, token: str, *, again: bool) -> Message:
-        """Put a request on the wire: the only place where the token meets a URL, whose host is always one of UP42's."""
+    def _message(self, request: ApiRequest, token: Secret, *, fresh: bool) -> Any:
+        """Return the `httpx.Request`: only here the token meets a URL, whose host is always one of UP42's."""
         base = self._endpoints.auth if request.host == "auth" else self._endpoints.api
         body = request.body
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            "Authorization": f"Bearer {token}",
-            "User-Agent": f"up42-async/{VERSION}",
-        }
+        headers: dict[str, str | Secret] = {"Accept": "application/json", "Authorization": token.after("Bearer ")}
         if body is not None:
             headers["Content-Type"] = "application/json"
         url = f"{base}{request.path}?{request.query}" if request.query else f"{base}{request.path}"
-        return Message(
-            label=str(request),
-            method=request.method,
-            url=url,
-            headers=headers,
-            body=body,
-            state=state,
-            fresh=again,
-        )
+        return self._sender.request(request.method, url, headers, body, fresh=fresh)
 
     def _note_date(self, response: ApiResponse) -> None:
         date = response.headers.get("date")

@@ -1,261 +1,198 @@
-"""Keep connections, each for one exchange at a time, so that nobody ever queues for one.
+"""The transport of the default client: stock httpx transports of one connection each, so that no request queues.
 
-httpcore's pool loses a connection for ever when a request is cancelled at the wrong moment, and with 20 requests at
-once it takes three times the CPU for each. So its connections are used without it: as many as there are exchanges,
-which is for the caller to limit, and one whose exchange did not end well is closed.
-
-httpcore is imported when the first connection is needed, since importing it takes long (it imports trio).
+httpcore's pool loses a connection for good when a request is cancelled at the wrong moment, and its cost grows with the
+square of the requests under way (three times the CPU of a call at 20). A pool of one connection that serves one request
+at a time does neither. So there is one for each exchange under way, and what did not end well is closed. How many
+there are at once is for the caller to limit.
 """
 
 import contextlib
-import importlib
+import ssl
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final, Protocol
 
 import anyio
 import anyio.to_thread
-import attrs
+import httpx
 
 from up42_async import _clock
-from up42_async._http.environment import proxy_for, ssl_context
-from up42_async._http.messages import Message
-from up42_async._http.network import DrainingBackend
-
-if TYPE_CHECKING:
-    import httpcore
+from up42_async._errors import ConfigurationError
+from up42_async._http.environment import ProxySetting, has_ssl_context, proxy_for, ssl_context
 
 KEEPALIVE_EXPIRY: Final = 5.0
 """Seconds an idle connection is kept; above a server's own limit, requests would meet connections that just closed."""
 
 CLOSING_TIME: Final = 2.0
-"""Seconds that closing connections may take."""
+"""Seconds that closing a connection may take."""
 
-_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
-_PORTS: Final = {b"https": 443, b"http": 80}
+FRESH: Final = "up42_async.fresh"
+"""Request extension: True where a connection that was used before may not serve."""
 
+PROXY: Final = "up42_async.proxy"
+"""Request extension: the proxy through which a request goes, noted here for its errors."""
 
-@attrs.frozen
-class Answer:
-    """The head of an answer, and the body as it comes."""
+_ONE: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_EXPIRY)
 
-    status: int
-    headers: Mapping[str, str]
-    """Header names are in lower case."""
-    body: AsyncIterable[bytes]
+_TRUSTS_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For connections without TLS, since httpx would read the certificates for them, too."""
+
+Origin = tuple[bytes, bytes]
 
 
 class Connection:
-    """A connection to one origin, directly or through a proxy, and what is being asked on it."""
+    """A stock transport that serves one exchange at a time, and whose idle connection is kept for the next."""
 
-    def __init__(self, carrier: "httpcore.AsyncHTTPConnection | httpcore.AsyncConnectionPool", origin: object) -> None:
-        """Open nothing yet.
-
-        Args:
-            carrier: What sends. A pool, as it is needed for a proxy, replaces what the server has closed by itself.
-            origin: What it leads to.
-        """
-        self.carrier: Any = carrier
+    def __init__(self, transport: httpx.AsyncHTTPTransport, origin: Origin, proxy: ProxySetting | None) -> None:
+        self.transport = transport
         self.origin = origin
+        self.proxy = proxy
         self.idle_since = 0.0
-        self._shows_its_end = hasattr(carrier, "has_expired")
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it was closed at the end of an exchange, as the server or the client wished."""
-        return self._shows_its_end and bool(self.carrier.is_closed())
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the server has closed it while it was idle; looking costs a question to the system."""
-        return self._shows_its_end and bool(self.carrier.has_expired())
-
-    async def ask(self, request: "httpcore.Request") -> Answer:
-        """Send a request, and read the head of the answer."""
-        response = await self.carrier.handle_async_request(request)
-        return Answer(response.status, _merged(response.headers), response.stream)
 
 
-class Connections:
-    """Connections of one kind, opened when they are needed."""
+class ConnectionStack(httpx.AsyncBaseTransport):
+    """Sends each request on a connection of its own: the one that was used last, or else a new one."""
 
-    traces = True
-    """Whether a `trace` among the extensions is told when the first byte of a request leaves."""
-
-    def __init__(self, *, keep: bool) -> None:
-        """Open nothing yet.
-
-        Args:
-            keep: Whether a connection serves more than one exchange.
-        """
-        self._keep = keep
+    def __init__(self) -> None:
         self._idle: deque[Connection] = deque()
         self._lent = 0
-        self._ready: set[bool] = set()
+        self._closed = False
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be some that nobody has closed yet."""
+        """Whether there may be connections that nobody has closed yet."""
         return bool(self._idle or self._lent)
 
-    async def prepare(self, message: Message, extensions: dict[str, Any]) -> "httpcore.Request":
-        """Put a message into httpcore's form; the first time, load what it takes in a worker thread.
-
-        Args:
-            message: The message.
-            extensions: Timeouts, and what is to be told of the sending.
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; its connection comes back to the stack when the response is closed.
 
         Raises:
-            ValueError: Its URL cannot be used.
-            TypeError: Its headers cannot be sent.
-            ConfigurationError: The certificate variables of the environment cannot be used.
-        """
-        parts = urlsplit(message.url)
-        tls = parts.scheme == "https"
-        if tls not in self._ready:
-            await anyio.to_thread.run_sync(_load, tls)
-            self._ready.add(tls)
-        import httpcore
-
-        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        target = target if target.isascii() else quote(target, safe=_ASCII)
-        url = httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=target)
-        headers: list[tuple[bytes | str, bytes | str]] = [("Host", _host(url)), *message.headers.items()]
-        if message.method != "GET":  # without a length some servers refuse even a body that is empty
-            headers.append(("Content-Length", str(len(message.body or b""))))
-        body = Upload(message.body)
-        return httpcore.Request(message.method, url, headers=headers, content=body, extensions=extensions)
-
-    async def take(self, request: "httpcore.Request", *, fresh: bool = False) -> Connection:
-        """Lend a connection: the one that was used last, since the server has least likely closed it, or a new one.
-
-        Args:
-            request: What it is for.
-            fresh: Whether to open a new one in any case. The one that was idle for longest makes room for it, so that
-                there are never more than there were exchanges at once.
-
-        Raises:
+            httpx.TransportError: No response came.
             ConfigurationError: The proxy or certificate variables of the environment cannot be used.
         """
-        origin = request.url.origin
+        connection = await self._take(request)
+        if connection.proxy is not None:
+            request.extensions[PROXY] = connection.proxy.label
+        try:
+            response = await connection.transport.handle_async_request(request)
+        except BaseException:
+            await self._give_back(connection, well=False)
+            raise
+        response.stream = _Body(response.stream, connection, self._give_back)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the idle connections; those that are lent are closed when they come back."""
+        self._closed = True
+        await self.close_idle(float("inf"))
+
+    async def close_idle(self, since: float) -> None:
+        """Close what has been idle since some moment, or longer.
+
+        Args:
+            since: Monotonic time in seconds.
+        """
+        while self._idle and self._idle[0].idle_since <= since:
+            await close(self._idle.popleft().transport)
+
+    async def _take(self, request: httpx.Request) -> Connection:
+        """Lend a connection; the server has least likely closed the one that was used last."""
+        url = request.url
+        origin = (url.raw_scheme, url.netloc)
         connection: Connection | None = None
-        if fresh:
-            await self._make_room(origin)
+        if request.extensions.get(FRESH):
+            # the one idle for longest makes room, so there are never more than there were exchanges at once
+            if (oldest := self._pop(origin, self._idle)) is not None:
+                await close(oldest.transport)
         else:
-            connection = await self._last_used(origin)
-        connection = connection or _opened(origin)
+            connection = self._pop(origin, reversed(self._idle))
+        if connection is None:
+            connection = await _opened(url, origin)
         self._lent += 1
         return connection
 
-    async def _last_used(self, origin: object) -> Connection | None:
-        """Take out the connection to an origin that was used last, unless the server has closed it."""
-        while (kept := self._pop(origin, reversed(self._idle))) is not None:
-            if not kept.is_stale:
-                return kept
-            await close(kept.carrier)
-        return None
-
-    async def _make_room(self, origin: object) -> None:
-        """Close the connection to an origin that was idle for longest."""
-        oldest = self._pop(origin, self._idle)
-        if oldest is not None:
-            await close(oldest.carrier)
-
-    def _pop(self, origin: object, idle: Iterable[Connection]) -> Connection | None:
-        """Take out the first of the idle connections that leads to an origin."""
+    def _pop(self, origin: Origin, idle: Iterable[Connection]) -> Connection | None:
         found = next((one for one in idle if one.origin == origin), None)
         if found is not None:
             self._idle.remove(found)
         return found
 
-    async def give_back(self, connection: Connection, *, well: bool) -> None:
-        """Keep a connection for the next exchange, or close it when this one did not end well."""
+    async def _give_back(self, connection: Connection, *, well: bool) -> None:
         self._lent -= 1
-        if well and self._keep and not connection.is_closed:
-            connection.idle_since = _clock.now()
-            self._idle.append(connection)
-            await self.close_idle(connection.idle_since - KEEPALIVE_EXPIRY)
-        else:
-            await close(connection.carrier)
-
-    async def close_idle(self, since: float) -> None:
-        """Close what has been idle since some moment, or longer."""
-        while self._idle and self._idle[0].idle_since <= since:
-            await close(self._idle.popleft().carrier)
+        if not well or self._closed:
+            await close(connection.transport)
+            return
+        connection.idle_since = _clock.now()
+        self._idle.append(connection)
+        await self.close_idle(connection.idle_since - KEEPALIVE_EXPIRY)
 
 
-class Upload(AsyncIterable[bytes]):
-    """The body of a request, in one piece.
-
-    httpcore's own is handed out by a generator, which trio complains about when sending breaks off.
-    """
-
-    def __init__(self, body: bytes | None) -> None:
-        """Take the body, None for none."""
-        self._body = body
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Hand it out anew."""
-        return _Pieces(iter(() if self._body is None else (self._body,)))
+class _GiveBack(Protocol):
+    def __call__(self, connection: Connection, *, well: bool) -> Awaitable[None]: ...
 
 
-class _Pieces(AsyncIterator[bytes]):
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+class _Body(httpx.AsyncByteStream):
+    """The body of a response, which knows whether it was read to its end."""
 
-    async def __anext__(self) -> bytes:
-        for piece in self._pieces:
-            return piece
-        raise StopAsyncIteration
+    def __init__(self, stream: Any, connection: Connection, give_back: _GiveBack) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._give_back = give_back
+        self._is_whole = self._is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._is_whole = True
+
+    async def aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        well = False
+        try:
+            await self._stream.aclose()
+            well = self._is_whole
+        finally:
+            await self._give_back(self._connection, well=well)
 
 
 async def close(closable: Any) -> None:
-    """Close something in a bounded time, whoever is cancelled meanwhile; what cannot be closed is lost anyway.
+    """Close something in a bounded time, also while the caller is cancelled; what cannot be closed is lost anyway.
 
     Args:
-        closable: A connection, or the body of an answer.
+        closable: A transport, or the body of a response.
     """
     with anyio.move_on_after(CLOSING_TIME, shield=True), contextlib.suppress(Exception):
         await closable.aclose()
 
 
-def _load(tls: bool) -> None:  # noqa: FBT001 - a thread is given its arguments by position
-    """Import httpcore and read the certificates: both take longer than an event loop may stand still."""
-    importlib.import_module("httpcore")
-    if tls:
-        ssl_context()
-
-
-def _opened(origin: "httpcore.Origin") -> Connection:
-    import httpcore
-
-    proxy = proxy_for(origin.scheme.decode(), origin.host.decode())
-    trusted = ssl_context() if origin.scheme == b"https" else None
-    plain: Any = httpcore.AnyIOBackend()  # its class is a conditional one, of which type checkers know little
-    backend: Any = DrainingBackend(plain)
-    if proxy is None:
-        return Connection(httpcore.AsyncHTTPConnection(origin, trusted, network_backend=backend), origin)
-    pool = httpcore.AsyncConnectionPool(trusted, proxy, max_connections=1, network_backend=backend)
-    return Connection(pool, origin)
-
-
-def _host(url: "httpcore.URL") -> bytes:
-    host = b"[%b]" % url.host if b":" in url.host else url.host
-    return host if url.port in {None, _PORTS.get(url.scheme)} else b"%b:%d" % (host, url.port)
-
-
-def _merged(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by name, those that come several times joined as HTTP has it."""
-    merged: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), _text(raw_value)
-        merged[name] = f"{merged[name]}, {value}" if name in merged else value
-    return merged
-
-
-def _text(value: bytes) -> str:
+async def _opened(url: httpx.URL, origin: Origin) -> Connection:
+    """Prepare a connection, which opens with its first request."""
+    setting = proxy_for(url.scheme, url.host)
+    proxy_scheme = None if setting is None else setting.url.scheme
+    trusted = await _trusted() if "https" in {url.scheme, proxy_scheme} else _TRUSTS_NOBODY
+    proxy = (
+        None if setting is None else httpx.Proxy(setting.url, ssl_context=trusted if proxy_scheme == "https" else None)
+    )
     try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+        return Connection(httpx.AsyncHTTPTransport(verify=trusted, limits=_ONE, proxy=proxy), origin, setting)
+    except ImportError:
+        source = "" if setting is None else setting.source
+        message = f"the proxy in {source} is a SOCKS proxy, which needs one more package: pip install 'httpx[socks]'"
+        raise ConfigurationError(message) from None
+
+
+async def _trusted() -> ssl.SSLContext:
+    return ssl_context() if has_ssl_context() else await anyio.to_thread.run_sync(ssl_context)
+
+
+def own_client(stack: ConnectionStack) -> httpx.AsyncClient:
+    """Return the AsyncClient of a client that is given none; it keeps no cookies.
+
+    Args:
+        stack: What it sends on.
+    """
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return httpx.AsyncClient(transport=stack, cookies=cookies)

@@ -1,0 +1,75 @@
+"""Send single requests as a client sends them: without slots, pace, token or retries."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+
+import attrs
+import httpx
+
+from up42_async._config import Limits, Timeouts
+from up42_async._http.exchange import AsyncClientLike, BodyWriter
+from up42_async._http.messages import ApiResponse, SendState
+from up42_async._http.secrets import Secret
+from up42_async._http.sender import Sender
+from up42_async._http.transport import Connection, ConnectionStack, own_client
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """A request, and what is known of it."""
+
+    method: str = "GET"
+    url: str | Secret
+    headers: Mapping[str, str | Secret] = attrs.field(factory=dict)
+    body: bytes | None = None
+    label: str = "GET /v2/jobs"
+    secret: Secret | None = None
+    state: SendState | None = None
+    fresh: bool = False
+
+
+class Wire:
+    """Sends them on an AsyncClient, the default one or another."""
+
+    def __init__(
+        self,
+        http_client: AsyncClientLike | None = None,
+        *,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.stack = ConnectionStack()
+        self.http_client = own_client(self.stack) if http_client is None else http_client
+        self.sender = Sender(self.http_client, timeouts=timeouts or Timeouts(), limits=limits or Limits())
+
+    async def send(self, message: Message) -> ApiResponse:
+        request = self.sender.request(message.method, message.url, message.headers, message.body, fresh=message.fresh)
+        return await self.sender.send(request, label=message.label, secret=message.secret, state=message.state)
+
+    async def fetch(self, message: Message, writer: BodyWriter) -> ApiResponse:
+        request = self.sender.request(message.method, message.url, message.headers)
+        return await self.sender.fetch(request, writer, label=message.label, secret=message.secret)
+
+    async def aclose(self) -> None:
+        await self.sender.aclose()
+        await self.http_client.aclose()
+
+
+def on_transport(transport: httpx.AsyncBaseTransport) -> Wire:
+    """Return what sends with a transport of the user's."""
+    return Wire(httpx.AsyncClient(transport=transport))
+
+
+@contextlib.asynccontextmanager
+async def wire(*, body: int = 2**20, **times: float) -> AsyncGenerator[Wire]:
+    """Send with the default client for the length of a block."""
+    one = Wire(timeouts=Timeouts(**times), limits=Limits(max_response_bytes=body))
+    try:
+        yield one
+    finally:
+        await one.aclose()
+
+
+def idle(stack: ConnectionStack) -> list[Connection]:
+    """Return the connections that are kept and not in use now."""
+    return list(stack._idle)
