@@ -1,6 +1,7 @@
 """Running a sandbox alone."""
 
 import ast
+import json
 import signal
 import socket
 import subprocess
@@ -48,6 +49,46 @@ def test_prints_what_to_paste_and_ends_cleanly_on_ctrl_c() -> None:
         assert running.stderr.read() == ""
 
 
+@pytest.mark.usefixtures("interruptible")
+def test_says_where_the_controls_are_in_one_line_of_json() -> None:
+    arguments = ["--json", "--control", "--lives", "recorded", "--speed", "600", "--jobs", "2"]
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:  # noqa: S603
+        assert running.stdout is not None
+        assert running.stderr is not None
+        try:
+            printed = json.loads(running.stdout.readline())
+            settings, control = printed["settings"], printed["control"]
+            assert settings["polling"]["wait"] == 0.1
+            assert settings.keys() == {"username", "password", "endpoints", "polling"}
+            headers = {"authorization": f"Bearer {control['secret']}"}
+            assert len(httpx.get(f"{control['url']}/jobs", headers=headers).json()) == 2
+            assert httpx.get(f"{control['url']}/settings", headers=headers).json() == settings
+            running.send_signal(signal.SIGINT)
+            assert running.wait(10) == 0
+        finally:
+            running.kill()
+        assert (running.stdout.read(), running.stderr.read()) == ("", "")
+
+
+def test_prints_the_secret_of_the_controls(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("up42_async.sandbox.__main__._wait", interrupt)
+    assert main(["--control"]) == 0
+    printed = capsys.readouterr().out
+    assert "Its controls are at http://127.0.0.1:" in printed
+    assert "Authorization: Bearer " in printed
+    assert main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["control"] is None
+
+
+def test_help_says_what_the_controls_can_do() -> None:
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True, timeout=30)  # noqa: S603
+    for word in ("--control", "$URL/seed_jobs", "$URL/add_fault", "$URL/advance", "$URL/reset", "/requests"):
+        assert word in done.stdout
+
+
 def is_keyword_text(node: ast.AST) -> bool:
     return isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant)
 
@@ -75,7 +116,7 @@ def test_the_command_can_be_called_from_python(capsys: pytest.CaptureFixture[str
     assert "speed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
+@pytest.mark.parametrize("missing", ["cql2", "starlette", "uvicorn"])
 def test_a_missing_extra_says_what_to_install(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; import up42_async.sandbox"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603

@@ -193,6 +193,7 @@ async def test_the_date_of_an_answer_is_the_time_that_jobs_live_by(clock: Clock)
         {"port": 65536},
         {"ending": "somewhere"},
         {"lives": "long"},
+        {"control_port": 65536},
         {"failure_rate": 1.1},
         {"page_size_default": 0},
         {"page_size_max": 0},

@@ -8,6 +8,7 @@ mistakes. What is where:
 
     _sandbox                  Sandbox: its settings, its life, how to reach it
     _controls*, _views        what one does to it and reads off it; the values one gets
+    _control_*                the same over HTTP, for a sandbox in another process
     _app                      what every request passes: counting, faults, token, routes; one for each origin
     _routes_auth              tokens and userinfo
     _routes_processing        processes, validation, cost, execution, jobs
@@ -58,6 +59,7 @@ from up42_async.sandbox._traffic import RequestRecord as RequestRecord
 from up42_async.sandbox._views import ClientSettings as ClientSettings
 from up42_async.sandbox._views import Execution as Execution
 from up42_async.sandbox._views import SandboxBudget as SandboxBudget
+from up42_async.sandbox._views import SandboxControl as SandboxControl
 from up42_async.sandbox._views import SandboxEndpoints as SandboxEndpoints
 from up42_async.sandbox._views import SandboxJob as SandboxJob
 from up42_async.sandbox._views import SandboxPolling as SandboxPolling

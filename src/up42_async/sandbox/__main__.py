@@ -1,9 +1,12 @@
 """Run a sandbox alone: `python -m up42_async.sandbox --speed 60`."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
+
+import attrs
 
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
@@ -19,22 +22,52 @@ An UP42 of your own is running, {speed:g} times as fast as the real one. Ctrl-C 
             api="{api}",
             auth="{auth}",
         ),
+        polling=up42.Polling(wait={wait:g}, settle={settle:g}, recover={recover:g}, visible={visible:g}),
     )
 
 Of its {assets} asset(s) in storage, {reference} is the one of the reference's examples.
 """
+_CONTROL = """
+Its controls are at {url}; requests need the header
+
+    Authorization: Bearer {secret}
+
+"""
+_EPILOG = """\
+With --control, the sandbox can be steered over HTTP, on 127.0.0.1 and with the secret that is printed at the start:
+
+  curl -H "Authorization: Bearer $SECRET" $URL/                     what there is to get and to call
+  curl ... $URL/requests                                            also /jobs /executions /counts /faults /balance
+                                                                    /budgets /assets /time /settings
+  curl ... -d '{"number": 300}' $URL/seed_jobs                      methods of Sandbox, with their arguments as JSON
+  curl ... -d '{"kind": {"kind": "Status", "arguments": {"status": 503}}, "path": "/v2/", "times": 2}' $URL/add_fault
+  curl ... -d '{"fault": 0}' $URL/remove_fault                      or -d '' $URL/clear_faults
+  curl ... -d '{"seconds": 3600}' $URL/advance                      move the clock, and all jobs with it, ahead
+  curl ... -d '' $URL/reset                                         back to the beginning
+"""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m up42_async.sandbox", description="Run an UP42 of your own.")
+    parser = argparse.ArgumentParser(
+        prog="python -m up42_async.sandbox",
+        description="Run an UP42 of your own.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1; a free one if not given")
     parser.add_argument("--files-port", type=int, default=0, help="the port of the files; a free one if not given")
+    parser.add_argument("--control", action="store_true", help="serve controls over HTTP, see below")
+    parser.add_argument("--control-port", type=int, default=0, help="the port of the controls; a free one if not given")
+    parser.add_argument("--json", action="store_true", help="print settings and controls as one line of JSON instead")
     parser.add_argument("--speed", type=float, default=1.0, help="sandbox seconds for each real second (default 1)")
     parser.add_argument("--jobs", type=int, default=0, help="how many jobs it begins with (default 0)")
     parser.add_argument("--spread", type=float, default=0.0, help="create those over so many past seconds (default 0)")
     parser.add_argument("--status", help="the status at which those stay; they live on if not given")
     parser.add_argument(
         "--ending", choices=["captured", "successful", "mixed"], default="captured", help="where jobs end"
+    )
+    parser.add_argument(
+        "--lives", choices=["short", "recorded"], default="short", help="how jobs live (default short, all of them end)"
     )
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added to every answer (default 0)")
     parser.add_argument("--page-size-default", type=int, default=50, help="jobs on a page without limit (default 50)")
@@ -60,30 +93,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = vars(_parser().parse_args(arguments))
     jobs, spread, status, assets = (options.pop(name) for name in ("jobs", "spread", "status", "assets"))
+    as_json, with_control = options.pop("json"), options.pop("control")
+    options["control_port"] = options["control_port"] if with_control else None
     try:
         with Sandbox(**options) as sandbox:
             sandbox.seed_jobs(jobs, status=status, spread=spread)
             sandbox.add_assets(assets)
-            sys.stdout.write(_message(sandbox, options["speed"]))
+            sys.stdout.write(_json(sandbox) if as_json else _message(sandbox))
             sys.stdout.flush()
             _wait()
     except KeyboardInterrupt:
-        sys.stdout.write("\nThe sandbox has ended.\n")
+        sys.stdout.write("" if as_json else "\nThe sandbox has ended.\n")
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
 
 
-def _message(sandbox: Sandbox, speed: float) -> str:
-    return _MESSAGE.format(
-        speed=speed,
+def _message(sandbox: Sandbox) -> str:
+    message = _MESSAGE.format(
+        speed=sandbox.speed,
         api=sandbox.endpoints.api,
         auth=sandbox.endpoints.auth,
         assets=len(sandbox.asset_ids()),
         reference=REFERENCE_ASSET,
         **sandbox.credentials,
+        **attrs.asdict(sandbox.settings["polling"]),
     )
+    control = sandbox.control
+    return message if control is None else message + _CONTROL.format(url=control.url, secret=control.secret)
+
+
+def _json(sandbox: Sandbox) -> str:
+    settings = sandbox.settings
+    values = {"endpoints": attrs.asdict(settings["endpoints"]), "polling": attrs.asdict(settings["polling"])}
+    control = None if sandbox.control is None else attrs.asdict(sandbox.control)
+    return json.dumps({"settings": {**settings, **values}, "control": control}) + "\n"
 
 
 def _wait() -> None:

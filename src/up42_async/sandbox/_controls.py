@@ -1,11 +1,13 @@
 """What a test does to the sandbox and reads off it, beside asking it over HTTP."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from up42_async.sandbox import _lifecycle
 from up42_async.sandbox._account import Balance, draw_id
 from up42_async.sandbox._budgets import STATUSES, Budget, BudgetStatus
 from up42_async.sandbox._lifecycle import Steps
+from up42_async.sandbox._scaled_clock import moment_of
 from up42_async.sandbox._seeding import Seeds, seed
 from up42_async.sandbox._traffic import Connections, RequestRecord, Traffic
 from up42_async.sandbox._views import Execution, SandboxBudget, SandboxJob, shown_budget, shown_execution, shown_job
@@ -64,6 +66,34 @@ class Controls:
     def reset_counts(self) -> None:
         """Begin to count requests, connections, logins and peaks anew; executions stay."""
         self._traffic.reset()
+
+    # Its clock
+
+    @property
+    def now(self) -> datetime:
+        """Return the time at the sandbox, in UTC."""
+        return moment_of(self._world.now())
+
+    @property
+    def speed(self) -> float:
+        """Return how many sandbox seconds pass in each real second."""
+        return self._world.settings.speed
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's clock ahead, and with it all its jobs.
+
+        Tokens, signed URLs and everything else that lives by real seconds stay as they are.
+
+        Args:
+            seconds: How many sandbox seconds, 0 or more.
+
+        Raises:
+            ValueError: They are negative, or not finite.
+        """
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"The clock is moved ahead by a finite number of seconds from 0, not by {seconds!r}.")
+        with self._world.lock:
+            self._world.clock.advance(seconds)
 
     # Its account
 

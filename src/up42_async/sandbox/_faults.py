@@ -161,6 +161,10 @@ class Faults:
         with self._lock:
             self._active = ()
 
+    def is_on(self, fault: Fault) -> bool:
+        """Tell whether a fault is switched on; it may have hit as often as it was told to."""
+        return fault in self._active
+
     def discard(self, fault: Fault) -> None:
         """End one fault, if it is on."""
         with self._lock:

@@ -1,7 +1,8 @@
 """The sandbox as its users see it."""
 
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +11,8 @@ from starlette.types import ASGIApp
 from up42_async.sandbox import _settings
 from up42_async.sandbox._account import Credentials
 from up42_async.sandbox._app import OriginsApp, api_app, files_app
+from up42_async.sandbox._control_app import control_app
+from up42_async.sandbox._control_faults import NumberedFaults
 from up42_async.sandbox._controls_storage import StorageControls
 from up42_async.sandbox._faults import Faults
 from up42_async.sandbox._files_app import Sender
@@ -18,8 +21,10 @@ from up42_async.sandbox._server import Origin, Server
 from up42_async.sandbox._settings import Ending, LivesKind, Settings
 from up42_async.sandbox._storage import Storage
 from up42_async.sandbox._traffic import Traffic
-from up42_async.sandbox._views import ClientSettings, SandboxEndpoints, SandboxPolling
+from up42_async.sandbox._views import ClientSettings, SandboxControl, SandboxEndpoints, SandboxPolling
 from up42_async.sandbox._world import World
+
+_SECRET_BYTES = 18
 
 
 class Sandbox(StorageControls):
@@ -35,6 +40,8 @@ class Sandbox(StorageControls):
         speed: Sandbox seconds for each real second, above 0: at 60 an hour of processing takes a minute.
         port: The port of the API; 0 takes a free one.
         files_port: The port of the files, which are on an origin of their own; 0 takes a free one.
+        control_port: The port of controls over HTTP, for tests in another process; 0 takes a free one, None has none.
+            `sandbox.control` says where they are, and `python -m up42_async.sandbox --help` what they can do.
         ending: Where jobs with credits end: at `captured` and `released`, at `successful` and `failed` (as today's
             platform may), or some here and some there. Jobs without credits end at `successful` and `failed`.
         lives: `"short"` for lives that all end within half an hour (sandbox time); `"recorded"` for lives as 863 real
@@ -71,6 +78,7 @@ class Sandbox(StorageControls):
         speed: float = _settings.DEFAULT_SPEED,
         port: int = 0,
         files_port: int = 0,
+        control_port: int | None = None,
         ending: Ending = "captured",
         lives: LivesKind = "short",
         failure_rate: float = _settings.DEFAULT_FAILURE_RATE,
@@ -96,6 +104,7 @@ class Sandbox(StorageControls):
             speed=speed,
             port=port,
             files_port=files_port,
+            control_port=control_port,
             ending=ending,
             lives=lives,
             failure_rate=failure_rate,
@@ -118,12 +127,16 @@ class Sandbox(StorageControls):
         )
         super().__init__(Storage(World(self._settings, time.monotonic if clock is None else clock)), Traffic())
         self._server: Server | None = None
+        self._control_server: Server | None = None
+        self._control: SandboxControl | None = None
         self.faults = Faults(seed)
         """What goes wrong, see `up42_async.sandbox.faults`."""
         sender = Sender(self._settings.bandwidth)
         self._api_app = api_app(self._storage, sender, self._traffic, self.faults)
         self._files_app = files_app(self._storage, sender, self._traffic, self.faults)
         self._app = OriginsApp(self._api_app, self._files_app, self._world)
+        self._secret = secrets.token_urlsafe(_SECRET_BYTES)
+        self._control_app = control_app(self, NumberedFaults(self.faults), self._secret)
 
     # Its life
 
@@ -136,17 +149,34 @@ class Sandbox(StorageControls):
         """
         if self._server is not None:
             raise RuntimeError("This sandbox serves already; one is started once, and stopped before it starts again.")
-        apps = [(self._api_app, self._settings.port), (self._files_app, self._settings.files_port)]
-        origins = Origin.several(apps, self._traffic, self._settings.keep_alive)
+        settings = self._settings
+        apps = [(self._api_app, settings.port), (self._files_app, settings.files_port)]
+        origins = Origin.several(apps, self._traffic, settings.keep_alive)
+        if settings.control_port is not None:
+            self._serve_controls(settings.control_port, origins)
         self._world.serve_at(*(origin.url for origin in origins))
         self._server = Server(origins)
         self._server.start()
 
+    def _serve_controls(self, port: int, others: Sequence[Origin]) -> None:
+        """Serve the controls on a loop of their own, so that they can stop and drop connections of the sandbox."""
+        try:
+            origins = Origin.several([(self._control_app, port)], Traffic(), self._settings.keep_alive)
+        except OSError:
+            for other in others:
+                other.give_back_port()
+            raise
+        self._control = SandboxControl(url=origins[0].url, secret=self._secret)
+        self._control_server = Server(origins)
+        self._control_server.start()
+
     def stop(self) -> None:
         """Stop to serve, in mid-answer if need be; what the sandbox knows stays. A second time does nothing."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.stop()
+        servers = (self._control_server, self._server)
+        self._control_server = self._server = self._control = None
+        for server in servers:
+            if server is not None:
+                server.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -237,6 +267,11 @@ class Sandbox(StorageControls):
     def endpoints(self) -> SandboxEndpoints:
         """Return where it is; without a server, a name that leads nowhere."""
         return SandboxEndpoints(api=self._world.api_url, auth=f"{self._world.api_url}{REALM_PATH}")
+
+    @property
+    def control(self) -> SandboxControl | None:
+        """Return where the controls over HTTP are; None without `control_port`, and while it does not serve."""
+        return self._control
 
     @property
     def files_url(self) -> str:

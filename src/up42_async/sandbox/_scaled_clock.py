@@ -23,6 +23,7 @@ class ScaledClock:
         self._speed = speed
         self._started = source()
         self._epoch = time.time_ns()
+        self._ahead = 0
 
     def elapsed(self) -> float:
         """Return the seconds of the source since the sandbox was made, not scaled."""
@@ -30,7 +31,11 @@ class ScaledClock:
 
     def now(self) -> int:
         """Return the instant at the sandbox: it starts at the wall clock's and runs `speed` times as fast."""
-        return self._epoch + int(self.elapsed() * self._speed * SECOND)
+        return self._epoch + int(self.elapsed() * self._speed * SECOND) + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's time ahead by so many of its seconds; the source is left alone."""
+        self._ahead += round(seconds * SECOND)
 
     def http_date(self, ahead: float = 0.0) -> str:
         """Return what a Date header says so many seconds ahead of now."""
@@ -40,6 +45,11 @@ class ScaledClock:
 def http_date(instant: int) -> str:
     """Write an instant as headers do."""
     return formatdate(instant // SECOND, usegmt=True)
+
+
+def moment_of(instant: int) -> datetime:
+    """Return an instant as a datetime in UTC, to the microsecond."""
+    return _EPOCH + timedelta(microseconds=instant // 1000)
 
 
 def cut_to_digits(instant: int, digits: int) -> int:

@@ -30,6 +30,7 @@ class Settings:
     speed: float = attrs.field(default=DEFAULT_SPEED, validator=[validators.gt(0), _finite])
     port: int = attrs.field(default=0, validator=_port)
     files_port: int = attrs.field(default=0, validator=_port)
+    control_port: int | None = attrs.field(default=None, validator=validators.optional(_port))
     ending: Ending = attrs.field(default="captured", validator=validators.in_(("captured", "successful", "mixed")))
     lives: LivesKind = attrs.field(default="short", validator=validators.in_(("short", "recorded")))
     failure_rate: float = attrs.field(default=DEFAULT_FAILURE_RATE, validator=[validators.ge(0), validators.le(1)])

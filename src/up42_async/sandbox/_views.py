@@ -27,6 +27,19 @@ class SandboxEndpoints:
 
 
 @attrs.frozen(kw_only=True)
+class SandboxControl:
+    """Where the controls over HTTP are.
+
+    Args:
+        url: The origin, without a final slash; on 127.0.0.1.
+        secret: What requests show, as `Authorization: Bearer <secret>`; a new one for each sandbox.
+    """
+
+    url: str
+    secret: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class SandboxPolling:
     """How a client should poll a sandbox; the client's own defaults, on the sandbox's clock.
 
