@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.storage_host import StorageHost
@@ -195,3 +196,17 @@ async def test_an_odd_description_keeps_nobody_from_evaluating(host: StorageHost
     host.answers[f"GET {PROCESSES}/{TREES}"] = description
     async with host.client() as client:
         assert await ProcessCache(client).state(TREES, 0) == ProcessState(exists=True)
+
+
+async def test_a_process_that_does_not_exist_is_asked_for_again_only_by_those_who_begin_later(
+    host: StorageHost,
+) -> None:
+    async with host.client() as client:
+        began = anyio.current_time()
+        cache = ProcessCache(client)
+        for _ in range(2):
+            assert await cache.state(TREES, began) == ProcessState(exists=False)
+        assert host.asked[f"GET {PROCESSES}/{TREES}"] == 1
+        host.answers[f"GET {PROCESSES}/{TREES}"] = described(eula_id=None)
+        assert await cache.state(TREES, anyio.current_time()) == ProcessState(exists=True)
+        cache.close()

@@ -1,7 +1,6 @@
 """State the types that users see; mypy and pyright check them, nothing here is run."""
 
 import datetime as dt
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -142,11 +141,37 @@ async def storage() -> None:
     item = await anext(up42.search_items(bbox=(-1, 50, 1, 52), datetime=("2024-01-01T00:00:00Z", None)))
     up42.Up42Properties(item).tags = ["trees"]
     assert_type(await up42.update_item(item), pystac.Item)
+    assert_type(await up42.get_item("collection", "item"), pystac.Item)
+    assert_type(await up42.get_queryables(), dict[str, Any])
+    assert_type(await up42.delete_collection("collection"), None)
+    assert_type([one async for one in up42.list_collections()], list[pystac.Collection])
+    assets = up42.Asset.all(tags=["forest"], created_after=dt.datetime(2024, 1, 1, tzinfo=dt.UTC))
+    assert_type([one async for one in assets], list[up42.Asset])
+    assert_type(assets.errors, list[up42.UnexpectedResponseError])
+
+
+async def account(client: up42.Client) -> None:
+    assert_type(await client.balance(), up42.Balance)
+    assert_type((await client.balance()).credits, float)
+    process = await up42.Process.get("pansharpening")
+    assert_type(process, up42.Process)
+    assert_type(process.inputs["title"].is_required, bool)
+    assert_type(process.prices[0].credits, float)
+    assert_type(process.eula_accepted, bool | None)
+    assert_type([one.id async for one in up42.Process.all(client=client)], list[str])
+    budgets = up42.Budget.all(status=["ACTIVE"], include_usage=True)
+    assert_type([one async for one in budgets], list[up42.Budget])
+    budget = await up42.Budget.get("budget")
+    assert_type(await budget.usage(), float)
+    assert_type(budget.validity_period, up42.ValidityPeriod | None)
+    assert_type(await up42.Budget.is_enforced(), bool)
 
 
 async def results(job: up42.Job, jobs: list[up42.Job]) -> None:
     assert_type(await job.collection(), pystac.Collection | None)
-    assert_type(job.items(), AsyncIterator[pystac.Item])
+    items = job.items()
+    assert_type(await anext(items), pystac.Item)
+    assert_type(items.errors, list[up42.UnexpectedResponseError])
     assert_type(await job.download("files", keys=["trees.geojson"], roles=["data"], unpack=True), list[Path])
     assert_type(await up42.download(jobs, Path("files")), list[up42.ResultFile])
     async with up42.download(up42.track(jobs), "files", media_types=["image/tiff"], bar=True) as files:

@@ -3,7 +3,7 @@
 import copy
 import datetime as dt
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -35,6 +35,7 @@ from up42_async._jobs.poller import Poller
 from up42_async._jobs.polling_state import AT_ONCE, Phase, Timings
 from up42_async._jobs.waiting import Waiting
 from up42_async._storage import job_results
+from up42_async._storage.items import Items
 
 _TERMINAL = frozenset(TERMINAL_STATUSES)
 _SETTLING = frozenset(SETTLING_STATUSES)
@@ -410,10 +411,10 @@ class Job(_Unlisted):
         """
         return await job_results.result_collection(current_client(self._client), self._result_url)
 
-    def items(self) -> AsyncIterator[pystac.Item]:
+    def items(self) -> Items:
         """List the STAC items of the results, waiting a little while there are none yet; one request for 100 items.
 
-        A job that was not successful has no items, and costs no request.
+        A job that was not successful has no items, and costs no request. `errors` has what could not be read.
 
         Raises:
             APIError: (While listing) they could not be asked for.

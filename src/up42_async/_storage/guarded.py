@@ -25,9 +25,6 @@ class Origin:
     def __init__(self, client: Client | None = None) -> None:
         self.client = client
 
-    def __copy__(self) -> Self:
-        return self
-
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
