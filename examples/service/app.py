@@ -1,0 +1,167 @@
+"""A service around UP42: submit executions, ask how jobs are doing, follow them live, and shut down without losing any.
+
+    python examples/service/app.py --sandbox        # on an UP42 of your own
+    python examples/service/app.py                  # on your account: UP42_USERNAME and UP42_PASSWORD
+
+No endpoint takes a client: the one that the lifespan opens is the default of the event loop.
+"""
+
+import contextlib
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import attrs
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
+
+import up42_async as up42
+from up42_async import processing_templates
+
+PULSE = 1.0
+"""Seconds between two looks at whether the server is about to stop, while a stream is quiet."""
+
+
+class Order(BaseModel):
+    """What to run on which items, and what it may cost."""
+
+    process: str = "detection-trees-spacept"
+    items: list[str] = Field(min_length=1, max_length=1000)
+    max_credits: int = Field(ge=0)
+
+
+class Placed(BaseModel):
+    """What came of one item of an order."""
+
+    item: str
+    job: str | None = None
+    error: str | None = None
+
+
+def create_app(**settings: Any) -> FastAPI:
+    """Make the application.
+
+    Args:
+        settings: Arguments of `up42.Client`; without any the credentials come from the environment.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with up42.Client(**settings) as client:
+            up42.set_default_client(client)
+            app.state.client = client
+            yield
+
+    app = FastAPI(title="Trees", lifespan=lifespan)
+    app.add_exception_handler(up42.Up42Error, _explain)
+    app.post("/orders")(place)
+    app.get("/jobs/{job_id}")(job)
+    app.get("/jobs/{job_id}/events")(events)
+    app.get("/health")(health)
+    return app
+
+
+async def _explain(request: Request, error: Exception) -> JSONResponse:
+    """Answer 404 for what UP42 does not have, and 502 for whatever else it could not do."""
+    del request
+    status = 404 if isinstance(error, up42.NotFoundError) else 502
+    return JSONResponse({"detail": str(error)}, status_code=status)
+
+
+async def place(order: Order) -> list[Placed]:
+    """Execute an order: this spends credits.
+
+    uvicorn waits for requests that are being answered when it is told to stop. So whatever was sent is answered, and
+    the caller learns the id of every job that was paid for.
+    """
+    kind = _template_of(order.process)
+    name = uuid.uuid4().hex[:8]  # a title of its own lets each job be found again, whoever else executes the same
+    templates = [kind(title=f"Order {name}, item {place}", item=item) for place, item in enumerate(order.items)]
+    results = await up42.execute(templates, max_credits=order.max_credits)
+    return [
+        Placed(item=item, job=result.job and result.job.id, error=None if result.error is None else str(result.error))
+        for item, result in zip(order.items, results, strict=True)
+    ]
+
+
+def _template_of(process_id: str) -> type[processing_templates.SingleItemJobTemplate]:
+    for kind in vars(processing_templates).values():
+        is_template = isinstance(kind, type) and issubclass(kind, processing_templates.SingleItemJobTemplate)
+        if is_template and getattr(kind, "process_id", None) == process_id:
+            return kind
+    raise HTTPException(422, f"no process {process_id!r} that takes one item")
+
+
+async def job(job_id: str) -> up42.Job:
+    """Return a job as UP42 has it now; a `Job` goes through FastAPI as it is."""
+    return await up42.Job.get(job_id)
+
+
+async def events(job_id: str, request: Request) -> StreamingResponse:
+    """Follow a job by Server-Sent Events: one for each change of its status, until it is finished.
+
+    However many follow however many jobs, all are asked for together: one request for 100 jobs.
+    """
+    await up42.Job.get(job_id)  # so that a job that does not exist is a 404, not a stream that ends
+    return StreamingResponse(_stream(job_id, request.app), media_type="text/event-stream")
+
+
+async def _stream(job_id: str, app: FastAPI) -> AsyncIterator[str]:
+    updates = up42.track([job_id]).updates()
+    while not _is_stopping(app):
+        change = None
+        with anyio.move_on_after(PULSE):
+            try:
+                change = await anext(updates)
+            except StopAsyncIteration:
+                yield "event: end\ndata: {}\n\n"
+                return
+            except up42.UnfinishedJob as error:
+                yield f"event: unfinished\ndata: {json.dumps({'detail': str(error)})}\n\n"
+                return
+        yield ": still there\n\n" if change is None else f"data: {json.dumps(change.to_metadata())}\n\n"
+
+
+def _is_stopping(app: FastAPI) -> bool:
+    """Return whether the server was told to stop: a stream would otherwise hold it up until the job has ended."""
+    server: uvicorn.Server | None = getattr(app.state, "server", None)
+    return server is not None and server.should_exit
+
+
+async def health(request: Request) -> dict[str, Any]:
+    """Tell what the client is doing: requests, tracked jobs, and until when UP42 asks it to wait."""
+    client: up42.Client = request.app.state.client
+    return attrs.asdict(client.statistics())
+
+
+def serve(app: FastAPI, *, port: int = 8000) -> None:
+    """Serve until SIGTERM or Ctrl-C; executions under way are finished first.
+
+    Args:
+        app: The application.
+        port: On 127.0.0.1.
+    """
+    server = uvicorn.Server(uvicorn.Config(app, port=port, timeout_graceful_shutdown=120))
+    app.state.server = server
+    server.run()
+
+
+def main() -> None:
+    """Serve on your account, or with `--sandbox` on an UP42 of your own."""
+    if "--sandbox" not in sys.argv:
+        serve(create_app())
+        return
+    from up42_async.sandbox import Sandbox  # noqa: PLC0415 - a service in production has no sandbox
+
+    with Sandbox(speed=60) as sandbox:
+        print(f"an item to try: {sandbox.item_urls()[0]}")
+        serve(create_app(**sandbox.settings))
+
+
+if __name__ == "__main__":
+    main()
