@@ -60,7 +60,7 @@ def test_the_schedule_of_the_reference_is_the_default() -> None:
 @pytest.mark.parametrize("name", POLLING)
 @pytest.mark.parametrize(("value", "error"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])
 def test_a_schedule_that_cannot_be_right_is_refused_by_name(name: str, value: Any, error: type[Exception]) -> None:
-    kind = TypeError if name == "retries" and value != -1 else error
+    kind = TypeError if name == "retries" and value != -1 else ValueError if name == "wait" else error
     with pytest.raises(kind, match=rf"^{name} must be "):
         Polling(**{name: value})
 

@@ -51,6 +51,7 @@ class Thing:
     status: str = "running"
     updated: int = 0
     _settling_since: float | None = attrs.field(default=None, alias="since")
+    _known_age: float | None = attrs.field(default=None, alias="age")
 
     @property
     def _phase(self) -> Phase:
@@ -240,7 +241,7 @@ async def test_very_short_and_very_long_waits_work(wait: float) -> None:
 @pytest.mark.parametrize(
     ("wait", "retries", "error"),
     [
-        ("60", 1, TypeError),
+        ("60", 1, ValueError),
         (None, 1, TypeError),
         (True, 1, TypeError),
         (-1, 1, ValueError),

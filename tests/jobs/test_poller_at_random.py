@@ -19,7 +19,8 @@ from up42_async._errors import ConnectionLostError, NotFoundError, ServerError
 from up42_async._jobs.polling_state import PollState, QueryFailure, Timings
 
 IDS = [f"n{n}" for n in range(8)]
-LONGEST_INTERVAL = 60
+LONGEST_INTERVAL = 60.0
+LONGEST_ADAPTIVE = 640.0
 MOST_QUESTIONS = 20_000
 STATES = [
     "queued",
@@ -72,7 +73,7 @@ actors = st.builds(
     Actor,
     joins_after=seconds,
     ids=st.lists(st.sampled_from(IDS), min_size=1, unique=True),
-    wait=st.sampled_from([0, 0.2, 4, LONGEST_INTERVAL, partial(backoff.expo, max_value=LONGEST_INTERVAL)]),
+    wait=st.sampled_from([0, 0.2, 4, LONGEST_INTERVAL, "adaptive", partial(backoff.expo, max_value=LONGEST_INTERVAL)]),
     retries=st.sampled_from([1, 2, 3, 10, 100]),
     wants_changes=st.booleans(),
     steps=st.lists(st.builds(Step, patience=seconds, pause=seconds), max_size=6),
@@ -129,7 +130,11 @@ class Play:
         in the middle of one makes it be asked again.
         """
         wait = self.actor.wait
-        interval = LONGEST_INTERVAL if callable(wait) else max(1.5 * wait, Timings().settle + wait)
+        interval = LONGEST_INTERVAL
+        if isinstance(wait, str):
+            interval = LONGEST_ADAPTIVE
+        elif not callable(wait):
+            interval = max(1.5 * wait, Timings().settle + wait)
         return self.actor.retries * (interval + 2 * self.latency + 1) + self.disturbances * (self.latency + 1)
 
     def check(self, oracle: CountingOracle, waited_for: Counter[str]) -> None:

@@ -1,14 +1,16 @@
 """When jobs are asked for: the schedule that a client holds, and the checks of one that is given to `track`."""
 
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import attrs
 
 from up42_async._config.arguments import Attribute, integer, is_integer, is_real, real
 
-Wait = float | Callable[[], Iterator[float | None]]
-"""Seconds between two queries for a job, or what makes a generator of them."""
+ADAPTIVE: Final = "adaptive"
+
+Wait = float | Literal["adaptive"] | Callable[[], Iterator[float | None]]
+"""Seconds between two queries for a job, a word for what fits its age, or what makes a generator of seconds."""
 
 LONGEST_WAIT: Final = 1e9
 """Seconds between two queries at the most: thirty years, which is as good as for ever and still a time one can add."""
@@ -19,9 +21,15 @@ def checked_wait(value: object) -> Wait:
 
     Raises:
         TypeError: It is neither a number nor callable.
-        ValueError: It is a number, but not from 0 to 1e9.
+        ValueError: It is a number, but not from 0 to 1e9, or another word than "adaptive".
     """
-    return value if callable(value) else checked_interval(value)
+    if callable(value):
+        return value
+    if isinstance(value, str):
+        if value != ADAPTIVE:
+            raise ValueError(f'wait must be a number of seconds, "{ADAPTIVE}" or a callable, not {value!r:.80}')
+        return ADAPTIVE
+    return checked_interval(value)
 
 
 def checked_interval(value: object) -> float:
@@ -88,8 +96,8 @@ class Polling:
     """
 
     wait: Wait = attrs.field(default=60.0, validator=_is_wait)
-    """Seconds between two queries for a job, from 0 to 1e9; or a callable without arguments that returns a generator
-    of them."""
+    """Seconds between two queries for a job, from 0 to 1e9; `"adaptive"` for 5 to 640, along its age; or a callable
+    without arguments that returns a generator of seconds."""
     retries: int = attrs.field(default=60 * 24 * 3, validator=is_integer(least=1, unit="queries"))
     """How often a job is asked for at the most, 1 or more; at 60 seconds 4320 queries are 3 days."""
     settle: float = attrs.field(default=5.0, validator=_SECONDS)

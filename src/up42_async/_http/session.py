@@ -167,6 +167,11 @@ class Session:
         """
         await _clock.wait_for(self._closing, seconds)
 
+    @property
+    def knows_server_time(self) -> bool:
+        """Whether an answer has told the time on UP42's clock."""
+        return self._server_date is not None
+
     def server_time(self) -> dt.datetime:
         """Return the time on UP42's clock as far as it is known, to the second; our own before the first answer."""
         wall = _clock.wall()

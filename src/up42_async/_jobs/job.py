@@ -308,6 +308,11 @@ class Job(_Unlisted):
         return max(end - self.created, dt.timedelta(0))
 
     @property
+    def _known_age(self) -> float | None:
+        is_known = self._client is not None and self._client._session.knows_server_time
+        return self.age.total_seconds() if is_known else None
+
+    @property
     def _phase(self) -> Phase:
         if self.status in _TERMINAL or self._settling_since == AT_ONCE:
             return Phase.FINISHED

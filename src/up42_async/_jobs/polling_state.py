@@ -16,8 +16,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import attrs
 
 from up42_async._config import Wait
-from up42_async._config.polling import checked_interval, checked_retries, checked_wait
+from up42_async._config.polling import ADAPTIVE, checked_interval, checked_retries, checked_wait
 from up42_async._errors import APIError, InvalidCredentialsError, NotFoundError
+from up42_async._jobs import adaptive
 
 NEVER: Final = math.inf
 AT_ONCE: Final = -math.inf
@@ -72,6 +73,11 @@ class Pollable(Protocol):
         ...
 
     @property
+    def _known_age(self) -> float | None:
+        """Seconds since it was created, None where UP42's clock is not known."""
+        ...
+
+    @property
     def _phase(self) -> Phase:
         """How near its end it is."""
         ...
@@ -107,6 +113,10 @@ class Grid:
         """Return the first moment of the grid at or after another."""
         return self.origin + spacing * math.ceil(round((moment - self.origin) / spacing, 6))
 
+    def after(self, moment: float, spacing: float) -> float:
+        """Return the next moment of the grid after another, by a hundredth of the spacing at least."""
+        return self.origin + spacing * math.floor((moment - self.origin) / spacing + 1.01)
+
     def nearest(self, moment: float, spacing: float) -> float:
         """Return the moment of the grid that is nearest to another."""
         return self.origin + spacing * round((moment - self.origin) / spacing)
@@ -123,6 +133,8 @@ class PollState(Generic[T]):
     status: Any = None
     """The status at the last query."""
     asked: int = 0
+    created_at: float | None = None
+    """When it was created, on the clock of the loop; the first query, as long as nothing better is known."""
     refused_since: float | None = None
     """When the first of the refusals in a row was asked for."""
     changed_at: float | None = None
@@ -175,7 +187,8 @@ class Subscription(Generic[T]):
         self.states: dict[str, PollState[T]] = {}
         self.awaited: dict[str, None] | None = None
         """Which of the two the caller waits for now."""
-        self._wait = math.nan if callable(wait) else wait
+        self._is_adaptive = wait == ADAPTIVE
+        self._wait = math.nan if callable(wait) or wait == ADAPTIVE else wait
         self._is_enough = is_enough
         self._stalled_after = stalled_after
         self._timings = timings
@@ -242,6 +255,8 @@ class Subscription(Generic[T]):
             When to ask again; infinity for never.
         """
         state.asked += 1
+        if state.created_at is None:
+            state.created_at = asked_at
         if isinstance(answer, QueryFailure):
             due = self._fail(state, answer, asked_at, grid)
         else:
@@ -258,6 +273,8 @@ class Subscription(Generic[T]):
         if state.changed_at is None or (state.status, before) != (answer.status, answer.updated):
             state.changed_at = asked_at
         state.status = answer.status
+        if self._is_adaptive and state.changed_at == asked_at and (age := answer._known_age) is not None:
+            state.created_at = asked_at - age
         if state.item is None:
             state.item = copy.copy(answer)  # others may wait for the same id
         state.item._update(answer, asked_at, self._timings.settle)
@@ -297,6 +314,9 @@ class Subscription(Generic[T]):
         return regular if since is None else self._settling_due(state, since, regular, asked_at, grid)
 
     def _regular_due(self, state: PollState[T], asked_at: float, grid: Grid) -> float:
+        if self._is_adaptive:
+            spacing = adaptive.interval(asked_at - (asked_at if state.created_at is None else state.created_at))
+            return grid.after(asked_at, spacing)
         if state.intervals is None:
             return self._on_grid(asked_at + self._wait, grid.nearest)
         interval = next(state.intervals)
