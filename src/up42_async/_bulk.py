@@ -208,7 +208,8 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
             with self._scope:
                 await self._work_on_all()
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
-            self._fail(error)
+            lone = _lone(error) if isinstance(error, ExceptionGroup) else error
+            self._fail(lone if isinstance(lone, Exception) else error)
             self._announce()
 
     async def _work_on_all(self) -> None:

@@ -141,7 +141,9 @@ async def test_the_state_of_a_job_and_its_files_are_kept(run: JournalRun, path: 
     assert run.unended(["captured"]) == ["job-1"]
     await run.seen([job_of(status="captured")])
     await run.seen([])
-    await run.brought(place, ["results/job-1/a.tif"])
+    await run.brought(place, "all", [{"path": "results/job-1/a.tif"}])
+    assert run.files_of(place, "all") == [{"path": "results/job-1/a.tif"}]
+    assert run.files_of(place, "some") == []
     (entry,) = Journal(path).entries()
     assert (entry.state, entry.files) == ("done", ("results/job-1/a.tif",))
     assert run.unended(["captured"]) == []

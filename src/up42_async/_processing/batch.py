@@ -110,8 +110,8 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             return
         async with journal_start.running(self._journal, self._clients[0]) as run:
             for position, (item, client) in enumerate(zip(self._items, self._clients, strict=True)):
-                run.check(client._session.api, await client._user_id())
-                self._places[position] = run.place((await item._order(client)).key)  # noqa: SLF001
+                order = await item._order(client)  # noqa: SLF001 - the same verb, for many
+                self._places[position] = await journal_start.place_of(run, order, client)
             self._budget.spend(run.spent())
             yield run
 

@@ -17,7 +17,7 @@ from up42_async._client import Client
 
 T = TypeVar("T")
 
-MOST_CLAIMS: Final = 100_000
+MOST_CLAIMS: Final = 10_000
 """Jobs that are remembered as taken: the newest ones. A lost job is looked for among those of the last minute or so."""
 
 OTHER_LOOP_PAUSE: Final = 0.05

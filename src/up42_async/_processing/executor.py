@@ -48,6 +48,8 @@ class Purchased:
 
     job: Job
     recovered: bool
+    counted: int
+    """Credits that count as spent for it."""
 
 
 class Executor:
@@ -144,7 +146,8 @@ class Executor:
             log.credits = cost.credits
         failure: BaseException | None = None
         try:
-            return Purchased(await call.run(), call.recovered)
+            job = await call.run()
+            return Purchased(job, call.recovered, _spent(call, cost))
         except BaseException as error:
             failure = error
             raise
@@ -264,7 +267,7 @@ class JournaledExecution:
         if job is None:
             raise JournalError(f"the journal says that {self._order} has a job, and not which")
         keep(job, None, entry.recovered)
-        return Purchased(job, entry.recovered)
+        return Purchased(job, entry.recovered, 0 if entry.state == "failed" else entry.credits)
 
     def uncertainty(self, entry: JournalEntry) -> ExecutionUncertainError:
         """Return the error that an earlier run ended with."""

@@ -249,7 +249,7 @@ def entry_of(row: Any) -> JournalEntry:
         recovered=bool(recovered),
         error=error,
         candidates=tuple(json.loads(candidates)),
-        files=None if files is None else tuple(json.loads(files)),
+        files=None if files is None else tuple(file["path"] for file in json.loads(files)["files"]),
     )
 
 

@@ -201,9 +201,27 @@ class JournalRun:
         if statements:
             await self._write(*statements)
 
-    async def brought(self, place: Place, files: Sequence[str]) -> None:
-        """Write down where the files of a result are, all of them whole."""
-        await self._write(self._set(place, files=json.dumps(list(files))))
+    async def brought(self, place: Place, selection: str, files: Sequence[Mapping[str, Any]]) -> None:
+        """Write down the files of a result, all of them whole.
+
+        Args:
+            place: The execution.
+            selection: Which files were wanted, and where.
+            files: What finds them again.
+        """
+        await self._write(self._set(place, files=json.dumps({"selection": selection, "files": files})))
+
+    def files_of(self, place: Place, selection: str) -> list[dict[str, Any]]:
+        """Return what finds the files of a result again; nothing when others were wanted.
+
+        Args:
+            place: The execution.
+            selection: Which files are wanted, and where.
+        """
+        rows = self._rows("SELECT files FROM executions WHERE key = ? AND ordinal = ?", (place.key, place.ordinal))
+        kept: dict[str, Any] = json.loads(rows[0][0]) if rows and rows[0][0] is not None else {}
+        files: list[dict[str, Any]] = kept["files"] if kept.get("selection") == selection else []
+        return files
 
     def _set(self, place: Place, **values: Any) -> Statement:
         names = ", ".join(f"{name} = ?" for name in values)
@@ -285,22 +303,8 @@ class JournalRun:
 
 
 def _record(job: Job) -> str:
-    """Return a job as UP42 sends it, without what this version of the library does not know."""
-    metadata = {
-        "processID": job.process_id,
-        "jobID": job.id,
-        "accountID": job.account_id,
-        "workspaceID": job.workspace_id,
-        "definition": job.definition,
-        "results": {"collection": job.collection_url, "errors": [attrs.asdict(error) for error in job.errors or ()]},
-        "creditConsumption": None if job.credits is None else {"credits": job.credits},
-        "status": job.status.value,
-        "created": job.created.isoformat(),
-        "updated": job.updated.isoformat(),
-        "started": job.started and job.started.isoformat(),
-        "finished": job.finished and job.finished.isoformat(),
-    }
-    return json.dumps(metadata)
+    """Return a job as UP42 sends it, without the keys that this version of the library does not know."""
+    return json.dumps({name: value for name, value in job.to_metadata().items() if name not in job.extra})
 
 
 @attrs.define(eq=False)

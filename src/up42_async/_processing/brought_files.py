@@ -1,0 +1,65 @@
+"""The files that an earlier run has brought: described for the journal, and looked for on disk."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from up42_async._jobs.result_downloads import ResultFile
+
+
+async def described(files: Sequence[ResultFile]) -> list[dict[str, Any]]:
+    """Return what finds these files again.
+
+    Args:
+        files: Files that came whole.
+    """
+    return await anyio.to_thread.run_sync(lambda: [_description(file) for file in files])
+
+
+async def still_there(descriptions: Sequence[Mapping[str, Any]]) -> tuple[ResultFile, ...]:
+    """Return the files, or none at all when one of them is not there any more, or has another size.
+
+    Args:
+        descriptions: What finds them again.
+    """
+    return await anyio.to_thread.run_sync(lambda: _all_there(descriptions))
+
+
+def _description(file: ResultFile) -> dict[str, Any]:
+    return {
+        "job_id": file.job_id,
+        "item_id": file.item_id,
+        "asset_key": file.asset_key,
+        "path": str(file.path),
+        "size": None if file.path is None else file.path.stat().st_size,
+        "unpacked": [[str(path), path.stat().st_size] for path in file.unpacked],
+    }
+
+
+def _all_there(descriptions: Sequence[Mapping[str, Any]]) -> tuple[ResultFile, ...]:
+    try:
+        return tuple(_file(one) for one in descriptions)
+    except OSError:
+        return ()
+
+
+def _file(description: Mapping[str, Any]) -> ResultFile:
+    """Return a file that is where it was, in its size.
+
+    Raises:
+        OSError: It is not.
+    """
+    sizes = [(description["path"], description["size"]), *description["unpacked"]]
+    for path, size in sizes:
+        if Path(path).stat().st_size != size:
+            raise OSError(path)
+    return ResultFile(
+        job_id=description["job_id"],
+        item_id=description["item_id"],
+        asset_key=description["asset_key"],
+        path=Path(description["path"]),
+        unpacked=tuple(Path(path) for path, _ in description["unpacked"]),
+    )
