@@ -90,10 +90,13 @@ def _is_text(value: object) -> bool:
 
 
 def _is_url(value: object) -> bool:
+    if not _is_text(value):
+        return False
     try:
-        return isinstance(value, str) and bool(value) and urlsplit(value) is not None
+        urlsplit(str(value))
     except ValueError:
         return False
+    return True
 
 
 def _is_moment(value: Any) -> bool:
