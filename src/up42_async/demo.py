@@ -20,9 +20,7 @@ import attrs
 import up42_async as up42
 
 try:
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.progress_bar import ProgressBar
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -37,16 +35,14 @@ SPEED: Final = 120.0
 """Seconds of the sandbox for each real second: an hour of processing takes 30 seconds."""
 RESULTS: Final = 60
 """Jobs whose results are downloaded."""
-SECONDS_BETWEEN_LINES: Final = 3.0
-"""Where there is no terminal to draw on."""
 
 COLOURS: Final = {"captured": "green", "successful": "green", "released": "red", "failed": "red", "running": "cyan"}
 ORDER: Final = [status.value for status in up42.JobStatus]
 
 
 @attrs.define
-class Board:
-    """What is known so far, and how to show it."""
+class Tally:
+    """What waiting for the jobs has cost, and would have cost job by job."""
 
     client: up42.Client
     jobs: Sequence[up42.Job]
@@ -66,65 +62,33 @@ class Board:
         """Jobs by status, in the order of a job's life."""
         return sorted(Counter(job.status.value for job in self.jobs).items(), key=lambda entry: ORDER.index(entry[0]))
 
-    @property
-    def finished(self) -> int:
-        """Jobs that are finished."""
-        return sum(job.is_finished for job in self.jobs)
-
     def count(self, job: up42.Job) -> None:
         """Count what a job that has just finished would have cost alone."""
         if job.is_finished:
             self.single_requests += 1 + int(self.elapsed / self.minute)
 
-    def line(self) -> str:
-        """Return the state as a line of text."""
-        counts = ", ".join(f"{number} {status}" for status, number in self.counts)
-        requests = self.client.statistics().requests
-        done = f"{self.finished:3d}/{len(self.jobs)} finished"
-        return f"{self.elapsed:5.1f} s  {done}  {requests:3d} requests  ({counts})"
 
-    def __rich__(self) -> Group:
-        """Return the state as a picture."""
-        table = Table.grid(padding=(0, 2))
-        for status, number in self.counts:
-            colour = COLOURS.get(status, "blue")
-            bar = ProgressBar(total=len(self.jobs), completed=number, width=40, complete_style=colour)
-            table.add_row(Text(status, style=colour), f"{number:3d}", bar)
-        total = Table.grid()
-        total.add_row(ProgressBar(total=len(self.jobs), completed=self.finished, width=58))
-        total.add_row(
-            f"[bold]{self.finished} of {len(self.jobs)} finished   {self.elapsed:.0f} s   "
-            f"{self.client.statistics().requests} requests"
-        )
-        return Group(table, Text(), total)
+async def follow(jobs: Sequence[up42.Job], tally: Tally) -> None:
+    """Track jobs to their end, showing how it goes: a board in a terminal, lines elsewhere."""
+    async for job in up42.track(jobs, bar=True).updates():
+        tally.count(job)
 
 
-async def follow(jobs: Sequence[up42.Job], board: Board, console: Console) -> None:
-    """Track jobs to their end, showing how it goes."""
-    printed = 0.0
-    with Live(board, console=console, refresh_per_second=8, transient=True, auto_refresh=console.is_terminal):
-        async for job in up42.track(jobs).updates():
-            board.count(job)
-            if not console.is_terminal and board.elapsed >= printed:
-                printed = board.elapsed + SECONDS_BETWEEN_LINES
-                console.print(board.line(), highlight=False, soft_wrap=True)
-
-
-def summarise(board: Board, console: Console) -> None:
+def summarise(tally: Tally, console: Console) -> None:
     """Say how the jobs ended, and what it cost in requests."""
-    ended = Table(title=f"{len(board.jobs)} jobs in {board.elapsed:.0f} s", title_justify="left", show_edge=False)
+    ended = Table(title=f"{len(tally.jobs)} jobs in {tally.elapsed:.0f} s", title_justify="left", show_edge=False)
     ended.add_column("ended")
     ended.add_column("jobs", justify="right")
     ended.add_column("credits spent", justify="right")
-    for status, number in board.counts:
+    for status, number in tally.counts:
         # the credits of a released job were given back: docs/platform.md, Credits
-        spent = sum(job.credits or 0 for job in board.jobs if job.status.value == status and job.is_successful)
+        spent = sum(job.credits or 0 for job in tally.jobs if job.status.value == status and job.is_successful)
         ended.add_row(Text(status, style=COLOURS.get(status, "blue")), str(number), str(spent))
     console.print(ended)
-    requests = board.client.statistics().requests
+    requests = tally.client.statistics().requests
     console.print(
-        f"\n{requests} requests in all; one GET a job and minute would have used {board.single_requests}"
-        f" ({board.single_requests / requests:.0f} times as many).",
+        f"\n{requests} requests in all; one GET a job and minute would have used {tally.single_requests}"
+        f" ({tally.single_requests / requests:.0f} times as many).",
         highlight=False,
     )
 
@@ -158,9 +122,9 @@ async def run(directory: Path, console: Console, *, number: int = JOBS, speed: f
         )
         async with up42.Client(**sandbox.settings) as client:
             jobs = [job async for job in up42.Job.all(sort_by=up42.JobSorting.created.asc)]
-            board = Board(client, jobs, minute=60 / speed)
-            await follow(jobs, board, console)
-            summarise(board, console)
+            tally = Tally(client, jobs, minute=60 / speed)
+            await follow(jobs, tally)
+            summarise(tally, console)
             await bring_home([job for job in jobs if job.is_successful][:RESULTS], directory, console)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.storage_host import StorageHost
 from up42_async import NotFoundError, Process, ProcessInput, ProcessPrice, ServerError, UnexpectedResponseError
-from up42_async._account.process_states import ProcessCache, ProcessState
+from up42_async._account.processes import ProcessCache, ProcessState
 
 PROCESSES = "/v2/processing/processes"
 TREES = "detection-trees-spacept"

@@ -17,6 +17,7 @@ import backoff
 import pytest
 
 from up42_async._config import Wait
+from up42_async._config.polling import checked_retries, checked_wait
 from up42_async._errors import (
     APIError,
     AuthenticationError,
@@ -120,8 +121,8 @@ class Oracle:
         items = dict.fromkeys(ids or self.lives) | things
         subscription = Subscription(
             items,
-            wait=wait,
-            retries=retries,
+            wait=checked_wait(wait),
+            retries=checked_retries(retries),
             stalled_after=stalled_after,
             is_enough=(lambda thing: thing.status == enough) if enough else None,
             timings=self.poller.timings,

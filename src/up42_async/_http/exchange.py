@@ -7,7 +7,7 @@ left, whether cancelling may cut it off, and which socket is to be closed after 
 
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Mapping
 from typing import Any, Final, Protocol
 
 import anyio
@@ -269,7 +269,7 @@ class _Read(AsyncIterable[bytes]):
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
+    async def __aiter__(self) -> Any:
         yield self._content
 
 

@@ -206,7 +206,7 @@ class _Terminal:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True)
+        self._console = Console(file=sys.stderr)
         self._live: Any = None
 
     def begin(self) -> None:
@@ -238,6 +238,8 @@ def _picture(state: BoardState, elapsed: float) -> Any:
         colour = _COLOURS.get(status, "blue")
         bar = ProgressBar(total=state.total, completed=number, width=_WIDTH, complete_style=colour)
         table.add_row(Text(status, style=colour), f"{number}", bar)
-    total = ProgressBar(total=state.total, completed=state.ended, width=_WIDTH + 18)
+    total = Table.grid()
+    total.add_row(ProgressBar(total=state.total, completed=state.ended, width=_WIDTH + 18))
     line = f"{state.ended} of {state.total} finished   {elapsed:.0f} s   {state.requests} requests"
-    return Group(table, Text(), total, Text(line, style="bold"))
+    total.add_row(Text(line, style="bold"))
+    return Group(table, Text(), total)

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import attrs
 
 from up42_async._config import Wait
-from up42_async._config.polling import ADAPTIVE, checked_interval, checked_retries, checked_wait
+from up42_async._config.polling import ADAPTIVE, checked_interval
 from up42_async._errors import APIError, InvalidCredentialsError, NotFoundError
 from up42_async._jobs import adaptive
 
@@ -178,10 +178,9 @@ class Subscription(Generic[T]):
             timings: How long other things take.
 
         Raises:
-            TypeError: A wait that is neither a number nor callable, or retries that are no whole number.
-            ValueError: A wait below 0 or beyond thirty years, or less than one query.
+            TypeError: A callable that returns no generator.
         """
-        wait, self._retries = checked_wait(wait), checked_retries(retries)
+        self._retries = retries
         self.ended: dict[str, None] = {}
         self.changed: dict[str, None] = {}
         self.states: dict[str, PollState[T]] = {}

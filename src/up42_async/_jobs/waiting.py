@@ -3,15 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Generic
+from typing import Any, Final, Generic
 
 from up42_async._config import Polling, Wait
-from up42_async._config.arguments import optional, real
+from up42_async._config.arguments import real
+from up42_async._config.polling import checked_retries, checked_wait
 from up42_async._jobs.board import Board, BoardState
 from up42_async._jobs.filters import statuses
 from up42_async._jobs.models import JobStatus, passed
 from up42_async._jobs.poller import Poller
 from up42_async._jobs.polling_state import PollState, Subscription, T
+
+_ABOVE_ZERO: Final[dict[str, Any]] = {"above": 0, "unit": "seconds"}
 
 
 class Waiting(Generic[T]):
@@ -49,13 +52,13 @@ class Waiting(Generic[T]):
             ValueError: A schedule that cannot be right.
         """
         self._poller = poller
-        self._enough = frozenset(statuses(until, "until") or ())
+        self._enough = frozenset(() if until is None else statuses(until, "until") or ())
         self._subscription: Subscription[T] = Subscription(
             items,
-            wait=polling.wait if wait is None else wait,
-            retries=polling.retries if retries is None else retries,
+            wait=polling.wait if wait is None else checked_wait(wait),
+            retries=polling.retries if retries is None else checked_retries(retries),
             is_enough=self._is_enough if self._enough else None,
-            stalled_after=optional(real, stalled_after, "stalled_after", above=0, unit="seconds"),
+            stalled_after=None if stalled_after is None else real(stalled_after, "stalled_after", **_ABOVE_ZERO),
             timings=poller.timings,
         )
         self._requests = requests

@@ -90,13 +90,10 @@ def _is_text(value: object) -> bool:
 
 
 def _is_url(value: object) -> bool:
-    if not _is_text(value):
-        return False
     try:
-        urlsplit(str(value))
+        return isinstance(value, str) and bool(value) and urlsplit(value) is not None
     except ValueError:
         return False
-    return True
 
 
 def _is_moment(value: Any) -> bool:

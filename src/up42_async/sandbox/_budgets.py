@@ -82,7 +82,6 @@ class Budget:
 
 def seeded_budgets(random: Random, user_id: str, now: int) -> dict[str, Budget]:
     """Return the two budgets that a sandbox begins with, by id: one in force, and one of last year."""
-    kinds: list[tuple[str, BudgetStatus, int]] = [("This year", "ACTIVE", 30), ("Last year", "INACTIVE", 395)]
     made = [
         Budget(
             id=draw_id(random),
@@ -96,6 +95,6 @@ def seeded_budgets(random: Random, user_id: str, now: int) -> dict[str, Budget]:
             spend_limit=_SEEDED_LIMIT,
             valid=(now - age * _DAY, now + (365 - age) * _DAY),
         )
-        for name, status, age in kinds
+        for name, status, age in (("This year", STATUSES[0], 30), ("Last year", STATUSES[1], 395))
     ]
     return {budget.id: budget for budget in made}
