@@ -56,7 +56,7 @@ def test_every_snippet_is_python_and_every_name_exists(page: Path) -> None:
     for snippet in snippets(page):
         compiled(snippet, page.name)
     ours = re.sub(r"\S*up42\.com\S*|up42\.authenticate", "", text)  # addresses, and what up42-py has
-    for name in re.findall(r"\bup42\.([A-Za-z]\w*)", ours):
+    for name in re.findall(r"(?<!\.)\bup42\.([A-Za-z]\w*)", ours):
         assert hasattr(up42, name), name
     for name in re.findall(r"\bprocessing_templates\.(\w+)", text):
         assert hasattr(processing_templates, name), name

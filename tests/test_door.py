@@ -79,6 +79,7 @@ PUBLIC = [
     "ValidityPeriod",
     "delete_collection",
     "download",
+    "download_items",
     "evaluate",
     "execute",
     "get_collection",
@@ -89,6 +90,7 @@ PUBLIC = [
     "pipeline",
     "search_items",
     "set_default_client",
+    "signed_url",
     "track",
     "update_item",
 ]

@@ -68,8 +68,6 @@ from up42_async._jobs.models import JobSorting as JobSorting
 from up42_async._jobs.models import JobStatus as JobStatus
 from up42_async._jobs.models import SortingField as SortingField
 from up42_async._jobs.models import ValidationError as ValidationError
-from up42_async._jobs.result_downloads import DownloadBatch as DownloadBatch
-from up42_async._jobs.result_downloads import ResultFile as ResultFile
 from up42_async._jobs.result_downloads import download as download
 from up42_async._jobs.tracking import JobTracker as JobTracker
 from up42_async._jobs.tracking import StatusUpdates as StatusUpdates
@@ -96,6 +94,10 @@ from up42_async._storage.collections import get_item as get_item
 from up42_async._storage.collections import get_queryables as get_queryables
 from up42_async._storage.collections import list_collections as list_collections
 from up42_async._storage.collections import update_item as update_item
+from up42_async._storage.download_batch import DownloadBatch as DownloadBatch
+from up42_async._storage.download_batch import ResultFile as ResultFile
+from up42_async._storage.item_files import download_items as download_items
+from up42_async._storage.item_files import signed_url as signed_url
 from up42_async._storage.properties import Up42Properties as Up42Properties
 from up42_async._storage.search import search_items as search_items
 

@@ -15,7 +15,8 @@ from up42_async._downloads.download import DownloadError
 from up42_async._downloads.file_names import RECORD
 from up42_async._downloads.options import DownloadOptions, Timings
 from up42_async._downloads.progress import DownloadProgress
-from up42_async._jobs.result_downloads import DownloadBatch, ResultFile, download
+from up42_async._jobs.result_downloads import JobDownloads, download
+from up42_async._storage.download_batch import ResultFile
 
 SEARCH = "POST /v2/assets/stac/search"
 CONTENT = bytes(range(256)) * 5000
@@ -75,7 +76,7 @@ async def test_all_results_come_in_the_order_of_the_jobs(host: StorageHost, tmp_
     ]
     for file in files:
         assert file.path is not None
-        assert file.path == tmp_path / file.job_id / str(file.key)
+        assert file.path == tmp_path / str(file.job_id) / str(file.asset_key)
         assert file.path.read_bytes() == host.files[f"{file.job_id}-{str(file.key)[:4]}"].content
         assert file.error is None
 
@@ -270,7 +271,7 @@ async def test_a_bar_shows_how_far_it_has_come(
     del host.files["j1-mask"]
     options = DownloadOptions(timings=Timings(redraw=0.001))
     async with host.client():
-        await DownloadBatch([job("j0"), job("j1")], tmp_path, options, None, bar=True)
+        await JobDownloads([job("j0"), job("j1")], tmp_path, options, None, bar=True)
     assert "3/4 files, 1 failed" in capsys.readouterr().out
 
 
@@ -298,7 +299,7 @@ async def test_many_jobs_are_worked_on_a_few_at_a_time(host: StorageHost, tmp_pa
             yield job(f"j{number}")
 
     few = DownloadOptions(keys=["data.tif"], max_jobs=2)
-    async with host.client(), DownloadBatch(jobs(), tmp_path, few, None, bar=False) as files:
+    async with host.client(), JobDownloads(jobs(), tmp_path, few, None, bar=False) as files:
         async for _ in files:
             done += 1
     assert most <= 3

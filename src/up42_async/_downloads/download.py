@@ -23,7 +23,7 @@ from up42_async._downloads.destination import Destination
 from up42_async._downloads.file_names import name_in_url, names_of
 from up42_async._downloads.options import Timings
 from up42_async._downloads.progress import ProgressTask
-from up42_async._downloads.signed_urls import check_signed_url, signed_url_request
+from up42_async._downloads.signed_urls import ask_signed_url, check_signed_url
 from up42_async._downloads.writer import DownloadWriter
 from up42_async._errors import APIError, UnexpectedResponseError, Up42Error
 from up42_async._http.messages import ApiRequest
@@ -174,10 +174,7 @@ class FileDownload:
     async def _signed_url(self) -> str:
         """Ask for a signed URL, a new one for each try: they are valid for a short while only."""
         try:
-            request = signed_url_request(self._file, api=self._session.api)
-            answer = await self._session.call(request)
-            url = answer.get("url") if isinstance(answer, dict) else None
-            return check_signed_url(url, api=self._session.api, request=request)
+            return await ask_signed_url(self._session, self._file)
         except APIError as error:
             raise self._failure(str(error)) from error  # the client has tried as often as it makes sense
 

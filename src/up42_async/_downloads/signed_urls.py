@@ -14,6 +14,7 @@ import attrs
 from up42_async._config import is_loopback
 from up42_async._errors import UnexpectedResponseError, UntrustedURLError
 from up42_async._http.messages import ApiRequest
+from up42_async._http.session import Session
 from up42_async._http.urls import follow
 
 LONGEST: Final = 16_384
@@ -68,6 +69,22 @@ def signed_url_request(file: RemoteFile, *, api: str) -> ApiRequest:
         message = "a file's link leads to something else than an asset; it was not followed"
         raise UntrustedURLError(message, request=str(about))
     return ApiRequest(method="POST", path=f"{path}{_DOWNLOAD_URL}")
+
+
+async def ask_signed_url(session: Session, file: RemoteFile) -> str:
+    """Ask for a signed URL of a file, which is valid for five minutes; one request.
+
+    Args:
+        session: What sends the request.
+        file: The file.
+
+    Raises:
+        UntrustedURLError: The file's link, or the signed URL, leads to where it must not.
+        APIError: It could not be asked for.
+    """
+    request = signed_url_request(file, api=session.api)
+    answer = await session.call(request)
+    return check_signed_url(answer.get("url") if isinstance(answer, dict) else None, api=session.api, request=request)
 
 
 def check_signed_url(url: object, *, api: str, request: ApiRequest) -> str:

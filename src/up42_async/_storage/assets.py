@@ -154,14 +154,14 @@ class Asset:
     async def download(
         self, directory: str | os.PathLike[str], *, unpack: bool = False, resume: bool = True
     ) -> list[Path]:
-        """Bring the asset's file home: whole and verified, or not at all.
+        """Bring the asset's file: whole and verified, or not at all.
 
         Costs one request for a signed URL and one to the storage host; more only when something goes wrong.
 
         Args:
             directory: Where to put it; made when it is missing.
             unpack: Whether to unpack an archive (`.zip`, `.tgz`, `.tar.gz`, `.tar`), into a directory beside it.
-            resume: Whether to keep what came of a file that broke off, as `name.part`, and go on from there next time.
+            resume: Whether to keep what came of a file that broke off, as `name.part`, and continue it the next time.
 
         Returns:
             The file; or the files of the archive, when it was unpacked.
@@ -169,14 +169,17 @@ class Asset:
         Raises:
             DownloadError: It could not be had, or not whole.
         """
-        file = RemoteFile(
+        options = DownloadOptions(unpack=unpack, resume=resume)
+        downloads = Downloads(current_client(self._client), Path(directory), options)
+        return await fetch_all(downloads, [self._remote_file()])
+
+    def _remote_file(self) -> RemoteFile:
+        return RemoteFile(
             href=f"{ASSETS}/{segment(self.id)}",
             key=self.name or self.id,
             size=self.size,
             media_type=self.content_type or "",
         )
-        options = DownloadOptions(unpack=unpack, resume=resume)
-        return await fetch_all(Downloads(current_client(self._client), Path(directory), options), [file])
 
 
 async def initialize_asset(asset_id: str, *, client: Client | None = None) -> Asset:

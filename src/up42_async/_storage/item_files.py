@@ -1,0 +1,133 @@
+"""The files of items: signed URLs to read them where they are, and downloads."""
+
+import os
+from collections.abc import AsyncIterable, Iterable
+from pathlib import Path
+from typing import Final
+
+import pystac
+
+from up42_async._client import Client, current_client
+from up42_async._downloads.directory import Downloads
+from up42_async._downloads.file_names import same_name
+from up42_async._downloads.options import DownloadOptions
+from up42_async._downloads.progress_bar import check_installed
+from up42_async._downloads.signed_urls import ask_signed_url
+from up42_async._storage.asset_filter import AssetFilter, remote_file
+from up42_async._storage.assets import Asset
+from up42_async._storage.download_batch import DownloadBatch, SourceFiles
+from up42_async._storage.stac import client_of
+
+_JOB_ID: Final = "up42-system:job_id"
+
+Item = pystac.Item | pystac.Collection
+
+
+async def signed_url(asset: pystac.Asset | Asset, *, client: Client | None = None) -> str:
+    """Ask for a URL under which anybody can read the file of an asset for five minutes; one request.
+
+    It needs no token, and takes range requests, so that rasterio, GDAL and others can read parts of a file without a
+    download. Whoever has it can read the file: keep it out of logs.
+
+    Args:
+        asset: An asset of an item or collection, or one from `Asset.get` or `Asset.all`.
+        client: The client to use; else the one that the asset came from, else the current one.
+
+    Raises:
+        UntrustedURLError: The asset lies elsewhere than in UP42's storage, so it needs no signed URL, or the URL that
+            came leads into this network.
+        NotFoundError: There is no such asset.
+        APIError: It could not be asked for.
+        TypeError: It is no asset.
+    """
+    if isinstance(asset, Asset):
+        file, own = asset._remote_file(), asset._client  # noqa: SLF001 - the asset's own machinery
+    elif isinstance(asset, pystac.Asset):
+        file, own = remote_file(asset.title or "asset", asset), client_of(asset.owner)
+    else:
+        raise TypeError(f"asset must be an asset of a STAC item or an up42_async.Asset, not {asset!r:.80}")
+    return await ask_signed_url(current_client(client or own)._session, file)
+
+
+def download_items(
+    items: Iterable[Item] | AsyncIterable[Item],
+    directory: str | os.PathLike[str],
+    *,
+    keys: Iterable[str] | None = None,
+    roles: Iterable[str] | None = None,
+    media_types: Iterable[str] | None = None,
+    unpack: bool = False,
+    resume: bool = True,
+    bar: bool = False,
+    client: Client | None = None,
+) -> DownloadBatch:
+    """Bring the files of items, each file whole and verified, or not at all.
+
+    `await download_items(...)` gives all files in the order of the items. `async with download_items(...) as files:`
+    with `async for file in files:` gives each as it lands, while your own code runs; leaving the block early stops what
+    is under way. A file that does not come is a `ResultFile` with an error, and keeps no other from coming; so it is
+    with an asset that lies elsewhere than in UP42's storage.
+
+    Costs two requests for each file. At most `Limits.max_downloads` files come at once, on connections of their own.
+
+    Args:
+        items: Items, or collections with assets of their own: a list, or an async iterable such as `search_items(...)`.
+        directory: Where to put the files of all items; made when it is missing. Of two files with the same name the
+            second gets one with the first 8 characters of its asset's id.
+        keys: Only the assets with these keys.
+        roles: Only the assets with one of these roles, such as `"data"`.
+        media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
+        unpack: Whether to unpack archives (`.zip`, `.tgz`, `.tar.gz`, `.tar`), each into a directory beside it.
+        resume: Whether to keep what came of a file that broke off, as `name.part`, and continue it the next time.
+        bar: Whether to show a progress bar, in a terminal or notebook; needs `up42-async[progress]`.
+        client: The client to use; else the one an item came from, else the current one.
+
+    Raises:
+        RuntimeError: A bar is wanted, and `rich` is not installed.
+        TypeError: `items` is one item instead of several, or `keys`, `roles` or `media_types` is no list of strings.
+    """
+    if isinstance(items, pystac.Item | pystac.Collection):
+        raise TypeError("download_items() takes many items; write download_items([item], directory)")
+    if bar:
+        check_installed()
+    options = DownloadOptions(keys=keys, roles=roles, media_types=media_types, unpack=unpack, resume=resume)
+    return ItemDownloads(items, Path(directory), options, client, bar=bar)
+
+
+class ItemDownloads(DownloadBatch):
+    """The files of items on their way into one directory; see `download_items`."""
+
+    def __init__(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        directory: Path,
+        options: DownloadOptions,
+        client: Client | None,
+        *,
+        bar: bool,
+    ) -> None:
+        super().__init__(items, options, "download_items", bar=bar)
+        self._directory = directory
+        self._client = client
+        self._downloads: dict[Client, Downloads] = {}
+        self._keys: set[str] = set()
+
+    def _job_id(self, source: object) -> str | None:
+        job_id = source.properties.get(_JOB_ID) if isinstance(source, pystac.Item) else None
+        return job_id if isinstance(job_id, str) else None
+
+    async def _files_of(self, source: object) -> SourceFiles:
+        if not isinstance(source, pystac.Item | pystac.Collection):
+            raise TypeError(f"items must be STAC items, not {source!r:.80}")
+        client = current_client(self._client or client_of(source))
+        if client not in self._downloads:  # whose files all go through one record of the directory
+            self._downloads[client] = Downloads(client, self._directory, self._options, progress=self._tracker)
+        files = AssetFilter(self._options).files_of([source])
+        # nothing was awaited since the item was taken, so that the first item of a key is the first in the list
+        shares_name = [self._is_known(same_name(file.key)) for file in files]
+        return SourceFiles(downloads=self._downloads[client], files=files, shares_name=shares_name)
+
+    def _is_known(self, key: str) -> bool:
+        is_known = key in self._keys
+        self._keys.add(key)
+        return is_known
