@@ -10,6 +10,7 @@ import pickle
 import random
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,14 @@ from tests.storage_host import (
     serving,
     whole,
 )
-from up42_async import Client, RetryPolicy, Timeouts, UnexpectedResponseError, UntrustedURLError
+from up42_async import Client, NotFoundError, RetryPolicy, Timeouts, UnexpectedResponseError, UntrustedURLError
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.download import DownloadError, DownloadErrorGroup
 from up42_async._downloads.file_names import RECORD
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._http.messages import ApiRequest
+from up42_async._http.secrets import Secret
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
 SHA256 = f"1220{hashlib.sha256(CONTENT).hexdigest()}"
@@ -433,6 +435,13 @@ async def test_closing_the_client_ends_a_download_with_an_error_that_says_so(hos
     assert left_in(tmp_path) == []
 
 
+async def test_when_no_file_comes_nothing_is_made(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client() as client:
+        with pytest.raises(DownloadError):
+            await bring(client, tmp_path / "place", remote("nothing"))
+    assert not await anyio.Path(tmp_path / "place").exists()
+
+
 async def test_one_file_that_fails_keeps_no_other_from_coming(host: StorageHost, tmp_path: Path) -> None:
     files = [remote("a1", key="k1"), remote("nothing", key="k2")]
     async with host.client() as client:
@@ -446,6 +455,41 @@ async def test_several_files_that_fail_are_reported_together(host: StorageHost, 
         with pytest.raises(DownloadErrorGroup, match="2 of 3 files did not come") as caught:
             await bring(client, tmp_path, remote("x", key="k1"), remote("a1", key="k2"), remote("y", key="k3"))
     assert [str(error)[:2] for error in caught.value.exceptions] == ["k1", "k3"]
+
+
+@pytest.mark.parametrize("answers", ["refused", "broken", "redirected", "elsewhere"])
+async def test_no_variable_in_the_frames_of_an_error_shows_a_signed_url(
+    host: StorageHost, tmp_path: Path, answers: str
+) -> None:
+    faults: dict[str, Fault | None] = {
+        "refused": refused(404),
+        "broken": broken_after(10),
+        "redirected": refused(302, Location="http://[canary"),
+        "elsewhere": None,
+    }
+    host.faults = [faults[answers]]
+    if answers == "elsewhere":
+        host.sign = lambda _: "ftp://elsewhere.example/x?canary"
+    async with host.client(retry=ONE_TRY) as client:
+        with pytest.raises(DownloadError) as caught:
+            await bring(client, tmp_path)
+    details = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    shown = [line for line in "".join(details.format()).split("  File ") if "up42_async/_downloads" in line]
+    assert shown
+    assert "canary" not in "".join(shown)
+
+
+def test_several_errors_are_one_that_is_caught_like_one() -> None:
+    several = DownloadErrorGroup("2 of 3 files did not come", [DownloadError("a", file="a.tif"), NotFoundError("b")])
+    assert isinstance(several, ExceptionGroup)
+    assert isinstance(several, DownloadError)
+    assert (several.file, several.path, several.received) == ("", None, 0)
+    assert str(several) == "2 of 3 files did not come (2 sub-exceptions)"
+    for twin in (pickle.loads(pickle.dumps(several)), copy.copy(several)):  # noqa: S301
+        assert (str(twin), [str(one) for one in twin.exceptions]) == (str(several), ["a", "b"])
+    (found,) = several.split(NotFoundError)[:1]
+    assert isinstance(found, DownloadErrorGroup)
+    assert [str(one) for one in found.exceptions] == ["b"]
 
 
 def test_the_error_can_be_pickled_and_copied() -> None:
@@ -491,7 +535,7 @@ API = "https://api.up42.com"
 )
 def test_signed_urls_that_lead_somewhere_else_than_the_internet_are_refused(url: str) -> None:
     with pytest.raises(UntrustedURLError, match="nothing was fetched from there") as caught:
-        check_signed_url(f"{url}?canary", api=API, request=ABOUT)
+        check_signed_url(Secret(f"{url}?canary"), api=API, request=ABOUT)
     assert "canary" not in str(caught.value)
     assert "password" not in str(caught.value)
 
@@ -500,7 +544,6 @@ def test_signed_urls_that_lead_somewhere_else_than_the_internet_are_refused(url:
     "url",
     [
         None,
-        7,
         "",
         "/relative",
         "file:///etc/passwd",
@@ -517,9 +560,9 @@ def test_signed_urls_that_lead_somewhere_else_than_the_internet_are_refused(url:
         "https://storage.example/" + "x" * 20_000,
     ],
 )
-def test_signed_urls_that_cannot_be_read_are_refused(url: object) -> None:
+def test_signed_urls_that_cannot_be_read_are_refused(url: str | None) -> None:
     with pytest.raises(UnexpectedResponseError, match="POST /v2/assets/x/download-url: an answer without a signed URL"):
-        check_signed_url(url, api=API, request=ABOUT)
+        check_signed_url(None if url is None else Secret(url), api=API, request=ABOUT)
 
 
 @pytest.mark.parametrize(
@@ -532,14 +575,14 @@ def test_signed_urls_that_cannot_be_read_are_refused(url: object) -> None:
     ],
 )
 def test_signed_urls_on_the_internet_are_taken_without_their_fragment(url: str) -> None:
-    assert check_signed_url(f"{url}#fragment", api=API, request=ABOUT) == url
+    assert check_signed_url(Secret(f"{url}#fragment"), api=API, request=ABOUT).reveal() == url
 
 
 @pytest.mark.parametrize("api", ["http://127.0.0.1:8000", "http://localhost:8000"])
 def test_beside_an_api_on_this_machine_files_may_be_on_it_too(api: str) -> None:
-    assert check_signed_url("http://127.0.0.1:9/x", api=api, request=ABOUT)
+    assert check_signed_url(Secret("http://127.0.0.1:9/x"), api=api, request=ABOUT).reveal() == "http://127.0.0.1:9/x"
     with pytest.raises(UntrustedURLError, match="not over https"):
-        check_signed_url("http://storage.example/x", api=api, request=ABOUT)
+        check_signed_url(Secret("http://storage.example/x"), api=api, request=ABOUT)
 
 
 @pytest.mark.parametrize(

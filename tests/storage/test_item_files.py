@@ -11,7 +11,6 @@ import anyio.to_thread
 import numpy as np
 import pystac
 import pytest
-import rasterio
 
 import up42_async as up42
 from tests.storage.test_collections import item_content
@@ -19,7 +18,14 @@ from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import DownloadError, NotFoundError, UntrustedURLError
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
+rasterio: Any = pytest.importorskip("rasterio")
+windows: Any = pytest.importorskip("rasterio.windows")
+
 SEARCH = "POST /v2/assets/stac/search"
+
+
+def item_of(name: str, assets: dict[str, Any]) -> dict[str, Any]:
+    return item_content(name) | {"assets": assets}
 
 
 @pytest.fixture
@@ -40,7 +46,7 @@ def host() -> Iterator[StorageHost]:
         first = item_content("i1", data={"href": "/v2/assets/a1-id", "roles": ["data"]})
         first["properties"]["up42-system:job_id"] = "job-1"
         second = item_content("i2", data={"href": "/v2/assets/a2-id", "roles": ["data"]})
-        host.answers[SEARCH] = {"features": [first, second, item_content("i3", **elsewhere)]}
+        host.answers[SEARCH] = {"features": [first, second, item_of("i3", elsewhere)]}
         yield host
 
 
@@ -96,7 +102,7 @@ async def test_a_batch_shows_itself_in_a_line_and_in_a_table(host: StorageHost, 
 
 async def test_a_long_table_ends_with_how_many_more_there_are(host: StorageHost, tmp_path: Path) -> None:
     assets = {f"{number:03}": {"href": "s3://elsewhere"} for number in range(60)}
-    host.answers[SEARCH] = {"features": [item_content("i1", **assets)]}
+    host.answers[SEARCH] = {"features": [item_of("i1", assets)]}
     async with host.client():
         batch = up42.download_items(up42.search_items(), tmp_path)
         await batch
@@ -188,7 +194,7 @@ async def test_an_asset_of_a_collection_comes_like_one_of_an_item(sandbox: Sandb
     assert await anyio.to_thread.run_sync(read, url) == file.path.read_bytes()
 
 
-def pixels(source: str | Path, window: rasterio.windows.Window | None = None) -> np.ndarray[Any, Any]:
+def pixels(source: str | Path, window: Any = None) -> np.ndarray[Any, Any]:
     settings = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "CPL_VSIL_CURL_USE_HEAD": "NO", "GDAL_HTTP_PROXY": ""}
     with rasterio.Env(**settings), rasterio.open(source) as image:
         data: np.ndarray[Any, Any] = image.read(window=window)
@@ -208,7 +214,7 @@ async def test_rasterio_reads_the_pixels_of_a_result_under_its_signed_url(
         before = len(sandbox.requests)
         url = await up42.signed_url(assets[key])
         read_remotely = await anyio.to_thread.run_sync(pixels, url)
-        part = await anyio.to_thread.run_sync(pixels, url, rasterio.windows.Window(0, 0, 16, 16))
+        part = await anyio.to_thread.run_sync(pixels, url, windows.Window(0, 0, 16, 16))
     assert np.array_equal(read_remotely, pixels(path))
     assert np.array_equal(part, pixels(path)[:, :16, :16])
     (first, *rest) = [request for request in list(sandbox.requests)[before:] if request.origin == "files"]

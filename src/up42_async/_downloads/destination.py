@@ -74,7 +74,7 @@ class Destination:
         Raises:
             OSError: It cannot be opened.
         """
-        if self._part is None and self._resume:
+        if self._part is None and self._resume and self._record.exists:
             with self._record.locked():
                 name = self._record.name_of(self.file.source)
                 if name is not None:

@@ -43,6 +43,11 @@ class DirectoryRecord:
         self._names: dict[str, str] = {}
         """Name by source."""
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever fetched into the directory."""
+        return self._path.exists()
+
     @contextlib.contextmanager
     def locked(self) -> Generator[None]:
         """Hold the record against all other threads and processes, and read what they wrote meanwhile.

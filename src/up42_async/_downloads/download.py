@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import anyio
 
@@ -23,7 +23,7 @@ from up42_async._downloads.destination import Destination
 from up42_async._downloads.file_names import name_in_url, names_of
 from up42_async._downloads.options import Timings
 from up42_async._downloads.progress import ProgressTask
-from up42_async._downloads.signed_urls import ask_signed_url, check_signed_url
+from up42_async._downloads.signed_urls import ask_signed_url, check_signed_url, host_of
 from up42_async._downloads.writer import DownloadWriter
 from up42_async._errors import APIError, UnexpectedResponseError, Up42Error
 from up42_async._http.messages import ApiRequest
@@ -160,8 +160,8 @@ class FileDownload:
             destination = self._destination
             await destination.run(destination.find)
             url = await self._signed_url()
-            if name_in_url(url) is not None:
-                await destination.run(destination.open, names_of(url, None, self._file.key))
+            if name_in_url(url.reveal()) is not None:
+                await destination.run(destination.open, names_of(url.reveal(), None, self._file.key))
                 if await destination.run(destination.is_here, self._file.size, None):
                     return self._here(self._file.size)
             return await self._receive(url)
@@ -171,14 +171,14 @@ class FileDownload:
         self._progress.update(size or 0, size)
         return self._destination.part.target
 
-    async def _signed_url(self) -> str:
+    async def _signed_url(self) -> Secret:
         """Ask for a signed URL, a new one for each try: they are valid for a short while only."""
         try:
             return await ask_signed_url(self._session, self._file)
         except APIError as error:
             raise self._failure(str(error)) from error  # the client has tried as often as it makes sense
 
-    async def _receive(self, url: str) -> Path | None:
+    async def _receive(self, url: Secret) -> Path | None:
         """Fetch what is missing, from wherever the storage host redirects to, and judge what came."""
         asked = url
         for _ in range(MOST_REDIRECTS + 1):
@@ -191,24 +191,20 @@ class FileDownload:
         message = f"the storage host redirected more than {MOST_REDIRECTS} times"
         raise UnexpectedResponseError(message)
 
-    def _redirected(self, url: str, location: str) -> str:
+    def _redirected(self, url: Secret, location: Secret) -> Secret:
         """Return where a redirect leads, which must be as good as a signed URL."""
-        about = ApiRequest(method="GET", path=f"file from {_host(url)}")
-        try:
-            target = urljoin(url, location) if location else None
-        except ValueError:
-            target = None
-        return check_signed_url(target, api=self._session.api, request=about)
+        about = ApiRequest(method="GET", path=f"file from {host_of(url)}")
+        return check_signed_url(_joined(url, location), api=self._session.api, request=about)
 
-    async def _fetch(self, url: str, *, named_by: str) -> DownloadWriter | None:
+    async def _fetch(self, url: Secret, *, named_by: Secret) -> DownloadWriter | None:
         """Fetch one answer; None when it came so slowly that others should go first."""
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
-            writer = DownloadWriter(self._destination, named_by, group, self._progress, host=_host(url))
+            writer = DownloadWriter(self._destination, named_by, group, self._progress, host=host_of(url))
             with anyio.CancelScope() as watched:
                 try:
                     group.start_soon(self._give_way, writer, watched)
-                    await self._session.fetch(Secret(url), self._headers(), writer, label=f"GET file from {_host(url)}")
+                    await self._session.fetch(url, self._headers(), writer, label=f"GET file from {host_of(url)}")
                 except Exception as error:  # noqa: BLE001 - raised below, outside of the group, which would wrap it
                     failure = error
             await writer.drain()
@@ -276,5 +272,9 @@ class FileDownload:
         return DownloadError(f"{name}: {why}{left}", file=name, path=destination.path, received=kept)
 
 
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
+def _joined(url: Secret, location: Secret) -> Secret | None:
+    """Return the target of a redirect, None when there is none that can be read."""
+    try:
+        return Secret(urljoin(url.reveal(), location.reveal())) if location.reveal() else None
+    except ValueError:
+        return None

@@ -192,8 +192,8 @@ class PartFile:
             return
         if not (keep and self.can_continue and self.checkpoint()):
             _remove(self._note, is_private=self._is_private)
-            if is_at(self._file, self._path):
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if is_at(self._file, self._path):
                     self._path.unlink()
         self.close()
 

@@ -6,7 +6,7 @@ They name a host of the server's choice, which must not be one inside the caller
 import ipaddress
 import re
 import socket
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -14,16 +14,23 @@ import attrs
 from up42_async._config import is_loopback
 from up42_async._errors import UnexpectedResponseError, UntrustedURLError
 from up42_async._http.messages import ApiRequest
+from up42_async._http.secrets import Secret
 from up42_async._http.session import Session
 from up42_async._http.urls import follow
 
 LONGEST: Final = 16_384
 
+_LARGEST: Final = 2**63 - 1
 _DOWNLOAD_URL: Final = "/download-url"
 _ASSETS: Final = "/v2/assets/"
 
 _UNREADABLE: Final = re.compile(r"[^\x21-\x7e]|\\")
 _MEANT_AS_NUMBER: Final = re.compile(r"[0-9a-fx.]*[0-9][0-9a-fx.]*", re.IGNORECASE)
+
+
+def _size(value: int | None) -> int | None:
+    """Return a size that a file can have: what UP42 says may be any number."""
+    return value if value is not None and 0 <= value <= _LARGEST else None
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +41,7 @@ class RemoteFile:
     """Where a signed URL for it is had: a link to an asset, on the API host."""
     key: str
     """Its asset key, which is its name when nothing better is known."""
-    size: int | None = None
+    size: int | None = attrs.field(default=None, converter=_size)
     """Its size in bytes, None when that is not known."""
     checksum: str | None = None
     """Its multihash, None when that is not known."""
@@ -71,7 +78,7 @@ def signed_url_request(file: RemoteFile, *, api: str) -> ApiRequest:
     return ApiRequest(method="POST", path=f"{path}{_DOWNLOAD_URL}")
 
 
-async def ask_signed_url(session: Session, file: RemoteFile) -> str:
+async def ask_signed_url(session: Session, file: RemoteFile) -> Secret:
     """Ask for a signed URL of a file, which is valid for five minutes; one request.
 
     Args:
@@ -83,15 +90,19 @@ async def ask_signed_url(session: Session, file: RemoteFile) -> str:
         APIError: It could not be asked for.
     """
     request = signed_url_request(file, api=session.api)
-    answer = await session.call(request)
-    return check_signed_url(answer.get("url") if isinstance(answer, dict) else None, api=session.api, request=request)
+    return check_signed_url(_in_answer(await session.call(request)), api=session.api, request=request)
 
 
-def check_signed_url(url: object, *, api: str, request: ApiRequest) -> str:
+def _in_answer(answer: Any) -> Secret | None:
+    url = answer.get("url") if isinstance(answer, dict) else None
+    return Secret(url) if isinstance(url, str) else None
+
+
+def check_signed_url(url: Secret | None, *, api: str, request: ApiRequest) -> Secret:
     """Return a signed URL without its fragment, if a file may be fetched from there.
 
     Args:
-        url: As the answer has it.
+        url: As the answer has it, None when it has none.
         api: Base URL of the API: when it is on this machine, as the sandbox is, files may be as well, and without TLS.
         request: What was asked, for the error, which names the host and nothing else of the URL.
 
@@ -99,30 +110,41 @@ def check_signed_url(url: object, *, api: str, request: ApiRequest) -> str:
         UntrustedURLError: The host, or the way to it, is not one that files are fetched from.
         UnexpectedResponseError: It is no URL.
     """
-    parts = _split(url)
-    if not isinstance(url, str) or parts is None:
+    host = "" if url is None else host_of(url)
+    if url is None or not host:
         message = "an answer without a signed URL that can be read"
         raise UnexpectedResponseError(message, request=str(request))
-    problem = _problem(parts, local=is_loopback(urlsplit(api).hostname or ""))
+    problem = _problem(url, local=is_loopback(urlsplit(api).hostname or ""))
     if problem:
-        message = f"a signed URL on {parts.hostname}, {problem}; nothing was fetched from there"
+        message = f"a signed URL on {host}, {problem}; nothing was fetched from there"
         raise UntrustedURLError(message, request=str(request))
-    return url.partition("#")[0]
+    return Secret(url.reveal().partition("#")[0])
 
 
-def _split(url: object) -> SplitResult | None:
+def host_of(url: Secret) -> str:
+    """Return the host of a signed URL, which may be shown; empty for what is no URL."""
+    parts = _split(url)
+    return "" if parts is None else parts.hostname or ""
+
+
+# The parts of a signed URL stay inside functions that do not raise: a traceback shows the variables of its frames.
+
+
+def _split(url: Secret) -> SplitResult | None:
+    text = url.reveal()
     try:
-        if not isinstance(url, str) or len(url) > LONGEST or _UNREADABLE.search(url):
+        if len(text) > LONGEST or _UNREADABLE.search(text):
             return None
-        parts = urlsplit(url)
+        parts = urlsplit(text)
         port = parts.port
     except ValueError:
         return None
     return parts if parts.hostname and port != 0 else None
 
 
-def _problem(parts: SplitResult, *, local: bool) -> str | None:
-    """Say what is wrong with a host, None when nothing is."""
+def _problem(url: Secret, *, local: bool) -> str | None:
+    """Say what is wrong with the way to a host, None when nothing is."""
+    parts = urlsplit(url.reveal())
     host = parts.hostname or ""
     if "@" in parts.netloc:
         return "with a user name before the host"

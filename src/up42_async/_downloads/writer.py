@@ -14,6 +14,7 @@ from up42_async._downloads.file_names import names_of
 from up42_async._downloads.progress import ProgressTask
 from up42_async._downloads.response_headers import REDIRECTS, FileHead, read_head, refusal
 from up42_async._errors import APIError, ConnectionLostError, UnexpectedResponseError
+from up42_async._http.secrets import Secret
 
 _NO_PAGES: Final = frozenset({".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".zip", ".tgz", ".gz", ".tar"})
 _PAGES: Final = frozenset({".html", ".htm", ".xhtml"})
@@ -24,7 +25,7 @@ class DownloadWriter:
     """Writes one answer to the part file. What went wrong is kept in `problem`, since a writer must not raise."""
 
     def __init__(
-        self, destination: Destination, url: str, group: anyio.abc.TaskGroup, progress: ProgressTask, *, host: str
+        self, destination: Destination, url: Secret, group: anyio.abc.TaskGroup, progress: ProgressTask, *, host: str
     ) -> None:
         """Prepare for an answer.
 
@@ -38,7 +39,7 @@ class DownloadWriter:
         self.problem: Exception | None = None
         self.is_here = False
         """Whether the file was in its place already, so that no body was asked for."""
-        self.location: str | None = None
+        self.location: Secret | None = None
         """Where the answer redirects to."""
         self.modified: float | None = None
         self.taken = 0
@@ -59,7 +60,7 @@ class DownloadWriter:
     async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
         """Decide whether the body is wanted: not when it is no file, or one that is here already."""
         if status in REDIRECTS:
-            self.location = headers.get("location", "")
+            self.location = Secret(headers.get("location", ""))
             return False
         try:
             if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
@@ -73,7 +74,7 @@ class DownloadWriter:
 
     async def _prepare(self, head: FileHead) -> bool:
         destination = self._destination
-        names = names_of(self._url, head.disposition, destination.file.key)
+        names = names_of(self._url.reveal(), head.disposition, destination.file.key)
         self._check_type(head, names[0])
         await destination.run(destination.open, names)
         self.modified = head.modified

@@ -56,7 +56,7 @@ def remote_file(key: str, asset: pystac.Asset, item_id: str | None = None) -> Re
     """
     fields: Mapping[str, Any] = asset.extra_fields
     size, checksum = fields.get("file:size"), fields.get("file:checksum")
-    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+    is_size = isinstance(size, int) and not isinstance(size, bool)
     return RemoteFile(
         href=asset.href if isinstance(asset.href, str) else "",
         key=key,

@@ -46,7 +46,7 @@ async def signed_url(asset: pystac.Asset | Asset, *, client: Client | None = Non
         file, own = remote_file(asset.title or "asset", asset), client_of(asset.owner)
     else:
         raise TypeError(f"asset must be an asset of a STAC item or an up42_async.Asset, not {asset!r:.80}")
-    return await ask_signed_url(current_client(client or own)._session, file)
+    return (await ask_signed_url(current_client(client or own)._session, file)).reveal()
 
 
 def download_items(
