@@ -15,7 +15,7 @@ import pytest
 import up42_async as up42
 from tests.storage.test_collections import item_content
 from tests.storage_host import StorageHost, StoredFile, serving
-from up42_async import DownloadError, NotFoundError, UntrustedURLError
+from up42_async import DownloadError, NotFoundError, UnexpectedResponseError, UntrustedURLError
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
 rasterio: Any = pytest.importorskip("rasterio")
@@ -59,6 +59,20 @@ async def test_files_of_a_search_come_with_their_job_item_and_key(host: StorageH
         files = await up42.download_items(up42.search_items(), tmp_path, roles=["data"])
     assert rows(files) == [("job-1", "i1", "data", b"one"), ("j1", "i2", "data", b"two")]
     assert [file.path and file.path.name for file in files] == ["image.tif", "image-a2-id.tif"]
+
+
+async def test_an_item_that_cannot_be_read_is_an_error_beside_the_files_of_the_others(
+    host: StorageHost, tmp_path: Path
+) -> None:
+    host.answers[SEARCH]["features"].append(item_content("odd") | {"type": "Nonsense"})
+    async with host.client():
+        files = await up42.download_items(up42.search_items(), tmp_path, keys=["data"])
+    assert [(file.item_id, type(file.error)) for file in files] == [
+        ("i1", type(None)),
+        ("i2", type(None)),
+        (None, UnexpectedResponseError),
+    ]
+    assert "odd" in str(files[-1].error)
 
 
 async def test_an_asset_that_lies_elsewhere_is_an_error_of_its_own(host: StorageHost, tmp_path: Path) -> None:

@@ -167,9 +167,11 @@ def raise_for(errors: Sequence[Exception], *, of: int) -> None:
         Exception: One did not, or something else than a file's own trouble ended the work.
     """
     ours = [error for error in errors if isinstance(error, Up42Error)]
-    if len(ours) > 1 and len(ours) == len(errors):
+    others = [error for error in errors if not isinstance(error, Up42Error)]
+    if others:
+        raise others[0]
+    if len(ours) > 1:
         message = f"{len(ours)} of {of} files did not come"
         raise DownloadErrorGroup(message, ours)
-    for error in errors:
-        if len(errors) == 1 or not isinstance(error, Up42Error):
-            raise error
+    if ours:
+        raise ours[0]

@@ -17,6 +17,7 @@ from up42_async._downloads.progress import ProgressTracker, ProgressWatch
 from up42_async._downloads.progress_bar import show_bar
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import Up42Error
+from up42_async._http.readable_list import ReadableList
 
 SourceT = TypeVar("SourceT")
 
@@ -31,7 +32,7 @@ class ResultFile:
     """One file of a download: where it is, or why it did not come."""
 
     job_id: str | None
-    """The job whose result it is part of; None for an item that is no job's."""
+    """The job whose result it is part of; None for an item that is no job's, or that could not be read."""
     item_id: str | None = None
     """The STAC item that the file belongs to; None when it never came to files."""
     asset_key: str | None = None
@@ -128,7 +129,14 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
         async with anyio.create_task_group() as workers:
             for _ in range(self._options.max_jobs):
                 workers.start_soon(self._work_from, queue)
+        self._record_unreadable(queue.taken * _FILES)
         self._tracker.close()
+
+    def _record_unreadable(self, first: int) -> None:
+        """Note what a list left out since it could not be read, such as an item of a search."""
+        errors = self._sources.unreadable if isinstance(self._sources, ReadableList) else []
+        for position, error in enumerate(errors, start=first):
+            self._record(position, ResultFile(job_id=None, error=error))
 
     async def _work_from(self, queue: "_Queue[Any]") -> None:
         while (found := await queue.next(self._tracker)) is not None:
@@ -177,7 +185,7 @@ class _Queue(Generic[SourceT]):
         self._sources: Iterator[SourceT] | AsyncIterator[SourceT] = (
             aiter(sources) if isinstance(sources, AsyncIterable) else iter(sources)
         )
-        self._taken = 0
+        self.taken = 0
         self._is_over = False
         self._lock = anyio.Lock()
 
@@ -198,9 +206,9 @@ class _Queue(Generic[SourceT]):
             except Exception as error:  # noqa: BLE001 - raised when the files of the sources before have come
                 self.error, self._is_over = error, True
             else:
-                self._taken += 1
+                self.taken += 1
                 tracker.expect()
-                return self._taken - 1, source
+                return self.taken - 1, source
             tracker.found()
             return None
 
