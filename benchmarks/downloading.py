@@ -117,7 +117,7 @@ class _Bench:
                 result = work("up42_py", "download", base=base, names=self._names, directory=directory)
             else:
                 result = work("ours", "download", base=base, job_id=job_id(0), directory=directory)
-            sizes = {path.stat().st_size for path in Path(directory).iterdir()}
+            sizes = {path.stat().st_size for path in Path(directory).iterdir() if not path.name.startswith(".")}
         if sizes != {self.size}:
             raise AssertionError(f"{label} left files of {sizes} bytes instead of {self.size}")
         return result

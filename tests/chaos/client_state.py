@@ -155,10 +155,12 @@ class ClientState:
     def look_into(self, directory: Path) -> None:
         """Note which files are there, and what is in them, but for what is still on its way (`name.part`).
 
+        The hidden record of what was fetched is left out.
+
         Args:
             directory: That of one job, named after it.
         """
-        for path in directory.glob("*"):
+        for path in directory.glob("[!.]*"):
             if ".part" not in path.suffixes:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 self.seen.setdefault((path.parent.name, path.name), set()).add(digest)

@@ -10,7 +10,7 @@ import anyio.to_thread
 import up42_async as up42
 from tests.chaos.callers import Caller
 from tests.chaos.worker import Worker
-from up42_async._jobs.result_downloads import ResultFile
+from up42_async._storage.download_batch import ResultFile
 
 MOST_AT_ONCE: Final = 8
 IDLE: Final = 0.05

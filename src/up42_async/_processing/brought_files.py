@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from up42_async._jobs.result_downloads import ResultFile
+from up42_async._storage.download_batch import ResultFile
 
 
 async def described(files: Sequence[ResultFile]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from up42_async._client import Client
 from up42_async._config import Wait, arguments
 from up42_async._jobs.board import Board, BoardState
 from up42_async._jobs.job import Job, UnfinishedJob
-from up42_async._jobs.result_downloads import ResultFile, download
+from up42_async._jobs.result_downloads import download
 from up42_async._processing import brought_files, journal_start
 from up42_async._processing.batch import checked_one
 from up42_async._processing.credit_budget import CreditBudget
@@ -28,6 +28,7 @@ from up42_async._processing.journal_run import JournalRun, Place
 from up42_async._processing.journal_start import noted
 from up42_async._processing.rejection import raise_for_status
 from up42_async._processing.template import ExecutionResult, JobTemplate, TemplateT
+from up42_async._storage.download_batch import ResultFile
 
 BACKLOG: Final = 100
 """Templates beyond `max_running` that may wait for their files, or for their result to be read."""
