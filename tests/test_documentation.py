@@ -136,6 +136,21 @@ def test_every_public_name_stands_in_the_reference() -> None:
     assert offered - entries == set()
 
 
+def all_errors(error: type[up42.Up42Error] = up42.Up42Error) -> set[str]:
+    """Return the names of an error and of all that are derived from it."""
+    return {error.__name__}.union(
+        *(all_errors(one) for one in error.__subclasses__() if one.__module__ == "up42_async")
+    )
+
+
+def test_every_error_has_its_row_on_the_page_of_errors() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    tree = set(re.findall(r"^[│├└─ ]*(\w+Error\w*|UnfinishedJob)", text, re.MULTILINE))
+    rows = set(re.findall(r"`(\w+)`", "".join(line for line in text.splitlines() if line.startswith("| `"))))
+    assert all_errors() - tree == set()
+    assert all_errors() - rows - {"Up42Error", "APIError", "TransportError", "StatusError"} == set()
+
+
 def test_every_page_stands_in_the_contents_and_for_language_models() -> None:
     contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
     listed = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
