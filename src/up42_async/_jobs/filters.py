@@ -1,15 +1,24 @@
 """Check the filters of a list of jobs, and write them the way UP42 reads them."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from functools import partial
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from up42_async._config.arguments import integer, optional, strings
 from up42_async._http import urls
-from up42_async._jobs.models import JobStatus, SortingField
+from up42_async._jobs.models import JobSorting, JobStatus, SortingField
 
 T = TypeVar("T")
+
+_SORTED_BY: Final = {
+    JobSorting.process_id.name: attrgetter("process_id"),
+    JobSorting.status.name: attrgetter("status.value"),
+    JobSorting.created.name: attrgetter("created"),
+    JobSorting.credits.name: attrgetter("credits"),
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -134,3 +143,16 @@ def arranged(jobs: list[T], *, value: Callable[[T], Any], ascending: bool) -> li
     known = [job for job in jobs if value(job) is not None]
     unknown = [job for job in jobs if value(job) is None]
     return sorted(known, key=value, reverse=not ascending) + unknown
+
+
+def sorter(field: SortingField) -> Callable[[list[Any]], list[Any]]:
+    """Return what sorts jobs that came in several lists.
+
+    Raises:
+        ValueError: They cannot be sorted by this field.
+    """
+    value = _SORTED_BY.get(field.name)
+    if value is None:
+        message = f"jobs with given ids can be sorted by one of {', '.join(_SORTED_BY)}, not by {field.name!r}"
+        raise ValueError(message)
+    return partial(arranged, value=value, ascending=field.ascending)

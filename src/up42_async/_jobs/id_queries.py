@@ -38,7 +38,7 @@ class ById(Generic[JobT]):
     """Ask for jobs by id; it learns how many ids at once the server takes, and whether it takes a page size."""
 
     def __init__(self, client: Client, read: Read[JobT], key: Callable[[JobT], str]) -> None:
-        """Ask for nothing yet.
+        """Assume that the server takes 100 ids and a page size.
 
         Args:
             client: Whom to ask with.

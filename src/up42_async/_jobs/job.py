@@ -1,6 +1,5 @@
 """Jobs: one, all that match, and the wait for one."""
 
-import copy
 import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,38 +15,24 @@ from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._config import Wait
 from up42_async._downloads.options import DownloadOptions
-from up42_async._errors import UnexpectedResponseError, Up42Error
-from up42_async._http.messages import ApiRequest
-from up42_async._jobs import filters, job_display, job_schema, listing
+from up42_async._errors import Up42Error
+from up42_async._jobs import filters, listing
 from up42_async._jobs.id_queries import ById
+from up42_async._jobs.job_state import JobState
 from up42_async._jobs.models import (
     SETTLING_STATUSES,
-    SUCCESSFUL_STATUSES,
     TERMINAL_STATUSES,
     JobMetadata,
-    JobSorting,
     JobStatus,
     SortingField,
     ValidationError,
 )
-from up42_async._jobs.parsing import CREDITS, Misfits, job_fields, job_metadata
 from up42_async._jobs.poller import Poller
-from up42_async._jobs.polling_state import AT_ONCE, Phase, Timings
+from up42_async._jobs.polling_state import Timings
 from up42_async._jobs.waiting import Waiting
 from up42_async._storage import job_results
 from up42_async._storage.items import Items
 
-_TERMINAL = frozenset(TERMINAL_STATUSES)
-_SETTLING = frozenset(SETTLING_STATUSES)
-_SORTED_BY: Final = {
-    JobSorting.process_id.name: attrgetter("process_id"),
-    JobSorting.status.name: attrgetter("status.value"),
-    JobSorting.created.name: attrgetter("created"),
-    JobSorting.credits.name: attrgetter("credits"),
-}
-_TIMES: Final = frozenset({"created", "updated", "finished"})
-_ROUNDING: Final = 0.001
-"""Seconds by which the clock of the loop may wake early."""
 _id_of: Final[Callable[["Job"], str]] = attrgetter("id")
 
 
@@ -91,18 +76,8 @@ class UnfinishedJob(Up42Error):
         self.job = job
 
 
-class _Unlisted:
-    """What a job has besides its fields: no attrs fields, so that `attrs.asdict` and `==` leave them alone."""
-
-    _client: Client | None = None
-    _misfits: Misfits | None = None
-    """What did not fit in its record, by field."""
-    _settling_since: float | None = None
-    """When SUCCESSFUL or FAILED was first seen, on the clock of the loop; minus infinity once it is the end."""
-
-
 @attrs.define(repr=False, slots=False)
-class Job(_Unlisted):
+class Job(JobState):
     """A job in UP42: a process that runs, or ran, on some inputs.
 
     Jobs are equal when all their fields are, and hashed by their id. A field that UP42's record has in no readable form
@@ -140,30 +115,7 @@ class Job(_Unlisted):
     extra: dict[str, Any] = attrs.field(factory=dict, eq=False)
     """Keys of its record that this version of the library does not know, as they came; equality leaves them out."""
 
-    def __hash__(self) -> int:
-        """Return the hash of the id."""
-        return hash(self.id)
-
-    def __repr__(self) -> str:
-        """Return the job in one line of at most 200 characters."""
-        names = ("id", "process_id", "status", "updated", "credits")
-        return job_display.line("Job", [(name, getattr(self, name)) for name in names])
-
-    def _repr_html_(self) -> str:
-        """Return the job as a table, for notebooks."""
-        errors = "; ".join(f"{error.name}: {error.message}" for error in self.errors or ()) or None
-        names = ("id", "process_id", "status", "created", "started", "finished", "updated", "credits", "collection_url")
-        return job_display.table([*((name, getattr(self, name)) for name in names), ("errors", errors)])
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
-        """Tell pydantic how to read and write a job."""
-        return job_schema.core_schema(cls, partial(read_job, None), cls.to_metadata)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _core_schema: Any, _handler: Any) -> dict[str, Any]:
-        """Tell pydantic what the record of a job looks like."""
-        return dict(job_schema.JOB_SCHEMA)
+    __hash__ = JobState.__hash__
 
     @staticmethod
     def from_metadata(metadata: JobMetadata, *, client: Client | None = None) -> "Job":
@@ -180,14 +132,6 @@ class Job(_Unlisted):
         job = read_job(client, metadata)
         listing.warn_of(listing.misfit(job, None))
         return job
-
-    def to_metadata(self) -> JobMetadata:
-        """Return the job as UP42 sends it, ready for JSON: the inverse of `from_metadata`.
-
-        The keys are UP42's, and those of `extra`. Timestamps are in UTC, with microseconds and `Z`; `results` and
-        `creditConsumption` are None when there is nothing in them.
-        """
-        return job_metadata({name: getattr(self, name) for name in _STATE})
 
     @classmethod
     async def get(
@@ -215,7 +159,7 @@ class Job(_Unlisted):
             raise TypeError("Job.get() takes the ID of one job: Job.get(job_id)")
         client = current_client(client)
         request, asked_at = listing.one(wanted), _clock.now()
-        job = read_one(client, await client._session.call(request), request, wanted)
+        job = Job._read_one(client, await client._session.call(request), request, wanted)
         job._look(asked_at, client._polling.settle)
         return job
 
@@ -267,63 +211,8 @@ class Job(_Unlisted):
         limit = listing.PAGE_SIZE if page_size is None else filters.checked_page_size(page_size)
         if wanted.ids is None and not wanted.match_nothing:
             return listing.Pages(client, partial(read_job, client), wanted, limit=limit, key=_id_of)
-        arrange = None if sort_by is None else _sorter(sort_by)
+        arrange = None if sort_by is None else filters.sorter(sort_by)
         return listing.IdPager(client, partial(read_job, client), wanted, limit=limit, key=_id_of, arrange=arrange)
-
-    @property
-    def client(self) -> Client | None:
-        """The client this job came from."""
-        return self._client
-
-    @property
-    def is_successful(self) -> bool:
-        """Whether the results are in storage."""
-        return self.status in SUCCESSFUL_STATUSES
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether nothing more will happen.
-
-        So it is after a terminal status, and after SUCCESSFUL or FAILED where no credits are due. Where they are,
-        CAPTURED or RELEASED follows within 1.8 seconds (recorded); a few jobs stay as they are, and are finished when
-        `track` or `refresh` still finds them so 5 seconds after they were first seen (`Polling.settle`).
-        """
-        return self._phase is Phase.FINISHED
-
-    @property
-    def age(self) -> dt.timedelta:
-        """How long ago the job was created, by UP42's clock as far as it is known; up to its end where it has ended.
-
-        One recorded job in six had not ended after a week: an age tells those from others that only take their time.
-        It is zero where UP42's record has no time that can be read.
-        """
-        if not _TIMES.isdisjoint(self._misfits or ()):
-            return dt.timedelta(0)
-        if self.status in _TERMINAL or self.status in _SETTLING:
-            end = self.finished or self.updated
-        elif self._client is not None:
-            end = self._client._session.server_time()
-        else:
-            end = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
-        return max(end - self.created, dt.timedelta(0))
-
-    @property
-    def _known_age(self) -> float | None:
-        is_known = self._client is not None and self._client._session.knows_server_time
-        return self.age.total_seconds() if is_known else None
-
-    @property
-    def _phase(self) -> Phase:
-        if self.status in _TERMINAL or self._settling_since == AT_ONCE:
-            return Phase.FINISHED
-        if self.status not in _SETTLING:
-            return Phase.UNDER_WAY
-        return Phase.SETTLING if self._owes_credits else Phase.FINISHED
-
-    @property
-    def _owes_credits(self) -> bool:
-        """Whether credits are to be captured or released: it has some, or those that it has could not be read."""
-        return self.credits is not None or CREDITS in (self._misfits or ())
 
     def raise_for_status(self) -> "Job":
         """Raise unless the job was successful; return it otherwise.
@@ -334,7 +223,7 @@ class Job(_Unlisted):
         """
         if self.is_successful:
             return self
-        if self.status in _TERMINAL or self.status in _SETTLING:
+        if self.status in TERMINAL_STATUSES or self.status in SETTLING_STATUSES:
             why = "".join(f"; {error.name}: {error.message}" for error in self.errors or ())
             raise JobFailedError(f"job {self.id} ({self.process_id}) is {self.status.value}{why}", job=self)
         message = f"job {self.id} ({self.process_id}) is {self.status.value}; `await job.track()` waits for its end"
@@ -349,7 +238,7 @@ class Job(_Unlisted):
         """
         client = current_client(self._client)
         request, asked_at = listing.one(self.id), _clock.now()
-        newer = read_one(client, await client._session.call(request), request, self.id)
+        newer = Job._read_one(client, await client._session.call(request), request, self.id)
         self._update(newer, asked_at, client._polling.settle)
         return self
 
@@ -464,125 +353,18 @@ class Job(_Unlisted):
         url = self.raise_for_status().collection_url
         return await job_results.download_result(current_client(self._client), url, directory, options)
 
-    @property
-    def _result_url(self) -> str | None:
-        """The collection of the results, None where the status says that there are none."""
-        return self.collection_url if self.is_successful else None
 
-    def _update(self, newer: "Job", asked_at: float, settle: float) -> None:
-        """Take over everything from a newer state of the same job, and see whether it has settled.
+Job._names = tuple(field.name for field in attrs.fields(Job))
 
-        Args:
-            newer: The newer state.
-            asked_at: When it was asked for, on the clock of the loop.
-            settle: Seconds that SUCCESSFUL or FAILED has to stay where credits are due.
-        """
-        if newer.status is not self.status:
-            self._settling_since = None
-        self._take_over(newer)
-        self._look(asked_at, settle)
-
-    def _take_over(self, other: "Job") -> None:
-        """Become like another object for the same job."""
-        for name in _STATE:
-            setattr(self, name, getattr(other, name))
-        self._client, self._misfits = other._client or self._client, other._misfits
-
-    def _follow(self, other: "Job") -> None:
-        """Become like another object for the same job, one that is looked at instead of this one."""
-        self._take_over(other)
-        self._settling_since = other._settling_since
-
-    def _look(self, asked_at: float, settle: float) -> None:
-        """Note when SUCCESSFUL or FAILED was first seen, and when it has stayed."""
-        if self.status not in _SETTLING:
-            return
-        if self._settling_since is None:
-            self._settling_since = asked_at
-        if asked_at - self._settling_since >= settle - _ROUNDING:
-            self._settling_since = AT_ONCE
-
-    def __copy__(self) -> "Job":
-        twin = attrs.evolve(self)
-        twin._client, twin._misfits, twin._settling_since = self._client, self._misfits, self._settling_since
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Job":
-        twin = copy.copy(self)
-        for name in _STATE:
-            setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
-        return twin
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the client out: it holds a password, and connections that cannot be copied."""
-        # moments of one loop's clock mean nothing to another, that a job has settled does
-        settled = AT_ONCE if self._settling_since == AT_ONCE else None
-        state = {name: getattr(self, name) for name in _STATE}
-        return {**state, "_misfits": self._misfits, "_settling_since": settled}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._client = None
-        for name, value in state.items():
-            setattr(self, name, value)
-
-
-_STATE: Final = tuple(field.name for field in attrs.fields(Job))
-
-
-def read_job(client: Client | None, metadata: Any, request: ApiRequest | None = None) -> Job:
-    """Make a job of what UP42 sent.
-
-    Args:
-        client: The client the job came from.
-        metadata: The decoded JSON.
-        request: What was asked, for errors.
-
-    Raises:
-        UnexpectedResponseError: It has no id or no status.
-    """
-    try:
-        fields, misfits = job_fields(metadata)
-    except ValueError as error:
-        id_ = metadata.get("jobID") if isinstance(metadata, dict) else None
-        message = f"job {id_!r:.80} cannot be read: {error!s:.200}"
-        raise UnexpectedResponseError(message, request=str(request or "")) from None
-    job = Job(*fields)
-    job._client = client
-    if misfits:
-        job._misfits = misfits
-    return job
-
-
-def read_one(client: Client, metadata: Any, request: ApiRequest, job_id: str) -> Job:
-    """Make a job of what UP42 sent for one id, and warn of what does not fit in it.
-
-    Raises:
-        UnexpectedResponseError: It is another job, or has no id or no status.
-    """
-    job = read_job(client, metadata, request)
-    listing.check_id(job.id, job_id, request)
-    listing.warn_of(listing.misfit(job, request))
-    return job
-
-
-def _sorter(field: SortingField) -> Callable[[list[Job]], list[Job]]:
-    """Return what sorts jobs that came in several lists.
-
-    Raises:
-        ValueError: They cannot be sorted by this field.
-    """
-    value = _SORTED_BY.get(field.name)
-    if value is None:
-        message = f"jobs with given ids can be sorted by one of {', '.join(_SORTED_BY)}, not by {field.name!r}"
-        raise ValueError(message)
-    return partial(filters.arranged, value=value, ascending=field.ascending)
+read_job: Final = Job._read
+"""Makes a job of what UP42 sent."""
 
 
 class JobPoller(Poller[Job]):
     """Everybody who waits for jobs of one client."""
 
     def __init__(self, client: Client) -> None:
-        """Ask for nothing yet.
+        """Set up polling of jobs, as the client's settings have it.
 
         Args:
             client: Whom to ask with.

@@ -172,7 +172,7 @@ class Pages(Pager[JobT], JobList[JobT]):
     def __init__(
         self, client: Client, read: Read[JobT], filters: Filters, *, limit: int, key: Callable[[JobT], str]
     ) -> None:
-        """Ask for nothing yet.
+        """Begin the list at its first page.
 
         Args:
             client: Whom to ask with.
@@ -213,7 +213,7 @@ class IdPager(JobList[JobT]):
         key: Callable[[JobT], str],
         arrange: Callable[[list[JobT]], list[JobT]] | None,
     ) -> None:
-        """Ask for nothing yet.
+        """Split the ids into lists of up to 100.
 
         Args:
             client: Whom to ask with.

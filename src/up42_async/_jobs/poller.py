@@ -65,7 +65,7 @@ class Poller(Generic[T]):
     def __init__(
         self, ask: Callable[[Sequence[str], Give[T]], Awaitable[None]], max_ids: int, *, timings: Timings
     ) -> None:
-        """Ask for nothing yet.
+        """Set up polling by requests of a kind.
 
         Args:
             ask: Asks for some ids, and gives for each an item or why there is none, as soon as it is known.

@@ -167,7 +167,7 @@ class Subscription(Generic[T]):
         stalled_after: float | None = None,
         timings: Timings,
     ) -> None:
-        """Ask for nothing yet.
+        """Make every id due that is not finished.
 
         Args:
             items: What to wait for by id, None where only the id is known; what is finished already is not asked for.

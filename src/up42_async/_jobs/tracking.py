@@ -33,7 +33,7 @@ class JobTracker(AsCoroutine[list[Job]]):
         bar: bool,
         client: Client | None,
     ) -> None:
-        """Check what is to be waited for; nothing is sent yet. See `track` for the arguments.
+        """Check what is to be waited for; see `track` for the arguments.
 
         Raises:
             RuntimeError: A board is wanted in a terminal, and `rich` is not installed; or there is no client.

@@ -33,7 +33,7 @@ class Waiting(Generic[T]):
         bar: bool,
         requests: Callable[[], int],
     ) -> None:
-        """Check the schedule; nothing is sent yet.
+        """Check the schedule.
 
         Args:
             poller: Who asks.

@@ -1,0 +1,236 @@
+"""What a job is without asking UP42: how it is read, shown, compared, copied and written, and when it has ended."""
+
+import copy
+import datetime as dt
+import functools
+from typing import Any, ClassVar, Final, Self
+
+from up42_async import _clock
+from up42_async._client import Client
+from up42_async._errors import UnexpectedResponseError
+from up42_async._http.messages import ApiRequest
+from up42_async._jobs import job_display, job_schema, listing
+from up42_async._jobs.models import (
+    SETTLING_STATUSES,
+    SUCCESSFUL_STATUSES,
+    TERMINAL_STATUSES,
+    JobMetadata,
+    JobStatus,
+    ValidationError,
+)
+from up42_async._jobs.parsing import CREDITS, Misfits, job_fields, job_metadata
+from up42_async._jobs.polling_state import AT_ONCE, Phase
+
+_TERMINAL = frozenset(TERMINAL_STATUSES)
+_SETTLING = frozenset(SETTLING_STATUSES)
+_TIMES: Final = frozenset({"created", "updated", "finished"})
+_ROUNDING: Final = 0.001
+"""Seconds by which the clock of the loop may wake early."""
+
+
+class JobState:
+    """A job without its verbs; the subclass has the fields.
+
+    What else it keeps are no attrs fields, so that `attrs.asdict` and `==` leave them alone.
+    """
+
+    id: str
+    status: JobStatus
+    created: dt.datetime
+    updated: dt.datetime
+    finished: dt.datetime | None
+    credits: int | None
+    errors: list[ValidationError] | None
+    collection_url: str | None
+
+    _names: ClassVar[tuple[str, ...]] = ()
+    """The fields of the subclass."""
+    _client: Client | None = None
+    _misfits: Misfits | None = None
+    """What did not fit in its record, by field."""
+    _settling_since: float | None = None
+    """When SUCCESSFUL or FAILED was first seen, on the clock of the loop; minus infinity once it is the end."""
+
+    @classmethod
+    def _read(cls, client: Client | None, metadata: Any, request: ApiRequest | None = None) -> Self:
+        """Make a job of what UP42 sent.
+
+        Raises:
+            UnexpectedResponseError: It has no id or no status.
+        """
+        try:
+            fields, misfits = job_fields(metadata)
+        except ValueError as error:
+            id_ = metadata.get("jobID") if isinstance(metadata, dict) else None
+            message = f"job {id_!r:.80} cannot be read: {error!s:.200}"
+            raise UnexpectedResponseError(message, request=str(request or "")) from None
+        job = cls(*fields)  # type: ignore[call-arg] # the fields are those of the subclass
+        job._client = client
+        if misfits:
+            job._misfits = misfits
+        return job
+
+    @classmethod
+    def _read_one(cls, client: Client, metadata: Any, request: ApiRequest, job_id: str) -> Self:
+        """Make a job of what UP42 sent for one id, and warn of what does not fit in it.
+
+        Raises:
+            UnexpectedResponseError: It is another job, or has no id or no status.
+        """
+        job = cls._read(client, metadata, request)
+        listing.check_id(job.id, job_id, request)
+        listing.warn_of(listing.misfit(job, request))
+        return job
+
+    def __hash__(self) -> int:
+        """Return the hash of the id."""
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        """Return the job in one line of at most 200 characters."""
+        names = ("id", "process_id", "status", "updated", "credits")
+        return job_display.line("Job", [(name, getattr(self, name)) for name in names])
+
+    def _repr_html_(self) -> str:
+        """Return the job as a table, for notebooks."""
+        errors = "; ".join(f"{error.name}: {error.message}" for error in self.errors or ()) or None
+        names = ("id", "process_id", "status", "created", "started", "finished", "updated", "credits", "collection_url")
+        return job_display.table([*((name, getattr(self, name)) for name in names), ("errors", errors)])
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
+        """Tell pydantic how to read and write a job."""
+        return job_schema.core_schema(cls, functools.partial(cls._read, None), cls.to_metadata)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core_schema: Any, _handler: Any) -> dict[str, Any]:
+        """Tell pydantic what the record of a job looks like."""
+        return dict(job_schema.JOB_SCHEMA)
+
+    @property
+    def client(self) -> Client | None:
+        """The client this job came from."""
+        return self._client
+
+    @property
+    def is_successful(self) -> bool:
+        """Whether the results are in storage."""
+        return self.status in SUCCESSFUL_STATUSES
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will happen.
+
+        So it is after a terminal status, and after SUCCESSFUL or FAILED where no credits are due. Where they are,
+        CAPTURED or RELEASED follows within 1.8 seconds (recorded); a few jobs stay as they are, and are finished when
+        `track` or `refresh` still finds them so 5 seconds after they were first seen (`Polling.settle`).
+        """
+        return self._phase is Phase.FINISHED
+
+    @property
+    def age(self) -> dt.timedelta:
+        """How long ago the job was created, by UP42's clock as far as it is known; up to its end where it has ended.
+
+        One recorded job in six had not ended after a week: an age tells those from others that only take their time.
+        It is zero where UP42's record has no time that can be read.
+        """
+        if not _TIMES.isdisjoint(self._misfits or ()):
+            return dt.timedelta(0)
+        if self.status in _TERMINAL or self.status in _SETTLING:
+            end = self.finished or self.updated
+        elif self._client is not None:
+            end = self._client._session.server_time()
+        else:
+            end = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
+        return max(end - self.created, dt.timedelta(0))
+
+    @property
+    def _known_age(self) -> float | None:
+        is_known = self._client is not None and self._client._session.knows_server_time
+        return self.age.total_seconds() if is_known else None
+
+    @property
+    def _phase(self) -> Phase:
+        if self.status in _TERMINAL or self._settling_since == AT_ONCE:
+            return Phase.FINISHED
+        if self.status not in _SETTLING:
+            return Phase.UNDER_WAY
+        return Phase.SETTLING if self._owes_credits else Phase.FINISHED
+
+    @property
+    def _owes_credits(self) -> bool:
+        """Whether credits are to be captured or released: it has some, or those that it has could not be read."""
+        return self.credits is not None or CREDITS in (self._misfits or ())
+
+    def to_metadata(self) -> JobMetadata:
+        """Return the job as UP42 sends it, ready for JSON: the inverse of `from_metadata`.
+
+        The keys are UP42's, and those of `extra`. Timestamps are in UTC, with microseconds and `Z`; `results` and
+        `creditConsumption` are None when there is nothing in them.
+        """
+        return job_metadata({name: getattr(self, name) for name in self._names})
+
+    @property
+    def _result_url(self) -> str | None:
+        """The collection of the results, None where the status says that there are none."""
+        return self.collection_url if self.is_successful else None
+
+    def _update(self, newer: Self, asked_at: float, settle: float) -> None:
+        """Take over everything from a newer state of the same job, and see whether it has settled.
+
+        Args:
+            newer: The newer state.
+            asked_at: When it was asked for, on the clock of the loop.
+            settle: Seconds that SUCCESSFUL or FAILED has to stay where credits are due.
+        """
+        if newer.status is not self.status:
+            self._settling_since = None
+        self._take_over(newer)
+        self._look(asked_at, settle)
+
+    def _take_over(self, other: Self) -> None:
+        """Become like another object for the same job."""
+        for name in self._names:
+            setattr(self, name, getattr(other, name))
+        self._client, self._misfits = other._client or self._client, other._misfits
+
+    def _follow(self, other: Self) -> None:
+        """Become like another object for the same job, one that is looked at instead of this one."""
+        self._take_over(other)
+        self._settling_since = other._settling_since
+
+    def _look(self, asked_at: float, settle: float) -> None:
+        """Note when SUCCESSFUL or FAILED was first seen, and when it has stayed."""
+        if self.status not in _SETTLING:
+            return
+        if self._settling_since is None:
+            self._settling_since = asked_at
+        if asked_at - self._settling_since >= settle - _ROUNDING:
+            self._settling_since = AT_ONCE
+
+    def __copy__(self) -> Self:
+        duplicate = type(self)(**{name: getattr(self, name) for name in self._names})
+        duplicate._client, duplicate._misfits, duplicate._settling_since = (
+            self._client,
+            self._misfits,
+            self._settling_since,
+        )
+        return duplicate
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        duplicate = copy.copy(self)
+        for name in self._names:
+            setattr(duplicate, name, copy.deepcopy(getattr(self, name), memo))
+        return duplicate
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the client out: it holds a password, and connections that cannot be copied."""
+        # moments of one loop's clock mean nothing to another, that a job has settled does
+        settled = AT_ONCE if self._settling_since == AT_ONCE else None
+        state = {name: getattr(self, name) for name in self._names}
+        return {**state, "_misfits": self._misfits, "_settling_since": settled}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._client = None
+        for name, value in state.items():
+            setattr(self, name, value)
