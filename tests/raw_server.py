@@ -132,7 +132,9 @@ class RawServer:
 
 
 @contextlib.asynccontextmanager
-async def serve(*acts: Act, port: int = 0, tls: bool = False) -> AsyncGenerator[RawServer]:
+async def serve(
+    *acts: Act, port: int = 0, tls: bool = False, wants_certificate: bool = False
+) -> AsyncGenerator[RawServer]:
     """Run a server for the length of a block."""
     server = RawServer(list(acts), scheme="https" if tls else "http")
     tcp = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
@@ -141,6 +143,9 @@ async def serve(*acts: Act, port: int = 0, tls: bool = False) -> AsyncGenerator[
     if tls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(UNTRUSTED)
+        if wants_certificate:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(UNTRUSTED)
         listener = TLSListener(tcp, context, standard_compatible=False)
     try:
         async with listener, anyio.create_task_group() as group:

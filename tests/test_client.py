@@ -12,7 +12,7 @@ import pytest
 
 from tests import raw_server
 from tests.raw_server import answer, platform, raw, response, wait_until
-from up42_async import _client, _clock
+from up42_async import ConnectionLostError, _client, _clock
 from up42_async._client import Client, Statistics, current_client
 from up42_async._config import VERSION, Limits, RetryPolicy
 from up42_async._errors import AuthenticationError, InvalidCredentialsError, RateLimitError, UnexpectedResponseError
@@ -392,3 +392,120 @@ def test_making_a_client_is_cheap_and_opens_nothing(monkeypatch: pytest.MonkeyPa
         times.append(time.perf_counter() - began)
     assert min(times) < 0.005
     assert environment._contexts == {}
+
+
+# The raw door
+
+
+async def test_a_plain_request_has_the_token_and_is_decoded() -> None:
+    async with platform(answer({"content": []}), raw_server.raw(raw_server.response(b"", status=204))) as up:
+        assert await up.client.request("get", "/v2/budgets", params={"ids": ["a", "b"], "all": True, "x": None}) == {
+            "content": []
+        }
+        assert await up.client.request("PUT", "/v2/things/a%2Fb", json={"name": "x"}) is None
+    first, second = up.api.requests
+    assert (first.method, first.target) == ("GET", "/v2/budgets?ids=a%2Cb&all=true")
+    assert (second.method, second.target, second.body) == ("PUT", "/v2/things/a%2Fb", b'{"name": "x"}')
+    assert first.headers["authorization"] == second.headers["authorization"] == "Bearer token"
+
+
+@pytest.mark.parametrize(("method", "requests"), [("GET", 3), ("HEAD", 3), ("POST", 1), ("DELETE", 1), ("PATCH", 1)])
+async def test_only_reads_are_sent_again_by_the_raw_door(method: str, requests: int) -> None:
+    retry = RetryPolicy(attempts=3, wait_initial=0.001)
+    async with platform(raw_server.close_after_request, retry=retry) as up:
+        with pytest.raises(ConnectionLostError):
+            await up.client.request(method, "/v2/x")
+    assert len(up.api.requests) == requests
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "v2/x",
+        "//evil.test/x",
+        "https://evil.test/x",
+        "@evil.test/x",
+        "/v2/../x",
+        "/v2/%2E%2e/x",
+        "/v2/./x",
+        "/v2/x?y=1",
+        "/v2/x#y",
+        "/v2/x y",
+        "/v2\\x",
+        "/v2/caf\u00e9",
+        "/v2/%zz",
+        "/v2/\n",
+    ],
+)
+async def test_a_plain_request_goes_nowhere_but_to_a_path_of_the_api(path: str) -> None:
+    async with platform(answer()) as up:
+        with pytest.raises(ValueError, match=r"^path .* cannot be right: expected '/v2/...'"):
+            await up.client.request("GET", path)
+    assert (up.api.accepted, up.auth.accepted) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "error"), [("CONNECT", "/v2/x", ValueError), (5, "/x", TypeError), ("GET", None, TypeError)]
+)
+async def test_a_plain_request_that_is_none_is_refused(method: Any, path: Any, error: type[Exception]) -> None:
+    async with platform(answer()) as up:
+        with pytest.raises(error, match="method"):
+            await up.client.request(method, path)
+    assert up.api.accepted == 0
+
+
+# One shared AsyncClient
+
+
+async def test_the_default_client_is_there_from_the_beginning_and_is_closed_with_ours() -> None:
+    async with platform(answer({"id": 1})) as up:
+        http_client = up.client.http_client
+        await up.client._session.call(JOBS)
+        assert up.client.http_client is http_client
+        assert not http_client.is_closed
+    assert http_client.is_closed
+
+
+async def test_a_client_of_the_users_is_used_as_it_is_and_left_open() -> None:
+    async with httpx.AsyncClient() as http_client:
+        async with platform(answer({"id": 1}), http_client=http_client) as up:
+            assert up.client.http_client is http_client
+            assert await up.client._session.call(JOBS) == {"id": 1}
+        assert not http_client.is_closed
+
+
+async def test_a_client_of_the_users_that_was_closed_is_an_error_that_says_so() -> None:
+    http_client = httpx.AsyncClient()
+    await http_client.aclose()
+    async with platform(answer(), http_client=http_client) as up:
+        with pytest.raises(RuntimeError, match="the AsyncClient given as http_client is closed"):
+            await up.client._session.call(JOBS)
+
+
+async def test_what_belongs_to_requests_is_not_taken_from_a_client_of_the_users() -> None:
+    http_client = httpx.AsyncClient(
+        auth=("person", "password"),
+        headers={"X-Mine": "1", "User-Agent": "mine"},
+        params={"q": "1"},
+        cookies={"c": "1"},
+        base_url="https://elsewhere.example",
+        follow_redirects=True,
+        timeout=0.000001,
+    )
+    moved = raw_server.raw(raw_server.response(b"", status=302, headers=[("Location", "/elsewhere")]))
+    async with http_client, platform(answer({}), moved, http_client=http_client) as up:
+        await up.client._session.call(JOBS)
+        with pytest.raises(UnexpectedResponseError, match="redirect"):
+            await up.client._session.call(JOBS)
+    seen = up.api.requests[0]
+    assert (seen.target, seen.headers["authorization"]) == (JOBS.path, "Bearer token")
+    assert seen.headers["user-agent"].startswith("up42-async/")
+    assert not {"x-mine", "cookie"} & seen.headers.keys()
+    assert [request.target for request in up.api.requests] == [JOBS.path, JOBS.path]
+
+
+async def test_every_request_says_who_we_are_and_the_login_too() -> None:
+    async with platform(answer({})) as up:
+        await up.client._session.call(JOBS)
+    assert up.auth.requests[0].headers["user-agent"] == up.api.requests[0].headers["user-agent"]

@@ -20,6 +20,14 @@ PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=l
 EXAMPLE_JOB: Final = "d290f1ee-6c54-4b01-90e6-d701748f0851"
 
 NOT_RUN: Final[dict[str, str]] = {
+    "from opentelemetry": "tests/interop does it, where it is installed",
+    "import sentry_sdk": "the same",
+    "import respx": "the same",
+    "httpx_mock": "the same",
+    "import vcr": "the same",
+    "import httpx2": "the same",
+    "http2=True": "the same",
+    "load_cert_chain": "the same, with a certificate that is there",
     "import odc": "reads pixels; tests/test_consumers.py does it where odc-stac is installed",
 }
 """Snippets that are only compiled: words that they have, and why."""

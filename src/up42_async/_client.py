@@ -4,10 +4,10 @@ import datetime as dt
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from types import TracebackType, UnionType
-from typing import Final, Protocol, Self, TypeVar, cast
+from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -23,7 +23,7 @@ from up42_async._http.exchange import AsyncClientLike
 from up42_async._http.messages import ApiRequest
 from up42_async._http.session import Session
 from up42_async._http.single_flight import CachedCall
-from up42_async._http.urls import segment
+from up42_async._http.urls import plain_request, segment
 
 logger = logging.getLogger("up42_async")
 
@@ -66,8 +66,7 @@ class Client:
     `async with Client(...)` makes it the current client for that task and those started inside; every verb also takes
     `client=`. A client belongs to the event loop in which it is made, or first used if it is made outside of one.
 
-    Of its own there is little to call: `workspace_id`, `balance`, `statistics` and `aclose`. The other methods serve
-    jobs, templates and files.
+    Of its own there is little to call: `workspace_id`, `balance`, `request`, `statistics` and `aclose`.
     """
 
     def __init__(
@@ -232,6 +231,39 @@ class Client:
         """
         request = balance_request(at)
         return read_balance(await self._session.call(request), request)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | float | Iterable[str] | None] | None = None,
+        json: Any = None,
+    ) -> Any:
+        """Send one request to the API with this client's token and pace: for what has no name in this library.
+
+        One request. Reads (GET, HEAD, OPTIONS) are sent again as `RetryPolicy` says; anything else only when it
+        certainly never arrived or was refused unprocessed (429, 401), and when it is cancelled after it left, its
+        answer is waited for, up to `Timeouts.cancel_grace` seconds.
+
+            budgets = await client.request("GET", "/v2/budgets", params={"page": 0, "size": 10})
+
+        Args:
+            method: HTTP method.
+            path: Path below the API host, such as `/v2/processing/jobs`; ids in it quoted, no query.
+            params: Query parameters; a list is joined by commas, None left out.
+            json: Body.
+
+        Returns:
+            The decoded JSON of the answer; None when it has no body.
+
+        Raises:
+            APIError: The answer did not come, was a refusal or made no sense; the subclass says which.
+            TypeError: A method or path that is no string, or a body that is no JSON.
+            ValueError: A method that is none, or a path that cannot be right.
+            RuntimeError: The client is closed, or belongs to another event loop.
+        """
+        return await self._session.call(plain_request(method, path, params=params, json=json))
 
     @property
     def http_client(self) -> httpx.AsyncClient:

@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -38,27 +37,12 @@ class CredentialsFile:
         """
         try:
             self._warn_if_open_to_others()
-            body = self.path.read_bytes()
+            found = _read_content(self.path.read_bytes())
         except OSError as error:
             raise self._unusable(f"cannot be read ({error.strerror})") from None
-        try:
-            content = parse_json(body.removeprefix(codecs.BOM_UTF8))
-        except ValueError:
-            raise self._unusable("is not JSON") from None
-        if not isinstance(content, dict):
-            raise self._unusable("does not hold a JSON object")
-        self._check(content)
-        return Credentials(username=content["username"], password=Secret(content["password"]))
-
-    def _check(self, content: dict[str, Any]) -> None:
-        names = {"username", "password"}
-        if missing := names - content.keys():
-            raise self._unusable(f"has no {' and no '.join(sorted(missing))}")
-        if unknown := len(content.keys() - names):
-            raise self._unusable(f"has {unknown} more than username and password")
-        for name in sorted(names):
-            if not _can_be_sent(content[name]):
-                raise self._unusable(f"has a {name} that is empty or no text")
+        if isinstance(found, str):
+            raise self._unusable(found)
+        return found
 
     def _unusable(self, what: str) -> ConfigurationError:
         return ConfigurationError(
@@ -69,6 +53,25 @@ class CredentialsFile:
         mode = self.path.stat().st_mode & 0o777
         if os.name == "posix" and mode & 0o077:
             logger.warning("the credentials file %s can be read by others (mode %04o); chmod 600 it", self.path, mode)
+
+
+def _read_content(body: bytes) -> Credentials | str:
+    """Return the credentials in a file, or what is wrong with it: no frame of the error is to hold the content."""
+    try:
+        content = parse_json(body.removeprefix(codecs.BOM_UTF8))
+    except ValueError:
+        return "is not JSON"
+    if not isinstance(content, dict):
+        return "does not hold a JSON object"
+    names = {"username", "password"}
+    if missing := names - content.keys():
+        return f"has no {' and no '.join(sorted(missing))}"
+    if unknown := len(content.keys() - names):
+        return f"has {unknown} more than username and password"
+    for name in sorted(names):
+        if not _can_be_sent(content[name]):
+            return f"has a {name} that is empty or no text"
+    return Credentials(username=content["username"], password=Secret(content["password"]))
 
 
 def find_credentials(

@@ -192,6 +192,8 @@ class Exchange:
             self._half_open = None
             # a CONNECT only asks a proxy for a way to the server
             self._is_sent = getattr(details.get("request"), "method", None) != b"CONNECT"
+            if self._is_sent:
+                self._request.extensions.pop("trace", None)  # what follows is not needed, and telling it costs
         elif event.endswith("connect_tcp.complete"):
             self._half_open = details.get("return_value")
         elif event.endswith("start_tls.complete"):

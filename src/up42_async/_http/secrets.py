@@ -7,6 +7,9 @@ from urllib.parse import quote_plus
 _TELLING: Final = 8
 """Consecutive characters of a secret that a text must not hold."""
 
+_SHORTEST: Final = 4
+"""Characters below which a secret cannot be told from the other words of a text."""
+
 
 class Secret:
     """A password, token or signed URL; `reveal` is called where it is written into a request, and nowhere else."""
@@ -30,12 +33,14 @@ class Secret:
         return Secret(words + self._value)
 
     def appears_in(self, text: str) -> bool:
-        """Return whether a text holds 8 consecutive characters of the secret, or all of a shorter one.
+        """Return whether a text holds 8 consecutive characters of the secret, or all of one of 4 to 7.
 
         Args:
             text: Words of a server, such as the body of an error, which may repeat what was sent. It is walked through
                 once, character by character, so let it be short (64 kB take 10 ms).
         """
+        if len(self._value) < _SHORTEST:
+            return False
         if self._parts is None:
             self._parts = frozenset(part for form in self._forms() for part in _parts_of(form))
         return any(

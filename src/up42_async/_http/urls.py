@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from up42_async._errors import UnexpectedResponseError, UntrustedURLError
@@ -15,6 +15,9 @@ LONGEST_ID: Final = 256
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _PORTS = {"https": 443, "http": 80}
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHODS = _READS | {"DELETE", "PATCH", "POST", "PUT"}
+_PATH = re.compile(r"(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")
 
 
 def segment(value: object, name: str = "id") -> str:
@@ -66,7 +69,42 @@ def query(parameters: Mapping[str, str | int | float | Iterable[str] | None]) ->
 
 
 def _query_value(value: str | float | Iterable[str]) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, str | int | float) else ",".join(value)
+
+
+def plain_request(method: object, path: object, *, params: Mapping[str, Any] | None, json: Any) -> ApiRequest:
+    """Return a request for what has no name in this library.
+
+    Args:
+        method: HTTP method; only reads (GET, HEAD, OPTIONS) count as idempotent.
+        path: Path on the API host, ids quoted.
+        params: Query parameters.
+        json: Body, None for none.
+
+    Raises:
+        TypeError: A method or path that is no string.
+        ValueError: A method that is none, or a path that is not one on the API host and nothing else.
+    """
+    if not isinstance(method, str) or not isinstance(path, str):
+        raise TypeError(f"method and path must be strings, not {type(method).__name__} and {type(path).__name__}")
+    if method.upper() not in _METHODS:
+        raise ValueError(f"method {method[:20]!r} is not one of {', '.join(sorted(_METHODS))}")
+    segments = path.lower().replace("%2e", ".").split("/")
+    if not _PATH.fullmatch(path) or not {".", ".."}.isdisjoint(segments):
+        raise ValueError(
+            f"path {path[:80]!r} cannot be right: expected '/v2/...', quoted where needed, without host, '.', '..' and"
+            " query (give `params=`)"
+        )
+    return ApiRequest(
+        method=method.upper(),
+        path=path,
+        query=query(params or {}),
+        json=json,
+        idempotent=method.upper() in _READS,
+        empty_ok=True,
+    )
 
 
 def follow(link: object, *, api: str, request: ApiRequest) -> ApiRequest:
