@@ -8,7 +8,7 @@ import pytest
 from tests.job_answers import Asker
 from up42_async import UnexpectedResponseError
 from up42_async._http.messages import ApiRequest
-from up42_async._http.readable_list import MOST_MALFORMED, ReadableList, numbered_page
+from up42_async._http.readable_list import MOST_MALFORMED, ReadableList, entry_id, numbered_page
 
 FIRST = ApiRequest(method="GET", path="/v2/budgets", query="page=0")
 
@@ -41,3 +41,8 @@ async def test_a_page_that_is_mostly_unreadable_is_refused_and_the_errors_are_bo
     with pytest.raises(UnexpectedResponseError, match="a page of which more than 100 entries cannot be read"):
         await anext(items)
     assert len(items.errors) == 2 * MOST_MALFORMED + 1
+
+
+def test_an_entry_without_an_id_is_like_no_other_not_even_one_that_is_gone() -> None:
+    assert entry_id({"id": "a"}) == entry_id({"id": "a", "more": 1}) == "a"
+    assert len({entry_id({"title": str(number)}) for number in range(1000)}) == 1000

@@ -1,5 +1,6 @@
 """Lists whose entries are read one by one: an entry that cannot be read is an error of its own, beside all others."""
 
+import itertools
 import logging
 from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, Self, TypeVar
@@ -13,6 +14,8 @@ T = TypeVar("T")
 
 MOST_MALFORMED: Final = 100
 """Entries of one page that may be unreadable; a page with more of them is none."""
+
+_NAMELESS: Final = itertools.count()
 
 logger = logging.getLogger("up42_async")
 
@@ -119,7 +122,8 @@ class ReadableList(Generic[T]):
 
 def entry_id(content: Any) -> Hashable:
     """Return what makes an entry with an id the same as another; one without an id is like no other."""
-    return content["id"] if isinstance(content, dict) and isinstance(content.get("id"), str) else id(content)
+    named = isinstance(content, dict) and isinstance(content.get("id"), str)
+    return content["id"] if named else next(_NAMELESS)  # id() of an object that is gone may be that of a new one
 
 
 def numbered_page(answer: Any, request: ApiRequest) -> Page[Any]:

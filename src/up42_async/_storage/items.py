@@ -61,10 +61,16 @@ class Items(ReadableList[pystac.Item]):
         """
         if self._left == 0:
             raise StopAsyncIteration
-        item = await super().__anext__()
+        self._take(1)  # before the wait, since several tasks may share one iterator
+        try:
+            return await super().__anext__()
+        except BaseException:
+            self._take(-1)
+            raise
+
+    def _take(self, number: int) -> None:
         if self._left is not None:
-            self._left -= 1
-        return item
+            self._left -= number
 
     async def _next_entry(self) -> Any:
         """Return the next item as JSON, looking again for a while when there is none at all."""
