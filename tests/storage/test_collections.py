@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pystac
 import pytest
 
 from tests.storage_host import StorageHost, StoredFile, serving
-from up42_async import Client, Endpoints, NotFoundError, RetryPolicy, UnexpectedResponseError
+from up42_async import Client, Endpoints, NotFoundError, Polling, RetryPolicy, UnexpectedResponseError
 from up42_async._downloads.options import DownloadOptions
 from up42_async._http.messages import ApiRequest
 from up42_async._storage.assets import Asset, initialize_asset
@@ -222,7 +223,7 @@ async def test_an_answer_that_is_no_collection_is_an_error(host: StorageHost, co
             await get_collection("c1")
 
 
-def clients_of(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
+def clients_of(answer: Callable[[httpx.Request], httpx.Response], **settings: Any) -> Client:
     """Return a client whose answers come without a socket, as virtual time needs them."""
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -232,7 +233,7 @@ def clients_of(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
 
     endpoints = Endpoints(api=API, auth="https://auth.up42.com/x")
     http_client = httpx.AsyncClient(transport=httpx.MockTransport(handle))
-    return Client("u", "p", endpoints=endpoints, http_client=http_client, retry=RetryPolicy(attempts=1))
+    return Client("u", "p", endpoints=endpoints, http_client=http_client, retry=RetryPolicy(attempts=1), **settings)
 
 
 @pytest.mark.virtual_time
@@ -280,6 +281,17 @@ async def test_a_result_that_never_becomes_visible_is_not_found() -> None:
         with pytest.raises(NotFoundError):
             await anext(result_items(client, "https://x/c1"))
         assert count == 10
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("visible", [0, 3, 15])
+async def test_how_long_a_result_is_waited_for_is_a_setting(visible: float) -> None:
+    async with clients_of(lambda _: httpx.Response(404, json={}), polling=Polling(visible=visible)) as client:
+        for look in (lambda: result_collection(client, "https://x/c1"), lambda: anext(result_items(client, "x/c1"))):
+            began = anyio.current_time()
+            with pytest.raises(NotFoundError):
+                await look()
+            assert anyio.current_time() - began == pytest.approx(visible)
 
 
 @pytest.mark.virtual_time
