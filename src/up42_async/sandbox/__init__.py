@@ -7,7 +7,7 @@
 mistakes. What is where:
 
     _sandbox                  Sandbox: its settings, its life, how to reach it
-    _controls*, _views        what one does to it and reads off it; the values one gets
+    _controls*, _views        methods that change it and read its state; the values they return
     _control_*                the same over HTTP, for a sandbox in another process
     _app                      what every request passes: counting, faults, token, routes; one for each origin
     _routes_auth              tokens and userinfo
@@ -15,27 +15,27 @@ mistakes. What is where:
     _routes_account           balances, budgets and their usage, EULAs
     _listing                  the job list: filters, order, pages, links
     _routes_stac, _stac       collections, items and search; what they look like
-    _searching, _filters      which items are meant; filters in CQL2-JSON
+    _searching, _filters      searches; filters in CQL2-JSON
     _routes_assets            assets: their list, metadata, signed URLs and bytes
     _asset_listing, _paging   filters and order of assets; lists in numbered pages
-    _files_app, _ranges       the origin that signed URLs lead to: files, or parts of them
-    _signing                  signed URLs, and whether they are still good
-    _faults, faults           which fault hits which request; the kinds there are
+    _files_app, _ranges       the origin of signed URLs: files, or parts of them
+    _signing                  signed URLs, and whether they are still valid
+    _faults, faults           which fault hits which request; the kinds of faults
     _fault_kinds_*            what each of them does; _fault_checks checks what they are given
     _exchange, _answers       one request and its answer as values; bodies of answers
-    _server, _wire            the thread, its listeners, and connections one can break
-    _traffic                  what was asked
+    _server, _wire            the thread, its listeners, and connections that can be broken
+    _traffic                  counts of requests and connections
     _world                    account, processes, jobs and credits, behind one lock
     _executions, _seeding     how jobs are made: by executing, or for a test
-    _jobs, _lifecycle         a job, and its way through the statuses
-    _lives, _recorded_*       which way that is: short, or as real jobs were recorded
-    _storage, _items          collections, items and files, and what of them shows by now
-    _results                  what a job leaves behind
-    _contents                 the bytes of files: drawn, or made up in any number
+    _jobs, _lifecycle         a job, its statuses and its timeline
+    _lives, _recorded_*       the lives of jobs: short, or as real jobs were recorded
+    _storage, _items          collections, items and files, and which are visible
+    _results                  the results of a job
+    _contents                 the bytes of files
     _geotiff, _archives       how some of them are written
     _account, _budgets        tokens and credits; limits on what may be spent
-    _processes, _validation, _pricing   what can be run, on what, for how much
-    _settings, _scaled_clock  how it behaves, and what time it is
+    _processes, _validation, _pricing   processes, checks of their inputs, prices
+    _settings, _scaled_clock  settings, and the clock
 """
 
 try:

@@ -1,4 +1,4 @@
-"""The account: who may come in, for how long, and what its credits are doing."""
+"""The account: access tokens, credits, and the user."""
 
 from random import Random
 from typing import Literal, TypedDict
@@ -21,7 +21,7 @@ def draw_id(random: Random) -> str:
 
 
 class Tokens:
-    """Issue access tokens and know which are still good.
+    """Issues access tokens, and knows which are still valid.
 
     Args:
         clock: Tells the real seconds; tokens live by these, whatever the speed of the sandbox.
@@ -44,7 +44,7 @@ class Tokens:
         return token
 
     def is_good(self, authorization: str) -> bool:
-        """Tell whether the value of an Authorization header opens the door now."""
+        """Tell whether the value of an Authorization header is a valid token now."""
         scheme, _, token = authorization.partition(" ")
         return scheme.lower() == "bearer" and self._expiry.get(token, 0.0) > self._clock.elapsed()
 
@@ -55,7 +55,7 @@ class Tokens:
 
 @attrs.frozen(kw_only=True)
 class Balance:
-    """Show an account's credits at one moment.
+    """An account's credits at one moment.
 
     Args:
         balance: Credits owned: what there was at first, less what was captured.
@@ -137,7 +137,7 @@ class Credentials(TypedDict):
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Hold who the one user of the sandbox is."""
+    """The account and its only user."""
 
     id: str
     workspace_id: str

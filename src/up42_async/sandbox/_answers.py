@@ -1,4 +1,4 @@
-"""Answers: JSON, and the bodies that the platform's parts put around an error."""
+"""Answers: JSON, and the error bodies of the platform's services."""
 
 import json
 from collections.abc import Mapping

@@ -74,7 +74,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 
 class OriginsApp:
-    """Hand each request to the application of the host it is for, when no server does.
+    """Passes each request to the application of its host, where there is no server to do so.
 
     Args:
         api: The application of the API.
@@ -95,7 +95,7 @@ class OriginsApp:
 
 
 class GuardedApp:
-    """Ask every request to the API for a token that is still good.
+    """Requires a valid token of every request to the API.
 
     Args:
         app: The application behind.
@@ -122,7 +122,7 @@ class GuardedApp:
 
 
 class IdentifyingApp:
-    """Adds the id of the request to every answer of the platform that says an error, as support asks for it.
+    """Adds the id of the request to every error answer of the platform.
 
     The header is `x-request-id`, the usual one; UP42's documentation does not say which it is.
 
@@ -149,7 +149,7 @@ class IdentifyingApp:
 
 
 class CountingApp:
-    """Note every request, and answer after the latency, with the date.
+    """Records every request, and adds the latency and the Date header to every answer.
 
     Args:
         app: The application behind.

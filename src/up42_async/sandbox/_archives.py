@@ -1,4 +1,4 @@
-"""Write archives: honest ones, and ones that reach for more than they may."""
+"""Write archives: good ones, and ones that are damaged, hostile or odd."""
 
 import gzip
 import io

@@ -25,7 +25,7 @@ class Budget:
         id: Its id.
         name: What it is called.
         description: What it is for.
-        external_id: Its id in the books of whoever made it.
+        external_id: The user's own id for it.
         status: Whether it is in force.
         created_by: The id of the user who made it.
         created: When, in nanoseconds since 1970.

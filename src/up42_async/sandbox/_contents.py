@@ -1,4 +1,4 @@
-"""What is in files: bytes that are drawn when they are asked for, or made up in any number without being held."""
+"""The bytes of files: generated when they are read, and never kept in memory."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ SHA2_256 = "1220"
 
 
 class Content(Protocol):
-    """Give the bytes of one file, the same ones every time."""
+    """The bytes of one file, the same on every read."""
 
     @property
     def size(self) -> int:
@@ -33,7 +33,7 @@ class Content(Protocol):
 
 
 class Drawn:
-    """Draw a small file anew whenever it is read, and remember only how long it is and its checksum.
+    """A small file that is generated on every read; only its size and checksum are kept.
 
     Args:
         draw: Returns the bytes, the same ones every time.
@@ -64,7 +64,7 @@ class Drawn:
 
 
 class MadeUp:
-    """Make up any number of bytes that do not repeat for a tebibyte, from two mebibytes that all such files share.
+    """Any number of bytes, from two mebibytes that all such files share; they do not repeat for a tebibyte.
 
     Args:
         size: How many bytes.

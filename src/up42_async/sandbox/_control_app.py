@@ -79,7 +79,7 @@ def control_app(sandbox: Any, numbered: NumberedFaults, secret: str) -> ASGIApp:
 
 
 class _Guard:
-    """Lets only those in who know the secret.
+    """Refuses requests without the secret.
 
     Args:
         app: The application behind.

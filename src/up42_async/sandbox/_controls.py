@@ -1,4 +1,4 @@
-"""What a test does to the sandbox and reads off it, beside asking it over HTTP."""
+"""Methods by which a test changes the sandbox and reads its state."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from up42_async.sandbox._world import World
 
 
 class Controls:
-    """Give a hold on the state of a sandbox, from any thread.
+    """Changes and reads the state of a sandbox, from any thread.
 
     Args:
         world: What the sandbox knows.
@@ -137,7 +137,7 @@ class Controls:
             spend_limit: Credits that executions naming it may spend; None for any number.
             status: `"ACTIVE"` or `"INACTIVE"`; both limit executions alike.
             description: What it is for.
-            external_id: Its id in your own books.
+            external_id: Your own id for it.
 
         Returns:
             Its id.

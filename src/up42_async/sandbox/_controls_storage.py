@@ -1,4 +1,4 @@
-"""What a test puts into storage and reads off it, beside asking it over HTTP."""
+"""Methods by which a test changes the storage and reads it."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ _LARGEST_CHECKED = 1 << 24
 
 
 class StorageControls(Controls):
-    """Give a hold on what is in storage, from any thread.
+    """Changes and reads the storage of a sandbox, from any thread.
 
     Args:
         storage: What is there.
@@ -180,7 +180,7 @@ class StorageControls(Controls):
             self._storage.keep(Collection(id=job.collection_id, title=items[0].title or "", items=items, job=job))
 
     def asset_ids(self) -> list[str]:
-        """Return the ids of all assets that show by now, those of results included."""
+        """Return the ids of all visible assets, those of results included."""
         with self._world.lock:
             return [item.asset_id for item in self._storage.items()]
 

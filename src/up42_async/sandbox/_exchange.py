@@ -17,15 +17,15 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class ConnectionLost(ConnectionResetError):
-    """Say that a fault lost a connection that does not exist, because the application was called without a server."""
+    """A fault broke the connection, and the application was called without a server, so there is none."""
 
 
 class _Enough(Exception):
-    """Stop an application from making more of an answer than is wanted."""
+    """Stops an application that has produced as much of an answer as is wanted."""
 
 
 class Exchange:
-    """Hold one request that a fault has to do with.
+    """One request that a fault has hit.
 
     Args:
         scope: ASGI's description of the request.
@@ -172,7 +172,7 @@ async def whole(exchange: Exchange, reply: "Reply") -> None:
 
 @attrs.frozen(kw_only=True)
 class Reply:
-    """Hold an answer and the way in which it is delivered."""
+    """An answer, and how it is delivered."""
 
     status: int
     headers: Headers

@@ -1,4 +1,4 @@
-"""Faults of the server: wrong statuses, and bodies nobody wants."""
+"""Faults of the server: wrong statuses, headers and bodies."""
 
 import zlib
 from collections.abc import Callable, Mapping

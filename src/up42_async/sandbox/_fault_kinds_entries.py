@@ -1,4 +1,4 @@
-"""Faults of the platform: jobs and items that are not as they should be, among others that are."""
+"""Faults of the platform: odd jobs and items in good answers, other jobs, other times and prices."""
 
 import gzip
 import json
@@ -138,7 +138,7 @@ def _items_in(body: Any) -> Iterator[dict[str, Any]]:
 
 
 class AddEntries:
-    """Do the work, and put things into a list that are no entries of it, before all others.
+    """Do the work, and put values into a list that are no valid entries, before all others.
 
     Args:
         *entries: The things, as JSON; some odd ones if none are given.

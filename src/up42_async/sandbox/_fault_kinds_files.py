@@ -1,4 +1,4 @@
-"""Faults of files: signed URLs that lead elsewhere, hostile names, and bytes that are not those that were promised."""
+"""Faults of files: signed URLs to other hosts, hostile names, wrong bytes and wrong ranges."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -88,7 +88,7 @@ class SignedUrlAt:
 
 @attrs.frozen
 class FileName:
-    """Give files a name of your own; for `path=""`, since it changes both signed URLs and what they lead to.
+    """Give files another name; for `path=""`, since it changes both signed URLs and what they lead to.
 
     Args:
         disposition: The Content-Disposition. `HOSTILE_NAMES` has some.
@@ -115,7 +115,7 @@ class FileName:
 
 @attrs.frozen
 class AssetFields:
-    """Let the assets of STAC items say other things.
+    """Change fields of the assets of STAC items.
 
     Args:
         changes: New values by field, such as a wrong `file:checksum` or `file:size`; None takes a field away.

@@ -1,4 +1,4 @@
-"""Faults of what stands before the platform, and faults that hold for some requests of a row only."""
+"""Faults of gateways and proxies before the platform, and faults around other faults."""
 
 import json
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Faults of the platform: answers in good form that say odd things."""
+"""Faults of the platform: well-formed answers with odd contents."""
 
 import json
 from collections.abc import Callable, Collection, Mapping

@@ -15,7 +15,7 @@ _JSON = "application/json"
 
 
 class Kind(Protocol):
-    """Do something to a request or to its answer; write one of your own where none here fits."""
+    """A kind of fault: changes a request or its answer. Any object with this method is one."""
 
     @abstractmethod
     async def apply(self, exchange: Exchange, act: Act, /) -> Reply:
@@ -92,7 +92,7 @@ async def _never(exchange: Exchange, _: Reply) -> None:
 
 @attrs.frozen
 class Delay:
-    """Be slow.
+    """Delay the answer.
 
     Args:
         seconds: How slow; real seconds, 0 or more.

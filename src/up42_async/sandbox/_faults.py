@@ -18,7 +18,7 @@ from up42_async.sandbox._world import World
 
 
 class Fault:
-    """Be the handle of one fault that was added; `remove()` ends it.
+    """One fault that was added; `remove()` ends it.
 
     Attributes:
         kind: What it does.
@@ -59,7 +59,7 @@ class Fault:
 
 @attrs.frozen(kw_only=True)
 class Rule:
-    """Say which requests a fault hits."""
+    """Which requests a fault hits."""
 
     path: re.Pattern[str]
     query: re.Pattern[str]
@@ -70,7 +70,7 @@ class Rule:
 
 
 class Faults:
-    """Hold the faults that are switched on.
+    """The faults that are switched on.
 
     Where several suit a request, the one added first is the outermost: what it lets through meets the next.
 
@@ -188,7 +188,7 @@ def _pattern(name: str, text: str) -> re.Pattern[str]:
 
 
 class FaultyApp:
-    """Come between the requests and the application.
+    """Applies faults to requests before the application gets them.
 
     Args:
         app: The application.

@@ -1,4 +1,4 @@
-"""The origin of the files: signed URLs, ranges, and bytes; it wants no token, and notes whether it was sent one."""
+"""The origin of the files: signed URLs, ranges and bytes, without a token."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,7 @@ _REFUSALS: Mapping[str, tuple[int, bytes]] = {
 
 
 class Throttle:
-    """Let only so many bytes pass in a second, all connections together.
+    """Limits the bytes that all connections together send in a second.
 
     Args:
         bandwidth: Bytes in a second; None for as many as there are.

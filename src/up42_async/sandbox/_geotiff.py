@@ -1,4 +1,4 @@
-"""Write small GeoTIFFs: real ones, tiled as cloud-optimised readers like them, without an imaging library."""
+"""Write small tiled GeoTIFFs without an imaging library."""
 
 import struct
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _GEO_KEYS = (1, 1, 0, 3, 1024, 0, 1, 2, 1025, 0, 1, 1, 2048, 0, 1, 4326)
 
 
 class Tag(NamedTuple):
-    """Hold one field of a TIFF directory."""
+    """One field of a TIFF directory."""
 
     number: int
     kind: int

@@ -1,4 +1,4 @@
-"""What storage is made of: files, STAC items that hold them, and collections of items."""
+"""The parts of storage: files, STAC items with files, and collections of items."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def _cut(instant: int) -> int:
 
 @attrs.define(kw_only=True, eq=False)
 class File:
-    """Hold one file.
+    """One file.
 
     Args:
         id: The id of the asset that it is.
@@ -50,7 +50,7 @@ class File:
 
 @attrs.define(kw_only=True, eq=False)
 class Item:
-    """Hold one STAC item.
+    """One STAC item.
 
     Args:
         id: Its id.

@@ -1,4 +1,4 @@
-"""The jobs: one record each, whose status follows from the time at which it is read."""
+"""Jobs: one record each; the status follows from the time at which it is read."""
 
 import json
 from bisect import bisect_left, insort
@@ -18,7 +18,7 @@ _FOREVER = 1 << 100
 
 @attrs.define(kw_only=True, eq=False)
 class Job:
-    """Hold one job.
+    """One job.
 
     `body_at` and `status_at` are asked far more often than a job changes, so what they return is kept until the
     instant of the next change.

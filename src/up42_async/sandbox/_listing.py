@@ -28,7 +28,7 @@ _OFFSET = "offset"
 
 
 class BadQuery(Exception):
-    """Say which query parameter is wrong.
+    """A query parameter is wrong.
 
     Args:
         detail: What the platform says about it.
@@ -43,7 +43,7 @@ class BadQuery(Exception):
 
 @attrs.frozen(kw_only=True)
 class Listing:
-    """Hold what one list request asks for.
+    """What one list request asks for.
 
     A cursor is the sort key of the last job of the page before, so jobs made or removed meanwhile neither repeat
     another nor hide it. `offset` is the other way of paging, which does both; `faults.ShiftPages` uses it.

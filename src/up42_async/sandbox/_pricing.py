@@ -14,7 +14,7 @@ from up42_async.sandbox._validation import item_urls
 
 @attrs.frozen(kw_only=True)
 class Price:
-    """Hold the answer to a cost request."""
+    """The price of one execution."""
 
     strategy: str
     credits: int

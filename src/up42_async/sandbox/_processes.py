@@ -14,7 +14,7 @@ _ITEM_SCHEMA = {"type": "string", "format": "uri", "contentMediaType": "applicat
 
 @attrs.frozen(kw_only=True)
 class Input:
-    """Describe one input of a process; `schema` is the part of JSON Schema that `_validation` knows."""
+    """One input of a process; `schema` is the part of JSON Schema that `_validation` knows."""
 
     title: str
     description: str
@@ -34,7 +34,7 @@ class Input:
 
 @attrs.frozen(kw_only=True)
 class Process:
-    """Describe one process: what it takes, what it costs, and whose licence it needs."""
+    """One process: its inputs, its price and its EULA."""
 
     id: str
     title: str
@@ -64,7 +64,7 @@ class Process:
 
 @attrs.define(kw_only=True)
 class Eula:
-    """Hold one end user licence agreement and whether the account has accepted it."""
+    """One end user licence agreement, and whether the account has accepted it."""
 
     id: str
     name: str

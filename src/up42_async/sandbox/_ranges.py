@@ -6,7 +6,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 
 
 class Unsatisfiable(Exception):
-    """Say that a range begins behind the end."""
+    """The range begins behind the end of the file."""
 
 
 def part_of(size: int, header: str | None) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""What jobs leave behind: one to three items, each a picture, a picture with the objects found on it, or an archive."""
+"""Results of jobs: one to three items, each a picture, a picture with detected objects, or an archive."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""The assets of the storage: what the platform says of a file, and where it is for the next minutes."""
+"""Assets: their list, metadata, signed URLs and bytes."""
 
 from collections.abc import Sequence
 from typing import Any

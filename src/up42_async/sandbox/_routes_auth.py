@@ -26,7 +26,7 @@ def auth_routes(world: World, traffic: Traffic) -> Sequence[Route]:
 
 
 class _Realm:
-    """Answer as Keycloak does.
+    """Answers as Keycloak does.
 
     Args:
         world: What the sandbox knows.

@@ -36,7 +36,7 @@ def processing_routes(world: World) -> Sequence[Route]:
 
 
 class _Refused(Exception):
-    """Carry the answer that ends a request early."""
+    """A request ends early, with this answer."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status_code)
@@ -44,7 +44,7 @@ class _Refused(Exception):
 
 
 class _Processing:
-    """Answer as processing does.
+    """Answers as processing does.
 
     Args:
         world: What the sandbox knows.

@@ -40,7 +40,7 @@ def stac_routes(storage: Storage) -> Sequence[Route]:
 
 
 class _Stac:
-    """Answer as the storage does.
+    """Answers as the storage does.
 
     Args:
         storage: What is there.

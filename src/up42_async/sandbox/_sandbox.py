@@ -1,4 +1,4 @@
-"""The sandbox as its users see it."""
+"""The class Sandbox: settings, lifecycle, and how to reach it."""
 
 import secrets
 import time
@@ -28,7 +28,7 @@ _SECRET_BYTES = 18
 
 
 class Sandbox(StorageControls):
-    """Be an UP42 of your own, in memory, on 127.0.0.1.
+    """An UP42 of your own, in memory, on 127.0.0.1.
 
     Use it as `async with` (asyncio or trio) or as `with`: its server runs in a thread with an event loop of its own.
     `sandbox.app` can be called without any server, through `httpx.ASGITransport`.

@@ -1,4 +1,4 @@
-"""The sandbox's time: the caller's clock, run faster, and written down as the platform writes it."""
+"""The sandbox's clock, and timestamps in the platform's format."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ SECOND = 1_000_000_000
 
 
 class ScaledClock:
-    """Tell the time at the sandbox.
+    """The clock of the sandbox: another clock, `speed` times as fast.
 
     Args:
         source: Returns seconds that only ever grow, as `time.monotonic` does.

@@ -1,4 +1,4 @@
-"""Which items are meant, in what order, and on which page."""
+"""Searches: which items match, in what order, on which page."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,12 +21,12 @@ _NEWEST_FIRST = (("datetime", True),)
 
 
 class BadSearch(ValueError):
-    """Say what is wrong with a search."""
+    """A search is not one that the platform takes; the message says why."""
 
 
 @attrs.frozen(kw_only=True)
 class Search:
-    """Hold what one search asks for; None where it does not matter.
+    """What one search asks for; None where it is not restricted.
 
     Args:
         collections: Ids of collections.

@@ -1,4 +1,4 @@
-"""Jobs that nobody executed: they are there for lists and for tracking, and their credits do not touch the balance."""
+"""Jobs that exist without an execution, for lists and tracking; their credits do not touch the balance."""
 
 from typing import Any
 

@@ -23,7 +23,7 @@ _ANSWER_SECONDS = 30.0
 
 
 class Origin:
-    """Serve one application on one port, and keep the port while not listening.
+    """Serves one application on one port, and keeps the port while not listening.
 
     Args:
         app: The application.
@@ -122,7 +122,7 @@ def _bound(port: int) -> socket.socket:
 
 
 class Server:
-    """Run origins in a thread with an event loop of its own.
+    """Runs origins in a thread with an event loop of its own.
 
     Args:
         origins: What to serve; they share the thread.

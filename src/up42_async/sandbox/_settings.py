@@ -1,4 +1,4 @@
-"""What a sandbox is told when it is made: checked once, here."""
+"""The settings of a sandbox, and their checks."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ _optional_count = validators.optional(validators.and_(validators.instance_of(int
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Hold how one sandbox behaves; `Sandbox` documents each of them, with its unit."""
+    """The settings of one sandbox; `Sandbox` documents each of them, with its unit."""
 
     speed: float = attrs.field(default=DEFAULT_SPEED, validator=[validators.gt(0), _finite])
     port: int = attrs.field(default=0, validator=_port)

@@ -1,4 +1,4 @@
-"""Signed URLs: whoever holds one may read one file for a while, without any other authentication."""
+"""Signed URLs: each gives access to one file for a while, without a token."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ Refusal = Literal["expired", "tampered"]
 
 
 class SignedUrls:
-    """Sign URLs as Google's storage does (signatures of version 4), and know which are still good.
+    """Signs URLs as Google's storage does (signatures of version 4), and knows which are still valid.
 
     Args:
         clock: Tells the real seconds; URLs live by these, as tokens do.

@@ -1,4 +1,4 @@
-"""STAC as the platform writes it: items, collections and the links between them."""
+"""STAC bodies in the platform's form: items, collections and their links."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is in storage, and what of it shows by now."""
+"""The storage: collections, items and files, and which of them are visible."""
 
 from collections.abc import Iterator
 
@@ -11,10 +11,10 @@ from up42_async.sandbox._world import World
 
 
 class Storage:
-    """Know everything in storage, and show what is there by now.
+    """Everything in storage; results are visible some time after their job has succeeded.
 
-    What a job leaves behind follows from the job alone, so it is made when somebody first asks for it. Whoever calls
-    holds the world's lock.
+    The results of a job follow from the job alone, so they are generated when they are first asked for. Callers hold
+    the lock of the world.
 
     Args:
         world: Knows the jobs and the time.
@@ -58,14 +58,14 @@ class Storage:
         return self.world.account.workspace_id if item.job is None else item.job.workspace_id
 
     def collections(self) -> list[Collection]:
-        """Return every collection that shows by now, those of orders first, each kind in the order it was made."""
+        """Return every visible collection, those of orders first, each kind in the order it was made."""
         ordered = [collection for collection in self._collections.values() if collection.job is None]
         results = [self._results(job) for job in list(self.world.jobs)]
         every = [*ordered, *(collection for collection in results if collection is not None)]
         return [collection for collection in every if collection.id not in self._deleted]
 
     def collection(self, collection_id: str) -> Collection | None:
-        """Return a collection, if it shows by now."""
+        """Return a collection, if it is visible."""
         if collection_id in self._deleted:
             return None
         job = self.world.jobs.of_collection(collection_id)
@@ -90,18 +90,18 @@ class Storage:
         return job.timeline.statuses[index] in SUCCEEDED and finished is not None and finished + delay <= now
 
     def item(self, collection_id: str, item_id: str) -> Item | None:
-        """Return an item, if it shows by now."""
+        """Return an item, if it is visible."""
         collection = self.collection(collection_id)
         items = () if collection is None else collection.items
         return next((item for item in items if item.id == item_id), None)
 
     def items(self) -> Iterator[Item]:
-        """Yield every item that shows by now."""
+        """Yield every visible item."""
         for collection in self.collections():
             yield from collection.items
 
     def file(self, file_id: str) -> tuple[Item, File] | None:
-        """Return a file and its item, if they show by now."""
+        """Return a file and its item, if they are visible."""
         if file_id not in self._files:
             for _ in self.items():  # makes what has come to show since
                 pass

@@ -1,4 +1,4 @@
-"""What the sandbox was asked: requests, connections, and how many at once."""
+"""Counts of requests and connections."""
 
 import re
 import threading
@@ -10,7 +10,7 @@ import attrs
 
 @attrs.define(kw_only=True)
 class RequestRecord:
-    """Note one request.
+    """One request.
 
     Args:
         origin: `"api"` for the API and its authentication, `"files"` for the files.
@@ -45,7 +45,7 @@ class RequestRecord:
 
 @attrs.frozen(kw_only=True)
 class Connections:
-    """Count TCP connections: opened so far, open now, most open at once."""
+    """TCP connections: opened so far, open now, most open at once."""
 
     opened: int
     open: int
@@ -53,7 +53,7 @@ class Connections:
 
 
 class Traffic:
-    """Count what comes in, from any thread."""
+    """Counts requests and connections, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Whether a body suits a process: first its form (the schema), then what it says."""
+"""Validation of inputs: first against the schema of the process, then of the items they name."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -20,12 +20,12 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
 
 
 class SchemaError(Exception):
-    """Say that the form of a body does not suit the process."""
+    """A body does not match the schema of the process."""
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """Say what is wrong with an input whose form is right."""
+    """What is wrong with an input that matches the schema."""
 
     name: str
     message: str

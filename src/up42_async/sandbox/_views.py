@@ -1,4 +1,4 @@
-"""What the sandbox shows of itself: values that stay as they were when they were asked for."""
+"""Values that a sandbox returns; they do not change afterwards."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, TypedDict
@@ -15,7 +15,7 @@ from up42_async.sandbox._world import ExecutionRecord
 
 @attrs.frozen(kw_only=True)
 class SandboxEndpoints:
-    """Hold where the sandbox is.
+    """Where the sandbox is.
 
     Args:
         api: The origin of the API, without a final slash.
@@ -80,7 +80,7 @@ class ClientSettings(TypedDict):
 
 @attrs.frozen(kw_only=True)
 class SandboxJob:
-    """Show one job as it is at this moment.
+    """One job as it is at this moment.
 
     Args:
         id: The job's id.
@@ -107,7 +107,7 @@ class SandboxJob:
 
 @attrs.frozen(kw_only=True)
 class Execution:
-    """Show one execution that the sandbox took on.
+    """One execution that the sandbox has accepted.
 
     Args:
         job_id: The job it made.
@@ -149,7 +149,7 @@ class SandboxBudget:
 
 @attrs.frozen(kw_only=True)
 class StoredFile:
-    """Show one file in storage.
+    """One file in storage.
 
     Args:
         id: The id of its asset.

@@ -1,4 +1,4 @@
-"""The lowest end of an answer: a connection that can be closed, reset or written to past HTTP."""
+"""TCP connections that can be closed, reset or written to without HTTP."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ _logger = logging.getLogger("up42_async.sandbox")
 
 
 class Connection:
-    """Hold the server's end of one TCP connection; to be used on the server's loop only.
+    """The server's end of one TCP connection; to be used on the server's loop only.
 
     Args:
         number: 1 for the first connection of the sandbox.
@@ -51,7 +51,7 @@ class Connection:
 
 
 class WireProtocol(H11Protocol):
-    """Speak HTTP/1.1 as uvicorn does, and hand each request the connection it came on.
+    """HTTP/1.1 as uvicorn speaks it; each request knows the connection it came on.
 
     Args:
         config: uvicorn's settings, with the application.
