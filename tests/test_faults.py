@@ -336,10 +336,17 @@ async def test_an_execution_is_not_sent_again_by_a_transport_that_proves_nothing
 
 
 async def test_a_flood_of_retries_is_bounded_by_the_budget() -> None:
-    policy = RetryPolicy(attempts=5, wait_initial=0.001, wait_max=0.001, budget=10, budget_share=0)
-    async with platform(answer(status=503), retry=policy) as up, anyio.create_task_group() as group:
-        for _ in range(30):
-            group.start_soon(_fail, up.client._session.call, ServerError)
+    """Where there is no outage, that is, in which retries are paced as probes: here 30 services fail, each twice."""
+    policy = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.001, budget=10, budget_share=0)
+    async with platform(answer(status=503), retry=policy) as up:
+
+        async def ask(service: int) -> None:
+            with pytest.raises(ServerError):
+                await up.client._session.call(ApiRequest(method="GET", path=f"/v2/service-{service}/x"))
+
+        async with anyio.create_task_group() as group:
+            for service in range(30):
+                group.start_soon(ask, service)
     assert up.client.statistics().requests == 30 + 10
 
 

@@ -96,7 +96,7 @@ def echo(status: int) -> Callable[[Asked], httpx.Response]:
 
 AT_LOGIN: dict[str, tuple[Callable[[Asked], httpx.Response], type[APIError]]] = {
     "refused": (answer(401, '{"error": "invalid_grant"}'), InvalidCredentialsError),
-    "refused with an echo": (echo(401), InvalidCredentialsError),
+    "refused with an echo": (echo(401), AuthenticationError),
     "bad request with an echo": (echo(400), StatusError),
     "broken with an echo": (echo(500), ServerError),
     "an echo in plain text": (answer(502, PASSWORD), ServerError),

@@ -36,6 +36,10 @@ LIST = ApiRequest(method="GET", path="/v2/processing/jobs")
 EXECUTE = ApiRequest(method="POST", path="/v2/processing/processes/x/execution", idempotent=False)
 
 
+def invalid_grant(_: Asked) -> httpx.Response:
+    return httpx.Response(401, json={"error": "invalid_grant"})
+
+
 def auth_of(
     platform: FakePlatform,
     policy: RetryPolicy | None = None,
@@ -217,6 +221,74 @@ class TestOutageOfTheLogin:
             await auth_of(platform).token()
         assert len(platform.logins) == 1
 
+    @pytest.mark.parametrize("status", [503, 429, 401])
+    async def test_a_failed_login_counts_for_all_calls_that_had_begun(self, status: int) -> None:
+        """The 200 have 20 slots: those who had to wait for one hear of it with the first."""
+        platform = FakePlatform(latency=0.05)
+        platform.login = lambda _: httpx.Response(status)
+        ends: list[float] = []
+        async with client_of(platform) as client:
+
+            async def note_end() -> None:
+                with pytest.raises(APIError) as caught:
+                    await client._session.call(LIST)
+                ends.append(_clock.now())
+                errors.add(id(caught.value))
+                kept.append(caught.value)
+
+            errors, kept = set[int](), list[APIError]()
+            async with anyio.create_task_group() as tasks:
+                for _ in range(200):
+                    tasks.start_soon(note_end)
+        assert len(platform.logins) == 5
+        assert max(ends) - min(ends) < 0.5
+        assert len(errors) == len(kept) == 200
+
+    async def test_a_call_that_begins_after_a_failed_login_logs_in_anew(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(503)
+        auth = auth_of(platform, RetryPolicy(attempts=1))
+        with pytest.raises(ServerError):
+            await auth.token(_clock.now())
+        await anyio.sleep(1)
+        platform.login = grant
+        assert await auth.token(_clock.now()) == Secret("token-2")
+
+    async def test_at_most_one_password_is_posted_in_each_step_of_an_outage_whoever_asks(self) -> None:
+        platform = FakePlatform()
+        platform.login = lambda asked: httpx.Response(503) if asked.at < 600 else grant(asked)
+        auth = auth_of(platform, RetryPolicy(attempts=3))
+        started = _clock.now()
+        platform.login = lambda asked: httpx.Response(503) if asked.at - started < 600 else grant(asked)
+
+        async def ask_until_it_works() -> None:
+            while True:
+                try:
+                    await auth.token(_clock.now())
+                except ServerError:
+                    continue
+                return
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(ask_until_it_works)
+        gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(platform.logins)]
+        for number, gap in enumerate(gaps[:-1]):
+            assert gap >= min(0.25 * 2**number, 15)
+        assert 20 < len(platform.logins) < 60
+
+    async def test_while_the_token_is_good_nobody_waits_for_the_next_step(self) -> None:
+        platform = FakePlatform()
+        auth = auth_of(platform, RetryPolicy(attempts=1, wait_initial=20, wait_max=20))
+        await auth.token()
+        platform.login = lambda _: httpx.Response(503)
+        await anyio.sleep(271)
+        started = _clock.now()
+        for _ in range(20):
+            assert await auth.token() == Secret("token-1")
+            await anyio.sleep(1)
+        assert _clock.now() - started == pytest.approx(20)
+
 
 class TestWrongCredentials:
     @pytest.mark.parametrize("status", [400, 401])
@@ -243,9 +315,34 @@ class TestWrongCredentials:
 
     async def test_a_refusal_without_words_is_one_all_the_same(self) -> None:
         platform = FakePlatform()
-        platform.login = lambda _: httpx.Response(401)
-        with pytest.raises(InvalidCredentialsError, match=r"refused the username or password \(no reason given\)"):
+        platform.login = invalid_grant
+        with pytest.raises(InvalidCredentialsError, match=r"refused the username or password \(invalid_grant\)"):
             await auth_of(platform).token()
+
+    @pytest.mark.parametrize("answer", [{"error": "invalid_client"}, {"error": "unauthorized_client"}, {}], ids=repr)
+    async def test_a_refusal_of_the_client_is_not_blamed_on_the_credentials(self, answer: object) -> None:
+        platform = FakePlatform()
+        platform.login = lambda _: httpx.Response(401, json=answer)
+        auth = auth_of(platform)
+        with pytest.raises(
+            AuthenticationError, match="refused the login, but not for the username or password"
+        ) as caught:
+            await auth.token()
+        assert not isinstance(caught.value, InvalidCredentialsError)
+        assert (caught.value.status, caught.value.payload, caught.value.request) == (401, answer, "POST /token")
+        platform.login = grant
+        assert await auth.token() == Secret("token-2")
+
+    @pytest.mark.parametrize(
+        "answer",
+        [{}, {"text": "no"}, {"html": "<html>Access denied by gateway</html>"}, {"json": "invalid_grant"}],
+        ids=repr,
+    )
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    async def test_what_a_gateway_says_at_login_is_an_outage(self, status: int, answer: dict[str, Any]) -> None:
+        platform = FakePlatform()
+        platform.login = lambda asked: httpx.Response(status, **answer) if asked.number < 4 else grant(asked)
+        assert await auth_of(platform).token() == Secret("token-4")
 
     async def test_a_refusal_stays_one_when_the_servers_words_repeat_the_password(self) -> None:
         platform = FakePlatform()
@@ -259,7 +356,7 @@ class TestWrongCredentials:
 
     async def test_what_is_remembered_keeps_no_frames_of_those_who_were_refused(self) -> None:
         platform = FakePlatform()
-        platform.login = lambda _: httpx.Response(401)
+        platform.login = invalid_grant
         auth = auth_of(platform)
         for _ in range(3):
             with pytest.raises(InvalidCredentialsError):
@@ -271,7 +368,7 @@ class TestWrongCredentials:
         platform = FakePlatform()
         auth = auth_of(platform)
         await auth.token()
-        platform.login = lambda _: httpx.Response(401)
+        platform.login = invalid_grant
         await anyio.sleep(280)
         with pytest.raises(InvalidCredentialsError):
             await auth.token()

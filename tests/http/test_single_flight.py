@@ -79,6 +79,18 @@ async def test_after_a_failure_the_work_begins_anew() -> None:
     assert await flight.run(work) == "up"
 
 
+async def test_a_failure_is_also_that_of_callers_who_had_begun_before_it() -> None:
+    flight, work = SingleFlight[str](), Work(Up42Error("down"), "up")
+    began = _clock.now()
+    await gather(lambda: flight.run(work), 3)
+    errors = await gather(lambda: flight.run(work, since=began), 3)
+    assert [str(error) for error in errors] == ["down"] * 3
+    assert len({id(error) for error in errors}) == 3
+    await anyio.sleep(1)
+    assert await flight.run(work, since=_clock.now()) == "up"
+    assert (work.begun, flight._failure) == (2, None)
+
+
 async def test_when_the_first_is_cancelled_the_next_in_line_begins_anew() -> None:
     flight, work = SingleFlight[str](), Work("done")
     async with anyio.create_task_group() as tasks:

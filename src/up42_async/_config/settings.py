@@ -123,13 +123,14 @@ class RetryPolicy:
     attempts: int = attrs.field(default=5, validator=COUNT)
     """How often a request is sent at the most, the first time included."""
     timeout: float = attrs.field(default=120.0, validator=POSITIVE)
-    """Seconds after the first try in which another may begin. A `Retry-After` beyond it is not waited for."""
+    """Seconds after the first try in which another may begin, and for which a call waits during an outage. A
+    `Retry-After` beyond it is not waited for."""
     wait_initial: float = attrs.field(default=0.5, validator=POSITIVE)
-    """Seconds before the second try at the most; doubled for each further one, and drawn at random below that."""
+    """Seconds before the second try at the most; doubled for each further one. The wait is random below that."""
     wait_max: float = attrs.field(default=30.0, validator=POSITIVE)
     """Seconds between two tries at the most, unless the server asks for more."""
     max_retry_after: float = attrs.field(default=60.0, validator=POSITIVE)
-    """Seconds for which one `Retry-After` of the server can pause the whole client at the most."""
+    """Seconds for which one `Retry-After` can pause the whole client at the most."""
     budget: int = attrs.field(default=20, validator=NOT_NEGATIVE)
     """Retries available at the start."""
     budget_share: float = attrs.field(default=0.1, validator=NOT_NEGATIVE)

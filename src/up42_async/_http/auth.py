@@ -2,7 +2,8 @@
 
 import copy
 import math
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import anyio
@@ -10,11 +11,17 @@ import attrs
 
 from up42_async import _clock
 from up42_async._config import Endpoints, RetryPolicy
-from up42_async._errors import APIError, InvalidCredentialsError, StatusError, UnexpectedResponseError
+from up42_async._errors import (
+    APIError,
+    AuthenticationError,
+    InvalidCredentialsError,
+    StatusError,
+    UnexpectedResponseError,
+)
 from up42_async._http.credentials import Credentials, CredentialsFile
 from up42_async._http.messages import ApiRequest
 from up42_async._http.responses import decode
-from up42_async._http.retry import RetryBudget, RetryState
+from up42_async._http.retry import RetryBudget, RetryState, delays
 from up42_async._http.secrets import Secret
 from up42_async._http.sender import Sender
 from up42_async._http.single_flight import SingleFlight
@@ -31,7 +38,9 @@ RENEWAL_PAUSE: Final = 5.0
 
 _HEADERS: Final = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 LOGIN: Final = ApiRequest(method="POST", path="/token", host="auth")
-_BAD_REQUEST, _UNAUTHORIZED = 400, 401
+_REFUSALS: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED})
+
+ErrorT = TypeVar("ErrorT", bound=StatusError)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +77,7 @@ class TokenProvider:
         policy: RetryPolicy,
         closing: anyio.Event,
     ) -> None:
-        """Ask for nothing yet.
+        """Send nothing yet.
 
         Args:
             credentials: What to log in with.
@@ -88,12 +97,17 @@ class TokenProvider:
         self._renew_again = float("-inf")
         self._refused: InvalidCredentialsError | None = None
         self._flight = SingleFlight[Token]()
+        self._steps = delays(policy, least=0.5)
+        self._next_post = -math.inf
 
-    async def token(self) -> Secret:
+    async def token(self, since: float = math.inf) -> Secret:
         """Return a token that can be used now.
 
         At most one login runs at a time. While a token is still valid only the first task to notice that it is about to
         expire waits for the new one.
+
+        Args:
+            since: Monotonic time in seconds at which the caller began; a login that failed later is the caller's, too.
 
         Raises:
             InvalidCredentialsError: UP42 refused them, now or before.
@@ -101,8 +115,12 @@ class TokenProvider:
         """
         token = self._token
         if token is None or (left := token.left()) <= 0:
-            return (await self._flight.run(self._login)).value
-        if token.needs_refresh(left) and not self._flight.busy and _clock.now() >= self._renew_again:
+            return (await self._flight.run(self._login, since=since)).value
+        if (
+            token.needs_refresh(left)
+            and not self._flight.busy
+            and _clock.now() >= max(self._renew_again, self._next_post)
+        ):
             return (await self._renew(token)).value
         return token.value
 
@@ -141,18 +159,23 @@ class TokenProvider:
         if self._refused is not None:
             raise copy.copy(self._refused)
         credentials = self._known_credentials()
-        attempts = RetryState(self._policy, self._budget, started=_clock.now())
+        retries = RetryState(self._policy, self._budget, started=_clock.now())
         while True:
-            attempts.tries += 1
+            # the steps go on from one row of tries to the next: at most one password is posted in each of them
+            if (left := self._next_post - _clock.now()) > 0:
+                await _clock.wait_for(self._closing, left)
+            retries.begin(_clock.now())
+            retries.tries += 1
             try:
-                self._token = await self._post(credentials, attempts.tries)
+                self._token = await self._post(credentials, retries.tries)
             except APIError as error:
-                pause = attempts.next_delay(error, idempotent=True, now=_clock.now())
-                if pause is None:
+                delay = retries.next_delay(error, idempotent=True, now=_clock.now())
+                self._next_post = _clock.now() + max(delay or 0.0, next(self._steps))
+                if delay is None:
                     raise
-                await _clock.wait_for(self._closing, pause)
             else:
                 self._budget.deposit()
+                self._steps = delays(self._policy, least=0.5)
                 return self._token
 
     async def _post(self, credentials: Credentials, attempt: int) -> Token:
@@ -171,21 +194,23 @@ class TokenProvider:
         return Token(value=_token_in(answer), lifetime=lifetime, fetched=fetched, fetched_wall=fetched_wall)
 
     def _refusal(self, error: StatusError) -> StatusError:
-        if error.status != _UNAUTHORIZED and not (error.status == _BAD_REQUEST and error.code == "invalid_grant"):
-            return error
-        message = (
-            f"status {error.status}: UP42 refused the username or password ({error.detail or 'no reason given'})."
-            " They are not sent again, since more tries could lock the account; make a new Client with the right ones"
-        )
-        self._refused = InvalidCredentialsError(
-            message,
-            request=str(LOGIN),
-            status=error.status,
-            code=error.code,
-            detail=error.detail,
-            payload=error.payload,
-        )
-        return copy.copy(self._refused)  # what is raised gathers the frames of whoever it passes
+        """Return what an error status of the login means; only `invalid_grant` says that the credentials are wrong."""
+        words = error.detail or error.code or "no reason given"
+        if error.code == "invalid_grant" and error.status in _REFUSALS:
+            message = (
+                f"status {error.status}: UP42 refused the username or password ({words}). They are not sent"
+                " again, since more tries could lock the account; make a new Client with the right ones"
+            )
+            self._refused = _as(InvalidCredentialsError, error, message)
+            return copy.copy(self._refused)  # what is raised gathers the frames of whoever it passes
+        if isinstance(error, AuthenticationError):
+            message = f"status {error.status}: UP42 refused the login, but not for the username or password ({words})"
+            return _as(AuthenticationError, error, message)
+        return error
+
+
+def _as(kind: type[ErrorT], error: StatusError, message: str) -> ErrorT:
+    return kind(message, **{name: value for name, value in vars(error).items() if not name.startswith("_")})
 
 
 def _form(credentials: Credentials) -> Secret:

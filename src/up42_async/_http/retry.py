@@ -1,12 +1,16 @@
 """Decide whether a failed request is sent again, and when: pure, with the numbers of `backoff`."""
 
 from collections.abc import Generator
+from typing import Final
 
 import attrs
 import backoff
 
 from up42_async._config import RetryPolicy
 from up42_async._errors import APIError, ConnectionFailedError, RateLimitError, StatusError
+
+MOST_SAVED: Final = 10
+"""How many times the retries of the start can be saved up at the most."""
 
 
 def is_retryable(error: APIError, *, idempotent: bool) -> bool:
@@ -21,34 +25,39 @@ def is_retryable(error: APIError, *, idempotent: bool) -> bool:
 
 
 class RetryBudget:
-    """Keep an outage from multiplying the load: a fixed number of retries, and a share of all requests.
+    """Keep an outage from multiplying the load: some retries at the start, and a share of all that succeeded.
 
-    Being told to slow down (429) is no outage: those retries are paced by the server and cost nothing here.
+    Being told to slow down (429) is no outage: those retries are paced by the server and cost nothing here. Nor do
+    the probes of an outage, which are paced by the circuit breaker.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
-        """Start with the whole fixed number."""
         self._share = policy.budget_share
         self._left = float(policy.budget)
-        self._most = max(1.0, self._left)
+        self._most = max(1.0, MOST_SAVED * self._left)
 
     def deposit(self) -> None:
-        """Note a request that was answered."""
+        """Earn a share of a retry, for a request that succeeded."""
         self._left = min(self._most, self._left + self._share)
 
     def try_withdraw(self) -> bool:
-        """Take one retry, if one is left."""
+        """Take one retry; return False when there is none."""
         if self._left < 1:
             return False
         self._left -= 1
         return True
 
 
-def waits(policy: RetryPolicy) -> Generator[float, None, None]:
-    """Yield how many seconds to wait before each further try: exponential with full jitter."""
+def delays(policy: RetryPolicy, *, least: float = 0.0) -> Generator[float, None, None]:
+    """Yield how many seconds to wait before each further try: exponential, and random so that callers spread.
+
+    Args:
+        policy: Has the bounds.
+        least: Part of each number that is not random, from 0 (full jitter) to 1.
+    """
     numbers = backoff.expo(base=2, factor=policy.wait_initial, max_value=policy.wait_max)
     next(numbers)  # backoff's generators say nothing the first time
-    yield from map(backoff.full_jitter, numbers)
+    yield from (number * least + backoff.full_jitter(number * (1 - least)) for number in numbers)
 
 
 @attrs.define
@@ -58,24 +67,45 @@ class RetryState:
     policy: RetryPolicy
     budget: RetryBudget
     started: float
+    """When the call began, in monotonic seconds."""
     tries: int = 0
-    _waits: Generator[float, None, None] = attrs.field(
-        init=False, repr=False, default=attrs.Factory(lambda self: waits(self.policy), takes_self=True)
+    begun: float | None = None
+    """When the first try began, which may have waited long for a slot."""
+    last: APIError | None = None
+    """How the last try failed."""
+    _delays: Generator[float, None, None] = attrs.field(
+        init=False, repr=False, default=attrs.Factory(lambda self: delays(self.policy), takes_self=True)
     )
 
-    def next_delay(self, error: APIError, *, idempotent: bool, now: float) -> float | None:
-        """Return how long to wait before the next try, None when there is to be none.
+    def begin(self, now: float) -> None:
+        """Start the time that the policy gives, unless it runs already.
+
+        Args:
+            now: Monotonic time in seconds.
+        """
+        if self.begun is None:
+            self.begun = now
+
+    @property
+    def deadline(self) -> float:
+        """Until when another try may begin, in monotonic seconds."""
+        return (self.started if self.begun is None else self.begun) + self.policy.timeout
+
+    def next_delay(self, error: APIError, *, idempotent: bool, now: float, free: bool = False) -> float | None:
+        """Return how many seconds to wait before the next try, None when there is to be none.
 
         Args:
             error: How the last try failed.
             idempotent: Whether sending the request twice changes nothing.
             now: Monotonic time in seconds, on the clock of `started`.
+            free: Whether a retry costs no budget, since others see to the load.
         """
-        error.tries, error.elapsed = self.tries, now - self.started
+        self.last = error
+        error.tries, error.elapsed = self.tries, now - (self.started if self.begun is None else self.begun)
         if self.tries >= self.policy.attempts or not is_retryable(error, idempotent=idempotent):
             return None
         # the jitter comes on top of what the server asks for: those it sent away together shall not return together
-        pause = next(self._waits) + ((error.retry_after or 0.0) if isinstance(error, StatusError) else 0.0)
-        if error.elapsed + pause > self.policy.timeout:
+        delay = next(self._delays) + ((error.retry_after or 0.0) if isinstance(error, StatusError) else 0.0)
+        if now + delay > self.deadline:
             return None
-        return pause if isinstance(error, RateLimitError) or self.budget.try_withdraw() else None
+        return delay if free or isinstance(error, RateLimitError) or self.budget.try_withdraw() else None

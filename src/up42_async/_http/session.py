@@ -3,7 +3,7 @@
 From the outside in:
 
     call                   retry: as often as the policy, the budget and the request allow
-    _in_slot               slot: one of at most 20, given up between two tries
+    _in_slot               slot: one of at most 20, given up between two tries and during an outage
     _with_token            rate, then token; a token that is refused is thrown away and the request sent once more
     _attempt               attempt: one exchange, then decode
 """
@@ -20,6 +20,7 @@ from up42_async import _clock
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError, RateLimitError, StatusError
 from up42_async._http.auth import TokenProvider
+from up42_async._http.circuit_breaker import CircuitBreaker
 from up42_async._http.credentials import Credentials, CredentialsFile
 from up42_async._http.dates import http_date
 from up42_async._http.exchange import AsyncClientLike, BodyWriter
@@ -67,6 +68,7 @@ class Session:
         self._closing = closing
         self._check_usable = check_usable
         self._rate_limiter = RateLimiter(limits, closing)
+        self._breaker = CircuitBreaker(retry)
         self._slots = anyio.CapacityLimiter(limits.max_concurrency)
         self._stack = ConnectionStack()
         self.http_client: Final = own_client(self._stack) if http_client is None else http_client
@@ -94,6 +96,7 @@ class Session:
 
     async def aclose(self) -> None:
         """End what is under way, and close the connections; a client of the user's stays open."""
+        self._breaker.close()
         try:
             await self._sender.aclose()
         finally:  # also when asyncio cancels this task: what is given back later is then closed at once
@@ -119,12 +122,12 @@ class Session:
             state = SendState()  # it shows whether the request left, and holds off cancellation when it did
         retries = self.new_retry_state()
         while True:
-            retries.tries += 1
-            outcome = await self._in_slot(request, state, attempt=retries.tries)
+            outcome = await self._in_slot(request, state, retries)
             if not isinstance(outcome, APIError):
                 self._budget.deposit()
                 return outcome
-            delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now())
+            free = self._breaker.is_open(request)  # then retries are paced as probes
+            delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now(), free=free)
             self._hold_back(outcome, delay)
             if delay is None or _was_executed(request, outcome):
                 raise outcome
@@ -188,26 +191,36 @@ class Session:
             asked = outcome.retry_after if outcome.retry_after is not None else delay or 0.0
             self._rate_limiter.pause(min(asked, self._retry.max_retry_after))
 
-    async def _in_slot(self, request: ApiRequest, state: SendState | None, *, attempt: int) -> Any:
-        try:
-            self._slots.acquire_nowait()  # a slot that is free is worth no turn of the event loop
-        except anyio.WouldBlock:
-            await self._slots.acquire()
-        try:
-            return await self._with_token(request, state, attempt=attempt)
-        finally:
-            self._slots.release()
+    async def _in_slot(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> Any:
+        """Send when there is a slot and no outage; who waits for the end of an outage holds no slot."""
+        while True:
+            try:
+                self._slots.acquire_nowait()  # a slot that is free is worth no turn of the event loop
+            except anyio.WouldBlock:
+                await self._slots.acquire()
+            retries.begin(_clock.now())
+            try:
+                if self._breaker.allows(request):
+                    retries.tries += 1
+                    outcome = await self._with_token(request, state, retries)
+                    self._breaker.record(request, outcome)
+                    return outcome
+            finally:
+                self._slots.release()
+            if not await self._breaker.wait(request, retries.deadline):
+                raise retries.last or self._breaker.given_up(request)
 
-    async def _with_token(self, request: ApiRequest, state: SendState | None, *, attempt: int) -> Any:
+    async def _with_token(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> Any:
         await self._rate_limiter.acquire()
-        token = await self.tokens.token()
-        outcome = await self._attempt(request, state, token, attempt=attempt)
+        token = await self.tokens.token(retries.started)
+        outcome = await self._attempt(request, state, token, attempt=retries.tries)
         if _is_unauthorized(outcome) and not _was_executed(request, outcome):
             # refused before it was processed, so even an execution may be sent once more
             self.tokens.invalidate(token)
             self.retried += 1
             await self._rate_limiter.acquire()
-            outcome = await self._attempt(request, state, await self.tokens.token(), attempt=attempt)
+            token = await self.tokens.token(retries.started)
+            outcome = await self._attempt(request, state, token, attempt=retries.tries)
         return outcome
 
     async def _attempt(self, request: ApiRequest, state: SendState | None, token: Secret, *, attempt: int) -> Any:

@@ -31,19 +31,23 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(self) -> None:
-        """Begin with nothing under way."""
         self._turn: _Turn[T] | None = None
+        self._failure: Up42Error | None = None
+        self._failed_at = -math.inf
 
     @property
     def busy(self) -> bool:
         """Whether some task is doing the work."""
         return self._turn is not None
 
-    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[], Awaitable[T]], *, since: float = math.inf) -> T:
         """Return the result of the work that is under way, or do it.
 
         Args:
             work: What to do when nobody is doing it.
+            since: Monotonic time in seconds at which the caller began to want the result; now when left out. A failure
+                of the last run after that moment is the caller's, too: work that just failed is not begun anew by each
+                of those who waited elsewhere meanwhile.
 
         Raises:
             Up42Error: Whatever the work raised.
@@ -54,6 +58,8 @@ class SingleFlight(Generic[T]):
                 return turn.result[0]
             if turn.error is not None:
                 raise copy.copy(turn.error) from turn.error
+        if self._failure is not None and self._failed_at > since:
+            raise copy.copy(self._failure)
         return await self._lead(work)
 
     async def _lead(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -62,9 +68,11 @@ class SingleFlight(Generic[T]):
             result = await work()
         except Up42Error as error:
             turn.error = error
+            self._failure, self._failed_at = copy.copy(error), _clock.now()  # a copy holds no frames
             raise
         else:
             turn.result.append(result)
+            self._failure = None
             return result
         finally:
             self._turn = None

@@ -1,0 +1,141 @@
+"""Stop sending to a service that is down, and find out by single requests when it is back.
+
+Without it a moment of 503 would fail all calls that wait for a slot: each would fail at once and hand its slot to the
+next, and the retry budget would be gone with the first twenty.
+"""
+
+from collections.abc import Generator
+from typing import Final
+
+import anyio
+import attrs
+
+from up42_async import _clock
+from up42_async._config import RetryPolicy
+from up42_async._errors import APIError, ConnectionFailedError, RateLimitError, StatusError
+from up42_async._http.messages import ApiRequest
+from up42_async._http.retry import delays
+
+FAILURES_IN_A_ROW: Final = 3
+"""Failures without a success between them that make an outage; one odd job that always fails makes none."""
+
+
+@attrs.define(eq=False)
+class _Failing:
+    """A service whose last requests have failed."""
+
+    last: str = ""
+    """What the last failure said."""
+    failures: int = 0
+    began: float = attrs.field(factory=_clock.now)
+    probe_delays: Generator[float, None, None] | None = None
+    """Set while it has an outage."""
+    next_probe: float = 0.0
+    over: anyio.Event = attrs.field(factory=anyio.Event)
+    turn: anyio.Lock = attrs.field(factory=anyio.Lock)
+
+    def schedule_probe(self) -> None:
+        """Set when the next probe is due."""
+        if self.probe_delays is not None:
+            self.next_probe = max(self.next_probe, _clock.now() + next(self.probe_delays))
+
+
+class CircuitBreaker:
+    """Hold back the calls to a service of UP42 during its outage: one at a time probes, the others wait.
+
+    Each service (`/v2/processing`, `/v2/assets` ...) has an outage of its own, so that one does not stop the others.
+    A probe is due after `RetryPolicy.wait_initial`, then after twice that, up to `wait_max`, less up to a half at
+    random; by that clock alone, so that a probe that hangs or is cancelled keeps nobody from the next.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._failing: dict[str, _Failing] = {}
+
+    def is_open(self, request: ApiRequest) -> bool:
+        """Return whether the service of a request has an outage.
+
+        Args:
+            request: What is to be sent.
+        """
+        service = self._failing.get(_service(request))
+        return service is not None and service.probe_delays is not None
+
+    def allows(self, request: ApiRequest) -> bool:
+        """Return whether a request may be sent now; during an outage this takes the probe that is due.
+
+        Args:
+            request: What is to be sent.
+        """
+        service = self._failing.get(_service(request))
+        if service is None or service.probe_delays is None:
+            return True
+        if _clock.now() < service.next_probe:
+            return False
+        service.schedule_probe()
+        return True
+
+    def record(self, request: ApiRequest, outcome: object) -> None:
+        """Note how a request ended.
+
+        Args:
+            request: What was sent.
+            outcome: The answer, or the error in its place. Errors that pass make an outage, but for 429: then UP42 is
+                up, and its pace is another matter.
+        """
+        if not isinstance(outcome, APIError) or not outcome.transient or isinstance(outcome, RateLimitError):
+            self._end(_service(request))
+            return
+        service = self._failing.setdefault(_service(request), _Failing())
+        service.last, service.failures = str(outcome), service.failures + 1
+        if service.failures >= FAILURES_IN_A_ROW and service.probe_delays is None:
+            service.probe_delays = delays(self._policy, least=0.5)
+            service.schedule_probe()
+        if isinstance(outcome, StatusError) and outcome.retry_after is not None:
+            asked = min(outcome.retry_after, self._policy.max_retry_after)
+            service.next_probe = max(service.next_probe, _clock.now() + asked)
+
+    async def wait(self, request: ApiRequest, deadline: float) -> bool:
+        """Wait until `allows` may say yes; the caller holds no slot meanwhile.
+
+        Args:
+            request: What is to be sent.
+            deadline: Monotonic time in seconds at which the caller gives up.
+
+        Returns:
+            False when the deadline came first.
+        """
+        service = self._failing.get(_service(request))
+        if service is None:
+            return True
+        with anyio.CancelScope(deadline=deadline) as scope:
+            async with service.turn:  # only the first in line watches the clock
+                while not service.over.is_set() and (left := service.next_probe - _clock.now()) > 0:
+                    await _clock.wait_for(service.over, left)
+        return not scope.cancelled_caught
+
+    def given_up(self, request: ApiRequest) -> ConnectionFailedError:
+        """Return the error for a call that waited in vain for the end of an outage.
+
+        Args:
+            request: What was not sent.
+        """
+        service = self._failing.get(_service(request))
+        said = "" if service is None else f" for {_clock.now() - service.began:.0f} s, last with: {service.last}"
+        return ConnectionFailedError(f"not sent: {_service(request)} has been failing{said}", request=str(request))
+
+    def close(self) -> None:
+        """Wake all waiters; called when the client closes."""
+        for service in list(self._failing):
+            self._end(service)
+
+    def _end(self, service: str) -> None:
+        if self._failing:
+            failing = self._failing.pop(service, None)
+            if failing is not None:
+                failing.over.set()
+
+
+def _service(request: ApiRequest) -> str:
+    """Return the beginning of a path, which names the service that answers: `/v2/processing`."""
+    return "/".join(request.path.split("/", 3)[:3])

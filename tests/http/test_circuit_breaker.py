@@ -1,0 +1,224 @@
+"""An outage costs a few calls, not all that wait: one request at a time probes, the others wait."""
+
+import itertools
+import math
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from tests.fake_platform import Asked, FakePlatform, client_of
+from up42_async import Client, _clock
+from up42_async._config import Limits, RetryPolicy
+from up42_async._errors import (
+    APIError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    StatusError,
+)
+from up42_async._http.circuit_breaker import FAILURES_IN_A_ROW, CircuitBreaker
+from up42_async._http.messages import ApiRequest
+
+pytestmark = pytest.mark.virtual_time
+
+JOB = ApiRequest(method="GET", path="/v2/processing/jobs/a")
+COST = ApiRequest(method="POST", path="/v2/processing/processes/x/cost")
+SEARCH = ApiRequest(method="POST", path="/v2/assets/stac/search")
+USERINFO = ApiRequest(method="GET", path="/userinfo", host="auth")
+DOWN = ServerError("status 503", status=503)
+
+
+def opened(policy: RetryPolicy | None = None, error: APIError = DOWN) -> CircuitBreaker:
+    """Return a breaker of an outage that just began."""
+    breaker = CircuitBreaker(policy or RetryPolicy())
+    for _ in range(FAILURES_IN_A_ROW):
+        assert not breaker.is_open(JOB)
+        assert breaker.allows(JOB)
+        breaker.record(JOB, error)
+    assert breaker.is_open(JOB)
+    return breaker
+
+
+async def test_an_outage_is_one_of_its_service_only() -> None:
+    breaker = opened()
+    assert not breaker.allows(COST)
+    assert breaker.allows(SEARCH)
+    assert breaker.allows(USERINFO)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [{}, None, NotFoundError("404", status=404), StatusError("400", status=400), RateLimitError("429")],
+    ids=repr,
+)
+async def test_any_answer_of_the_platform_ends_an_outage(outcome: object) -> None:
+    breaker = opened()
+    breaker.record(COST, outcome)
+    assert not breaker.is_open(JOB)
+    assert all(breaker.allows(JOB) for _ in range(10))
+
+
+async def test_failures_that_are_not_in_a_row_are_no_outage() -> None:
+    """One job that always fails must not hold up the others."""
+    breaker = CircuitBreaker(RetryPolicy())
+    for _ in range(100):
+        breaker.record(JOB, DOWN)
+        breaker.record(JOB, ConnectionLostError("reset"))
+        breaker.record(COST, {})
+    assert not breaker.is_open(JOB)
+
+
+async def test_probes_are_let_through_one_at_a_time_and_ever_more_seldom() -> None:
+    breaker, times = opened(RetryPolicy(wait_initial=1, wait_max=8)), []
+    started = _clock.now()
+    while _clock.now() < started + 60:
+        if breaker.allows(JOB):  # a probe that hangs or is cancelled keeps nobody from the next
+            times.append(_clock.now() - started)
+        await anyio.sleep(0.01)
+    gaps = [later - earlier for earlier, later in itertools.pairwise([0.0, *times])]
+    for gap, bound in zip(gaps, [1, 2, 4, *[8] * 20], strict=False):
+        assert bound / 2 <= gap <= bound + 0.02
+    assert 8 <= len(times) <= 16
+
+
+async def test_who_waits_is_woken_when_the_outage_ends() -> None:
+    breaker, woken = opened(RetryPolicy(wait_initial=100, wait_max=100)), []
+
+    async def wait() -> None:
+        assert await breaker.wait(JOB, math.inf)
+        woken.append(_clock.now())
+
+    started = _clock.now()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(wait)
+        await anyio.sleep(1)
+        breaker.record(JOB, {})
+    assert woken == [pytest.approx(started + 1)] * 50
+    assert await breaker.wait(JOB, math.inf)
+
+
+async def test_who_waits_gives_up_at_the_deadline_and_is_told_of_the_outage() -> None:
+    breaker = opened(RetryPolicy(wait_initial=100, wait_max=100))
+    started = _clock.now()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(breaker.wait, JOB, math.inf)  # the first in line watches the clock, the second only waits
+        await anyio.lowlevel.checkpoint()
+        assert not await breaker.wait(JOB, started + 7)
+        assert _clock.now() - started == pytest.approx(7)
+        assert not await breaker.wait(JOB, started)
+        tasks.cancel_scope.cancel()
+    error = breaker.given_up(JOB)
+    assert type(error) is ConnectionFailedError
+    assert error.transient
+    assert str(error) == (
+        "GET /v2/processing/jobs/a: not sent: /v2/processing has been failing for 7 s, last with: status 503"
+    )
+    assert str(breaker.given_up(SEARCH)) == "POST /v2/assets/stac/search: not sent: /v2/assets has been failing"
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (3600.0, 60.0), (0.0, 0.25)])
+async def test_the_first_probe_is_not_before_the_server_wants_it(asked: float, waited: float) -> None:
+    breaker = opened(error=ServerError("status 503", status=503, retry_after=asked))
+    started = _clock.now()
+    assert await breaker.wait(JOB, math.inf)
+    assert waited <= _clock.now() - started <= waited + 0.5
+
+
+async def test_a_closing_client_wakes_all() -> None:
+    breaker = opened(RetryPolicy(wait_initial=100, wait_max=100))
+    started = _clock.now()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(breaker.wait, JOB, math.inf)
+        await anyio.sleep(1)
+        breaker.close()
+    assert _clock.now() - started == pytest.approx(1)
+
+
+async def ask(client: Client, ends: list[object]) -> None:
+    try:
+        ends.append(await client._session.call(JOB))
+    except APIError as error:
+        ends.append(error)
+
+
+@pytest.mark.parametrize("failure", [503, 502, 404, httpx.ConnectError("refused"), httpx.ReadError("reset")], ids=repr)
+async def test_a_blip_does_not_burn_the_queue(failure: int | Exception) -> None:
+    platform, ends = FakePlatform(latency=0.01), list[object]()
+    started = _clock.now()
+
+    def api(asked: Asked) -> httpx.Response:
+        if asked.at - started >= 0.4:
+            return httpx.Response(200, json={})
+        if isinstance(failure, Exception):
+            raise failure
+        return httpx.Response(failure, html="<html>no backend</html>")
+
+    platform.api = api
+    async with client_of(platform) as client, anyio.create_task_group() as tasks:
+        for _ in range(500):
+            tasks.start_soon(ask, client, ends)
+    assert ends == [{}] * 500
+    assert len(platform.calls) <= 500 + 20 + 5
+    assert _clock.now() - started < 5
+
+
+async def test_an_outage_that_lasts_fails_all_in_time_and_asks_little() -> None:
+    platform, ends = FakePlatform(latency=0.01), list[object]()
+    platform.api = lambda _: httpx.Response(503)
+    started = _clock.now()
+    async with client_of(platform) as client, anyio.create_task_group() as tasks:
+        for _ in range(500):
+            tasks.start_soon(ask, client, ends)
+    assert {type(end) for end in ends} <= {ServerError, ConnectionFailedError}
+    assert len(ends) == 500
+    assert len(platform.calls) <= 40
+    assert 120 <= _clock.now() - started <= 160
+
+
+async def test_waiting_costs_neither_tries_nor_budget() -> None:
+    platform = FakePlatform(latency=0.01)
+    started = _clock.now()
+    platform.api = lambda asked: httpx.Response(503 if asked.at - started < 20 else 200, json={})
+    async with client_of(platform, retry=RetryPolicy(budget=3, budget_share=0, attempts=3)) as client:
+        ends: list[object] = []
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(ask, client, ends)
+        assert sum(end == {} for end in ends) >= 45
+        assert client._session._budget.try_withdraw()
+
+
+async def test_a_caller_that_waited_long_for_its_slot_has_all_its_tries() -> None:
+    platform = FakePlatform(latency=50)
+    platform.api = lambda asked: httpx.Response(503 if asked.number == 5 else 200, json={})
+    ends: list[object] = []
+    async with client_of(platform, limits=Limits(max_concurrency=1)) as client, anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(ask, client, ends)
+    assert ends == [{}] * 5
+
+
+async def test_a_client_that_is_closed_in_an_outage_ends_at_once() -> None:
+    platform = FakePlatform(latency=0.01)
+    platform.api = lambda _: httpx.Response(503, headers={"Retry-After": "50"})
+    ends: list[str] = []
+
+    async def ask_closed(client: Client) -> None:
+        with pytest.raises(RuntimeError, match="closed"):
+            await client._session.call(JOB)
+        ends.append("closed")
+
+    started = _clock.now()
+    async with client_of(platform) as client, anyio.create_task_group() as tasks:
+        for _ in range(40):
+            tasks.start_soon(ask_closed, client)
+        await anyio.sleep(5)
+        await client.aclose()
+    assert len(ends) == 40
+    assert _clock.now() - started < 6
