@@ -17,6 +17,7 @@ A map of the package; each folder imports only what stands below it:
 
     demo                   300 jobs on a sandbox, tracked live: python -m up42_async.demo
     sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest
+    cli, __main__          the command `up42`: a thin layer over the library
     pytest_plugin          fixtures for your own tests: that UP42, and a client for it
 """
 

@@ -1,0 +1,13 @@
+"""The command `up42` (extra `cli`): a thin layer over the library, with data on stdout and talk on stderr.
+
+main         the entry point, and what every command shares: options, exit codes, interruption
+settings     how a command reaches UP42: credentials, region, endpoints
+output       rows as a table, JSON, NDJSON or CSV
+arguments    ids from the command line or stdin, periods, statuses
+jobs         `up42 jobs ...`
+runs         `up42 run` and `up42 journal`
+run_items    the items that `up42 run` reads, and the templates made of them
+storage      `up42 assets`, `up42 items`
+account      `up42 auth`, `up42 processes`, `up42 balance`, `up42 budgets`
+local        `up42 sandbox`, `up42 completion`
+"""

@@ -1,0 +1,93 @@
+"""`up42 auth`, `up42 processes`, `up42 balance` and `up42 budgets`."""
+
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+import up42_async as up42
+from up42_async.cli.jobs import OutputOption
+from up42_async.cli.output import Format, write_all, write_one
+from up42_async.cli.running import GOOD, run
+from up42_async.cli.settings import Settings
+
+auth = typer.Typer(help="Check credentials.", no_args_is_help=True)
+processes = typer.Typer(help="List processes, and show what one needs and costs.", no_args_is_help=True)
+budgets = typer.Typer(help="List budgets.", no_args_is_help=True)
+
+
+def row_of(value: Any) -> dict[str, Any]:
+    """Return the public fields of a value."""
+    row: dict[str, Any] = attrs.asdict(value, filter=lambda field, _: not field.name.startswith("_"))
+    return row
+
+
+@auth.command("check")
+def check(context: typer.Context) -> None:
+    """Log in, and print the workspace in which jobs are made."""
+    settings: Settings = context.obj
+
+    async def work(client: up42.Client) -> int:
+        typer.echo(await client.workspace_id())
+        await client.balance()  # a request to the API itself: the token is accepted there, too
+        typer.echo("the credentials are accepted", err=True)
+        return GOOD
+
+    run(settings, work)
+
+
+@processes.command("list")
+def list_processes(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
+    """List the processes of UP42."""
+    settings: Settings = context.obj
+
+    async def work(client: up42.Client) -> int:
+        await write_all(up42.Process.all(client=client), output, row=row_of, columns=("id", "title", "description"))
+        return GOOD
+
+    run(settings, work)
+
+
+@processes.command("show")
+def show_process(
+    context: typer.Context,
+    process: Annotated[str, typer.Argument(help="Process id.")],
+    output: OutputOption = Format.JSON,
+) -> None:
+    """Show one process: its inputs with their schema, its price, and its EULA."""
+    settings: Settings = context.obj
+
+    async def work(client: up42.Client) -> int:
+        write_one(row_of(await up42.Process.get(process, client=client)), output)
+        return GOOD
+
+    run(settings, work)
+
+
+def balance(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
+    """Show how many credits the account has."""
+    settings: Settings = context.obj
+
+    async def work(client: up42.Client) -> int:
+        write_one(row_of(await client.balance()), output)
+        return GOOD
+
+    run(settings, work)
+
+
+@budgets.command("list")
+def list_budgets(
+    context: typer.Context,
+    usage: Annotated[bool, typer.Option("--usage", help="Also how much of each is used.")] = False,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """List the budgets of the account."""
+    settings: Settings = context.obj
+
+    async def work(client: up42.Client) -> int:
+        found = up42.Budget.all(include_usage=usage, client=client)
+        columns = ("id", "name", "status", "spend_limit", *(("consumed_credits", "remaining_credits") if usage else ()))
+        await write_all(found, output, row=row_of, columns=columns)
+        return GOOD
+
+    run(settings, work)

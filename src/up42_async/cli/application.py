@@ -1,0 +1,60 @@
+"""All commands, and the options that stand before their names."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import up42_async as up42
+from up42_async.cli import account, jobs, local, runs, storage
+from up42_async.cli.settings import Settings
+
+app = typer.Typer(
+    help="Check, price and run UP42 processes, follow jobs, and bring results home.",
+    epilog="Credentials come from UP42_USERNAME and UP42_PASSWORD, or from --cfg-file; never from an argument.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables
+)
+app.add_typer(account.auth, name="auth")
+app.add_typer(account.processes, name="processes")
+app.add_typer(jobs.app, name="jobs")
+app.command("run")(runs.run_process)
+app.add_typer(runs.journal, name="journal")
+app.add_typer(storage.assets, name="assets")
+app.add_typer(storage.items, name="items")
+app.command("balance")(account.balance)
+app.add_typer(account.budgets, name="budgets")
+app.command("sandbox")(local.sandbox)
+app.command("completion")(local.completion)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"up42-async {up42.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    cfg_file: Annotated[
+        Path | None, typer.Option(envvar="UP42_CFG_FILE", help='JSON file with "username" and "password".')
+    ] = None,
+    region: Annotated[str, typer.Option(envvar="UP42_REGION", help="eu or sa.")] = "eu",
+    workspace: Annotated[
+        str | None, typer.Option(envvar="UP42_WORKSPACE_ID", help="Workspace in which jobs are made.")
+    ] = None,
+    api: Annotated[
+        str | None, typer.Option(envvar="UP42_API_URL", help="Another API host, such as a sandbox's.")
+    ] = None,
+    auth: Annotated[str | None, typer.Option(envvar="UP42_AUTH_URL", help="Another host to log in to.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors on stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each request on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version  # its callback has printed it
+    context.obj = Settings(
+        cfg_file=cfg_file, region=region, workspace_id=workspace, api=api, auth=auth, quiet=quiet, verbose=verbose
+    )

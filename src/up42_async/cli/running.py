@@ -1,0 +1,105 @@
+"""Run the asynchronous part of a command, and turn how it ended into an exit code."""
+
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, NoReturn
+
+import anyio
+import attrs
+import typer
+
+import up42_async as up42
+from up42_async.cli.settings import Settings
+
+GOOD: Final = 0
+FAILED: Final = 1
+"""Jobs failed, or UP42 could not be asked."""
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+"""As shells count a process that Ctrl-C ended: 128 and the number of the signal."""
+
+_FORMAT: Final = "%(levelname)s %(message)s"
+
+
+@attrs.define
+class Interruption:
+    """What to say when Ctrl-C ends a command: which jobs go on at UP42, and how to go on with them."""
+
+    words: Callable[[], str] | None = None
+
+
+def say(text: str, settings: Settings) -> None:
+    """Tell the person at the terminal something, on stderr; `--quiet` leaves it out."""
+    if not settings.quiet:
+        typer.echo(text, err=True)
+
+
+def run(
+    settings: Settings, work: Callable[[up42.Client], Awaitable[int]], interruption: Interruption | None = None
+) -> NoReturn:
+    """Open a client, do the work of a command with it, and end the process with the exit code of the work.
+
+    Args:
+        settings: How to reach UP42, and how much to say.
+        work: What the command does; it returns the exit code.
+        interruption: What to say when Ctrl-C ends it.
+    """
+
+    async def with_client() -> int:
+        async with settings.client() as client:
+            return await work(client)
+
+    run_without_client(settings, with_client, interruption)
+
+
+def run_without_client(
+    settings: Settings, work: Callable[[], Awaitable[int]], interruption: Interruption | None = None
+) -> NoReturn:
+    """Do the work of a command, and end the process with its exit code."""
+    _set_up_log(settings)
+    with reporting(interruption):
+        code = anyio.run(work)
+    raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def reporting(interruption: Interruption | None = None) -> Iterator[None]:
+    """Turn errors into a line on stderr and an exit code: 1 for an `Up42Error`, 2 for wrong usage, 130 for Ctrl-C.
+
+    What waits for stdin runs inside of this, and not in the event loop, which would keep Ctrl-C from ending the wait.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        _ignore_more_interrupts()
+        if interruption is not None and interruption.words is not None:
+            typer.echo(interruption.words(), err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except up42.Up42Error as error:
+        typer.echo(f"up42: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    except ValueError as error:
+        typer.echo(f"up42: {error}", err=True)
+        raise typer.Exit(USAGE) from None
+    except BrokenPipeError:
+        # whoever read stdout has gone, as `head` does; Python would complain once more when it flushes at exit
+        sys.stdout = None
+        raise typer.Exit(FAILED) from None
+
+
+def _ignore_more_interrupts() -> None:
+    """Let the last words be said and the exit code be the promised one, however often Ctrl-C is pressed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _set_up_log(settings: Settings) -> None:
+    """Show warnings of the library on stderr; with `-v` also what it does, one line for each request."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    logger = logging.getLogger("up42_async")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if settings.verbose else logging.ERROR if settings.quiet else logging.WARNING)

@@ -1,0 +1,64 @@
+"""`up42 auth`, `up42 processes`, `up42 balance`, `up42 budgets`: what surrounds a job."""
+
+import csv
+import io
+import json
+
+from tests.cli.command import run
+from up42_async.sandbox import Sandbox
+
+
+def test_credentials_that_are_right_are_said_to_be(sandbox: Sandbox) -> None:
+    done = run(sandbox, "auth", "check")
+    assert (done.exit_code, done.stdout) == (0, f"{sandbox.workspace_id}\n")
+    assert "accepted" in done.stderr
+
+
+def test_wrong_credentials_are_an_error_without_a_traceback(sandbox: Sandbox) -> None:
+    done = run(sandbox, "auth", "check", more={"UP42_PASSWORD": "canary"})
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("up42: POST /token: status 401")
+    assert "Traceback" not in done.stderr
+    assert "canary" not in done.output
+
+
+def test_missing_credentials_are_wrong_usage(sandbox: Sandbox) -> None:
+    done = run(sandbox, "auth", "check", more={"UP42_USERNAME": "", "UP42_PASSWORD": ""})
+    assert done.exit_code == 2
+    assert "UP42_USERNAME and UP42_PASSWORD" in done.stderr
+
+
+def test_half_an_address_is_wrong_usage(sandbox: Sandbox) -> None:
+    done = run(sandbox, "auth", "check", more={"UP42_AUTH_URL": ""})
+    assert done.exit_code == 2
+    assert "give both --api and --auth" in done.stderr
+
+
+def test_processes_are_listed_and_shown(sandbox: Sandbox) -> None:
+    listed = run(sandbox, "processes", "list", "-o", "csv")
+    ids = [row["id"] for row in csv.DictReader(io.StringIO(listed.stdout))]
+    assert "detection-trees-spacept" in ids
+    shown = json.loads(run(sandbox, "processes", "show", "detection-trees-spacept").stdout)
+    assert shown["id"] == "detection-trees-spacept"
+    assert shown["inputs"]["item"]["schema"]
+
+
+def test_a_process_that_does_not_exist_is_an_error(sandbox: Sandbox) -> None:
+    done = run(sandbox, "processes", "show", "nonsense")
+    assert done.exit_code == 1
+    assert "status 404" in done.stderr
+
+
+def test_the_balance_is_shown_as_a_table_or_as_json(sandbox: Sandbox) -> None:
+    assert json.loads(run(sandbox, "balance", "-o", "json").stdout)["credits"] == sandbox.balance.available
+    table = run(sandbox, "balance").stdout
+    assert [line.split()[0] for line in table.splitlines()] == ["name", "credits", "unit"]
+    line = json.loads(run(sandbox, "balance", "-o", "ndjson").stdout)
+    assert line["unit"] == "CREDIT"
+
+
+def test_budgets_are_listed_with_what_is_left_of_them(sandbox: Sandbox) -> None:
+    rows = json.loads(run(sandbox, "budgets", "list", "--usage", "-o", "json").stdout)
+    assert rows
+    assert {row["remaining_credits"] is not None for row in rows} == {True}
+    assert "remaining" not in run(sandbox, "budgets", "list", "-o", "csv").stdout

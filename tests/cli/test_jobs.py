@@ -1,0 +1,192 @@
+"""`up42 jobs`: data on stdout, talk on stderr, and an exit code that tells how it went."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import run, started
+from up42_async.sandbox import Sandbox
+
+PERIODS = ["1h", "60m", "3600s", "3600", "1d", "1w"]
+
+
+def seeded(sandbox: Sandbox, number: int, status: str = "captured") -> list[str]:
+    return list(sandbox.seed_jobs(number, status=status))
+
+
+@pytest.mark.parametrize("output", ["json", "ndjson", "csv", "table"])
+def test_jobs_are_listed_in_every_format(sandbox: Sandbox, output: str) -> None:
+    ids = seeded(sandbox, 3)
+    done = run(sandbox, "jobs", "list", "-o", output)
+    assert (done.exit_code, done.stderr) == (0, "")
+    text = done.stdout
+    if output == "json":
+        found = [row["jobID"] for row in json.loads(text)]
+    elif output == "ndjson":
+        found = [json.loads(line)["jobID"] for line in text.splitlines()]
+    elif output == "csv":
+        found = [row["jobID"] for row in csv.DictReader(io.StringIO(text))]
+    else:
+        found = [line.split()[0] for line in text.splitlines()[1:]]
+    assert sorted(found) == sorted(ids)
+
+
+def test_a_list_is_filtered_and_cut(sandbox: Sandbox) -> None:
+    seeded(sandbox, 3)
+    (running,) = seeded(sandbox, 1, "running")
+    rows = json.loads(run(sandbox, "jobs", "list", "--status", "running,accepted", "-o", "json").stdout)
+    assert [row["jobID"] for row in rows] == [running]
+    assert len(json.loads(run(sandbox, "jobs", "list", "--limit", "2", "-o", "json").stdout)) == 2
+    assert json.loads(run(sandbox, "jobs", "list", "--process", "nothing", "-o", "json").stdout) == []
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_a_list_goes_back_to_a_moment(sandbox: Sandbox, period: str) -> None:
+    ids = seeded(sandbox, 2)
+    rows = json.loads(run(sandbox, "jobs", "list", "--since", period, "-o", "json").stdout)
+    assert {row["jobID"] for row in rows} == set(ids)
+
+
+def test_nothing_is_listed_that_is_older_than_asked_for(sandbox: Sandbox) -> None:
+    seeded(sandbox, 2)
+    for moment in ("2099-01-01", "2099-01-01T00:00:00+00:00"):
+        assert json.loads(run(sandbox, "jobs", "list", "--since", moment, "-o", "json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("list", "--since", "yesterday"), "'yesterday' is no period; write 90s, 15m, 2h, 7d or 1w"),
+        (("list", "--status", "tired"), "'tired' is no status; there are created, "),
+        (("track", "-"), "no job ids: give them as arguments, or `-` and one a line on stdin"),
+        (("track", "x", "--wait", "soon"), "'soon' is no period"),
+    ],
+)
+def test_what_cannot_be_right_is_wrong_usage(sandbox: Sandbox, words: tuple[str, ...], said: str) -> None:
+    done = run(sandbox, "jobs", *words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"up42: {said}")
+
+
+def test_jobs_are_got_by_id_and_missing_ones_are_named(sandbox: Sandbox) -> None:
+    ids = seeded(sandbox, 2)
+    assert [row["jobID"] for row in json.loads(run(sandbox, "jobs", "get", *ids).stdout)] == ids
+    done = run(sandbox, "jobs", "get", ids[0], "11111111-1111-1111-1111-111111111111")
+    assert done.exit_code == 1
+    assert "there is no job 11111111-1111-1111-1111-111111111111" in done.stderr
+    assert len(json.loads(done.stdout)) == 1
+
+
+def test_a_list_goes_through_a_pipe_into_tracking(sandbox: Sandbox) -> None:
+    ids = list(sandbox.seed_jobs(3))
+    listed = run(sandbox, "jobs", "list", "-o", "ndjson").stdout
+    plain = "\n".join(json.loads(line)["jobID"] for line in listed.splitlines())
+    for stdin in (listed, plain):
+        done = run(sandbox, "jobs", "track", "-", stdin=stdin)
+        assert done.exit_code == 0, done.output
+        changes = [json.loads(line) for line in done.stdout.splitlines()]
+        assert {change["jobID"] for change in changes} == set(ids)
+
+
+def test_a_job_that_failed_is_exit_code_1(sandbox: Sandbox) -> None:
+    ids = seeded(sandbox, 1, "released")
+    done = run(sandbox, "jobs", "track", *ids)
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["status"] == "released"
+
+
+def test_the_first_failure_ends_tracking_where_that_is_asked_for(sandbox: Sandbox) -> None:
+    failed = seeded(sandbox, 1, "failed") + seeded(sandbox, 1, "running")
+    begun = time.monotonic()
+    done = run(sandbox, "jobs", "track", *failed, "--fail-fast", "--timeout", "30s")
+    assert done.exit_code == 1
+    assert time.monotonic() - begun < 20
+
+
+def test_tracking_ends_when_the_time_is_up_and_names_what_goes_on(sandbox: Sandbox) -> None:
+    (running,) = seeded(sandbox, 1, "running")
+    done = run(sandbox, "jobs", "track", running, "--timeout", "0.3")
+    assert done.exit_code == 1
+    assert f"1 jobs are still under way at UP42: {running}" in done.stderr
+    quiet = run(sandbox, "--quiet", "jobs", "track", running, "--timeout", "0.3")
+    assert (quiet.exit_code, quiet.stderr) == (1, "")
+
+
+def test_tracking_ends_at_a_status_that_is_asked_for(sandbox: Sandbox) -> None:
+    (running,) = seeded(sandbox, 1, "running")
+    done = run(sandbox, "jobs", "track", running, "--until", "running", "--timeout", "30s")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_job_that_does_not_exist_is_named(sandbox: Sandbox) -> None:
+    done = run(sandbox, "jobs", "track", "11111111-1111-1111-1111-111111111111", "--timeout", "60s")
+    assert done.exit_code == 1
+    assert "11111111-1111-1111-1111-111111111111" in done.stderr
+
+
+def test_files_are_brought_home_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    (id_,) = seeded(sandbox, 1)
+    done = run(sandbox, "jobs", "download", id_, "-d", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["jobID"] for row in rows} == {id_}
+    assert all(Path(row["path"]).is_file() for row in rows)
+    fetched = sandbox.count("GET", origin="files")
+    again = run(sandbox, "jobs", "download", id_, "-d", str(tmp_path), "-o", "json")
+    assert {row["path"] for row in json.loads(again.stdout)} == {row["path"] for row in rows}
+    assert again.exit_code == 0
+    assert sandbox.count("GET", origin="files") - fetched <= len(rows)
+
+
+def test_a_job_without_files_is_an_error_beside_the_files_of_others(sandbox: Sandbox, tmp_path: Path) -> None:
+    good, bad = seeded(sandbox, 1) + seeded(sandbox, 1, "released")
+    done = run(sandbox, "jobs", "download", good, bad, "-d", str(tmp_path))
+    assert done.exit_code == 1
+    assert f"up42: job {bad}: " in done.stderr
+    assert {json.loads(line)["jobID"] for line in done.stdout.splitlines()} == {good}
+
+
+def test_requests_are_shown_on_stderr_without_secrets(sandbox: Sandbox) -> None:
+    seeded(sandbox, 1)
+    done = run(sandbox, "-v", "jobs", "list", "-o", "json")
+    assert "DEBUG GET /v2/processing/jobs" in done.stderr
+    assert sandbox.credentials["password"] not in done.stderr
+    json.loads(done.stdout)
+
+
+def test_a_reader_that_goes_away_is_no_traceback(sandbox: Sandbox) -> None:
+    seeded(sandbox, 60)
+    with started(sandbox, "jobs", "list", "-o", "ndjson") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert "Traceback" not in said
+    assert "BrokenPipeError" not in said
+
+
+def test_an_interruption_is_exit_code_130_and_names_what_goes_on(sandbox: Sandbox) -> None:
+    (running,) = seeded(sandbox, 1, "running")
+    with started(sandbox, "jobs", "track", running) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert f"1 jobs are still under way at UP42: {running}" in said
+
+
+def test_the_command_runs_as_a_program_of_its_own(sandbox: Sandbox) -> None:
+    with started(sandbox, "--version") as process:
+        text, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert text.startswith("up42-async ")
+    assert isinstance(process, subprocess.Popen)
