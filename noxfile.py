@@ -166,10 +166,12 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
-    """Work for minutes while everything goes wrong, compare both sides, and write docs/reliability.md."""
+    """Work for minutes while everything goes wrong, and kill runs with a journal; compare both sides each time."""
     install_wheel(session, *group("tests", "pictures"))
     page = () if session.posargs else ("--report", "docs/reliability.md")
     session.run("python", "-m", "tests.chaos", *page, *session.posargs, env=CLEAN)
+    if not session.posargs:
+        session.run("python", "-m", "tests.chaos.killed_runs", env=CLEAN)
 
 
 @nox.session(default=False)
