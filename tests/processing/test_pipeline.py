@@ -278,6 +278,7 @@ async def test_without_a_client_nothing_begins(sandbox: Sandbox) -> None:
         ({"max_credits": -1}, ValueError),
         ({"keys": "data"}, TypeError),
         ({"retry_uncertain": True}, ValueError),
+        ({"retry_failed": True}, ValueError),
     ],
 )
 def test_terms_are_checked(terms: dict[str, Any], error: type[Exception]) -> None:
@@ -414,6 +415,18 @@ async def test_what_is_uncertain_is_executed_again_when_asked_for(
     (result,) = await pipeline(trees(sandbox, 1), journal=journal, retry_uncertain=True)
     assert result.error is None
     assert len(sandbox.executions) == 1
+
+
+async def test_what_ended_without_a_result_is_executed_again_when_asked_for(
+    sandbox: Sandbox, client: Client, tmp_path: Path
+) -> None:
+    journal = tmp_path / "trees.db"
+    sandbox.script_executions([[(0, "running"), (1, "released")]])
+    for _ in range(2):
+        (result,) = await pipeline(trees(sandbox, 1), journal=journal)
+        assert isinstance(result.error, JobFailedError)
+    (result,) = await pipeline(trees(sandbox, 1), journal=journal, retry_failed=True)
+    assert (result.error, len(sandbox.executions)) == (None, 2)
 
 
 async def test_a_board_shows_the_stages(sandbox: Sandbox, client: Client, capsys: pytest.CaptureFixture[str]) -> None:

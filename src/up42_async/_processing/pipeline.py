@@ -86,6 +86,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         tracking: Mapping[str, Any],
         downloading: Mapping[str, Any],
         retry_uncertain: bool,
+        retry_failed: bool,
         bar: bool,
         client: Client | None,
     ) -> None:
@@ -99,6 +100,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         self._tracking = dict(tracking)
         self._downloading = dict(downloading)
         self._retry_uncertain = retry_uncertain
+        self._retry_failed = retry_failed
         self._client = client
         self._board = Board(self._board_state) if bar else None
         self._stages = Counter(dict.fromkeys(STAGES, 0))
@@ -204,6 +206,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             budget_id=self._budget_id,
             journal=self._run_journal,
             retry_uncertain=self._retry_uncertain,
+            retry_failed=self._retry_failed,
         )
 
     async def _place(self, template: TemplateT, client: Client) -> Place | None:
@@ -342,6 +345,7 @@ def pipeline(
     retries: int | None = None,
     stalled_after: float | None = None,
     retry_uncertain: bool = False,
+    retry_failed: bool = False,
     budget_id: str | None = None,
     keys: Iterable[str] | None = None,
     roles: Iterable[str] | None = None,
@@ -378,6 +382,8 @@ def pipeline(
             as its error, and the same line tracks it again. None for never.
         retry_uncertain: Whether to execute again what may have been executed in an earlier run, when its job cannot be
             found: you may pay twice.
+        retry_failed: Whether to execute again what ended without a result in an earlier run (FAILED, RELEASED,
+            REJECTED, INVALID, UNLICENSED).
         budget_id: The ID of the budget that pays.
         keys: Only the assets with these keys.
         roles: Only the assets with one of these roles, such as `"data"`.
@@ -392,12 +398,12 @@ def pipeline(
         RuntimeError: There is no client, or another call of this program uses the journal (when awaited), or a board is
             wanted, and `rich` is not installed.
         TypeError: One template instead of several, or a limit that is no number.
-        ValueError: A limit that cannot be right, or `retry_uncertain` without a journal.
+        ValueError: A limit that cannot be right, or something is to be retried without a journal.
     """
     if isinstance(templates, JobTemplate) or not isinstance(templates, Iterable | AsyncIterable):
         raise TypeError("pipeline() takes many templates: a list, an iterator or an asynchronous iterator")
-    if retry_uncertain and journal is None:
-        raise ValueError("retry_uncertain needs a journal, which knows what earlier runs did")
+    if journal is None and (retry_uncertain or retry_failed):
+        raise ValueError("retry_uncertain and retry_failed need a journal, which knows what earlier runs did")
     given = {"wait": wait, "retries": retries, "stalled_after": stalled_after}
     lists = {"keys": keys, "roles": roles, "media_types": media_types}
     return PipelineBatch(
@@ -414,6 +420,7 @@ def pipeline(
             "resume": resume,
         },
         retry_uncertain=retry_uncertain,
+        retry_failed=retry_failed,
         bar=bar,
         client=client,
     )
