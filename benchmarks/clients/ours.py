@@ -1,6 +1,7 @@
 """This library."""
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -109,13 +110,15 @@ async def track_shares(base: str, wait: float) -> dict[str, Any]:
     return attribution.result()
 
 
-async def execute(base: str, number: int, *, paced: bool) -> dict[str, Any]:
-    """Check, price and run some templates, by one `execute()`."""
+async def execute(base: str, number: int, *, paced: bool, journaled: bool = False) -> dict[str, Any]:
+    """Check, price and run some templates, by one `execute()`, with a journal on disk or without."""
     item = f"{base}/v2/assets/stac/collections/c/items/i"
     templates = [DetectionTreesSpacept(title=f"Trees {position}", item=item) for position in range(number)]
-    async with connected(base, up42.Limits() if paced else NO_PACE):
-        with Meter() as meter:
-            outcomes = await up42.execute(templates)
+    with tempfile.TemporaryDirectory() as place:
+        journal = f"{place}/run.db" if journaled else None
+        async with connected(base, up42.Limits() if paced else NO_PACE):
+            with Meter() as meter:
+                outcomes = await up42.execute(templates, journal=journal)
     return meter.result(jobs=sum(outcome.job is not None for outcome in outcomes))
 
 

@@ -420,7 +420,7 @@ async def test_a_job_that_cannot_be_written_down_is_returned_and_found_later(
         (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, Journal(path).counts) == ("job-1", {"executing": 1})
     assert "what came of executing detection-trees-spacept ('t') could not be written (the disk is full)" in caplog.text
-    execution_registry._claims.clear()  # as in a new process
+    execution_registry.CLAIMS.clear()  # as in a new process
     (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, result.recovered) == ("job-1", True)
 

@@ -37,27 +37,32 @@ def execution_key(process_id: str, workspace_id: str | None, inputs: Mapping[str
 
 
 class Claims:
-    """The jobs of one API host that an execution of this process was told of, whichever client sent it.
+    """The jobs that an execution of this process was told of, whichever client sent it.
 
-    The ids of jobs are unique at their host, so it does not matter which account they are of.
+    The ids of jobs are unique at their API host, so it does not matter which account they are of.
     """
 
     def __init__(self) -> None:
-        self._taken: OrderedDict[str, None] = OrderedDict()
+        self._taken: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._lock = threading.Lock()  # clients of several event loops run in several threads
 
-    def claim(self, job_id: str) -> None:
-        """Note that an execution was told of a job."""
+    def claim(self, api: str, job_id: str) -> None:
+        """Note that an execution was told of a job at an API host."""
         with self._lock:
-            self._taken[job_id] = None
-            self._taken.move_to_end(job_id)
+            self._taken[api, job_id] = None
+            self._taken.move_to_end((api, job_id))
             while len(self._taken) > MOST_CLAIMS:
                 self._taken.popitem(last=False)
 
-    def is_free(self, job_id: str) -> bool:
+    def is_free(self, api: str, job_id: str) -> bool:
         """Return whether no execution was told of a job yet."""
         with self._lock:
-            return job_id not in self._taken
+            return (api, job_id) not in self._taken
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._taken.clear()
 
 
 class KeyedLock:
@@ -107,8 +112,9 @@ class _Turn:
     users: int = 0
 
 
-_claims: Final[dict[str, Claims]] = {}
-_locks: Final[dict[str, KeyedLock]] = {}
+CLAIMS: Final = Claims()
+LOCKS: Final = KeyedLock()
+"""Of the whole process: what a client knows is not enough where several clients use one account."""
 
 
 class ExecutionRegistry:
@@ -116,8 +122,7 @@ class ExecutionRegistry:
 
     def __init__(self, client: Client) -> None:
         self.closing = anyio.Event()
-        self._claims = _claims.setdefault(client._session.api, Claims())
-        self._locks = _locks.setdefault(client._session.api, KeyedLock())
+        self._api = client._session.api
 
     def close(self) -> None:
         """End the searches for lost jobs: the client is closing."""
@@ -130,13 +135,13 @@ class ExecutionRegistry:
             key: What equal executions have in common.
             work: What to do when its turn has come.
         """
-        async with self._locks.hold(key):
+        async with LOCKS.hold(f"{self._api} {key}"):
             return await work()
 
     def claim(self, job_id: str) -> None:
         """Note that an execution was told of a job."""
-        self._claims.claim(job_id)
+        CLAIMS.claim(self._api, job_id)
 
     def is_free(self, job_id: str) -> bool:
         """Return whether no execution of this process was told of a job yet."""
-        return self._claims.is_free(job_id)
+        return CLAIMS.is_free(self._api, job_id)
