@@ -10,7 +10,6 @@ from tests.chaos.checks import checks
 from tests.chaos.faults import FAULTS
 from tests.chaos.plan import Plan
 from tests.chaos.run import Outcome, run
-from up42_async._processing import recovery
 
 SECONDS = 2.5
 SOON = up42.Polling(settle=0.3, recover=1.6)
@@ -21,9 +20,7 @@ pytestmark = pytest.mark.chaos
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
 def outcome(request: pytest.FixtureRequest) -> Outcome:
     """Run once on each loop, with few callers, and sooner looks at what may be lost or finished than in real life."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recovery, "RECOVERY_DELAYS", (0.05, 0.1, 0.2, 0.4, 0.8))
-        return run(request.param, Plan.draw(11, SECONDS, clients=1, executors=6, speed=3600, polling=SOON))
+    return run(request.param, Plan.draw(11, SECONDS, clients=1, executors=6, speed=3600, polling=SOON))
 
 
 def test_what_the_server_knows_is_what_the_clients_know(outcome: Outcome) -> None:
