@@ -235,7 +235,7 @@ class UntrustedURLError(UnexpectedResponseError):
 
 
 class PaginationError(UnexpectedResponseError):
-    """A list whose pages never end: a page that was seen before, or page after page without an item.
+    """A list whose pages never end: a page that was seen before, or page after page without a new item.
 
     What came before is good. Ask again later, or narrow the list down by filters.
     """

@@ -203,9 +203,19 @@ async def test_where_the_page_size_is_refused_or_not_asked_for_the_server_choose
 
 async def test_empty_pages_without_end_are_an_error() -> None:
     asker = Asker(lambda request: [[], position_of(request) + 1])
-    with pytest.raises(PaginationError, match="100 pages in a row without an item"):
+    with pytest.raises(PaginationError, match="100 pages in a row without a new item"):
         await anext(pager(asker))
     assert len(asker.asked) == MOST_EMPTY_PAGES == 100
+
+
+async def test_pages_that_repeat_the_same_items_without_end_are_an_error() -> None:
+    """A server that does not know our parameter for the page sends the first one again and again."""
+    asker = Asker(lambda request: [[1, 2], position_of(request) + 1])
+    items = pager(asker)
+    assert [await anext(items), await anext(items)] == [1, 2]
+    with pytest.raises(PaginationError, match="100 pages in a row without a new item"):
+        await anext(items)
+    assert len(asker.asked) == 1 + MOST_EMPTY_PAGES
 
 
 async def test_some_empty_pages_are_none() -> None:
@@ -222,8 +232,9 @@ async def test_more_than_ten_thousand_pages_are_an_error() -> None:
 
 
 async def test_ten_thousand_pages_are_none() -> None:
-    asker = Asker(lambda request: [[1], position_of(request) + 1 if position_of(request) < MOST_PAGES - 1 else None])
-    assert [item async for item in pager(asker)] == [1]
+    last = MOST_PAGES - 1
+    asker = Asker(lambda request: [[p := position_of(request)], p + 1 if p < last else None])
+    assert [item async for item in pager(asker)] == list(range(MOST_PAGES))
 
 
 async def test_after_an_error_the_same_page_is_asked_for_again() -> None:

@@ -228,7 +228,7 @@ async def test_a_page_whose_next_link_leads_to_itself_is_an_error() -> None:
 async def test_empty_pages_without_end_are_an_error() -> None:
     async with connected() as sandbox:
         sandbox.faults.add(faults.EmptyPages())
-        with pytest.raises(PaginationError, match="100 pages in a row without an item"):
+        with pytest.raises(PaginationError, match="100 pages in a row without a new item"):
             await ids_of()
         assert len(sandbox.requests) == 100
 

@@ -139,8 +139,9 @@ class Pager(Generic[T]):
         self._check_size(page, request)
         self._without_limit = None
         self._seen_pages.add(_mark(request))
-        self._empty_pages = 0 if page.items else self._empty_pages + 1
-        self._items.extend(item for item in page.items if self._is_new(item))
+        new = [item for item in page.items if self._is_new(item)]
+        self._empty_pages = 0 if new else self._empty_pages + 1
+        self._items.extend(new)
         self._next = page.next
 
     def _is_new(self, item: T) -> bool:
@@ -174,12 +175,12 @@ class Pager(Generic[T]):
         """Refuse to go on in a list that has no end.
 
         Raises:
-            PaginationError: The page was there before, or there were too many, or too many without an item.
+            PaginationError: The page was there before, or there were too many, or too many without a new item.
         """
         if _mark(request) in self._seen_pages:
             problem = "the next page is one that was there before; ask again later"
         elif self._empty_pages >= MOST_EMPTY_PAGES:
-            problem = f"{MOST_EMPTY_PAGES} pages in a row without an item; ask again later"
+            problem = f"{MOST_EMPTY_PAGES} pages in a row without a new item; ask again later"
         elif len(self._seen_pages) >= MOST_PAGES:
             problem = f"more than {MOST_PAGES} pages; narrow it down by filters"
         else:

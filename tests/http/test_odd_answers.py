@@ -1,0 +1,253 @@
+"""Whatever a server sends as HTTP, every public call ends in a documented value or in an error of ours.
+
+Answers that are right are mutated at random, but the same way in each run: status lines, headers, lengths, encodings,
+and bytes of the body. A seed that fails is named by the test, and can be tried alone.
+"""
+
+import gzip
+import json
+import random
+import resource
+import sys
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+import pytest
+
+import up42_async as up42
+from tests.job_answers import metadata
+from tests.raw_server import Act, Connection, platform, raw_and_close, response
+from up42_async import processing_templates
+
+SEEDS: Final = 25
+PATIENCE: Final = 15.0
+"""Seconds for one call; all timeouts below together are less."""
+MOST_MEMORY: Final = 100 * 2**20
+
+SETTINGS: Final[dict[str, Any]] = {
+    "timeouts": up42.Timeouts(connect=1, read=0.3, write=1, total=1, cancel_grace=0.1),
+    "retry": up42.RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.002, timeout=1, max_retry_after=0.1),
+    "polling": up42.Polling(wait=0.01, retries=2, recover=0.1, visible=0.1, settle=0.01),
+    "workspace_id": "workspace-1",
+}
+ITEM: Final = json.loads("""{"type": "Feature", "stac_version": "1.0.0", "id": "i", "collection": "c", "links": [],
+    "geometry": null, "assets": {}, "properties": {"datetime": "2024-05-01T10:00:00Z"}}""")
+EVERYTHING: Final = {
+    **metadata(),
+    **ITEM,
+    "jobs": [metadata(), metadata("job-2")],
+    "features": [ITEM, {**ITEM, "id": "i2"}],
+    "content": [{"id": "a", "name": "b", "credits": 1}],
+    "totalPages": 1,
+    "processes": [{"id": "i"}],
+    "collections": [],
+    "available": {"amount": 5, "unit": "CREDIT"},
+    "pricingStrategy": "area",
+    "totalCredits": 1,
+    "isAccepted": True,
+    "description": "d",
+    "license": "proprietary",
+    "extent": {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [["2024-05-01T10:00:00Z", None]]}},
+}
+"""An answer that is right for each of the calls below."""
+BODY: Final = json.dumps(EVERYTHING).encode()
+COLLECTION: Final = json.dumps({**EVERYTHING, "type": "Collection"}).encode()
+
+
+async def all_of(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
+
+
+def template() -> processing_templates.DetectionTreesSpacept:
+    return processing_templates.DetectionTreesSpacept(
+        title="t", item="https://api.up42.com/v2/assets/stac/collections/c/items/i"
+    )
+
+
+CALLS: dict[str, Callable[[up42.Client], Awaitable[object]]] = {
+    "Job.get": lambda _: up42.Job.get("job-1"),
+    "Job.all": lambda _: all_of(up42.Job.all()),
+    "Job.all with ids": lambda _: all_of(up42.Job.all(ids=["job-1", "job-2"])),
+    "track": lambda _: up42.track(["job-1", "job-2"]),
+    "evaluate": lambda _: template().evaluate(),
+    "execute": lambda _: template().execute(),
+    "search_items": lambda _: all_of(up42.search_items()),
+    "get_collection": lambda _: up42.get_collection("i"),
+    "get_item": lambda _: up42.get_item("c", "i"),
+    "initialize_asset": lambda _: up42.initialize_asset("i"),
+    "Asset.all": lambda _: all_of(up42.Asset.all()),
+    "Process.get": lambda _: up42.Process.get("i"),
+    "Process.all": lambda _: all_of(up42.Process.all()),
+    "Budget.get": lambda _: up42.Budget.get("i"),
+    "Budget.all": lambda _: all_of(up42.Budget.all()),
+    "balance": lambda client: client.balance(),
+    "request": lambda client: client.request("GET", "/v2/anything"),
+}
+
+STATUS_LINES: Final = [
+    *(f"HTTP/1.1 {status} X".encode() for status in (200, 201, 204, 206, 299, 300, 304, 307, 400, 401, 403, 404)),
+    *(f"HTTP/1.1 {status} X".encode() for status in (407, 408, 409, 413, 418, 422, 425, 429, 431, 499, 500, 503, 599)),
+    *(b"HTTP/1.0 200 OK", b"HTTP/2 200", b"HTTP/1.1 100 Continue", b"HTTP/1.1 099 X", b"HTTP/1.1 600 X"),
+    *(b"HTTP/1.1 999 X", b"HTTP/1.1 20 X", b"HTTP/1.1 200", b"HTTP/1.1 200 \xff\x01", b"HTTP/1.1 -200 X"),
+    *(
+        b"",
+        b"\x00",
+        b"SSH-2.0-OpenSSH",
+        b"200 OK",
+        b"ICY 200 OK",
+        b"http/1.1 200 ok",
+        b"HTTP/1.1 200 " + b"x" * 200_000,
+    ),
+]
+HEADERS: Final = [
+    *(b"Content-Length: -1", b"Content-Length: 5, 6", b"Content-Length: 0", b"Content-Length: 9" + b"9" * 400),
+    *(b"Content-Length: 7\r\nContent-Length: 8", b"Content-Length: x", b"Content-Length: 100000"),
+    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: x"),
+    *(b"Content-Encoding: gzip", b"Content-Encoding: br", b"Content-Encoding: gzip, gzip", b"Content-Encoding: \xff"),
+    *(b"Content-Encoding: identity", b"Content-Encoding:", b"Content-Type: text/html; charset=\x80", b"Content-Type:"),
+    *(b"Retry-After: 0", b"Retry-After: -5", b"Retry-After: 1e999", b"Retry-After: Fri, 31 Dec 9999 23:59:59 -1200"),
+    *(b"Date: Fri, 31 Dec 9999 23:59:59 -1200", b"Date: x", b"Date: Mon, 01 Jan 0001 00:00:00 +2300", b"Date:"),
+    *(b"Location: http://[", b"Location: //evil.test:99999/", b"Location: \xff\x00", b"Connection: close, upgrade"),
+    *(b"Set-Cookie: a=b; Domain=.com", b"X-Request-Id: \xff\x01" + b"y" * 5000, b"Link: <x>; rel=next"),
+    *(
+        b" folded: x",
+        b"no colon",
+        b": no name",
+        b"x\x00y: z",
+        b"Big: " + b"z" * 150_000,
+        b"Trailer: x",
+        b"Upgrade: h2c",
+    ),
+]
+
+
+def gzip_bomb() -> bytes:
+    """Return 49 kB that inflate to 48 MB."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join([packer.compress(b"[]," * 2**20) for _ in range(16)] + [packer.flush()])
+
+
+BOMB: Final = gzip_bomb()
+BODIES: Final = [
+    *(
+        b"",
+        b" ",
+        b"null",
+        b"true",
+        b"0",
+        b"[]",
+        b"{}",
+        b'""',
+        b"[[]]",
+        b"NaN",
+        b"\xef\xbb\xbf" + BODY,
+        b"\xff\xfe{\x00",
+    ),
+    *(
+        b"<html><title>x</title></html>",
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"1" * 5000,
+        b'"\\ud800"',
+        b"[" + b"0," * 600_000,
+    ),
+    *(BODY.replace(b"null", b"NaN"), BODY.replace(b"63", b"9" * 310), BODY.replace(b"2024", b"9999")),
+    *(BODY.replace(b'"job-1"', b"[]"), BODY.replace(b"[", b"{}, ["), BODY.replace(b'"c"', b'"."')),
+]
+
+
+def mutated_bytes(random_: random.Random, data: bytes) -> bytes:
+    """Return data with some bytes cut, doubled, moved or changed."""
+    result = bytearray(data)
+    for _ in range(random_.randint(1, 8)):
+        start = random_.randrange(len(result) + 1)
+        end = min(len(result), start + random_.choice([1, 1, 2, 10, 100]))
+        replacement = random_.choice(
+            [b"", bytes(result[start:end]) * 2, random_.randbytes(end - start), b'"', b"null", b"}", b"-1", b"1e999"]
+        )
+        result[start:end] = replacement
+    return bytes(result)
+
+
+def answer_of(random_: random.Random) -> bytes:
+    """Return an answer with one to three things wrong."""
+    status, headers, body, encoded = b"HTTP/1.1 200 OK", list[bytes](), BODY, False
+    for _ in range(random_.randint(1, 3)):
+        match random_.randrange(6):
+            case 0:
+                status = random_.choice(STATUS_LINES)
+            case 1:
+                headers.append(random_.choice(HEADERS))
+            case 2:
+                body = random_.choice(BODIES)
+            case 3:
+                body = mutated_bytes(random_, body)
+            case 4:
+                body, encoded = (BOMB if random_.random() < 0.3 else gzip.compress(body)), True
+            case _:
+                body = body[: random_.randrange(len(body) + 1)]
+    if encoded:
+        headers.append(b"Content-Encoding: gzip")
+        if random_.random() < 0.3:
+            body = mutated_bytes(random_, body)
+    if not any(header.lower().startswith((b"content-length", b"transfer-encoding")) for header in headers):
+        headers.append(b"Content-Length: %d" % (len(body) + random_.choice([0, 0, 0, 0, -1, 1])))
+    whole = b"\r\n".join([status, *headers, b"", b""]) + body
+    return mutated_bytes(random_, whole) if random_.random() < 0.1 else whole
+
+
+def odd(name: str) -> Act:
+    """Answer oddly, another way for each request; each seed has its own row of answers."""
+    random_ = random.Random(name)  # noqa: S311 - the same in each run
+
+    async def act(connection: Connection) -> None:
+        await raw_and_close(answer_of(random_))(connection)
+
+    return act
+
+
+def peak() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+async def outcome_of(call: Callable[[up42.Client], Awaitable[object]], client: up42.Client) -> object:
+    """Return what came of a call; other errors than ours go through."""
+    with anyio.fail_after(PATIENCE):
+        try:
+            return await call(client)
+        except up42.Up42Error as error:
+            assert str(error).isprintable()
+            assert len(str(error)) < 3000
+            return error
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_an_answer_that_is_right_gives_a_value(name: str) -> None:
+    body = COLLECTION if name == "get_collection" else BODY
+    async with platform(raw_and_close(response(body)), **SETTINGS) as up:
+        assert not isinstance(await outcome_of(CALLS[name], up.client), BaseException)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_an_odd_answer_gives_a_value_or_an_error_of_ours_in_bounded_time_and_memory(name: str) -> None:
+    before = peak()
+    ends: list[object] = []
+    for seed in range(SEEDS):
+        async with platform(odd(f"{name} {seed}"), **SETTINGS) as up:
+            try:
+                ends.append(await outcome_of(CALLS[name], up.client))
+            except BaseException as error:
+                error.add_note(f"seed {seed} of {name}")
+                raise
+    assert len({type(end) for end in ends}) > 1
+    assert peak() - before < MOST_MEMORY
+
+
+async def test_an_odd_answer_to_the_login_does_no_harm_either() -> None:
+    for seed in range(SEEDS):
+        async with platform(raw_and_close(response(BODY)), login=odd(f"login {seed}"), **SETTINGS) as up:
+            await outcome_of(CALLS["Job.get"], up.client)
