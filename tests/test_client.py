@@ -2,6 +2,7 @@
 
 import datetime as dt
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -216,8 +217,28 @@ async def test_statistics_show_what_is_under_way() -> None:
         group.start_soon(up.client._session.call, JOBS)
         await wait_until(lambda: up.api.busy == 2)
         assert up.client.statistics().in_flight == 2
+        assert up.client.statistics().waiting == 0
         group.cancel_scope.cancel()
     assert up.client.statistics().in_flight == 0
+
+
+async def test_statistics_show_what_waits_and_until_when() -> None:
+    limits = Limits(max_concurrency=1)
+    slow_down = raw(response(b"{}", status=429, headers=[("retry-after", "30")]))
+    async with platform(slow_down, limits=limits) as up, anyio.create_task_group() as group:
+        assert up.client.statistics().paused_until is None
+        before = dt.datetime.now(dt.UTC)
+        group.start_soon(up.client._session.call, JOBS)
+        await wait_until(lambda: up.client.statistics().paused_until is not None)
+        group.start_soon(up.client._session.call, JOBS)
+        group.start_soon(up.client._session.call, JOBS)
+        await wait_until(lambda: up.client.statistics().waiting == 2)  # the third holds the slot and waits for the pace
+        statistics = up.client.statistics()
+        assert statistics.paused_until is not None
+        assert 29 < (statistics.paused_until - before).total_seconds() < 40
+        assert statistics.in_flight == 1
+        group.cancel_scope.cancel()
+    assert up.client.statistics().waiting == 0
 
 
 def test_statistics_can_be_read_outside_of_a_loop() -> None:
@@ -278,8 +299,17 @@ class Note:
     def close(self) -> None:
         self.closed += 1
 
+    def counts(self) -> Mapping[str, int]:
+        return {"tracked": 2, "spent": 3}
 
-async def test_a_companion_is_made_once_for_each_client_and_let_go_with_it() -> None:
+
+async def test_services_tell_their_part_of_the_statistics() -> None:
+    client = Client("a", "b")
+    client._service(Note)
+    assert (client.statistics().tracked, client.statistics().spent) == (2, 3)
+
+
+async def test_a_service_is_made_once_for_each_client_and_let_go_with_it() -> None:
     one, other = Client("a", "b"), Client("a", "b")
     note = one._service(Note)
     assert note is one._service(Note)

@@ -4,6 +4,7 @@ import datetime as dt
 import logging
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from types import TracebackType, UnionType
@@ -15,6 +16,7 @@ import attrs
 import httpx
 from anyio.lowlevel import RunVar
 
+from up42_async import _clock
 from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.balance import Balance, balance_request, read_balance
@@ -39,6 +41,10 @@ class Service(Protocol):
     def close(self) -> None:
         """Wake all waiters; called when the client closes."""
 
+    def counts(self) -> Mapping[str, int]:
+        """Return what `Client.statistics` tells of it, by the names of the fields of `Statistics`."""
+        ...
+
 
 ServiceT = TypeVar("ServiceT", bound=Service)
 
@@ -55,6 +61,14 @@ class Statistics:
     """Requests under way now."""
     logins: int
     """Tokens asked for."""
+    waiting: int = 0
+    """Calls that wait: for their turn, for another try, or for the end of an outage."""
+    paused_until: dt.datetime | None = None
+    """Until when UP42 asked the client to wait (429), on this machine's clock (aware, UTC); None when it did not."""
+    tracked: int = 0
+    """Jobs that are waited for now, each once however many wait for it."""
+    spent: int = 0
+    """Credits of what was, or may have been, executed with this client, as priced when it was sent."""
 
 
 class Client:
@@ -65,8 +79,6 @@ class Client:
 
     `async with Client(...)` makes it the current client for that task and those started inside; every verb also takes
     `client=`. A client belongs to the event loop in which it is made, or first used if it is made outside of one.
-
-    Of its own there is little to call: `workspace_id`, `balance`, `request`, `statistics` and `aclose`.
     """
 
     def __init__(
@@ -114,7 +126,7 @@ class Client:
         self._polling: Final = Polling.of(polling)
         if workspace_id is not None:
             segment(workspace_id, "workspace_id")
-        self._endpoints = Endpoints.of_region(region) if endpoints is None else _endpoints_of(endpoints)
+        self._endpoints = Endpoints.of_region(region) if endpoints is None else Endpoints.of(endpoints)
         credentials = find_credentials(username, password, cfg_file, os.environ)
         self._closing = anyio.Event()
         self._session = Session(
@@ -143,8 +155,7 @@ class Client:
         """
         self._check_usable()
         if self._entered:
-            message = "this client is entered already; use it inside, or make another one"
-            raise RuntimeError(message)
+            raise RuntimeError("this client is entered already; use it inside, or make another one")
         await self._session.tokens.read_credentials()
         self._entered = True
         self._outer = _current.get()
@@ -188,8 +199,7 @@ class Client:
         Raises:
             TypeError: Always.
         """
-        message = "a Client holds connections and credentials, so it cannot be pickled or copied; make a new one"
-        raise TypeError(message)
+        raise TypeError("a Client holds connections and credentials, so it cannot be pickled or copied; make a new one")
 
     async def workspace_id(self) -> str:
         """Return the workspace in which jobs are made: the one given, else the user's own, asked for once.
@@ -212,11 +222,10 @@ class Client:
     async def _ask_user_id(self) -> str:
         request = ApiRequest(method="GET", path="/userinfo", host="auth")
         answer = await self._session.call(request)
-        # OpenID Connect calls it `sub`
-        subject = answer.get("sub") if isinstance(answer, dict) else None
+        subject = answer.get("sub") if isinstance(answer, dict) else None  # OpenID Connect calls it `sub`
         if not isinstance(subject, str) or not subject:
-            message = "an answer without the id of the user (`sub`); give workspace_id to the Client"
-            raise UnexpectedResponseError(message, request=str(request))
+            what = "an answer without the id of the user (`sub`); give workspace_id to the Client"
+            raise UnexpectedResponseError(what, request=str(request))
         return subject
 
     async def balance(self, at: dt.datetime | None = None) -> Balance:
@@ -271,13 +280,22 @@ class Client:
         return cast("httpx.AsyncClient", self._session.http_client)
 
     def statistics(self) -> Statistics:
-        """Return what the client has done so far."""
+        """Return what the client has done so far, and is doing; costs no request."""
         session = self._session
+        counts = Counter[str]()
+        for service in self._services.values():
+            counts.update(service.counts())
+        paused = session.paused_for()
+        now = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
         return Statistics(
             requests=session.requests,
             retried=session.retried,
             in_flight=session.in_flight,
             logins=session.tokens.logins,
+            waiting=session.waiting,
+            paused_until=now + dt.timedelta(seconds=paused) if paused > 0 else None,
+            tracked=counts["tracked"],
+            spent=counts["spent"],
         )
 
     def _service(self, kind: Callable[["Client"], ServiceT]) -> ServiceT:
@@ -307,23 +325,13 @@ class Client:
         if self._home is None:
             self._home = home
         elif self._home != home:
-            message = "this client belongs to another event loop or thread; make one client for each loop"
-            raise RuntimeError(message)
+            raise RuntimeError("this client belongs to another event loop or thread; make one client for each loop")
 
 
 def _check_kind(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
     if not isinstance(value, kind):
         message = f"{name} must be {wanted}, not a {type(value).__name__}"
         raise TypeError(message)
-
-
-def _endpoints_of(given: object) -> Endpoints:
-    """Return the two hosts that anything with both of them names."""
-    api, auth = getattr(given, "api", None), getattr(given, "auth", None)
-    if api is None or auth is None:
-        message = f"endpoints must be Endpoints(api=..., auth=...), not a {type(given).__name__}"
-        raise TypeError(message)
-    return Endpoints(api=api, auth=auth)
 
 
 def _running_loop() -> object:

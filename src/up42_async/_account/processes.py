@@ -236,6 +236,10 @@ class ProcessCache:
     def close(self) -> None:
         """Do nothing: nobody waits here for anything but the client."""
 
+    def counts(self) -> Mapping[str, int]:
+        """Return nothing to count."""
+        return {}
+
     async def state(self, process_id: str, since: float) -> ProcessState:
         """Return whether a process can be executed; up to two requests.
 

@@ -82,6 +82,19 @@ class Endpoints:
     """Base URL of the OpenID Connect endpoints; `/token` and `/userinfo` are below it."""
 
     @classmethod
+    def of(cls, given: object) -> "Endpoints":
+        """Return the endpoints that anything with `api` and `auth` names.
+
+        Raises:
+            TypeError: It lacks one of the two.
+            ValueError: One of them is no URL that can be used.
+        """
+        api, auth = getattr(given, "api", None), getattr(given, "auth", None)
+        if api is None or auth is None:
+            raise TypeError(f"endpoints must be Endpoints(api=..., auth=...), not a {type(given).__name__}")
+        return cls(api=api, auth=auth)
+
+    @classmethod
     def of_region(cls, region: str) -> "Endpoints":
         """Return the endpoints of a region.
 

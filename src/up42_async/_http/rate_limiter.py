@@ -19,7 +19,7 @@ class RateLimiter:
         self._depth = limits.burst / limits.requests_per_second
         self._closing = closing
         self._turn = anyio.Lock(fast_acquire=True)
-        self._full_at = float("-inf")
+        self._full_at = self._paused_until = float("-inf")
 
     async def acquire(self) -> None:
         """Wait until one more request may be sent; returns at once when the client is closing.
@@ -40,4 +40,10 @@ class RateLimiter:
         Args:
             seconds: How long, in seconds from now.
         """
-        self._full_at = max(self._full_at, _clock.now() + seconds + self._depth)
+        self._paused_until = max(self._paused_until, _clock.now() + seconds)
+        self._full_at = max(self._full_at, self._paused_until + self._depth)
+
+    def paused_for(self) -> float:
+        """Return how many seconds of the longest pause are left; 0 or less when there is none."""
+        # outside of an event loop there is no clock to compare with, and nobody waits
+        return self._paused_until - _clock.now() if self._paused_until > float("-inf") else 0.0

@@ -61,6 +61,7 @@ class Session:
             check_usable: Raises when the client is closed, or used in another event loop.
         """
         self.requests = self.retried = 0
+        self._calls = 0
         self.file_slots: Final = anyio.CapacityLimiter(limits.max_downloads)
         self._endpoints = endpoints
         self._retry = retry
@@ -88,6 +89,15 @@ class Session:
     def in_flight(self) -> int:
         """Calls that hold a slot now."""
         return int(self._slots.borrowed_tokens)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that are under way without a slot: they wait for one, for another try, or for the end of an outage."""
+        return max(0, self._calls - self.in_flight)
+
+    def paused_for(self) -> float:
+        """Return for how many more seconds UP42 has asked all calls to wait; 0 or less when it has not."""
+        return self._rate_limiter.paused_for()
 
     @property
     def is_open(self) -> bool:
@@ -120,6 +130,13 @@ class Session:
         self._check_usable()
         if state is None and not request.idempotent:
             state = SendState()  # it shows whether the request left, and holds off cancellation when it did
+        self._calls += 1
+        try:
+            return await self._until_answered(request, state)
+        finally:
+            self._calls -= 1
+
+    async def _until_answered(self, request: ApiRequest, state: SendState | None) -> Any:
         retries = self.new_retry_state()
         while True:
             outcome = await self._in_slot(request, state, retries)

@@ -10,7 +10,7 @@ it again.
 import itertools
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic
 
 import anyio
@@ -90,6 +90,11 @@ class Poller(Generic[T]):
         self._wake.set()
         for wakeup in self._waiting.values():
             wakeup.set()
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many jobs are waited for now, each once."""
+        states = (state for subscription in self._waiting for state in subscription.states.values())
+        return {"tracked": len({state.id for state in states if state.is_open})}
 
     async def next_event(self, subscription: Subscription[T], events: dict[str, None]) -> PollState[T] | None:
         """Wait for the next event of one kind, `ended` or `changed`.

@@ -122,11 +122,17 @@ class ExecutionRegistry:
 
     def __init__(self, client: Client) -> None:
         self.closing = anyio.Event()
+        self.spent = 0
+        """Credits of what was, or may have been, executed with this client."""
         self._api = client._session.api
 
     def close(self) -> None:
         """End the searches for lost jobs: the client is closing."""
         self.closing.set()
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the credits that this client has spent, or may have."""
+        return {"spent": self.spent}
 
     async def in_turn(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
         """Let equal executions through one at a time, others freely.

@@ -152,7 +152,9 @@ class Executor:
             failure = error
             raise
         finally:
-            reservation.commit(_spent(call, cost))
+            spent = _spent(call, cost)
+            reservation.commit(spent)
+            call.registry.spent += spent
             if call.job is not None or call.uncertain is not None:
                 keep(call.job, call.uncertain, call.recovered)
             if log is not None:
