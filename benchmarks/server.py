@@ -137,7 +137,7 @@ class World:
             "type": "Feature",
             "stac_version": "1.0.0",
             "id": f"item-{number}",
-            "collection": "result",
+            "collection": self.ids[0],  # the result of the first job, whose files are downloaded
             "geometry": None,
             "properties": {"datetime": "2026-01-01T00:00:00Z"},
             "links": [],

@@ -186,6 +186,12 @@ async def test_a_mistake_of_the_caller_is_raised_as_itself(host: StorageHost, tm
         await download([job("j0")], tmp_path, client=client)
 
 
+async def test_what_is_no_job_is_a_mistake_that_is_named(host: StorageHost, tmp_path: Path) -> None:
+    async with host.client():
+        with pytest.raises(TypeError, match="jobs must be jobs or their ids, not 7"):
+            await download([7], tmp_path)  # type: ignore[list-item]
+
+
 async def test_closing_the_client_in_the_middle_is_an_error_that_says_so(host: StorageHost, tmp_path: Path) -> None:
     client = host.client()
     host.sign = lambda _: "http://127.0.0.1:9/x"

@@ -106,7 +106,7 @@ async def test_a_batch_shows_itself_in_a_line_and_in_a_table(host: StorageHost, 
     async with host.client():
         batch = up42.download_items([item async for item in up42.search_items()], tmp_path)
         await batch
-    assert repr(batch) == "<ItemDownloads: 3 files here, 3 failed>"
+    assert repr(batch) == "<DownloadBatch: 3 files here, 3 failed>"
     table = batch._repr_html_()
     assert table.count("<tr>") == 7
     assert "image-a2-id.tif" in table

@@ -174,6 +174,8 @@ async def results(job: up42.Job, jobs: list[up42.Job]) -> None:
     assert_type(items.errors, list[up42.UnexpectedResponseError])
     assert_type(await job.download("files", keys=["trees.geojson"], roles=["data"], unpack=True), list[Path])
     assert_type(await up42.download(jobs, Path("files")), list[up42.ResultFile])
+    assert_type(await up42.download_items(up42.search_items(), "files"), list[up42.ResultFile])
+    assert_type(await up42.signed_url(pystac.Asset("href")), str)
     async with up42.download(up42.track(jobs), "files", media_types=["image/tiff"], bar=True) as files:
         assert_type(files, up42.DownloadBatch)
         async for progress in files.progress():

@@ -106,7 +106,7 @@ class DirectoryRecord:
         return any(os.path.lexists(self.directory / one) for one in (f"{name}{PART}", name))
 
     def _opened(self) -> int:
-        """Open and lock the record, waiting for whoever holds it."""
+        """Open and lock the record, waiting while somebody else holds it."""
         while (file := open_locked(self._path)) is None:
             anyio.from_thread.check_cancelled()
             time.sleep(LOOK)

@@ -175,7 +175,7 @@ class PartFile:
             self.close()
         if modified is not None:
             os.utime(self._path, (modified, modified))
-        # The lock is held until the file has its new name: whoever opens the old name meanwhile gets this very file,
+        # The lock is held until the file has its new name: who opens the old name meanwhile gets this very file,
         # waits for nothing, and sees by `is_at` that it is no part any more.
         os.replace(self._path, self.target)  # noqa: PTH105 - all of this is about file descriptors
         sync_directory(self.target.parent)

@@ -335,8 +335,7 @@ class Job(JobState):
             roles: Only the assets with one of these roles, such as `"data"`.
             media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
             unpack: Whether to unpack archives, each into a directory beside it.
-            resume: Whether to keep what came of a file that broke off, as `name.part`, and go on from there the next
-                time.
+            resume: Whether to keep what came of a file that broke off, as `name.part`, and continue it the next time.
 
         Returns:
             The files, in the order of item ids and asset keys.

@@ -34,6 +34,8 @@ class JobDownloads(DownloadBatch):
         self._client = client
 
     def _job_id(self, source: Job | str) -> str:
+        if not isinstance(source, str | Job):
+            raise TypeError(f"jobs must be jobs or their ids, not {source!r:.80}")
         return source if isinstance(source, str) else source.id
 
     async def _files_of(self, source: Job | str) -> SourceFiles:

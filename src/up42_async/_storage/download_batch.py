@@ -87,7 +87,7 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
         """Return how many files are here."""
         progress = self._tracker.value()
         under_way = "" if progress.is_complete and not progress.active else ", more to come"
-        return f"<{type(self).__name__}: {progress.files_done} files here, {self._failed()} failed{under_way}>"
+        return f"<DownloadBatch: {progress.files_done} files here, {self._failed()} failed{under_way}>"
 
     def _repr_html_(self) -> str:
         """Return a table of the files, for notebooks."""
