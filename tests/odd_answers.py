@@ -195,7 +195,7 @@ async def odd_platform(**settings: Any) -> AsyncGenerator[OddPlatform]:
         "polling": Polling(wait=0.01, retries=3, settle=0.01, recover=0.05, visible=0.01),
     }
     async with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
-        given = {**sandbox.settings, **defaults, **settings}
+        given: dict[str, Any] = {**sandbox.settings, **defaults, **settings}
         async with Client(**given) as client:
             await client.workspace_id()
             yield OddPlatform(sandbox, client)

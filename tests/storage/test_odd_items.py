@@ -64,6 +64,7 @@ ODD_PARTS: list[tuple[dict[str, Any], str]] = [
     ({"links": "none"}, "links that are no list"),
     ({"links": [{"rel": "license"}]}, "a link (rel 'license') without href"),
     ({"links": [7]}, "a link (rel None) without href"),
+    ({"links": [{"rel": "license", "href": ""}]}, "a link (rel 'license') without href"),
     ({"links": [{"rel": "self", "href": "https://[x/i"}]}, "a link (rel 'self') without href"),
     ({"assets": []}, "assets that are no object"),
     ({"assets": {"note": {"title": "not ready"}}}, "asset 'note' without href"),

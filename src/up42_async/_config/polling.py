@@ -1,7 +1,7 @@
 """When jobs are asked for: the schedule that a client holds, and the checks of one that is given to `track`."""
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
 import attrs
 
@@ -24,7 +24,7 @@ def checked_wait(value: object) -> Wait:
         ValueError: It is a number, but not from 0 to 1e9, or another word than "adaptive".
     """
     if callable(value):
-        return value
+        return cast("Callable[[], Iterator[float | None]]", value)
     if isinstance(value, str):
         if value != ADAPTIVE:
             raise ValueError(f'wait must be a number of seconds, "{ADAPTIVE}" or a callable, not {value!r:.80}')

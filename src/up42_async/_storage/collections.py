@@ -98,7 +98,8 @@ async def delete_collection(collection_id: str, *, client: Client | None = None)
         client: The client to use; the current one when left out.
 
     Raises:
-        NotFoundError: There is no such collection, or it belongs to somebody else.
+        NotFoundError: There is no such collection, or it belongs to somebody else. Not after a try whose answer was
+            lost, which may have deleted it.
         APIError: UP42 could not be asked, or refused.
         ValueError: It cannot be an id.
     """

@@ -90,8 +90,10 @@ def _is_text(value: object) -> bool:
 
 
 def _is_url(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
     try:
-        return isinstance(value, str) and bool(value) and urlsplit(value) is not None
+        return bool(urlsplit(value).geturl())
     except ValueError:
         return False
 
