@@ -278,6 +278,14 @@ async def test_a_file_without_length_passes_when_its_checksum_is_known(host: Sto
     assert path.read_bytes() == CONTENT
 
 
+async def test_a_file_without_length_is_refused_when_it_is_too_short(host: StorageHost, tmp_path: Path) -> None:
+    host.faults = [announced(Content_Length=None)] * 5
+    async with host.client() as client:
+        with pytest.raises(DownloadError, match=f"it has {len(CONTENT)} bytes instead of {len(CONTENT) + 1}"):
+            await bring(client, tmp_path, remote(size=len(CONTENT) + 1))
+    assert left_in(tmp_path) == []
+
+
 async def test_a_file_without_length_is_refused_when_its_size_is_wrong(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [announced(Content_Length=None)] * 5
     async with host.client() as client:
@@ -477,6 +485,10 @@ async def test_no_variable_in_the_frames_of_an_error_shows_a_signed_url(
     shown = [line for line in "".join(details.format()).split("  File ") if "up42_async/_downloads" in line]
     assert shown
     assert "canary" not in "".join(shown)
+
+
+def test_a_link_that_cannot_be_read_stands_for_itself() -> None:
+    assert RemoteFile(href="https://[::1", key="k").source == "https://[::1"
 
 
 def test_several_errors_are_one_that_is_caught_like_one() -> None:

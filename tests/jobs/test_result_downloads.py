@@ -130,6 +130,21 @@ async def test_what_does_not_come_is_an_outcome_with_an_error(host: StorageHost,
     assert [file.path is None for file in files] == [file.error is not None for file in files]
 
 
+async def test_an_item_that_cannot_be_read_is_an_error_beside_the_files_of_the_others(
+    host: StorageHost, tmp_path: Path
+) -> None:
+    good = host.answers[SEARCH]({"collections": ["j0"]})
+    host.answers[SEARCH] = {"features": [*good["features"], {"id": "odd", "type": "Nonsense", "collection": "j0"}]}
+    async with host.client():
+        files = await download([job("j0")], tmp_path)
+    assert [(file.item_id, file.path is None) for file in files] == [
+        ("item-j0", False),
+        ("item-j0", False),
+        (None, True),
+    ]
+    assert "odd" in str(files[-1].error)
+
+
 async def test_leaving_early_stops_what_is_under_way_and_keeps_what_has_come(host: StorageHost, tmp_path: Path) -> None:
     async with host.client(limits=Limits(max_downloads=1)) as client:
         async with download([job(f"j{number}") for number in range(6)], tmp_path) as files:

@@ -56,7 +56,7 @@ def rows(files: list[up42.ResultFile]) -> list[tuple[Any, ...]]:
 
 async def test_files_of_a_search_come_with_their_job_item_and_key(host: StorageHost, tmp_path: Path) -> None:
     async with host.client():
-        files = await up42.download_items(up42.search_items(), tmp_path, roles=["data"])
+        files = await up42.download_items(up42.search_items(), tmp_path, roles=["data"], bar=True)
     assert rows(files) == [("job-1", "i1", "data", b"one"), ("j1", "i2", "data", b"two")]
     assert [file.path and file.path.name for file in files] == ["image.tif", "image-a2-id.tif"]
 

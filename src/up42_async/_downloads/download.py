@@ -198,23 +198,27 @@ class FileDownload:
 
     async def _fetch(self, url: Secret, *, named_by: Secret) -> DownloadWriter | None:
         """Fetch one answer; None when it came so slowly that others should go first."""
-        failure: Exception | None = None
+        watched, watching = anyio.CancelScope(), anyio.CancelScope()
         async with anyio.create_task_group() as group:
             writer = DownloadWriter(self._destination, named_by, group, self._progress, host=host_of(url))
-            with anyio.CancelScope() as watched:
-                try:
-                    group.start_soon(self._give_way, writer, watched)
-                    await self._session.fetch(url, self._headers(), writer, label=f"GET file from {host_of(url)}")
-                except Exception as error:  # noqa: BLE001 - raised below, outside of the group, which would wrap it
-                    failure = error
-            await writer.drain()
-            group.cancel_scope.cancel()
-        failure = writer.problem or failure
-        if failure is not None:
-            raise failure
+            group.start_soon(self._exchange, url, writer, watched, watching)
+            group.start_soon(self._give_way, writer, watched, watching)
+        if writer.problem is not None:
+            raise writer.problem
         return None if watched.cancelled_caught else writer
 
-    async def _give_way(self, writer: DownloadWriter, watched: anyio.CancelScope) -> None:
+    async def _exchange(
+        self, url: Secret, writer: DownloadWriter, watched: anyio.CancelScope, watching: anyio.CancelScope
+    ) -> None:
+        try:
+            with watched:
+                await self._session.fetch(url, self._headers(), writer, label=f"GET file from {host_of(url)}")
+        except Exception as error:  # noqa: BLE001 - raised outside of the group, which would wrap it
+            writer.problem = writer.problem or error
+        finally:
+            watching.cancel()
+
+    async def _give_way(self, writer: DownloadWriter, watched: anyio.CancelScope, watching: anyio.CancelScope) -> None:
         """Cancel a fetch that comes slowly while others wait for a slot.
 
         One that cannot be continued loses what came, and a silent one gains nothing: those give way twice at the most,
@@ -222,15 +226,15 @@ class FileDownload:
         """
         timings, slots = self._timings, self._session.file_slots
         samples: deque[int] = deque(maxlen=_LOOKS + 1)
-        while True:
-            samples.append(writer.taken)
-            gained = samples[-1] - samples[0]
-            is_slow = len(samples) > _LOOKS and gained < timings.slow_rate * timings.slow_time
-            if is_slow and slots.statistics().tasks_waiting and self._may_give_way():
-                logger.info("%s comes slowly and lets other files come first", self._destination.name)
-                watched.cancel()
-                return
-            await _clock.sleep(timings.slow_time / _LOOKS)
+        with watching:
+            while not watched.cancel_called:
+                samples.append(writer.taken)
+                gained = samples[-1] - samples[0]
+                is_slow = len(samples) > _LOOKS and gained < timings.slow_rate * timings.slow_time
+                if is_slow and slots.statistics().tasks_waiting and self._may_give_way():
+                    logger.info("%s comes slowly and lets other files come first", self._destination.name)
+                    watched.cancel()
+                await _clock.sleep(timings.slow_time / _LOOKS)
 
     def _may_give_way(self) -> bool:
         kept = self._destination.kept

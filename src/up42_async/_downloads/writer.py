@@ -141,10 +141,6 @@ class DownloadWriter:
         self._group.start_soon(self._write, chunks)
         return True
 
-    async def drain(self) -> None:
-        """Wait until all that came is written."""
-        await self._written.wait()
-
     async def _write(self, chunks: list[bytes]) -> None:
         destination = self._destination
         try:
