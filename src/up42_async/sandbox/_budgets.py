@@ -15,6 +15,8 @@ STATUSES: tuple[BudgetStatus, ...] = ("ACTIVE", "INACTIVE")
 _DIGITS = 6
 _DAY = 24 * 3600 * SECOND
 _SEEDED_LIMIT = 10_000
+_SEEDED: tuple[tuple[str, BudgetStatus, int], ...] = (("This year", "ACTIVE", 30), ("Last year", "INACTIVE", 395))
+"""Name, status, and age in days."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -95,6 +97,6 @@ def seeded_budgets(random: Random, user_id: str, now: int) -> dict[str, Budget]:
             spend_limit=_SEEDED_LIMIT,
             valid=(now - age * _DAY, now + (365 - age) * _DAY),
         )
-        for name, status, age in (("This year", STATUSES[0], 30), ("Last year", STATUSES[1], 395))
+        for name, status, age in _SEEDED
     ]
     return {budget.id: budget for budget in made}

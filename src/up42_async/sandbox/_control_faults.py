@@ -32,7 +32,7 @@ def octets_of(value: Any) -> bytes:
     """
     if isinstance(value, str):
         return value.encode()
-    if isinstance(value, Mapping) and value.keys() == {"base64"}:
+    if isinstance(value, Mapping) and set(value) == {"base64"}:
         try:
             return base64.b64decode(value["base64"], validate=True)
         except (binascii.Error, TypeError) as error:

@@ -31,7 +31,9 @@ class Sandbox(StorageControls):
     """An UP42 of your own, in memory, on 127.0.0.1.
 
     Use it as `async with` (asyncio or trio) or as `with`: its server runs in a thread with an event loop of its own.
-    `sandbox.app` can be called without any server, through `httpx.ASGITransport`.
+    `sandbox.app` can be called without any server, through `httpx.ASGITransport`. A library that keeps the GIL while it
+    waits for an answer would wait for ever: rasterio does while GDAL lists the directory of a file, unless
+    `GDAL_DISABLE_READDIR_ON_OPEN=EMPTY_DIR` says not to. Such libraries can be given a sandbox in another process.
 
     The sandbox's clock begins at the wall clock's time and runs `speed` times as fast. Jobs live by it, and it is what
     their timestamps and the Date header say. Durations of everything else (tokens, latency, Retry-After) are real ones.
