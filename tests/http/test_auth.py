@@ -25,7 +25,7 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._http.auth import RENEWAL_PAUSE, TokenProvider
+from up42_async._http.auth import REFRESH_PAUSE, TokenProvider
 from up42_async._http.credentials import Credentials, CredentialsFile
 from up42_async._http.messages import ApiRequest
 from up42_async._http.secrets import Secret
@@ -430,7 +430,7 @@ class TestRefusedToken:
         assert await auth.token() == Secret("token-1")
 
 
-class TestRenewal:
+class TestRefresh:
     async def test_a_token_is_kept_until_shortly_before_it_expires(self) -> None:
         platform = FakePlatform()
         auth = auth_of(platform)
@@ -500,7 +500,7 @@ class TestRenewal:
         for _ in range(1000):
             assert await auth.token() == Secret("token-1")
             await anyio.sleep(0.02)
-        assert 2 <= len(platform.logins) <= 2 + 20 / RENEWAL_PAUSE
+        assert 2 <= len(platform.logins) <= 2 + 20 / REFRESH_PAUSE
 
     @pytest.mark.parametrize(
         "lifetime", [None, 0, -1, 1, 10, "300", "soon", [], True, 1e12, 10**400, float("1e400"), "nan"], ids=repr

@@ -33,8 +33,8 @@ SHORTEST_LIFETIME: Final = 10.0
 LONGEST_LIFETIME: Final = 86_400.0
 REFRESH_MARGIN: Final = 30.0
 """Seconds before its expiry a token is renewed, half its lifetime for a shorter one."""
-RENEWAL_PAUSE: Final = 5.0
-"""Seconds until an early renewal that failed is tried again, the token still being good."""
+REFRESH_PAUSE: Final = 5.0
+"""Seconds until an early refresh that failed is tried again, the token still being good."""
 
 _HEADERS: Final = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 LOGIN: Final = ApiRequest(method="POST", path="/token", host="auth")
@@ -94,7 +94,7 @@ class TokenProvider:
         self._budget = RetryBudget(policy)
         self._closing = closing
         self._token: Token | None = None
-        self._renew_again = float("-inf")
+        self._refresh_again_at = float("-inf")
         self._refused: InvalidCredentialsError | None = None
         self._flight = SingleFlight[Token]()
         self._steps = delays(policy, least=0.5)
@@ -119,12 +119,12 @@ class TokenProvider:
         if (
             token.needs_refresh(left)
             and not self._flight.busy
-            and _clock.now() >= max(self._renew_again, self._next_post)
+            and _clock.now() >= max(self._refresh_again_at, self._next_post)
         ):
-            return (await self._renew(token)).value
+            return (await self._refresh(token)).value
         return token.value
 
-    async def _renew(self, token: Token) -> Token:
+    async def _refresh(self, token: Token) -> Token:
         """Return a new token; the old one as long as it is good, if none can be had."""
         try:
             return await self._flight.run(self._login)
@@ -133,7 +133,7 @@ class TokenProvider:
         except APIError:
             if token.left() <= 0:
                 raise
-            self._renew_again = _clock.now() + RENEWAL_PAUSE
+            self._refresh_again_at = _clock.now() + REFRESH_PAUSE
             return token
 
     def invalidate(self, value: Secret) -> None:

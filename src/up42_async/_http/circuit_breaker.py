@@ -34,10 +34,9 @@ class _Failing:
     over: anyio.Event = attrs.field(factory=anyio.Event)
     turn: anyio.Lock = attrs.field(factory=anyio.Lock)
 
-    def schedule_probe(self) -> None:
+    def schedule_probe(self, probe_delays: Generator[float, None, None]) -> None:
         """Set when the next probe is due."""
-        if self.probe_delays is not None:
-            self.next_probe = max(self.next_probe, _clock.now() + next(self.probe_delays))
+        self.next_probe = max(self.next_probe, _clock.now() + next(probe_delays))
 
 
 class CircuitBreaker:
@@ -72,7 +71,7 @@ class CircuitBreaker:
             return True
         if _clock.now() < service.next_probe:
             return False
-        service.schedule_probe()
+        service.schedule_probe(service.probe_delays)
         return True
 
     def record(self, request: ApiRequest, outcome: object) -> None:
@@ -90,7 +89,7 @@ class CircuitBreaker:
         service.last, service.failures = str(outcome), service.failures + 1
         if service.failures >= FAILURES_IN_A_ROW and service.probe_delays is None:
             service.probe_delays = delays(self._policy, least=0.5)
-            service.schedule_probe()
+            service.schedule_probe(service.probe_delays)
         if isinstance(outcome, StatusError) and outcome.retry_after is not None:
             asked = min(outcome.retry_after, self._policy.max_retry_after)
             service.next_probe = max(service.next_probe, _clock.now() + asked)

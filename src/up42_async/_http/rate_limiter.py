@@ -14,7 +14,6 @@ class RateLimiter:
     """
 
     def __init__(self, limits: Limits, closing: anyio.Event) -> None:
-        """Start with a full bucket."""
         self._interval = 1 / limits.requests_per_second
         self._depth = limits.burst / limits.requests_per_second
         self._closing = closing
