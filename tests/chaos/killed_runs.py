@@ -27,6 +27,8 @@ from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 
 SPEED: Final = 200.0
 ITEM_FILES: Final = ("a", "b")
+RECOVER: Final = 3.0
+"""Seconds for which a lost job is looked for: the list of jobs waits for its turn behind hundreds of requests."""
 BACKENDS: Final = ("asyncio", "trio")
 
 
@@ -207,7 +209,7 @@ async def program(task: dict[str, Any]) -> None:
     client = up42.Client(
         **task["credentials"],
         endpoints=up42.Endpoints(**task["endpoints"]),
-        polling=up42.Polling(**task["polling"]),
+        polling=up42.Polling(**{**task["polling"], "recover": RECOVER}),
         retry=up42.RetryPolicy(wait_initial=0.05),
     )
     place = Path(task["place"])

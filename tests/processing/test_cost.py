@@ -92,3 +92,8 @@ def test_a_price_that_makes_no_sense_is_refused_with_the_request_named(change: d
 def test_an_answer_without_a_price_is_refused(answer: Any) -> None:
     with pytest.raises(UnexpectedResponseError, match="without a price"):
         read_cost(answer, REQUEST)
+
+
+def test_a_cost_shows_in_one_line_in_notebooks() -> None:
+    assert Cost("area", 1200, 15.8, "SQ_KM")._repr_html_() == "<p><b>1,200 credits</b> for 15.8 SQ_KM (area)</p>"
+    assert Cost("<simple>", 3)._repr_html_() == "<p><b>3 credits</b> (&lt;simple&gt;)</p>"

@@ -177,6 +177,15 @@ async def test_200_at_once_keep_to_the_limit(sandbox: Sandbox) -> None:
     assert sandbox.balance.withheld <= everything // 3
 
 
+async def test_a_job_that_is_rejected_at_once_names_the_balance(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults.add(faults.Rewrite(lambda job: {**job, "status": "rejected"}), path=EXECUTION)
+    async with client_of(sandbox):
+        job = await trees(sandbox).execute()
+    assert f"job {job.id} (detection-trees-spacept) is rejected; the balance of the account is" in caplog.text
+
+
 async def test_cancelled_while_it_is_sent_the_job_is_known(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     async with client_of(sandbox):
         template = await trees(sandbox).evaluate()

@@ -149,9 +149,10 @@ async def test_the_state_of_a_job_and_its_files_are_kept(run: JournalRun, path: 
     assert run.unended(["captured"]) == []
     client = Client("user", "password")
     job = run.job_of(place, client)
-    assert job is not None
     assert (job.id, job.status.value, job.client) == ("job-1", "captured", client)
-    assert run.job_of(run.place(KEY), client) is None
+    await run._write(("UPDATE executions SET job = NULL", ()))
+    with pytest.raises(JournalError, match="is damaged"):
+        run.job_of(place, client)
 
 
 def test_a_short_repr_names_the_file_and_never_fails(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ async def test_an_execution_that_is_sent_again_forgets_how_it_ended_but_not_its_
     await intend(run, first)
     await made(run, first, "job-1", "released")
     await intend(run, first, credits=12)
-    assert run.under_way(KEY) == [first]
+    assert [entry.ordinal for entry in run.under_way(KEY)] == [first.ordinal]
     (entry,) = Journal(path).entries()
     assert (entry.job_id, entry.status, entry.state, entry.credits) == (None, None, "executing", 12)
     assert run.holds(second, "job-1") is False
@@ -258,6 +259,26 @@ async def test_a_full_disk_is_an_error_that_names_the_journal_and_passes(run: Jo
     before = run.spent()
     await intend(run, run.place(KEY))
     assert run.spent() == before + 10
+
+
+async def test_a_statement_that_fails_leaves_nothing_of_its_transaction(run: JournalRun) -> None:
+    with pytest.raises(JournalError, match="no such table"):
+        await run._write(("INSERT INTO run VALUES ('a', 'b', 'c')", ()), ("DELETE FROM nowhere", ()))
+    run.check(API, "user")
+    await intend(run, run.place(KEY))
+    assert run.spent() == 10
+
+
+async def test_a_journal_that_cannot_be_made_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("up42_async._processing.journal_file._make_tables", full)
+        with pytest.raises(JournalError, match="database or disk is full"):
+            await JournalRun(path).open(API, "user")
+    run = await JournalRun(path).open(API, "user")
+    await run.aclose()
 
 
 async def test_a_writer_who_is_cancelled_has_written(run: JournalRun) -> None:
@@ -307,7 +328,7 @@ async def test_a_copy_taken_at_any_moment_opens_and_goes_on(path: Path, tmp_path
                 shutil.copy(one, copy.parent)
         assert Journal(copy).counts == {"executing": 1, **({"running": count - 1} if count > 1 else {})} or count > 1
         again = await JournalRun(copy).open(API, "user")
-        assert again.under_way(KEY) == [place]
+        assert [entry.ordinal for entry in again.under_way(KEY)] == [place.ordinal]
         assert again.spent() == 10 * count
         await again.aclose()
         await made(run, place, f"job-{count}")

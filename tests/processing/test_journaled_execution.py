@@ -76,7 +76,7 @@ def open_client(
     )
 
 
-async def run(platform: PayingPlatform, templates: Any, path: Path, *, recover: float = 0.2, **terms: Any) -> Results:
+async def run(platform: PayingPlatform, templates: Any, path: Path, *, recover: float = 3, **terms: Any) -> Results:
     """Start a program that executes templates, as it were: a client and objects of its own."""
     async with open_client(platform, recover=recover) as client:
         results: Results = await execute(templates, journal=path, client=client, **terms)
@@ -209,7 +209,7 @@ async def test_what_cannot_be_found_is_uncertain_and_remembered(platform: Paying
     await sent_and_killed(platform, path, trees())
     for looks in (1, 0):
         before = platform.count("GET processing/jobs")
-        (result,) = await run(platform, [trees()], path)
+        (result,) = await run(platform, [trees()], path, recover=0.2)
         assert isinstance(result.error, ExecutionUncertainError)
         assert "no job that could be it was seen" in str(result.error)
         assert (platform.posts, platform.count("GET processing/jobs") > before) == (0, bool(looks))
@@ -228,9 +228,20 @@ async def test_what_was_sent_long_ago_is_looked_for_once(platform: PayingPlatfor
     assert platform.count("GET processing/jobs") == 1
 
 
+async def test_a_list_that_fails_at_first_is_asked_again(platform: PayingPlatform, path: Path) -> None:
+    """What was sent long ago has one look, unless that look is not answered; jobs of today are none of its moment."""
+    await sent_and_killed(platform, path, trees(), ago=100)
+    add_job(platform, trees("another"))
+    platform.list_fails = 2
+    (result,) = await run(platform, [trees()], path, recover=1)
+    assert isinstance(result.error, ExecutionUncertainError)
+    assert result.error.candidates == ()
+    assert platform.count("GET processing/jobs") == 3
+
+
 async def test_before_it_is_bought_again_its_job_is_looked_for_once_more(platform: PayingPlatform, path: Path) -> None:
     await sent_and_killed(platform, path, trees())
-    await run(platform, [trees()], path)
+    await run(platform, [trees()], path, recover=0.2)
     id_ = add_job(platform, trees())
     (result,) = await run(platform, [trees()], path, retry_uncertain=True)
     assert (result.job and result.job.id, result.recovered, platform.posts) == (id_, True, 0)
@@ -238,7 +249,7 @@ async def test_before_it_is_bought_again_its_job_is_looked_for_once_more(platfor
 
 async def test_without_the_list_nothing_uncertain_is_bought_again(platform: PayingPlatform, path: Path) -> None:
     await sent_and_killed(platform, path, trees())
-    await run(platform, [trees()], path)
+    await run(platform, [trees()], path, recover=0.2)
     platform.list_fails = 1000
     (result,) = await run(platform, [trees()], path, retry_uncertain=True)
     assert isinstance(result.error, ExecutionUncertainError)
@@ -269,7 +280,7 @@ async def test_an_equal_execution_is_sent_when_the_one_before_is_known(platform:
 async def test_a_job_of_another_entry_is_no_candidate(platform: PayingPlatform, path: Path) -> None:
     (first,) = await run(platform, [trees()], path)
     platform.fates.append(lost(httpx.ReadError, acted=False))
-    results = await run(platform, [trees(), trees()], path)
+    results = await run(platform, [trees(), trees()], path, recover=0.2)
     assert ids(results) == [first.job and first.job.id, None]
     assert isinstance(results[1].error, ExecutionUncertainError)
     assert results[1].error.candidates == ()

@@ -308,6 +308,13 @@ async def test_leaving_early_keeps_what_has_a_job(sandbox: Sandbox, client: Clie
     assert batch.counts["running"] == 1
 
 
+async def test_leaving_before_anything_is_bought_leaves_nothing(sandbox: Sandbox, client: Client) -> None:
+    sandbox.faults.add(faults.Delay(30), path=".*/cost")
+    async with pipeline(trees(sandbox, 2)) as batch:
+        await until(lambda: sandbox.in_flight > 0)
+    assert (batch.results, len(sandbox.executions)) == ([], 0)
+
+
 # The same line again
 
 

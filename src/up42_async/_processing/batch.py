@@ -53,6 +53,8 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
 class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
     """Templates that are being executed, see `execute`."""
 
+    _executor: Executor
+
     def __init__(
         self,
         templates: Iterable[TemplateT],
@@ -72,7 +74,6 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
         self._retry_failed = retry_failed
         self._clients = [item._client_to_use(client) for item in items]  # noqa: SLF001 - the same verb, for many
         self._places: list[Place | None] = [None] * len(items)
-        self._executor: Executor | None = None
         super().__init__(items, "execute")
 
     @property
@@ -119,12 +120,9 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
         def keep(result: ExecutionResult[TemplateT]) -> None:
             self._record(position, result)
 
-        executor = self._executor
-        if executor is None:
-            raise RuntimeError("execute() has not begun")
         try:
             execute_one = item._execute  # noqa: SLF001 - the same verb, for many
-            await execute_one(self._clients[position], executor, place=self._places[position], keep=keep)
+            await execute_one(self._clients[position], self._executor, place=self._places[position], keep=keep)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not lose the jobs of the others
             if position not in self._known:
                 self._record(position, ExecutionResult(item, error=error))

@@ -15,7 +15,7 @@ import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
-from up42_async._errors import APIError, ConnectionFailedError, StatusError, Up42Error
+from up42_async._errors import APIError, StatusError, Up42Error
 from up42_async._http import responses, urls
 from up42_async._http.messages import SendState
 from up42_async._jobs.job import Job, read_job
@@ -211,8 +211,6 @@ class ExecutionCall:
                 return self._state.response is None
             case APIError() if error.request != str(self._request):
                 return False  # no token could be had for another try, so the one before had been refused
-            case ConnectionFailedError():
-                return False
             case StatusError():
                 self._named = names_a_job(error) or self._named
                 return self._named is not None or error.status not in NOT_EXECUTED

@@ -23,6 +23,7 @@ from up42_async._processing.execution import (
 from up42_async._processing.journal import JournalEntry
 from up42_async._processing.journal_run import JournalRun, Place
 from up42_async._processing.recovery import LostExecution
+from up42_async._processing.rejection import warn_if_rejected
 
 PRICE_AGE: Final = 60.0
 """Seconds for which a price counts; then it is asked again."""
@@ -147,6 +148,7 @@ class Executor:
         failure: BaseException | None = None
         try:
             job = await call.run()
+            await warn_if_rejected(job)
             return Purchased(job, call.recovered, _spent(call, cost))
         except BaseException as error:
             failure = error
@@ -226,11 +228,10 @@ class JournaledExecution:
 
     async def recover_all(self, client: Client) -> None:
         """Look for the jobs of all equal executions that an earlier run has sent, and whose answers it did not get."""
-        for place in self._journal.under_way(self._place.key):
+        for entry in self._journal.under_way(self._place.key):
+            place = Place(key=self._place.key, ordinal=entry.ordinal)
             earlier = JournaledExecution(self._journal, place, self._order)
-            entry = earlier.entry()
-            if entry is not None:
-                await earlier.recover(ExecutionCall(client, self._order, log=earlier), entry, client)
+            await earlier.recover(ExecutionCall(client, self._order, log=earlier), entry, client)
 
     async def recover(self, call: ExecutionCall, entry: JournalEntry, client: Client) -> None:
         """Look for the job of this execution, until it shows or "there is none" counts; write down what came of it.
@@ -266,8 +267,6 @@ class JournaledExecution:
     def remembered(self, client: Client, entry: JournalEntry, keep: Keep) -> Purchased:
         """Return the job that an earlier run has bought."""
         job = self._journal.job_of(self._place, client)
-        if job is None:
-            raise JournalError(f"the journal says that {self._order} has a job, and not which")
         keep(job, None, entry.recovered)
         return Purchased(job, entry.recovered, 0 if entry.state == "failed" else entry.credits)
 

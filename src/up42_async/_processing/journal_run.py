@@ -110,16 +110,16 @@ class JournalRun:
         )
         return entry_of(rows[0]) if rows else None
 
-    def job_of(self, place: Place, client: Client) -> Job | None:
-        """Return the job of an execution as it was last seen, for a client."""
-        rows = self._rows("SELECT job FROM executions WHERE key = ? AND ordinal = ?", (place.key, place.ordinal))
-        record = rows[0][0] if rows else None
-        return None if record is None else Job.from_metadata(json.loads(record), client=client)
+    def job_of(self, place: Place, client: Client) -> Job:
+        """Return the job of an execution that has one, as it was last seen, for a client."""
+        (row,) = self._rows("SELECT job FROM executions WHERE key = ? AND ordinal = ?", (place.key, place.ordinal))
+        with journal_file.translated(self._path):
+            return Job.from_metadata(json.loads(row[0]), client=client)
 
-    def under_way(self, key: str) -> list[Place]:
-        """Return which executions with this key were sent without an answer so far, the first one first."""
-        rows = self._rows("SELECT ordinal FROM executions WHERE key = ? AND state = ? ORDER BY ordinal", (key, SENT))
-        return [Place(key=key, ordinal=ordinal) for (ordinal,) in rows]
+    def under_way(self, key: str) -> list[JournalEntry]:
+        """Return the executions with this key that were sent without an answer so far, the first one first."""
+        query = f"SELECT {COLUMNS} FROM executions WHERE key = ? AND state = ? ORDER BY ordinal"  # noqa: S608
+        return [entry_of(row) for row in self._rows(query, (key, SENT))]
 
     def holds(self, place: Place, job_id: str) -> bool | None:
         """Return whether an execution holds a job, or names it as a candidate; None when no execution does."""

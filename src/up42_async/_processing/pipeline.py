@@ -74,6 +74,8 @@ class _Passage(Generic[TemplateT]):
 class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
     """Templates on their way to files, see `pipeline`."""
 
+    _executor: Executor
+
     def __init__(
         self,
         templates: "Iterable[TemplateT] | AsyncIterable[TemplateT]",
@@ -109,6 +111,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         self._held = anyio.CapacityLimiter(math.inf if max_running is None else max_running + BACKLOG)
         self._downloads = anyio.CapacityLimiter(JOBS_DOWNLOADED_AT_ONCE)
         self._run_journal: JournalRun | None = None
+        self._passages: dict[int, _Passage[TemplateT]] = {}
         self._clients: set[Client] = set()
         self._unread_positions: deque[int] = deque()
         self._keeps_all = self._is_read = False
@@ -157,10 +160,6 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         with contextlib.suppress(RuntimeError):  # it was made before
             self._held.release_on_behalf_of(position)
 
-    async def _work_on(self, position: int, item: TemplateT) -> None:
-        """Do nothing: the templates come from an iterator, one by one."""
-        raise NotImplementedError
-
     async def _work_on_all(self) -> None:
         try:
             if self._board is None:
@@ -175,7 +174,6 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
     async def _take_all(self) -> None:
         """Take template after template, as fast as places become free."""
         async with contextlib.AsyncExitStack() as stack, anyio.create_task_group() as group:
-            executor: Executor | None = None
             position = 0
             while True:
                 for limiter in (self._held, self._executing, self._running):
@@ -185,7 +183,8 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                     return
                 try:
                     client = template._client_to_use(self._client)  # noqa: SLF001 - the same verbs, one after another
-                    executor = executor or await self._begin_with(client, stack)
+                    if position == 0:
+                        self._executor = await self._begin_with(client, stack)
                     passage = _Passage(position, template, client, await self._place(template, client))
                 except Exception as error:  # noqa: BLE001 - raised when those before have come to their end
                     self._source.error = error
@@ -193,7 +192,8 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                 passage.slots.callback(self._running.release_on_behalf_of, position)
                 self._clients.add(client)
                 self._stages["executing"] += 1
-                group.start_soon(self._bring, passage, executor)
+                self._passages[position] = passage
+                group.start_soon(self._work_on, position, template)
                 position += 1
 
     async def _begin_with(self, client: Client, stack: contextlib.AsyncExitStack) -> Executor:
@@ -215,13 +215,14 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             return None
         return await journal_start.place_of(self._run_journal, await template._order(client), client)  # noqa: SLF001
 
-    async def _bring(self, passage: _Passage[TemplateT], executor: Executor) -> None:
+    async def _work_on(self, position: int, item: TemplateT) -> None:
         """Bring one template from its evaluation to its files; whatever goes wrong is its result, and only its own."""
+        passage = self._passages.pop(position)
         error: Exception | None = None
         try:
-            await self._execute(passage, executor)
-            await self._track(passage)
-            await self._download(passage)
+            job = await self._execute(passage, item)
+            await self._track(passage, job)
+            await self._download(passage, job)
         except Exception as caught:  # noqa: BLE001 - it is the result of this template, beside those of the others
             error = caught
         except BaseException:  # the block was left: what has a job keeps it
@@ -234,18 +235,18 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                 self._executing.release_on_behalf_of(passage.position)
         self._finish(passage, error)
 
-    async def _execute(self, passage: _Passage[TemplateT], executor: Executor) -> None:
+    async def _execute(self, passage: _Passage[TemplateT], template: TemplateT) -> Job:
         def keep(result: ExecutionResult[TemplateT]) -> None:
             passage.job = result.job
 
-        execute = passage.template._execute  # noqa: SLF001 - the same verb, among others
-        purchased = await execute(passage.client, executor, place=passage.place, keep=keep)
+        execute = template._execute  # noqa: SLF001 - the same verb, among others
+        purchased = await execute(passage.client, self._executor, place=passage.place, keep=keep)
         passage.job, passage.counted = purchased.job, purchased.counted
         self._executing.release_on_behalf_of(passage.position)
+        return purchased.job
 
-    async def _track(self, passage: _Passage[TemplateT]) -> None:
+    async def _track(self, passage: _Passage[TemplateT], job: Job) -> None:
         """Wait for the end of the job, and make room for the next one."""
-        job = _job_of(passage)
         self._move(passage, "running")
         if not job.is_finished:
             await job.track(**self._tracking)
@@ -256,7 +257,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             await noted(self._run_journal.seen([job]))
         await raise_for_status(job, passage.client)
 
-    async def _download(self, passage: _Passage[TemplateT]) -> None:
+    async def _download(self, passage: _Passage[TemplateT], job: Job) -> None:
         """Bring the files of the job, unless an earlier run has brought them and they are still there.
 
         Raises:
@@ -271,7 +272,6 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             passage.files = await brought_files.still_there(run.files_of(place, selection))
         if not passage.files:
             async with self._downloads:
-                job = _job_of(passage)
                 batch = download([job], self._directory, client=passage.client, **self._downloading)
                 passage.files = tuple(await batch)
         for file in passage.files:
@@ -424,12 +424,6 @@ def pipeline(
         bar=bar,
         client=client,
     )
-
-
-def _job_of(passage: _Passage[TemplateT]) -> Job:
-    if passage.job is None:
-        raise RuntimeError(f"{passage.template} has no job")
-    return passage.job
 
 
 def _left(job: Job) -> UnfinishedJob:

@@ -106,12 +106,14 @@ class JobSearch:
         """
         findings = Findings()
         with anyio.move_on_after(recover):
-            for pause, is_late in self._pauses(recover):
+            pauses = self._pauses(recover)
+            is_over = False
+            while not is_over:
+                pause, is_last = next(pauses)
                 if await _clock.wait_for(self._closing, pause):
                     break
                 findings = await self._look()
-                if findings.equal or (findings.is_answered and is_late):
-                    break
+                is_over = bool(findings.equal) or (findings.is_answered and is_last)
         return findings
 
     async def look_once(self) -> Findings:

@@ -1,9 +1,13 @@
 """Say of a job that was rejected how many credits the account has left."""
 
+import logging
+
 from up42_async._client import Client
 from up42_async._errors import Up42Error
 from up42_async._jobs.job import Job, JobFailedError
 from up42_async._jobs.models import JobStatus
+
+logger = logging.getLogger("up42_async")
 
 
 async def raise_for_status(job: Job, client: Client) -> None:
@@ -23,6 +27,16 @@ async def raise_for_status(job: Job, client: Client) -> None:
         if job.status is not JobStatus.REJECTED:
             raise
         raise JobFailedError(f"{error}; {await balance_words(client)}", job=job) from None
+
+
+async def warn_if_rejected(job: Job) -> None:
+    """Name the balance in the log when a job was rejected at once; one request then.
+
+    Args:
+        job: The job.
+    """
+    if job.client is not None and job.status is JobStatus.REJECTED:
+        logger.warning("job %s (%s) is rejected; %s", job.id, job.process_id, await balance_words(job.client))
 
 
 async def balance_words(client: Client) -> str:
