@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each test runs pytest in a process of its own
+
 SIX_LINES = """\
 import up42_async as up42
 

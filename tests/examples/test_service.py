@@ -21,6 +21,8 @@ from fastapi.testclient import TestClient
 from tests.test_pytest_plugin import UNDER_ANYIO, UNDER_ASYNCIO, assert_passed, run
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 
+pytestmark = pytest.mark.slow  # real servers in processes of their own
+
 APP = Path(__file__).parent.parent.parent / "examples" / "service" / "app.py"
 CLIENTS = 300
 ORDERS = 80

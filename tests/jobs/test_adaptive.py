@@ -36,6 +36,7 @@ async def both(work: Any, *arguments: Any) -> tuple[Replay, Replay]:
     return fixed, adaptive
 
 
+@pytest.mark.slow
 async def test_recorded_jobs_are_noticed_six_times_sooner_with_half_the_requests() -> None:
     fixed, adaptive = await both(each_alone)
     assert adaptive.median <= fixed.median / 6

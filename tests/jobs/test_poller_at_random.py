@@ -186,6 +186,7 @@ async def play(actors: Sequence[Actor], lives: Sequence[Life], latency: float) -
     lives=st.lists(lives, min_size=len(IDS), max_size=len(IDS)),
     latency=st.sampled_from([0.0, 0.05, 3.0, 30.0]),
 )
+@pytest.mark.slow
 def test_whatever_happens_nobody_hangs_and_nothing_is_lost_or_asked_for_too_often(
     loop: str, actors: Sequence[Actor], lives: Sequence[Life], latency: float
 ) -> None:

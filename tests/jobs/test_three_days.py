@@ -18,7 +18,7 @@ import trio
 from tests.job_platform import JobPlatform
 from up42_async import Job, JobStatus, track
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 IDS = [f"job-{number}" for number in range(300)]

@@ -148,6 +148,7 @@ async def test_answers_that_are_none_are_waited_out(trouble: httpx.Response | Ex
 
 
 @virtual
+@pytest.mark.slow
 async def test_the_first_query_goes_out_at_once_and_three_days_are_the_default() -> None:
     platform = JobPlatform()
     ids = platform.live_all(1, [(0, "running")])

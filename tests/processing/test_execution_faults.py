@@ -509,6 +509,7 @@ def loop_name(request: pytest.FixtureRequest) -> str:
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedule=schedules)
+@pytest.mark.slow
 def test_every_job_that_was_made_is_named_to_the_one_who_executed(
     schedule: Schedule, loop_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ async def recorded(clock: Clock, seed: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.slow
 async def test_ten_thousand_jobs_have_the_recorded_times_and_shares(clock: Clock, seed: int) -> None:
     jobs = await recorded(clock, seed)
     ended = [job for job in jobs if job["status"] in {"captured", "released", "successful", "failed"}]
