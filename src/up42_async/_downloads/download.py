@@ -227,13 +227,14 @@ class FileDownload:
         timings, slots = self._timings, self._session.file_slots
         samples: deque[int] = deque(maxlen=_LOOKS + 1)
         with watching:
-            while not watched.cancel_called:
+            while True:
                 samples.append(writer.taken)
                 gained = samples[-1] - samples[0]
                 is_slow = len(samples) > _LOOKS and gained < timings.slow_rate * timings.slow_time
                 if is_slow and slots.statistics().tasks_waiting and self._may_give_way():
                     logger.info("%s comes slowly and lets other files come first", self._destination.name)
                     watched.cancel()
+                    return
                 await _clock.sleep(timings.slow_time / _LOOKS)
 
     def _may_give_way(self) -> bool:
