@@ -688,6 +688,28 @@ async def test_what_a_leader_left_unanswered_is_asked_for_by_the_next_one() -> N
     assert (status(first, "n1"), status(first, "n120")) == ("done", "done")
 
 
+async def test_a_newcomer_waits_for_its_own_answer_only() -> None:
+    oracle = Oracle(0.4, a=FOREVER, b=[(0, "done")], c=[(0, "done")])
+    async with anyio.create_task_group() as group:
+        group.start_soon(finish, oracle.watch("a"))
+        for start, id_ in ((0.2, "b"), (20, "c")):
+            await anyio.sleep_until(start)
+            await finish(oracle.watch(id_))
+            assert anyio.current_time() == pytest.approx(start + 0.4, abs=0.05)
+        group.cancel_scope.cancel()
+
+
+async def test_an_outage_makes_nobody_patient_with_later_requests_that_hang() -> None:
+    """The first round takes 40 s; in the next one a request hangs, and the news of the others come all the same."""
+    oracle = Oracle(40, None, **many(200, [(0, "running"), (50, "done")]))
+    watcher = oracle.watch()
+    async with anyio.create_task_group() as group:
+        group.start_soon(watcher.next_ended)
+        await anyio.sleep(50)
+        oracle.latency, oracle.hanging = 0.05, {"n150"}
+    assert anyio.current_time() < 61
+
+
 async def test_a_leader_that_has_its_news_hands_the_lead_on() -> None:
     oracle = Oracle(0, None, **{f"n{n}": [(0, "running"), (60 * n + 30, "done")] for n in range(50)})
     ended: list[float] = []

@@ -164,16 +164,12 @@ class Poller(Generic[T]):
 
     async def _run_leader(self, subscription: Subscription[T]) -> None:
         lead: _Lead[T] = _Lead()
-        try:
-            async with anyio.create_task_group() as group:
-                while not (subscription.has_news or self._closed or lead.error):
-                    await self._sleep_or_ask(group, lead)
-                self._leave(subscription)  # the next one leads on at once, whatever is still under way here
-                await self._wait_for_answers(lead)
-                group.cancel_scope.cancel()
-        finally:
-            for query in list(lead.queries):  # a task that was cancelled before it began has put nothing back
-                self._conclude(query, lead)
+        async with anyio.create_task_group() as group:
+            while not (subscription.has_news or self._closed or lead.error):
+                await self._sleep_or_ask(group, lead)
+            self._leave(subscription)  # the next one leads on at once, whatever is still under way here
+            await self._wait_for_answers(lead)
+            group.cancel_scope.cancel()
         if lead.error is not None:
             self._check_open()
             raise lead.error
@@ -258,7 +254,7 @@ class Poller(Generic[T]):
         """Report an outage once when it begins, and once when it ends: when nobody lacks an answer any more."""
         if state.unanswered and state.reason is None:
             self._unanswered.add(state)
-        elif self._failing_since is not None:
+        else:
             self._unanswered.discard(state)
         now = _clock.now()
         if self._unanswered and self._failing_since is None:
