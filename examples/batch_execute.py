@@ -82,7 +82,8 @@ async def main() -> None:
             jobs = await buy(templates)
             print(f"  {len(sandbox.executions):3d} executions counted by UP42")
             await follow(jobs)
-            credits_spent = sum(job.credits or 0 for job in jobs)
+            # the credits of a released job were given back
+            credits_spent = sum(job.credits or 0 for job in jobs if job.is_successful)
             print(f"{credits_spent:,} credits spent, {client.statistics().requests} requests made.")
 
 
