@@ -238,7 +238,7 @@ class Job(JobState):
         """
         client = current_client(self._client)
         request, asked_at = listing.one(self.id), _clock.now()
-        newer = Job._read_one(client, await client._session.call(request), request, self.id)
+        newer = self._read_one(client, await client._session.call(request), request, self.id)
         self._update(newer, asked_at, client._polling.settle)
         return self
 

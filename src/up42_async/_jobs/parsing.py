@@ -7,7 +7,7 @@ not, each field is read for itself: a job that has an id and a status is always 
 import datetime as dt
 from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from up42_async._http.dates import in_utc, timestamp
 from up42_async._jobs.models import JobMetadata, JobStatus, ValidationError
@@ -224,7 +224,7 @@ def job_metadata(
         "finished": _written(fields["finished"]),
         "updated": _written(fields["updated"]),
     }
-    return {**fields["extra"], **record}
+    return cast("JobMetadata", {**fields["extra"], **record})
 
 
 def _written(moment: dt.datetime | None) -> Any:
