@@ -1,6 +1,6 @@
 """Draw pictures for the documentation, all in one style: SVG whose text is text, the same for the same figures."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +45,7 @@ _STYLE: Final[dict[Any, Any]] = {
 @contextmanager
 def picture(
     file: Path, rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8.6, 4.2)
-) -> Iterator[list[Axes]]:
+) -> Generator[list[Axes]]:
     """Give the axes of a new picture, row by row, and write the picture at the end of the block.
 
     Args:

@@ -24,7 +24,7 @@ from up42_async import (
     search_items,
     update_item,
 )
-from up42_async._account.processes import ProcessCache, ProcessState
+from up42_async._account.process_states import ProcessCache, ProcessState
 from up42_async._storage.job_results import result_collection, result_items
 
 ROUNDS = 40

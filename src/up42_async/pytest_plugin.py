@@ -32,7 +32,8 @@ if all(importlib.util.find_spec(name) is not None for name in ("starlette", "uvi
     def _up42_server(up42_sandbox_options: dict[str, Any]) -> Iterator[Any]:
         from up42_async.sandbox import Sandbox  # its server takes a while to import, and many tests need none
 
-        with Sandbox(**{"speed": SPEED, **up42_sandbox_options}) as sandbox:
+        options: dict[str, Any] = {"speed": SPEED, **up42_sandbox_options}
+        with Sandbox(**options) as sandbox:
             yield sandbox
 
     @pytest.fixture

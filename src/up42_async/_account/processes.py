@@ -1,4 +1,4 @@
-"""The processes that can be run: inputs, prices, EULA. What is known of one is kept for each client."""
+"""The processes that can be run: their inputs, prices and EULAs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -6,14 +6,14 @@ from typing import Any, Final
 import attrs
 
 from up42_async import _clock
+from up42_async._account.eulas import EulaCache
 from up42_async._client import Client, current_client
 from up42_async._config.arguments import is_number
-from up42_async._errors import NotFoundError, UnexpectedResponseError
+from up42_async._errors import UnexpectedResponseError
 from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import Page, next_page
 from up42_async._http.readable_list import ReadableList, entry_id
-from up42_async._http.single_flight import CachedCall
-from up42_async._http.urls import answered_segment, segment
+from up42_async._http.urls import segment
 
 PROCESSES: Final = "/v2/processing/processes"
 
@@ -206,85 +206,5 @@ def _text(value: Any) -> str | None:
 async def _with_acceptance(process: Process, client: Client) -> Process:
     if process.eula_id is None:
         return process
-    accepted = await client._service(ProcessCache).is_accepted(process.eula_id, _clock.now())
+    accepted = await client._service(EulaCache).is_accepted(process.eula_id, _clock.now())
     return attrs.evolve(process, eula_accepted=accepted)
-
-
-@attrs.frozen(kw_only=True)
-class ProcessState:
-    """Whether a process can be executed."""
-
-    exists: bool
-    eula_id: str | None = None
-    eula_accepted: bool = True
-    """Whether its EULA is accepted, or there is none."""
-
-
-class ProcessCache:
-    """What one client knows of processes: each is described once, and its EULA asked for until it is accepted."""
-
-    def __init__(self, client: Client) -> None:
-        """Keep what this client is told.
-
-        Args:
-            client: The client to ask with.
-        """
-        self._client = client
-        self._descriptions: dict[str, CachedCall[Process | None]] = {}
-        self._acceptances: dict[str, CachedCall[bool]] = {}
-
-    def close(self) -> None:
-        """Do nothing: nobody waits here for anything but the client."""
-
-    def counts(self) -> Mapping[str, int]:
-        """Return nothing to count."""
-        return {}
-
-    async def state(self, process_id: str, since: float) -> ProcessState:
-        """Return whether a process can be executed; up to two requests.
-
-        Args:
-            process_id: The process.
-            since: Monotonic time in seconds; an objection that was heard after it is not asked for again.
-
-        Raises:
-            APIError: UP42 could not be asked.
-        """
-        described = self._descriptions.setdefault(process_id, CachedCall())
-        process = await described.get(lambda: self._describe(process_id), keep=bool, since=since)
-        if process is None:
-            return ProcessState(exists=False)
-        accepted = process.eula_id is None or await self.is_accepted(process.eula_id, since)
-        return ProcessState(exists=True, eula_id=process.eula_id, eula_accepted=accepted)
-
-    async def is_accepted(self, eula_id: str, since: float) -> bool:
-        """Return whether the account has accepted an EULA; one request unless it is known to be accepted.
-
-        Args:
-            eula_id: Its id, as it came in an answer.
-            since: Monotonic time in seconds; a "no" that was heard after it is not asked for again.
-
-        Raises:
-            APIError: UP42 could not be asked.
-        """
-        accepted = self._acceptances.setdefault(eula_id, CachedCall())
-        return await accepted.get(lambda: self._ask_acceptance(eula_id), keep=bool, since=since)
-
-    async def _describe(self, process_id: str) -> Process | None:
-        request = ApiRequest(method="GET", path=f"{PROCESSES}/{segment(process_id, 'process_id')}")
-        try:
-            answer = await self._client._session.call(request)
-        except NotFoundError:
-            return None
-        # what is odd here keeps nobody from evaluating: validation has the last word
-        return read_process({**(answer if isinstance(answer, dict) else {}), "id": process_id}, request)
-
-    async def _ask_acceptance(self, eula_id: str) -> bool:
-        described = ApiRequest(method="GET", path=PROCESSES)
-        request = ApiRequest(method="GET", path=f"/v2/eulas/{answered_segment(eula_id, 'EULA id', described)}")
-        answer = await self._client._session.call(request)
-        accepted = answer.get("isAccepted") if isinstance(answer, dict) else None
-        if not isinstance(accepted, bool):
-            message = f"an answer that does not say whether the EULA {eula_id} is accepted (`isAccepted`)"
-            raise UnexpectedResponseError(message, request=str(request))
-        return accepted

@@ -46,7 +46,7 @@ JOB_SCHEMA: Final[Mapping[str, Any]] = {
 """The JSON schema of a job's record."""
 
 
-def core_schema(kind: type[T], read: Callable[[Any], T], write: Callable[[T], JobMetadata]) -> dict[str, Any]:
+def core_schema(kind: type[T], read: Callable[[Any], T], write: Callable[[Any], JobMetadata]) -> dict[str, Any]:
     """Return the schema that pydantic builds its validator and its serializer of.
 
     Args:

@@ -3,7 +3,7 @@
 import contextlib
 import html
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 
 from up42_async import _clock
@@ -104,7 +104,7 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             await super()._work_on_all()
 
     @contextlib.asynccontextmanager
-    async def _with_journal(self) -> AsyncIterator[JournalRun | None]:
+    async def _with_journal(self) -> AsyncGenerator[JournalRun | None]:
         """Hold the journal, if there is one, and find the place of each template in it, in the order given."""
         if self._journal is None or not self._clients:
             yield None

@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 
 from up42_async import _clock
-from up42_async._account.processes import PROCESSES, ProcessCache
+from up42_async._account.process_states import ProcessCache
+from up42_async._account.processes import PROCESSES
 from up42_async._client import Client
 from up42_async._errors import StatusError, Up42Error
 from up42_async._http import urls

@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -205,7 +205,7 @@ class Journal:
             return [] if file is None else file.execute(query).fetchall()
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+    def _reading(self) -> Generator[sqlite3.Connection | None]:
         if self._kept is not None:
             yield self._kept
             return

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ def path_of(journal: "Journal | str | os.PathLike[str]") -> Path:
 
 
 @contextlib.asynccontextmanager
-async def running(path: Path, client: Client) -> AsyncIterator[JournalRun]:
+async def running(path: Path, client: Client) -> AsyncGenerator[JournalRun]:
     """Hold a journal for a run.
 
     One request for the id of the user, where it is not known yet, and one for every 100 jobs that had not ended when

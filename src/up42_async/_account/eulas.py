@@ -1,0 +1,52 @@
+"""Whether EULAs are accepted; one that is stays so."""
+
+from collections.abc import Mapping
+
+from up42_async._client import Client
+from up42_async._errors import UnexpectedResponseError
+from up42_async._http.messages import ApiRequest
+from up42_async._http.single_flight import CachedCall
+from up42_async._http.urls import answered_segment
+
+
+class EulaCache:
+    """What one client knows of EULAs: each is asked for until it is accepted."""
+
+    def __init__(self, client: Client) -> None:
+        """Keep what this client is told.
+
+        Args:
+            client: The client to ask with.
+        """
+        self._client = client
+        self._acceptances: dict[str, CachedCall[bool]] = {}
+
+    def close(self) -> None:
+        """Do nothing: nobody waits here for anything but the client."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Return nothing to count."""
+        return {}
+
+    async def is_accepted(self, eula_id: str, since: float) -> bool:
+        """Return whether the account has accepted an EULA; one request unless it is known to be accepted.
+
+        Args:
+            eula_id: Its id, as it came in an answer.
+            since: Monotonic time in seconds; a "no" that was heard after it is not asked for again.
+
+        Raises:
+            APIError: UP42 could not be asked.
+        """
+        accepted = self._acceptances.setdefault(eula_id, CachedCall())
+        return await accepted.get(lambda: self._ask(eula_id), keep=bool, since=since)
+
+    async def _ask(self, eula_id: str) -> bool:
+        described = ApiRequest(method="GET", path="/v2/processing/processes")
+        request = ApiRequest(method="GET", path=f"/v2/eulas/{answered_segment(eula_id, 'EULA id', described)}")
+        answer = await self._client._session.call(request)
+        accepted = answer.get("isAccepted") if isinstance(answer, dict) else None
+        if not isinstance(accepted, bool):
+            message = f"an answer that does not say whether the EULA {eula_id} is accepted (`isAccepted`)"
+            raise UnexpectedResponseError(message, request=str(request))
+        return accepted
