@@ -2,19 +2,23 @@
 
     python -m benchmarks.soak [--seconds 45]
 
-On each loop 60 callers ask for jobs and track them, and give up a tenth of what they began. It fails when memory grows
-by more than 2 MB after the first 10 seconds, when more sockets are open than the client may have, or when anything is
-left at the end: sockets, tasks, slots, connections, or an error that is none of the library's.
+On each loop, with the default client and with a pool of the user's, 60 callers ask for jobs and track them, and give up
+a tenth of what they began. It fails when memory grows by more than 2 MB after the first 10 seconds, when more sockets
+are open than the client may have, or when anything is left at the end: sockets, tasks, slots, connections, or an error that
+is none of the library's.
 """
 
 import argparse
+import contextlib
 import gc
+import itertools
 import sys
 from collections import Counter
 from random import Random
 from typing import Any, Final
 
 import anyio
+import httpx
 
 import up42_async as up42
 from benchmarks.meter import memory_now
@@ -37,14 +41,16 @@ RETRY: Final = up42.RetryPolicy(wait_initial=0.01, wait_max=0.1, budget=10**6)
 class Soak:
     """One loop's run."""
 
-    def __init__(self, base: str, backend: str, seconds: float) -> None:
+    def __init__(self, base: str, backend: str, seconds: float, *, pool: bool) -> None:
         """Begin with nothing seen.
 
         Args:
             base: Where the server is.
             backend: The loop.
             seconds: How long to go on.
+            pool: Whether to send with an AsyncClient of the user's, whose pool is httpcore's.
         """
+        self._pool = pool
         self.calls: Counter[str] = Counter()
         self.memory: list[int] = []
         self.sockets = self.left = 0
@@ -57,11 +63,23 @@ class Soak:
         """Do it all, and count what is left."""
         self._end = anyio.current_time() + self._seconds
         sockets, tasks = leaks.descriptors(), leaks.tasks(self._backend)
-        async with up42.Client("soak", "soak", endpoints=self._endpoints, limits=LIMITS, retry=RETRY) as client:
+        async with contextlib.AsyncExitStack() as stack:
+            http_client = None
+            if self._pool:
+                limits = httpx.Limits(max_connections=LIMITS.max_concurrency)
+                http_client = await stack.enter_async_context(httpx.AsyncClient(limits=limits))
+            client = up42.Client(
+                "soak", "soak", endpoints=self._endpoints, limits=LIMITS, retry=RETRY, http_client=http_client
+            )
+            await stack.enter_async_context(client)
             async with anyio.create_task_group() as group:
                 group.start_soon(self._watch, sockets)
                 for number in range(CALLERS):
                     group.start_soon(self._call_often, Random(number))  # noqa: S311 - no secret
+            with anyio.fail_after(5):  # no connection of the pool is lost
+                async with anyio.create_task_group() as group:
+                    for number in range(LIMITS.max_concurrency):
+                        group.start_soon(_succeed, number)
             self.left = leaks.in_use(client)
         await anyio.sleep(0.05)  # for the loop to end what was cancelled last
         gc.collect()
@@ -91,8 +109,22 @@ class Soak:
             f"{self.sockets} sockets were open": self.sockets > LIMITS.max_concurrency + SPARE_SOCKETS,
             f"{self.left} sockets, tasks, slots or connections were left": self.left != 0,
         }
-        print(f"{self._backend}: {dict(self.calls)}; " + "; ".join(found), flush=True)
+        print(
+            f"{self._backend}, {'pool of the user' if self._pool else 'default client'}: {dict(self.calls)}; "
+            + "; ".join(found),
+            flush=True,
+        )
         return [what for what, is_wrong in found.items() if is_wrong]
+
+
+async def _succeed(number: int) -> None:
+    """Ask for a job until it is there."""
+    while True:
+        try:
+            await up42.Job.get(job_id(number))
+        except up42.Up42Error:
+            continue
+        return
 
 
 async def _call(dice: Random) -> Any:
@@ -111,9 +143,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=45.0, help="for each loop, more than 10")
     seconds = max(parser.parse_args().seconds, SETTLED + 2.0)
     problems: list[str] = []
-    for backend in ("asyncio", "trio"):
+    for backend, pool in itertools.product(("asyncio", "trio"), (False, True)):
         with Server("soak_server") as server:
-            soak = Soak(server.base, backend, seconds)
+            soak = Soak(server.base, backend, seconds, pool=pool)
             anyio.run(soak.run, backend=backend)
         problems += soak.problems()
     if problems:

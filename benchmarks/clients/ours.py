@@ -60,6 +60,19 @@ async def calls(base: str, ids: list[str]) -> dict[str, Any]:
     return meter.result(calls=len(ids))
 
 
+async def calls_at_a_time(base: str, ids: list[str], at_a_time: int = 20) -> dict[str, Any]:
+    """Ask for jobs in some tasks, each one after the other."""
+
+    async def ask(share: list[str]) -> None:
+        for id_ in share:
+            await up42.Job.get(id_)
+
+    async with connected(base):
+        with Meter() as meter:
+            await asyncio.gather(*(ask(ids[first::at_a_time]) for first in range(at_a_time)))
+    return meter.result(calls=len(ids))
+
+
 async def calls_shares(base: str, ids: list[str], repeat: int = 5) -> dict[str, Any]:
     """Ask for one job after the other, and say whose code it is that runs."""
     async with connected(base):

@@ -45,6 +45,19 @@ async def calls(base: str, ids: list[str]) -> dict[str, Any]:
     return meter.result(calls=len(ids))
 
 
+async def calls_at_a_time(base: str, ids: list[str], at_a_time: int = 20) -> dict[str, Any]:
+    """Ask for jobs in some tasks, each one after the other."""
+
+    async def ask(client: httpx.AsyncClient, share: list[str]) -> None:
+        for id_ in share:
+            (await client.get(f"{_JOBS}/{id_}")).raise_for_status().json()
+
+    async with connected(base) as client:
+        with Meter() as meter:
+            await asyncio.gather(*(ask(client, ids[first::at_a_time]) for first in range(at_a_time)))
+    return meter.result(calls=len(ids))
+
+
 async def burst(base: str, ids: list[str], *, unlimited: bool = False) -> dict[str, Any]:
     """Ask for many jobs at once, with a client's default limits or without any."""
 
