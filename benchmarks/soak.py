@@ -4,8 +4,8 @@
 
 On each loop, with the default client and with a pool of the user's, 60 callers ask for jobs and track them, and give up
 a tenth of what they began. It fails when memory grows by more than 2 MB after the first 10 seconds, when more sockets
-are open than the client may have, or when anything is left at the end: sockets, tasks, slots, connections, or an error that
-is none of the library's.
+are open than the client may have, or when anything is left at the end: sockets, tasks, slots, connections, or an error
+that is none of the library's.
 """
 
 import argparse

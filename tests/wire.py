@@ -48,7 +48,7 @@ class Wire:
 
     async def fetch(self, message: Message, writer: BodyWriter) -> ApiResponse:
         request = self.sender.request(message.method, message.url, message.headers)
-        return await self.sender.fetch(request, writer, label=message.label, secret=message.secret)
+        return await self.sender.send(request, label=message.label, secret=message.secret, writer=writer)
 
     async def aclose(self) -> None:
         await self.sender.aclose()

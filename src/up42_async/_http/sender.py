@@ -119,19 +119,22 @@ class Sender:
         label: str,
         secret: Secret | None = None,
         state: SendState | None = None,
+        writer: BodyWriter | None = None,
         attempt: int = 1,
     ) -> ApiResponse:
-        """Send a request and read the whole response.
+        """Send a request and read the whole response, or hand its body to a writer, however long that takes.
 
         Args:
             request: From `request`.
             label: What errors call it: method and path.
             secret: What it carries and no error may repeat.
             state: Given, and filled in, for a request that must not be sent twice.
+            writer: What takes the body while it comes; the response then has none.
             attempt: Which try this is, for the log.
 
         Raises:
-            TransportError: No response came; `ConnectionFailedError` when the request certainly never arrived.
+            TransportError: No response came, or it broke off; `ConnectionFailedError` when the request certainly never
+                arrived.
             UnexpectedResponseError: The response is too large, or packed in a way that was not asked for.
             ConfigurationError: The proxy or certificate variables of the environment cannot be used.
             RuntimeError: The client was closed.
@@ -140,30 +143,16 @@ class Sender:
             await anyio.lowlevel.checkpoint_if_cancelled()
             with anyio.CancelScope(shield=True):
                 await state.before_send()
-        exchange = Exchange(self.http_client, request, label, self._timeouts, self._body_limit, secret, state=state)
-        return await self._run(exchange, attempt)
-
-    async def fetch(
-        self, request: Any, writer: BodyWriter, *, label: str, secret: Secret | None = None, attempt: int = 1
-    ) -> ApiResponse:
-        """Send a request and hand the body to a writer while it comes, however long that takes.
-
-        Args:
-            request: From `request`.
-            writer: What takes the response.
-            label: What errors call it.
-            secret: What it carries and no error may repeat.
-            attempt: Which try this is, for the log.
-
-        Returns:
-            The response, without its body.
-
-        Raises:
-            TransportError: No response came, or it broke off; the writer has what came of it.
-            ConfigurationError: The proxy or certificate variables of the environment cannot be used.
-            RuntimeError: The client was closed.
-        """
-        exchange = Exchange(self.http_client, request, label, self._timeouts, self._body_limit, secret, writer=writer)
+        exchange = Exchange(
+            self.http_client,
+            request,
+            label,
+            self._timeouts,
+            self._body_limit,
+            secret,
+            state=state,
+            writer=writer,
+        )
         return await self._run(exchange, attempt)
 
     async def aclose(self) -> None:

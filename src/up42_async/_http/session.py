@@ -173,7 +173,7 @@ class Session:
         self._check_usable()
         request = self._sender.request("GET", url, headers)
         async with self._place_in_pool:
-            return await self._sender.fetch(request, writer, label=label, secret=url, attempt=attempt)
+            return await self._sender.send(request, label=label, secret=url, writer=writer, attempt=attempt)
 
     def new_retry_state(self) -> RetryState:
         """Return the account of a new row of tries, by this client's policy and within its budget."""
