@@ -432,11 +432,12 @@ class TestAnswers:
         assert ("with more than 500,000 values" in str(caught.value)) is (status == 200)
 
     def test_text_that_takes_four_bytes_for_each_character_is_not_decoded_when_it_is_long(self) -> None:
-        body = b'"' + b"x" * (11 * 2**20) + "\U0001f6f0".encode() + b'"'
-        with pytest.raises(UnexpectedResponseError, match="text that takes more than 40 MiB") as caught:
+        body = b'"' + b"x" * (8 * 2**20) + "\U0001f6f0".encode() + b'"'
+        with pytest.raises(UnexpectedResponseError, match="more than 8 MiB of text in wide characters") as caught:
             decode(reply(200, body), ASKED)
         assert not caught.value.transient
-        assert len(decode(reply(200, body.replace(b"\xf0\x9f\x9b\xb0", b"")), ASKED)) == 11 * 2**20
+        assert len(decode(reply(200, body.replace(b"\xf0\x9f\x9b\xb0", b"")), ASKED)) == 8 * 2**20
+        assert len(decode(reply(200, body.replace(b"xxxx", b"", 9)), ASKED)) == 8 * 2**20 - 35
 
     @pytest.mark.parametrize(
         "body",

@@ -9,7 +9,6 @@ import contextlib
 import html
 import json
 import re
-import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -32,8 +31,8 @@ from up42_async._http.urls import printable
 MOST_VALUES: Final = 500_000
 """Values in the JSON of one answer: 48 kB on the wire can unpack to millions of lists, of 56 bytes each in memory."""
 
-MOST_TEXT: Final = 40 * 2**20
-"""Bytes of one answer as Python's text: a single character beyond U+FFFF makes it four bytes for every character."""
+MOST_WIDE: Final = 8 * 2**20
+"""Bytes of JSON with a character beyond U+FFFF: Python's text then takes four bytes for every character, twice."""
 
 _MOST_OF_ERROR: Final = 64 * 2**10
 """Bytes of an error's body that are looked at."""
@@ -44,6 +43,7 @@ _QUOTED: Final = 500
 
 _HIDDEN: Final = "***"
 _REQUEST_ID_HEADERS: Final = ("x-request-id", "x-correlation-id", "request-id", "x-trace-id", "cf-ray")
+_WIDE: Final = re.compile(rb"[\xf0-\xf4]")  # the first byte of a character beyond U+FFFF in UTF-8
 _JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _WORD: Final = re.compile(r'"[\w-]{1,64}"')
 _MARKUP: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
@@ -70,19 +70,17 @@ def parse_json(body: bytes) -> Any:
     """Decode JSON as Python's own `json` does: NaN and Infinity are floats; a byte order mark is skipped.
 
     Raises:
-        TooLargeError: It has more than 500,000 values, or its text takes more than 40 MiB.
+        TooLargeError: It has more than 500,000 values, or more than 8 MiB with a character beyond U+FFFF.
         ValueError: It is not JSON.
     """
     if body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
         raise TooLargeError(f"more than {MOST_VALUES:,} values")
-    problem = ValueError("a body that is not JSON")
+    if len(body) > MOST_WIDE and _WIDE.search(body):
+        raise TooLargeError(f"more than {MOST_WIDE // 2**20} MiB of text in wide characters")
     with contextlib.suppress(ValueError, RecursionError):
-        text = body.decode("utf-8-sig")
-        if sys.getsizeof(text) <= MOST_TEXT:
-            return json.loads(text)
-        problem = TooLargeError(f"text that takes more than {MOST_TEXT // 2**20} MiB")
+        return json.loads(body.decode("utf-8-sig"))
     # raised out here, since the decoder's own error holds the whole body and would come along as its context
-    raise problem
+    raise ValueError("a body that is not JSON")
 
 
 def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret | None = None) -> Any:
