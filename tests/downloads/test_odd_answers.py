@@ -75,7 +75,7 @@ def mutated(data: bytes, dice: random.Random) -> bytes:
                 del changed[at : at + size]
             case 2:
                 changed[at:at] = changed[max(0, at - size) : at]
-            case 3:
+            case _:
                 changed[at : at + 1] = dice.choice([b"\x00", b"\xff", b"\x7f", b"\x80"])
     return bytes(changed)
 
