@@ -83,9 +83,9 @@ from up42_async._processing.evaluation import InvalidTemplateError as InvalidTem
 from up42_async._processing.execution import ExecutionUncertainError as ExecutionUncertainError
 from up42_async._processing.journal import Journal as Journal
 from up42_async._processing.journal import JournalEntry as JournalEntry
-from up42_async._processing.pipeline import PipelineBatch as PipelineBatch
-from up42_async._processing.pipeline import PipelineResult as PipelineResult
 from up42_async._processing.pipeline import pipeline as pipeline
+from up42_async._processing.pipeline_batch import PipelineBatch as PipelineBatch
+from up42_async._processing.pipeline_batch import PipelineResult as PipelineResult
 from up42_async._processing.template import ExecutionResult as ExecutionResult
 from up42_async._storage.assets import Asset as Asset
 from up42_async._storage.assets import initialize_asset as initialize_asset

@@ -167,7 +167,7 @@ async def test_an_asynchronous_iterator_of_templates_will_do(sandbox: Sandbox, c
 async def test_what_is_read_late_holds_up_the_rest_of_a_stream(
     sandbox: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("up42_async._processing.pipeline.BACKLOG", 1)
+    monkeypatch.setattr("up42_async._processing.pipeline_batch.BACKLOG", 1)
     async with pipeline(iter(trees(sandbox, 6)), max_running=1) as batch:
         await anext(batch)
         await anyio.sleep(0.5)
@@ -176,7 +176,7 @@ async def test_what_is_read_late_holds_up_the_rest_of_a_stream(
 
 
 async def test_nobody_needs_to_read(sandbox: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("up42_async._processing.pipeline.BACKLOG", 1)
+    monkeypatch.setattr("up42_async._processing.pipeline_batch.BACKLOG", 1)
     async with pipeline(trees(sandbox, 6), max_running=1) as batch:
         await until(lambda: batch.counts["done"] == 6)
         assert len(batch.results) == 6

@@ -129,7 +129,8 @@ class ExecutionCall:
         self.uncertain: ExecutionUncertainError | None = None
         """What is known when a job may have been made."""
         self.registry = client._service(ExecutionRegistry)
-        self._client = client
+        self.client = client
+        """Whom it is sent with."""
         self._order = order
         self._log = log
         urls.segment(order.workspace_id, "workspace_id")
@@ -171,10 +172,10 @@ class ExecutionCall:
             raise
 
     async def _send(self) -> Job:
-        self._sent_at, self._started = self._client._session.server_time(), _clock.now()
+        self._sent_at, self._started = self.client._session.server_time(), _clock.now()
         logger.info("executing %s in workspace %s", self._order, self._order.workspace_id)
         try:
-            return self._accept(await self._client._session.call(self._request, state=self._state))
+            return self._accept(await self.client._session.call(self._request, state=self._state))
         except (APIError, RuntimeError) as error:
             if not self._outcome_unknown(error):
                 raise
@@ -182,14 +183,14 @@ class ExecutionCall:
 
     async def _before_send(self) -> None:
         """Write down that the request is about to leave; the times of a try before count no more."""
-        self._sent_at, self._started = self._client._session.server_time(), _clock.now()
+        self._sent_at, self._started = self.client._session.server_time(), _clock.now()
         if self._log is not None:
             await self._log.sending(self._sent_at)
 
     def _accept(self, answer: Any) -> Job:
         """Take the job from the answer."""
         self._named = _response_job_id(answer)
-        return self.take(read_job(self._client, answer, self._request))
+        return self.take(read_job(self.client, answer, self._request))
 
     def take(self, job: Job, *, recovered: bool = False) -> Job:
         """Note that this is the job.
@@ -224,7 +225,7 @@ class ExecutionCall:
             ExecutionUncertainError: It did not show, or several did.
         """
         logger.warning("the answer to executing %s was lost (%s); looking for its job", self._order, lost)
-        findings = await self.search(self._lost()).run(self._client._polling.recover)
+        findings = await self.search(self._lost()).run(self.client._polling.recover)
         job = findings.job
         if job is None:
             self.uncertain = self.uncertainty(findings)
@@ -234,7 +235,7 @@ class ExecutionCall:
 
     def search(self, lost: LostExecution) -> JobSearch:
         """Return the search for the job of an execution with these inputs."""
-        return JobSearch(self._client, lost, is_free=self._is_free, closing=self.registry.closing)
+        return JobSearch(self.client, lost, is_free=self._is_free, closing=self.registry.closing)
 
     def _lost(self) -> LostExecution:
         return LostExecution(

@@ -11,6 +11,7 @@ from up42_async import _clock
 from up42_async._client import Client
 from up42_async._errors import JournalError
 from up42_async._jobs.job import Job
+from up42_async._jobs.models import JobStatus
 from up42_async._processing.cost import Cost
 from up42_async._processing.credit_budget import CreditBudget, Reservation
 from up42_async._processing.execution import (
@@ -23,7 +24,7 @@ from up42_async._processing.execution import (
 from up42_async._processing.journal import JournalEntry
 from up42_async._processing.journal_run import JournalRun, Place
 from up42_async._processing.recovery import LostExecution
-from up42_async._processing.rejection import warn_if_rejected
+from up42_async._processing.rejection import warn_of_rejection
 
 PRICE_AGE: Final = 60.0
 """Seconds for which a price counts; then it is asked again."""
@@ -148,7 +149,8 @@ class Executor:
         failure: BaseException | None = None
         try:
             job = await call.run()
-            await warn_if_rejected(job)
+            if job.status is JobStatus.REJECTED:
+                await warn_of_rejection(job, call.client)
             return Purchased(job, call.recovered, _spent(call, cost))
         except BaseException as error:
             failure = error

@@ -29,14 +29,14 @@ async def raise_for_status(job: Job, client: Client) -> None:
         raise JobFailedError(f"{error}; {await balance_words(client)}", job=job) from None
 
 
-async def warn_if_rejected(job: Job) -> None:
-    """Name the balance in the log when a job was rejected at once; one request then.
+async def warn_of_rejection(job: Job, client: Client) -> None:
+    """Name the balance in the log when a job was rejected at once; one request.
 
     Args:
         job: The job.
+        client: Whom to ask for the balance.
     """
-    if job.client is not None and job.status is JobStatus.REJECTED:
-        logger.warning("job %s (%s) is rejected; %s", job.id, job.process_id, await balance_words(job.client))
+    logger.warning("job %s (%s) is rejected; %s", job.id, job.process_id, await balance_words(client))
 
 
 async def balance_words(client: Client) -> str:
