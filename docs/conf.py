@@ -84,11 +84,12 @@ def keep_colons(_: Sphinx, what: str, *given: Any) -> None:
 
 
 def show_code(*given: Any) -> None:
-    """Show as code what stands indented below a paragraph that ends in a colon."""
+    """Show as code what stands indented below a paragraph, with an empty line between."""
     lines: list[str] = given[-1]
-    for number, (line, empty, code) in enumerate(zip(lines, lines[1:], lines[2:], strict=False)):
-        if line.endswith(":") and not line.startswith(" ") and not empty and code.startswith("    "):
-            lines[number] = f"{line}:"
+    for number in reversed(range(len(lines) - 2)):
+        line, empty, code = lines[number : number + 3]
+        if line and not line.startswith(" ") and not empty and code.startswith("    "):
+            lines[number : number + 1] = [f"{line}:"] if line.endswith(":") else [line, "", "::"]
 
 
 def find_elsewhere(

@@ -87,6 +87,13 @@ async def test_elsewhere_there_are_lines_when_something_has_changed(
     ]
 
 
+async def test_lines_go_on_from_step_to_step(platform: JobPlatform, capsys: pytest.CaptureFixture[str]) -> None:
+    async with platform.client():
+        async for job in track(["a", "b"], bar=True):
+            lines = capsys.readouterr().err.splitlines()
+            assert ("2/2 finished" in lines[-1]) == (job.id == "b")
+
+
 async def test_a_terminal_has_a_board_and_keeps_the_last_one(platform: JobPlatform, terminal: Terminal) -> None:
     threads = threading.active_count()
     async with platform.client():

@@ -121,30 +121,30 @@ def test_a_page_without_next_link_is_the_last(links: Any) -> None:
     answer["links"] = links
     if links is ...:
         del answer["links"]
-    last = page_of(read, API, None, answer, LIST)
+    last = page_of(read, API, [], answer, LIST)
     assert (last.items, last.next) == (["a", "b"], None)
 
 
 @pytest.mark.parametrize("links", ["/v2/next", {"next": "/v2/next"}, 7])
 def test_links_of_another_shape_are_no_end_but_an_error_after_the_page(links: Any) -> None:
-    answered = page_of(read, API, None, page(["a"]) | {"links": links}, LIST)
+    answered = page_of(read, API, [], page(["a"]) | {"links": links}, LIST)
     assert answered.items == ["a"]
     assert str(answered.next) == "GET /v2/processing/jobs: an answer whose links are no list"
 
 
 def test_jobs_that_are_null_are_an_empty_page() -> None:
-    assert page_of(read, API, None, {"jobs": None}, LIST).items == []
+    assert page_of(read, API, [], {"jobs": None}, LIST).items == []
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, "jobs", {"jobs": {}}, {"jobs": "a"}, {"jobs": 0}, {"data": []}])
 def test_an_answer_without_a_list_of_jobs_is_an_error(answer: Any) -> None:
     with pytest.raises(UnexpectedResponseError, match="GET /v2/processing/jobs: an answer without a list of jobs"):
-        page_of(read, API, None, answer, LIST)
+        page_of(read, API, [], answer, LIST)
 
 
 @pytest.mark.parametrize("href", [f"{JOBS}?cursor=1", f"{API}{JOBS}?cursor=1", f"http://api.up42.com{JOBS}?cursor=1"])
 def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
-    assert page_of(read, API, None, page([], href), LIST).next == ApiRequest(method="GET", path=JOBS, query="cursor=1")
+    assert page_of(read, API, [], page([], href), LIST).next == ApiRequest(method="GET", path=JOBS, query="cursor=1")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
     ],
 )
 def test_a_next_link_that_leads_away_is_an_error_after_the_page(href: Any) -> None:
-    answered = page_of(read, API, None, page(["a"], href), LIST)
+    answered = page_of(read, API, [], page(["a"], href), LIST)
     assert answered.items == ["a"]
     assert isinstance(answered.next, UntrustedURLError)
     assert "it was not followed" in str(answered.next)

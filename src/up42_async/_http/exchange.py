@@ -7,7 +7,7 @@ left, whether cancelling may cut it off, and which socket is to be closed after 
 
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Any, Final, Protocol
 
 import anyio
@@ -218,10 +218,9 @@ class Exchange:
         Raises:
             UnexpectedResponseError: The response is packed in a way that was not asked for, broken or too large.
         """
-        hooked = response.is_stream_consumed or response.is_closed
-        if hooked and not response.is_stream_consumed and not response.is_success:
+        if response.is_closed and not response.is_stream_consumed and not response.is_success:
             return b""  # a hook refused it unread
-        body = Body(self._body_limit, packed=not hooked and self._is_packed(response))
+        body = Body(self._body_limit, packed=not response.is_stream_consumed and self._is_packed(response))
         problem: UnexpectedResponseError | None = None
         async for chunk in _stream_of(response):
             try:
@@ -263,15 +262,26 @@ class Exchange:
 
 
 def _stream_of(response: Any) -> AsyncIterable[bytes]:
-    """Return the body of a response, also one that a hook of the user's has read."""
-    return _Read(response.content) if response.is_stream_consumed else response.stream
+    """Return the body of a response, also one that a hook of the user's has read.
+
+    Raises:
+        ValueError: A hook closed the response unread.
+    """
+    if response.is_stream_consumed:
+        return _Content(response.content)
+    if response.is_closed:
+        raise ValueError("a hook of the AsyncClient closed the response before it was read")
+    stream: AsyncIterable[bytes] = response.stream
+    return stream
 
 
-class _Read(AsyncIterable[bytes]):
+class _Content(AsyncIterable[bytes]):
+    """A body that is there already, httpx having undone its encoding."""
+
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._content
 
 

@@ -112,7 +112,7 @@ class JobList(AsyncIterator[T]):
 def page_of(
     read: Read[T],
     api: str,
-    errors: list[UnexpectedResponseError] | None,
+    errors: list[UnexpectedResponseError],
     answer: Any,
     request: ApiRequest,
 ) -> Page[T]:
@@ -121,7 +121,7 @@ def page_of(
     Args:
         read: Makes a job of its metadata.
         api: Base URL of the API, for the next link.
-        errors: Takes what cannot be read; None to let it be raised.
+        errors: Takes what cannot be read.
         answer: The decoded body.
         request: What was asked, for errors.
 
@@ -136,8 +136,6 @@ def page_of(
         try:
             jobs.append(read(entry, request))
         except UnexpectedResponseError as error:
-            if errors is None:
-                raise
             malformed += 1
             if malformed > MOST_MALFORMED:
                 message = f"a page with more than {MOST_MALFORMED} jobs that cannot be read, the last: {error}"
@@ -160,7 +158,7 @@ def pager(
     return Pager(
         client._session,
         listed(filters, limit=limit),
-        partial(page_of, read, client._session.api, errors),
+        partial(page_of, read, client._session.api, [] if errors is None else errors),
         key=key,
         without_limit=None if limit is None else listed(filters, limit=None),
     )

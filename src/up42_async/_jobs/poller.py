@@ -159,6 +159,7 @@ class Poller(Generic[T]):
     def _wake_for(self, due: float) -> None:
         """Wake the leader when it sleeps beyond the moment at which something is due."""
         if due < self._sleeping_until:
+            self._sleeping_until = due
             self._wake.set()
 
     async def _run_leader(self, subscription: Subscription[T]) -> None:
@@ -235,12 +236,19 @@ class Poller(Generic[T]):
         self, waiters: Sequence[tuple[Subscription[T], PollState[T]]], answer: T | QueryFailure, asked_at: float
     ) -> None:
         for subscription, state in waiters:
-            self._wake_for(subscription.answer(state, answer, asked_at, self._grid))
-            if subscription is self._leader and subscription.has_news:
-                self._wake.set()
-            elif subscription in self._waiting and subscription.has_news:
-                self._waiting[subscription].set()
-            self._note_outage(state)
+            due = subscription.answer(state, answer, asked_at, self._grid)
+            if due < self._sleeping_until:
+                self._wake_for(due)
+            if subscription.has_news:
+                self._wake_waiter(subscription)
+            if state.unanswered or self._failing_since is not None:
+                self._note_outage(state)
+
+    def _wake_waiter(self, subscription: Subscription[T]) -> None:
+        if subscription is self._leader:
+            self._wake.set()
+        elif subscription in self._waiting:
+            self._waiting[subscription].set()
 
     def _note_outage(self, state: PollState[T]) -> None:
         """Report an outage once when it begins, and once when it ends: when nobody lacks an answer any more."""

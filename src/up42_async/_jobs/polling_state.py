@@ -266,18 +266,19 @@ class Subscription(Generic[T]):
 
     def _apply(self, state: PollState[T], answer: T, asked_at: float, grid: Grid) -> float:
         state.refused_since, state.problem, state.unanswered = None, None, False
-        before = None if state.item is None else state.item.updated
+        item = state.item
+        if item is None:
+            item = state.item = copy.copy(answer)  # others may wait for the same id
         if state.status != answer.status:
+            state.status = answer.status
             self.changed[state.id] = None
-        if state.changed_at is None or (state.status, before) != (answer.status, answer.updated):
             state.changed_at = asked_at
-        state.status = answer.status
+        elif state.changed_at is None or item.updated != answer.updated:
+            state.changed_at = asked_at
         if self._is_adaptive and state.changed_at == asked_at and (age := answer._known_age) is not None:
             state.created_at = asked_at - age
-        if state.item is None:
-            state.item = copy.copy(answer)  # others may wait for the same id
-        state.item._update(answer, asked_at, self._timings.settle)
-        if self._has_ended(state.item):
+        item._update(answer, asked_at, self._timings.settle)
+        if self._has_ended(item):
             return self._end(state)
         if self._stalled_after is not None and asked_at - state.changed_at >= self._stalled_after - _ROUNDING:
             return self._give_up(state, f"no new status or update for {asked_at - state.changed_at:.0f} s")
@@ -313,11 +314,11 @@ class Subscription(Generic[T]):
         return regular if since is None else self._settling_due(state, since, regular, asked_at, grid)
 
     def _regular_due(self, state: PollState[T], asked_at: float, grid: Grid) -> float:
-        if self._is_adaptive:
+        if state.intervals is None:
+            if not self._is_adaptive:
+                return self._on_grid(asked_at + self._wait, grid.nearest)
             spacing = adaptive.interval(asked_at - (asked_at if state.created_at is None else state.created_at))
             return grid.after(asked_at, spacing)
-        if state.intervals is None:
-            return self._on_grid(asked_at + self._wait, grid.nearest)
         interval = next(state.intervals)
         if interval is None:  # generators of `backoff` say nothing the first time
             interval = next(state.intervals)
