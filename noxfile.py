@@ -123,9 +123,16 @@ def demo(session: nox.Session) -> None:
 @nox.session(default=False)
 def examples(session: nox.Session) -> None:
     """Run every example on a sandbox."""
-    install_wheel(session, *group("examples"))
+    install_wheel(session, *group("examples", "cluster"))
     for example in sorted(Path("examples").glob("*.py")):
         session.run("python", str(example), env=CLEAN)
+
+
+@nox.session(default=False)
+def cluster(session: nox.Session) -> None:
+    """Hand results to a Dask cluster, one of whose workers is killed, and map a Prefect flow over items."""
+    install_wheel(session, *group("tests", "cluster"))
+    session.run("python", "-m", "pytest", "tests/examples/test_cluster.py", *session.posargs, env=CLEAN)
 
 
 @nox.session(default=False)

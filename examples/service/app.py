@@ -84,15 +84,20 @@ async def place(order: Order) -> list[Placed]:
     templates = [kind(title=f"Order {name}, item {place}", item=item) for place, item in enumerate(order.items)]
     results = await up42.execute(templates, max_credits=order.max_credits)
     return [
-        Placed(item=item, job=result.job and result.job.id, error=None if result.error is None else str(result.error))
+        Placed(
+            item=item,
+            job=None if result.job is None else result.job.id,
+            error=None if result.error is None else str(result.error),
+        )
         for item, result in zip(order.items, results, strict=True)
     ]
 
 
 def _template_of(process_id: str) -> type[processing_templates.SingleItemJobTemplate]:
     for kind in vars(processing_templates).values():
-        is_template = isinstance(kind, type) and issubclass(kind, processing_templates.SingleItemJobTemplate)
-        if is_template and getattr(kind, "process_id", None) == process_id:
+        if not isinstance(kind, type) or not issubclass(kind, processing_templates.SingleItemJobTemplate):
+            continue
+        if getattr(kind, "process_id", None) == process_id:
             return kind
     raise HTTPException(422, f"no process {process_id!r} that takes one item")
 
@@ -156,10 +161,10 @@ def main() -> None:
     if "--sandbox" not in sys.argv:
         serve(create_app())
         return
-    from up42_async.sandbox import Sandbox  # noqa: PLC0415 - a service in production has no sandbox
+    from up42_async.sandbox import REFERENCE_ASSET, Sandbox  # noqa: PLC0415 - a service in production has no sandbox
 
     with Sandbox(speed=60) as sandbox:
-        print(f"an item to try: {sandbox.item_urls()[0]}")
+        print(f"an item to try: {sandbox.items_of(REFERENCE_ASSET)[0]}")
         serve(create_app(**sandbox.settings))
 
 

@@ -1,0 +1,66 @@
+"""Map a Prefect task over items: each task executes one template and brings its files home.
+
+    python examples/prefect_flow.py     # on an UP42 of your own
+
+Each task opens a client in its own event loop, made of settings that travel. For thousands of items, one task that runs
+`up42.pipeline` does the same with a fraction of the requests: see `examples/dask_pipeline.py`.
+"""
+
+import functools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+from prefect import flow, task
+
+import up42_async as up42
+from up42_async.processing_templates import DetectionTreesSpacept
+from up42_async.sandbox import Sandbox
+
+ITEMS = 4
+
+MakeClient = Callable[[], up42.Client]
+
+
+# no retries: one would execute again, and the library repeats whatever is safe to repeat
+@task(retries=0)  # type: ignore[untyped-decorator]
+def detect_trees(make_client: MakeClient, url: str, directory: str) -> dict[str, Any]:
+    """Execute a template once, and bring its files home."""
+    return anyio.run(detect, make_client, url, directory)
+
+
+async def detect(make_client: MakeClient, url: str, directory: str) -> dict[str, Any]:
+    """Do the work of a task, in an event loop and with a client of its own."""
+    async with make_client():
+        template = DetectionTreesSpacept(title=f"Trees of {url.rpartition('/')[2]}", item=url)
+        job = await (await template.execute(max_credits=1000)).track()
+        files = await job.download(directory) if job.is_successful else []
+        return {"job": job.id, "status": job.status.value, "files": [str(path) for path in files]}
+
+
+@flow  # type: ignore[untyped-decorator]
+def detect_everywhere(make_client: MakeClient, urls: list[str], directory: str) -> list[dict[str, Any]]:
+    """Detect trees in all items at once."""
+    futures = [detect_trees.submit(make_client, url, directory) for url in urls]
+    return [future.result() for future in futures]
+
+
+def run(sandbox: Sandbox, directory: Path) -> list[dict[str, Any]]:
+    """Run the flow on items of a sandbox; on your account the settings are `cfg_file=...` and the same limits."""
+    urls = [url for asset in sandbox.add_assets(ITEMS) for url in sandbox.items_of(asset)][:ITEMS]
+    make_client = functools.partial(up42.Client, **sandbox.settings, limits=up42.Limits().split(ITEMS))
+    results: list[dict[str, Any]] = detect_everywhere(make_client, urls, str(directory))
+    return results
+
+
+def main() -> None:
+    """Run the flow, and say what came of each item."""
+    with tempfile.TemporaryDirectory() as place, Sandbox(speed=600, failure_rate=0.0) as sandbox:
+        for result in run(sandbox, Path(place)):
+            print(f"{result['job']}: {result['status']}, {len(result['files'])} files")
+
+
+if __name__ == "__main__":
+    main()
