@@ -12,8 +12,8 @@
     │   │   │   └── InvalidCredentialsError the login itself was refused
     │   │   ├── PermissionDeniedError       UP42's 403: plan or role
     │   │   ├── NotFoundError               UP42's 404
-    │   │   ├── RateLimitError              429, whoever says it: `.retry_after`
-    │   │   └── ServerError                 any 5xx, whoever says it: `.retry_after`
+    │   │   ├── RateLimitError              429, of UP42 or a gateway: `.retry_after`
+    │   │   └── ServerError                 any 5xx, of UP42 or a gateway: `.retry_after`
     │   └── UnexpectedResponseError         an answer that does not fit what UP42 documents
     │       ├── UntrustedURLError           a link that leads away from UP42
     │       └── PaginationError             pages that never end

@@ -84,7 +84,7 @@ class TokenProvider:
             endpoints: Where.
             sender: What to send with.
             policy: How often a login that failed is tried again.
-            closing: Happens when the client is closed; nobody logs in after that.
+            closing: Happens when the client is closed; there is no login after that.
         """
         self.logins = 0
         self._credentials = credentials
@@ -202,7 +202,7 @@ class TokenProvider:
                 " again, since more tries could lock the account; make a new Client with the right ones"
             )
             self._refused = _as(InvalidCredentialsError, error, message)
-            return copy.copy(self._refused)  # what is raised gathers the frames of whoever it passes
+            return copy.copy(self._refused)  # what is raised gathers frames on its way, what is kept must not
         if isinstance(error, AuthenticationError):
             message = f"status {error.status}: UP42 refused the login, but not for the username or password ({words})"
             return _as(AuthenticationError, error, message)

@@ -44,7 +44,7 @@ class CircuitBreaker:
 
     Each service (`/v2/processing`, `/v2/assets` ...) has an outage of its own, so that one does not stop the others.
     A probe is due after `RetryPolicy.wait_initial`, then after twice that, up to `wait_max`, less up to a half at
-    random; by that clock alone, so that a probe that hangs or is cancelled keeps nobody from the next.
+    random; by that clock alone, so that a probe that hangs or is cancelled does not hold up the next.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:

@@ -162,7 +162,7 @@ class Pager(Generic[T]):
         return await self._session.call(request), request
 
     def _check_size(self, page: Page[T], request: ApiRequest) -> None:
-        """Refuse a page that nobody asked for.
+        """Refuse a page that is much larger than what was asked for.
 
         Raises:
             UnexpectedResponseError: It has more than ten times the entries that were asked for.

@@ -23,8 +23,8 @@ class RateLimiter:
     async def acquire(self) -> None:
         """Wait until one more request may be sent; returns at once when the client is closing.
 
-        Only the first in line waits for the bucket, and takes from it when it goes: whoever is cancelled in line has
-        taken nothing.
+        Only the first task in line waits for the bucket, and takes from it when it goes on: a task that is cancelled in
+        line has taken nothing.
         """
         async with self._turn:
             # a request may be sent as long as the bucket would be full again within `depth` seconds
@@ -34,7 +34,7 @@ class RateLimiter:
             self._full_at = max(self._full_at, now) + self._interval
 
     def pause(self, seconds: float) -> None:
-        """Hold everybody back, and let nobody make up for it by a burst.
+        """Send nothing for a while, and no burst after it.
 
         Args:
             seconds: How long, in seconds from now.
@@ -44,5 +44,5 @@ class RateLimiter:
 
     def paused_for(self) -> float:
         """Return how many seconds of the longest pause are left; 0 or less when there is none."""
-        # outside of an event loop there is no clock to compare with, and nobody waits
+        # outside of an event loop there is no clock to compare with, and no task waits
         return self._paused_until - _clock.now() if self._paused_until > float("-inf") else 0.0

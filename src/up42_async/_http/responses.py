@@ -1,8 +1,8 @@
 """Decode answers, and decide what an error status means: does UP42 speak, or a gateway in front of it?
 
 UP42's own errors are JSON objects. HTML, text, other JSON and empty bodies come from firewalls, load balancers and
-proxies: what they say with 401, 403 or 404 is about themselves, not about a token, a role or a job, and it passes.
-That is decided here once, and stands on the error (`from_platform`, `transient`); everybody else reads it there.
+proxies: their 401, 403 and 404 are about themselves, not about a token, a role or a job, and may pass.
+That is decided here once, and kept on the error (`from_platform`, `transient`); all other code reads it there.
 """
 
 import contextlib

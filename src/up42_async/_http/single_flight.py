@@ -1,4 +1,4 @@
-"""Ask once for all who want to know: a single flight in the task of whoever comes first."""
+"""Run some work once for all tasks that want its result, in the first of them."""
 
 import copy
 import math
@@ -27,7 +27,7 @@ class SingleFlight(Generic[T]):
     """Share one run of some work among all tasks that want its result while it runs.
 
     The first task does the work itself, so nothing runs in the background. If it is cancelled, the next one in line
-    begins anew; if the work fails, everybody gets an error of their own.
+    begins anew; if the work fails, each task gets an error of its own.
     """
 
     def __init__(self) -> None:
@@ -44,10 +44,10 @@ class SingleFlight(Generic[T]):
         """Return the result of the work that is under way, or do it.
 
         Args:
-            work: What to do when nobody is doing it.
-            since: Monotonic time in seconds at which the caller began to want the result; now when left out. A failure
-                of the last run after that moment is the caller's, too: work that just failed is not begun anew by each
-                of those who waited elsewhere meanwhile.
+            work: What to do when it is not under way.
+            since: Monotonic time in seconds at which the caller began to want the result; now when left out. If the
+                last run failed after that moment, its error is raised: tasks that waited for something else meanwhile
+                do not run the work again one after another.
 
         Raises:
             Up42Error: Whatever the work raised.
