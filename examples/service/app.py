@@ -10,7 +10,7 @@ import contextlib
 import json
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import anyio
@@ -51,7 +51,7 @@ def create_app(**settings: Any) -> FastAPI:
     """
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with up42.Client(**settings) as client:
             up42.set_default_client(client)
             app.state.client = client

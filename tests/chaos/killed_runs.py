@@ -206,14 +206,15 @@ async def program(task: dict[str, Any]) -> None:
         task: What to do.
     """
     templates = [DetectionTreesSpacept(title=title, item=task["item"]) for title in task["titles"]]
+    polling: dict[str, Any] = {**task["polling"], "recover": RECOVER}
     client = up42.Client(
         **task["credentials"],
         endpoints=up42.Endpoints(**task["endpoints"]),
-        polling=up42.Polling(**{**task["polling"], "recover": RECOVER}),
+        polling=up42.Polling(**polling),
         retry=up42.RetryPolicy(wait_initial=0.05),
     )
     place = Path(task["place"])
-    terms = {
+    terms: dict[str, Any] = {
         "journal": place / "run.db",
         "max_credits": task["max_credits"],
         "retry_uncertain": task["retry_uncertain"],

@@ -28,7 +28,8 @@ async def using(way: Maker, sandbox: Sandbox, **settings: Any) -> AsyncGenerator
         http_client = way()
         if http_client is not None:
             await stack.enter_async_context(http_client)
-        client = up42.Client(**{**sandbox.settings, **settings}, http_client=http_client)
+        given: dict[str, Any] = {**sandbox.settings, **settings}
+        client = up42.Client(**given, http_client=http_client)
         yield await stack.enter_async_context(client)
 
 

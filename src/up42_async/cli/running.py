@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Final, NoReturn
 
 import anyio
@@ -66,7 +66,7 @@ def run_without_client(
 
 
 @contextlib.contextmanager
-def reporting(interruption: Interruption | None = None) -> Iterator[None]:
+def reporting(interruption: Interruption | None = None) -> Generator[None]:
     """Turn errors into a line on stderr and an exit code: 1 for an `Up42Error`, 2 for wrong usage, 130 for Ctrl-C.
 
     What waits for stdin runs inside of this, and not in the event loop, which would keep Ctrl-C from ending the wait.
