@@ -22,14 +22,13 @@ each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
 @contextlib.asynccontextmanager
-async def using(way: Maker, sandbox: Sandbox, **settings: Any) -> AsyncGenerator[up42.Client]:
+async def using(way: Maker, sandbox: Sandbox) -> AsyncGenerator[up42.Client]:
     """Use a client for a sandbox, on the AsyncClient that a way makes."""
     async with contextlib.AsyncExitStack() as stack:
         http_client = way()
         if http_client is not None:
             await stack.enter_async_context(http_client)
-        given: dict[str, Any] = {**sandbox.settings, **settings}
-        client = up42.Client(**given, http_client=http_client)
+        client = up42.Client(**sandbox.settings, http_client=http_client)
         yield await stack.enter_async_context(client)
 
 

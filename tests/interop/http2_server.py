@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.abc
 import attrs
+import pytest
 from anyio.streams.tls import TLSListener
 
 from tests.raw_server import GONE, UNTRUSTED
@@ -23,11 +24,9 @@ class HTTP2Server:
     hangs_up_on: str = "?"
 
     async def handle(self, stream: anyio.abc.ByteStream) -> None:
-        import h2.config  # noqa: PLC0415 - where it is installed
-        import h2.connection  # noqa: PLC0415
-        import h2.events  # noqa: PLC0415
-
-        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        events = pytest.importorskip("h2.events")
+        settings = pytest.importorskip("h2.config").H2Configuration(client_side=False)
+        connection = pytest.importorskip("h2.connection").H2Connection(settings)
         connection.initiate_connection()
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(_close, stream)
@@ -35,12 +34,12 @@ class HTTP2Server:
             await stream.send(connection.data_to_send())
             while True:
                 for event in connection.receive_data(await stream.receive()):
-                    if isinstance(event, h2.events.RequestReceived):
+                    if isinstance(event, events.RequestReceived):
                         path = dict(event.headers)[b":path"].decode()
                         self.paths.append(path)
                         if path.endswith(self.hangs_up_on):
                             await stream.aclose()
-                    elif isinstance(event, h2.events.StreamEnded):
+                    elif isinstance(event, events.StreamEnded):
                         body = json.dumps({"access_token": "token", "expires_in": 300, "id": 1}).encode()
                         headers = [(":status", "200"), ("content-type", "application/json")]
                         connection.send_headers(event.stream_id, headers)

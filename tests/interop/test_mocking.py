@@ -1,5 +1,6 @@
 """Mocks and recorders of httpx work without any setting: nothing goes past them to the network."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,25 @@ JOB: dict[str, Any] = {
 }
 
 
+USERS_TEST = f"""
+import httpx, pytest, up42_async
+
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
+
+@pytest.mark.parametrize("own", [False, True])
+async def test_a_job(httpx_mock, own):
+    httpx_mock.add_response(method="POST", json={TOKEN!r})
+    httpx_mock.add_response(url="{API}/v2/processing/jobs/{JOB["jobID"]}", json={JOB!r})
+    async with up42_async.Client("a", "b", http_client=httpx.AsyncClient() if own else None):
+        assert (await up42_async.Job.get("{JOB["jobID"]}")).status == "running"
+    assert len(httpx_mock.get_requests()) == 2
+"""
+
+
 @each_way
 async def test_respx_answers_in_the_place_of_up42(way: Maker) -> None:
     respx = pytest.importorskip("respx")
@@ -40,27 +60,14 @@ async def test_respx_answers_in_the_place_of_up42(way: Maker) -> None:
     assert (job.status, route.call_count) == ("running", 1)
 
 
-async def test_pytest_httpx_answers_in_the_place_of_up42(pytester: pytest.Pytester) -> None:
+async def test_pytest_httpx_answers_in_the_place_of_up42(tmp_path: Path) -> None:
     """It is a plugin, so the test of a user's runs in a pytest of its own."""
     pytest.importorskip("pytest_httpx")
-    pytester.makepyfile(f"""
-        import httpx, pytest, up42_async
-        pytestmark = pytest.mark.anyio
-
-        @pytest.fixture(params=["asyncio", "trio"])
-        def anyio_backend(request):
-            return request.param
-
-        @pytest.mark.parametrize("own", [False, True])
-        async def test_a_job(httpx_mock, own):
-            httpx_mock.add_response(method="POST", json={TOKEN!r})
-            httpx_mock.add_response(url="{API}/v2/processing/jobs/x", json={{**{JOB!r}, "jobID": "x"}})
-            async with up42_async.Client("a", "b", http_client=httpx.AsyncClient() if own else None):
-                assert (await up42_async.Job.get("x")).status == "running"
-            assert len(httpx_mock.get_requests()) == 2
-    """)
-    done = await anyio.to_thread.run_sync(lambda: pytester.runpytest_subprocess("-p", "no:cacheprovider"))
-    done.assert_outcomes(passed=4)
+    module = anyio.Path(tmp_path / "test_users.py")
+    await module.write_text(USERS_TEST, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", str(module)]
+    done = await anyio.run_process(command, cwd=tmp_path, check=False)
+    assert "4 passed" in done.stdout.decode(), done.stdout.decode()
 
 
 @each_way

@@ -92,15 +92,13 @@ async def test_raise_for_status_in_a_hook_is_the_refusal_itself(sandbox: Sandbox
 @pytest.fixture
 def spans() -> Any:
     """Trace httpx for the length of a test."""
-    pytest.importorskip("opentelemetry.instrumentation.httpx")
-    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
-
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    instrumentor = HTTPXClientInstrumentor()
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.httpx")
+    trace = pytest.importorskip("opentelemetry.sdk.trace")
+    export = pytest.importorskip("opentelemetry.sdk.trace.export")
+    memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+    exporter, provider = memory.InMemorySpanExporter(), trace.TracerProvider()
+    provider.add_span_processor(export.SimpleSpanProcessor(exporter))
+    instrumentor = instrumentation.HTTPXClientInstrumentor()
     instrumentor.instrument(tracer_provider=provider)
     yield exporter, provider.get_tracer("test")
     instrumentor.uninstrument()
@@ -129,12 +127,11 @@ async def test_each_request_is_a_breadcrumb_of_sentry_without_secrets(
     way: Maker, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sentry_sdk = pytest.importorskip("sentry_sdk")
-    from sentry_sdk.integrations.httpx import HttpxIntegration  # noqa: PLC0415
-
+    integration = pytest.importorskip("sentry_sdk.integrations.httpx")
     events: list[dict[str, Any]] = []
     sentry_sdk.init(
         dsn="https://public@sentry.invalid/1",
-        integrations=[HttpxIntegration()],
+        integrations=[integration.HttpxIntegration()],
         default_integrations=False,
         max_breadcrumbs=1000,
         before_send=lambda event, _: events.append(event),

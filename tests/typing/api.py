@@ -4,6 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any, assert_type
 
+import httpx
 import pystac
 
 import up42_async as up42
@@ -17,6 +18,8 @@ async def a_client() -> None:
         assert_type(await client.workspace_id(), str)
         assert_type(client.statistics(), up42.Statistics)
         assert_type(client.statistics().requests, int)
+        assert_type(client.http_client, httpx.AsyncClient)
+        assert_type(await client.request("GET", "/v2/x", params={"a": 1, "b": ["c"], "d": None}), Any)
     assert_type(await client.aclose(), None)
     up42.Client(cfg_file="credentials.json", timeouts=up42.Timeouts(), retry=up42.RetryPolicy(), limits=up42.Limits())
     up42.Client(endpoints=up42.Endpoints(api="https://api.example.com", auth="https://auth.example.com"))
