@@ -18,4 +18,4 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
 @pytest.fixture(autouse=True)
 def forget_claims() -> None:
     """Let platforms of different tests use the same host and the same ids of jobs."""
-    execution_registry.CLAIMS.clear()
+    execution_registry.TAKEN_JOBS.clear()

@@ -396,7 +396,7 @@ async def test_only_identical_executions_wait_for_each_other(platform: PayingPla
 
 
 async def test_only_the_newest_jobs_are_remembered_as_taken(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution_registry, "MOST_CLAIMS", 2)
+    monkeypatch.setattr(execution_registry, "MOST_TAKEN", 2)
     registry = client._service(execution_registry.ExecutionRegistry)
     template = trees(client=client)
     for _ in range(3):

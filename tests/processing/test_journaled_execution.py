@@ -431,7 +431,7 @@ async def test_a_job_that_cannot_be_written_down_is_returned_and_found_later(
         (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, Journal(path).counts) == ("job-1", {"executing": 1})
     assert "what came of executing detection-trees-spacept ('t') could not be written (the disk is full)" in caplog.text
-    execution_registry.CLAIMS.clear()  # as in a new process
+    execution_registry.TAKEN_JOBS.clear()  # as in a new process
     (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, result.recovered) == ("job-1", True)
 
@@ -522,12 +522,13 @@ async def test_the_client_may_close_while_it_is_looked_for(platform: PayingPlatf
     await sent_and_killed(platform, path, trees())
     client = open_client(platform, recover=30)
     async with anyio.create_task_group() as group:
-        group.start_soon(close_soon, client)
+        group.start_soon(close_when_looked_for, client, platform)
         (result,) = await execute([trees()], journal=path, client=client)
     assert "the client was closed before it was known" in str(result.error)
     assert Journal(path).counts == {"executing": 1}
 
 
-async def close_soon(client: Client) -> None:
-    await anyio.sleep(0.2)
+async def close_when_looked_for(client: Client, platform: PayingPlatform) -> None:
+    while not platform.count("GET processing/jobs"):  # noqa: ASYNC110 - the platform has no events
+        await anyio.sleep(0.01)
     await client.aclose()

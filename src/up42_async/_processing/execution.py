@@ -147,7 +147,7 @@ class ExecutionCall:
             was_executed=lambda error: names_a_job(error) is not None,
         )
         self._state = SendState(before_send=self._before_send)
-        self._named: str | None = None
+        self._response_id: str | None = None
         self._sent_at = client._session.server_time()
         self._started = 0.0
 
@@ -156,7 +156,7 @@ class ExecutionCall:
         return str(self._order)
 
     async def run(self) -> Job:
-        """Execute; the caller sees to it that no equal execution is under way (`ExecutionRegistry.in_turn`).
+        """Execute; the caller sees to it that no equal execution is under way (`ExecutionRegistry.one_at_a_time`).
 
         One request; some more when its answer is lost.
 
@@ -189,7 +189,7 @@ class ExecutionCall:
 
     def _accept(self, answer: Any) -> Job:
         """Take the job from the answer."""
-        self._named = _response_job_id(answer)
+        self._response_id = _response_job_id(answer)
         return self.take(read_job(self.client, answer, self._request))
 
     def take(self, job: Job, *, recovered: bool = False) -> Job:
@@ -213,8 +213,8 @@ class ExecutionCall:
             case APIError() if error.request != str(self._request):
                 return False  # no token could be had for another try, so the one before had been refused
             case StatusError():
-                self._named = names_a_job(error) or self._named
-                return self._named is not None or error.status not in NOT_EXECUTED
+                self._response_id = names_a_job(error) or self._response_id
+                return self._response_id is not None or error.status not in NOT_EXECUTED
             case _:
                 return True
 
@@ -244,7 +244,7 @@ class ExecutionCall:
             inputs=self._order.inputs,
             sent_at=self._sent_at,
             age=_clock.now() - self._started,
-            named=self._named,
+            named=self._response_id,
         )
 
     def _is_free(self, job_id: str) -> bool:
@@ -260,8 +260,8 @@ class ExecutionCall:
             sent_at: When it was sent, on UP42's clock, if not by this call.
         """
         ids = [job.id for job in findings.equal]
-        if self._named is not None and self._named not in ids:
-            ids.append(self._named)
+        if self._response_id is not None and self._response_id not in ids:
+            ids.append(self._response_id)
         for id_ in ids:
             self.registry.claim(id_)
         return uncertainty(self._order, sent_at or self._sent_at, ids or [job.id for job in findings.similar])

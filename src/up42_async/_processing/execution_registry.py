@@ -17,7 +17,7 @@ from up42_async._client import Client
 
 T = TypeVar("T")
 
-MOST_CLAIMS: Final = 10_000
+MOST_TAKEN: Final = 10_000
 """Jobs that are remembered as taken: the newest ones. A lost job is looked for among those of the last minute or so."""
 
 OTHER_LOOP_PAUSE: Final = 0.05
@@ -36,7 +36,7 @@ def execution_key(process_id: str, workspace_id: str | None, inputs: Mapping[str
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Claims:
+class TakenJobs:
     """The jobs that an execution of this process was told of, whichever client sent it.
 
     The ids of jobs are unique at their API host, so it does not matter which account they are of.
@@ -51,7 +51,7 @@ class Claims:
         with self._lock:
             self._taken[api, job_id] = None
             self._taken.move_to_end((api, job_id))
-            while len(self._taken) > MOST_CLAIMS:
+            while len(self._taken) > MOST_TAKEN:
                 self._taken.popitem(last=False)
 
     def is_free(self, api: str, job_id: str) -> bool:
@@ -112,7 +112,7 @@ class _Turn:
     users: int = 0
 
 
-CLAIMS: Final = Claims()
+TAKEN_JOBS: Final = TakenJobs()
 LOCKS: Final = KeyedLock()
 """Of the whole process: what a client knows is not enough where several clients use one account."""
 
@@ -134,7 +134,7 @@ class ExecutionRegistry:
         """Return the credits that this client has spent, or may have."""
         return {"spent": self.spent}
 
-    async def in_turn(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def one_at_a_time(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
         """Let equal executions through one at a time, others freely.
 
         Args:
@@ -146,8 +146,8 @@ class ExecutionRegistry:
 
     def claim(self, job_id: str) -> None:
         """Note that an execution was told of a job."""
-        CLAIMS.claim(self._api, job_id)
+        TAKEN_JOBS.claim(self._api, job_id)
 
     def is_free(self, job_id: str) -> bool:
         """Return whether no execution of this process was told of a job yet."""
-        return CLAIMS.is_free(self._api, job_id)
+        return TAKEN_JOBS.is_free(self._api, job_id)

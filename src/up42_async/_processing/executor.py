@@ -45,7 +45,7 @@ class Price(Protocol):
 
 
 @attrs.frozen
-class Purchased:
+class Executed:
     """What came of an execution that went well."""
 
     job: Job
@@ -89,9 +89,7 @@ class Executor:
             return _clock.now() - PRICE_AGE
         return max(self.since, _clock.now() - CAPPED_PRICE_AGE)
 
-    async def execute(
-        self, client: Client, order: Order, *, price: Price, keep: Keep, place: Place | None
-    ) -> Purchased:
+    async def execute(self, client: Client, order: Order, *, price: Price, keep: Keep, place: Place | None) -> Executed:
         """Execute within the budget, once for each place in the journal, over all runs.
 
         Args:
@@ -109,7 +107,7 @@ class Executor:
         """
         if self._journal is None or place is None:
             call = ExecutionCall(client, order, budget_id=self._budget_id)
-            return await call.registry.in_turn(order.key, partial(self._buy, call, price, keep))
+            return await call.registry.one_at_a_time(order.key, partial(self._buy, call, price, keep))
         log = JournaledExecution(self._journal, place, order)
         call = ExecutionCall(client, order, budget_id=self._budget_id, log=log)
         known = self._journal.find(place)
@@ -117,14 +115,16 @@ class Executor:
             await price(asked_since=self.oldest_price())  # out of turn, so that equal ones are priced together
         elif known.state not in {"executing", "uncertain"} and not self._is_bought_again(known):
             return log.remembered(client, known, keep)
-        return await call.registry.in_turn(order.key, partial(self._in_turn, client, call, log, price, keep))
+        return await call.registry.one_at_a_time(
+            order.key, partial(self._execute_in_order, client, call, log, price, keep)
+        )
 
     def _is_bought_again(self, known: JournalEntry) -> bool:
         return known.state == "failed" and self._retry_failed
 
-    async def _in_turn(
+    async def _execute_in_order(
         self, client: Client, call: ExecutionCall, log: "JournaledExecution", price: Price, keep: Keep
-    ) -> Purchased:
+    ) -> Executed:
         """Execute, or return what an earlier run has bought, when all equal executions before are known."""
         await log.recover_all(client)
         known = log.entry()
@@ -141,7 +141,7 @@ class Executor:
 
     async def _buy(
         self, call: ExecutionCall, price: Price, keep: Keep, log: "JournaledExecution | None" = None
-    ) -> Purchased:
+    ) -> Executed:
         """Send once; whatever was or may have been bought is kept before anything else can happen."""
         cost, reservation = await self._reserve(price, call)
         if log is not None:
@@ -151,7 +151,7 @@ class Executor:
             job = await call.run()
             if job.status is JobStatus.REJECTED:
                 await warn_of_rejection(job, call.client)
-            return Purchased(job, call.recovered, _spent(call, cost))
+            return Executed(job, call.recovered, _spent(call, cost))
         except BaseException as error:
             failure = error
             raise
@@ -266,11 +266,11 @@ class JournaledExecution:
             raise self.uncertainty(entry)
         return False
 
-    def remembered(self, client: Client, entry: JournalEntry, keep: Keep) -> Purchased:
+    def remembered(self, client: Client, entry: JournalEntry, keep: Keep) -> Executed:
         """Return the job that an earlier run has bought."""
         job = self._journal.job_of(self._place, client)
         keep(job, None, entry.recovered)
-        return Purchased(job, entry.recovered, 0 if entry.state == "failed" else entry.credits)
+        return Executed(job, entry.recovered, 0 if entry.state == "failed" else entry.credits)
 
     def uncertainty(self, entry: JournalEntry) -> ExecutionUncertainError:
         """Return the error that an earlier run ended with."""

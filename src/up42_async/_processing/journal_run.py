@@ -236,7 +236,7 @@ class JournalRun:
             return self._read.execute(query, values).fetchall()
 
     async def _write(self, *statements: Statement) -> None:
-        """Write, with whatever else waits to be written; whoever comes first writes for all."""
+        """Write, with all that waits to be written; the first task writes for all of them."""
         write = _Write(statements)
         self._pending.append(write)
         with anyio.CancelScope(shield=True):

@@ -238,10 +238,10 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             passage.job = result.job
 
         execute = template._execute  # noqa: SLF001 - the same verb, among others
-        purchased = await execute(passage.client, self._executor, place=passage.place, keep=keep)
-        passage.job, passage.counted = purchased.job, purchased.counted
+        executed = await execute(passage.client, self._executor, place=passage.place, keep=keep)
+        passage.job, passage.counted = executed.job, executed.counted
         self._executing.release_on_behalf_of(passage.position)
-        return purchased.job
+        return executed.job
 
     async def _track(self, passage: _Passage[TemplateT], job: Job) -> None:
         """Wait for the end of the job, and make room for the next one."""

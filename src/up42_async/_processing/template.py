@@ -25,7 +25,7 @@ from up42_async._processing.evaluation import (
 )
 from up42_async._processing.execution import ExecutionUncertainError, Order, describe
 from up42_async._processing.execution_registry import execution_key
-from up42_async._processing.executor import Executor, Purchased
+from up42_async._processing.executor import Executed, Executor
 from up42_async._processing.journal_run import Place
 from up42_async._storage.stac import client_of
 
@@ -310,7 +310,7 @@ class JobTemplate(abc.ABC):
         *,
         place: Place | None = None,
         keep: Callable[[ExecutionResult[Self]], None],
-    ) -> Purchased:
+    ) -> Executed:
         """Execute by the terms of an executor; what was or may have been bought is kept in any case.
 
         Args:
