@@ -94,6 +94,16 @@ async def test_lines_go_on_from_step_to_step(platform: JobPlatform, capsys: pyte
             assert ("2/2 finished" in lines[-1]) == (job.id == "b")
 
 
+async def test_lines_keep_their_distance_however_short_the_steps(
+    platform: JobPlatform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [platform.live(f"quick-{n}", [(0, "running"), (n + 1.5, "captured")]) for n in range(3)]
+    async with platform.client():
+        assert len([job async for job in track(ids, wait=1, bar=True)]) == 3
+    first, last = capsys.readouterr().err.splitlines()
+    assert ("0/3 finished" in first, "3/3 finished" in last) == (True, True)
+
+
 async def test_a_terminal_has_a_board_and_keeps_the_last_one(platform: JobPlatform, terminal: Terminal) -> None:
     threads = threading.active_count()
     async with platform.client():
