@@ -103,7 +103,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         self._retry_failed = retry_failed
         self._client = client
         self._board = Board(self._board_state) if bar else None
-        self._stages = Counter(dict.fromkeys(STAGES, 0))
+        self._stages: Counter[str] = Counter(dict.fromkeys(STAGES, 0))
         self._executing = anyio.CapacityLimiter(MAX_CONCURRENT)
         self._running = anyio.CapacityLimiter(math.inf if max_running is None else max_running)
         self._held = anyio.CapacityLimiter(math.inf if max_running is None else max_running + BACKLOG)
