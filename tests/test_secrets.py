@@ -7,7 +7,7 @@ import logging
 import pickle
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import httpx
@@ -305,3 +305,11 @@ def test_a_client_is_neither_copied_nor_pickled(again: Callable[[object], object
     with pytest.raises(TypeError, match="it cannot be pickled or copied; make a new one") as caught:
         again(client)
     assert no_canary_in(everything_seen_of(caught.value))
+
+
+def test_a_setting_that_is_refused_shows_no_password_even_with_local_variables() -> None:
+    with pytest.raises(TypeError) as caught:
+        Client("person", PASSWORD, timeouts=cast("Any", 5))
+    ours = list(traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack)[1:]
+    assert ours
+    assert not any(PASSWORD in value for frame in ours for value in (frame.locals or {}).values())

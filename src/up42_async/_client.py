@@ -120,6 +120,8 @@ class Client:
             TypeError: A setting of the wrong type, such as an `httpx.Client`, which is not asynchronous.
             ValueError: Not exactly one source of credentials, or a setting that cannot be right.
         """
+        credentials = find_credentials(username, password, cfg_file, os.environ)
+        del password  # what is wrong with the other settings is told without it in this frame
         _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
         _check_kind("retry", retry, RetryPolicy, "a RetryPolicy(...)")
         _check_kind("limits", limits, Limits, "Limits(...)")
@@ -127,7 +129,6 @@ class Client:
         if workspace_id is not None:
             segment(workspace_id, "workspace_id")
         self._endpoints = Endpoints.of_region(region) if endpoints is None else Endpoints.of(endpoints)
-        credentials = find_credentials(username, password, cfg_file, os.environ)
         self._closing = anyio.Event()
         self._session = Session(
             credentials,
@@ -191,7 +192,9 @@ class Client:
 
     def __repr__(self) -> str:
         """Return the host and the state; never the credentials."""
-        return f"<up42_async.Client of {self._endpoints.api}{' (closed)' if self._closed else ''}>"
+        known = vars(self)  # a traceback may show a client whose settings were refused
+        api = known["_endpoints"].api if "_endpoints" in known else "unusable settings"
+        return f"<up42_async.Client of {api}{' (closed)' if known.get('_closed') else ''}>"
 
     def __reduce__(self) -> str:
         """Refuse to be pickled or copied.
