@@ -143,7 +143,7 @@ class Client:
         self._given_workspace_id = workspace_id
         self._known_user_id = CachedCall[str]()
         self._services: dict[object, Service] = {}
-        self._home = _running_loop()
+        self._loop_token = _running_loop()
         self._closed = self._entered = False
         self._outer: Client | None = None
 
@@ -324,10 +324,10 @@ class Client:
             raise RuntimeError(message)
 
     def _check_loop(self) -> None:
-        home = anyio.lowlevel.current_token()
-        if self._home is None:
-            self._home = home
-        elif self._home != home:
+        token = anyio.lowlevel.current_token()
+        if self._loop_token is None:
+            self._loop_token = token
+        elif self._loop_token != token:
             raise RuntimeError("this client belongs to another event loop or thread; make one client for each loop")
 
 

@@ -183,13 +183,13 @@ class Pages(Pager[JobT], JobList[JobT]):
         super().__init__(
             client._session,
             listed(filters, limit=limit),
-            partial(page_of, partial(_read_and_note, read, self.errors), client._session.api, self.errors),
+            partial(page_of, partial(_read_and_record, read, self.errors), client._session.api, self.errors),
             key=key,
             without_limit=listed(filters, limit=None),
         )
 
 
-def _read_and_note(read: Read[JobT], errors: list[UnexpectedResponseError], entry: Any, request: ApiRequest) -> JobT:
+def _read_and_record(read: Read[JobT], errors: list[UnexpectedResponseError], entry: Any, request: ApiRequest) -> JobT:
     """Read a job, and note what does not fit in it."""
     job = read(entry, request)
     if (error := misfit(job, request)) is not None:
@@ -223,7 +223,7 @@ class IdPager(JobList[JobT]):
         """
         self.errors = []
         self._client = client
-        self._read: Read[JobT] = partial(_read_and_note, read, self.errors)
+        self._read: Read[JobT] = partial(_read_and_record, read, self.errors)
         self._filters = filters
         self._limit: int | None = limit
         self._key = key

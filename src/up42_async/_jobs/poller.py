@@ -2,7 +2,7 @@
 
 Nothing runs in the background: of all tasks that wait, one leads. It sleeps until something is due, and asks for it in
 requests of up to 100 ids, each in a task of its own: an answer is handed out when it comes, its ids fall due again by
-themselves, and a request that hangs holds up only the ids it asked for. With news for itself the leader goes back to
+themselves, and a request that hangs holds up only the ids it asked for. With events for itself the leader goes back to
 its caller, and the next one leads. What a leader that goes leaves unanswered is due at once, so the next one asks for
 it again.
 """
@@ -121,7 +121,7 @@ class Poller(Generic[T]):
         return subscription.states[id_]
 
     async def _wait(self, subscription: Subscription[T]) -> None:
-        """Wait for news or for the lead, and lead if nobody else does."""
+        """Wait for events or for the lead, and lead if nobody else does."""
         wakeup = self._join(subscription)
         try:
             if self._leader is not subscription:

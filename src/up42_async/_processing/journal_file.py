@@ -126,7 +126,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def close_written(file: sqlite3.Connection) -> None:
-    """Close a journal after a run, as one file without companions unless another process is reading it."""
+    """Close a journal after a run, as one file with none beside it unless another process is reading it."""
     with contextlib.suppress(sqlite3.Error):
         file.execute("PRAGMA journal_mode = DELETE")
     file.close()

@@ -20,7 +20,7 @@ from up42_async._storage.guarded import last_segment
 from up42_async._storage.items import Items
 from up42_async._storage.search import DEFAULT_LIMIT
 
-LOOKS: Final = (1 / 15, 2 / 15, 4 / 15, 8 / 15)
+VISIBILITY_SHARES: Final = (1 / 15, 2 / 15, 4 / 15, 8 / 15)
 """Pauses between looks at a result that is not visible yet, as parts of `Polling.visible`."""
 
 
@@ -120,7 +120,7 @@ async def download_result(
 
 def _patience(client: Client) -> list[float]:
     """Return how long to wait before each further look: results are often not visible right after a job has ended."""
-    return [client._polling.visible * part for part in LOOKS]
+    return [client._polling.visible * part for part in VISIBILITY_SHARES]
 
 
 def _collection_id(url: str) -> str:
