@@ -45,6 +45,9 @@ def run_process(
     retry_uncertain: Annotated[
         bool, typer.Option("--retry-uncertain", help="Execute again what may have been executed.")
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Execute again what ended without a result.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and price, and execute nothing.")] = False,
     output: OutputOption = Format.NDJSON,
 ) -> None:
@@ -76,6 +79,7 @@ def run_process(
             max_running=max_running,
             budget_id=budget,
             retry_uncertain=retry_uncertain,
+            retry_failed=retry_failed,
             bar=sys.stderr.isatty() and not settings.quiet,
             client=client,
         )
