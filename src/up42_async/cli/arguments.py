@@ -56,6 +56,15 @@ def seconds_of(text: str) -> float:
         raise ValueError(f"{text!r} is no period; write 90s, 15m, 2h, 7d or 1w") from None
 
 
+def schedule_of(text: str | None) -> Any:
+    """Read how long to wait between two queries: a period, or `adaptive`; None where nothing is said.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    return text if text is None or text == "adaptive" else seconds_of(text)
+
+
 def since(text: str, now: dt.datetime) -> dt.datetime:
     """Read a moment: an ISO date or time, or a period before now.
 

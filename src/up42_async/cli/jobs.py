@@ -10,7 +10,7 @@ import anyio
 import typer
 
 import up42_async as up42
-from up42_async.cli.arguments import ids_of, seconds_of, since, statuses_of
+from up42_async.cli.arguments import ids_of, schedule_of, seconds_of, since, statuses_of
 from up42_async.cli.output import Format, write, write_all, write_line
 from up42_async.cli.running import FAILED, GOOD, Interruption, reporting, run, say
 from up42_async.cli.settings import Settings
@@ -20,6 +20,9 @@ app = typer.Typer(help="List, get, track and download jobs.", no_args_is_help=Tr
 COLUMNS: Final = ("jobID", "processID", "status", "title", "credits", "created", "finished")
 
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to write the rows.")]
+WaitOption = Annotated[
+    str | None, typer.Option(envvar="UP42_WAIT", help="Seconds (or 10s, 2m) between two queries, or `adaptive`.")
+]
 IdsArgument = Annotated[list[str], typer.Argument(help="Job ids, or - to read them from stdin.", metavar="ID...|-")]
 
 
@@ -96,9 +99,7 @@ def get_jobs(context: typer.Context, ids: IdsArgument, output: OutputOption = Fo
 def track_jobs(
     context: typer.Context,
     ids: IdsArgument,
-    wait: Annotated[
-        str | None, typer.Option(envvar="UP42_WAIT", help="Seconds (or 10s, 2m) between two queries, or `adaptive`.")
-    ] = None,
+    wait: WaitOption = None,
     timeout: Annotated[str | None, typer.Option(help="Stop after a period such as 90s, 2h, 1d.")] = None,
     until: Annotated[list[str] | None, typer.Option(help="Also stop at these statuses, such as running.")] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first job that fails.")] = False,
@@ -112,7 +113,7 @@ def track_jobs(
     with reporting():
         wanted = ids_of(ids)
         stops = statuses_of(until or ()) or []
-        schedule: Any = wait if wait is None or wait == "adaptive" else seconds_of(wait)
+        schedule = schedule_of(wait)
 
     async def work(client: up42.Client) -> int:
         board = sys.stdout.isatty() and not settings.quiet

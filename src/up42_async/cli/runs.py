@@ -10,8 +10,8 @@ import typer
 
 import up42_async as up42
 from up42_async import processing_templates
-from up42_async.cli.arguments import pairs_of
-from up42_async.cli.jobs import OutputOption
+from up42_async.cli.arguments import pairs_of, schedule_of
+from up42_async.cli.jobs import OutputOption, WaitOption
 from up42_async.cli.output import Format, write, write_line
 from up42_async.cli.run_items import templates_of
 from up42_async.cli.running import FAILED, GOOD, USAGE, Interruption, reporting, run, run_without_client, say
@@ -37,6 +37,7 @@ def run_process(
     param: Annotated[list[str] | None, typer.Option(help="An input that all share: name=value.")] = None,
     max_credits: Annotated[float | None, typer.Option(min=0, help="The most credits the whole run may spend.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Spend without a limit.")] = False,
+    wait: WaitOption = None,
     max_running: Annotated[int | None, typer.Option(min=1, help="The most jobs under way at UP42 at once.")] = None,
     directory: Annotated[
         Path | None, typer.Option("--directory", "-d", help="Where the results go; not downloaded when left out.")
@@ -66,6 +67,7 @@ def run_process(
     interruption = Interruption(lambda: _under_way(journal_))
 
     with reporting(interruption):
+        schedule = schedule_of(wait)
         templates = templates_of(process, items, pairs_of(param or ()), settings.workspace_id)
 
     async def work(client: up42.Client) -> int:
@@ -77,6 +79,7 @@ def run_process(
             journal=journal_,
             max_credits=max_credits,
             max_running=max_running,
+            wait=schedule,
             budget_id=budget,
             retry_uncertain=retry_uncertain,
             retry_failed=retry_failed,
