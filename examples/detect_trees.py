@@ -57,7 +57,10 @@ async def main() -> None:
         print(f"Job {job.id}")
         async for update in up42.track([job], wait=wait).updates():
             print(f"  {update.updated:%H:%M:%S}  {update.status.value}")
-        print(f"{job.credits} credits spent.")
+        if not job.is_successful:
+            print(f"The job is {job.status}, so its credits were given back.")
+            return
+        print(f"{job.credits or 0} credits spent.")
 
         with tempfile.TemporaryDirectory() as directory:
             for path in await job.download(directory):
