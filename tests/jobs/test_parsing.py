@@ -278,9 +278,8 @@ def test_what_is_empty_is_none_when_it_is_written() -> None:
 
 
 def recorded() -> list[dict[str, Any]]:
-    """Return jobs as UP42 has listed them: one of each kind, and all that were recorded where they are at hand."""
-    everything = Path(__file__).parents[3] / "shared/data/recorded_jobs.json"
-    path = everything if everything.exists() else Path(__file__).with_name("recorded_jobs.json")
+    """Return jobs as UP42 has listed them, one of each kind."""
+    path = Path(__file__).with_name("recorded_jobs.json")
     return cast("list[dict[str, Any]]", json.loads(path.read_text("utf-8")))
 
 
