@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import logging
 import re
 import types
 from collections.abc import Iterator
@@ -114,6 +115,17 @@ class Reader:
         ended = eval(compiled(text, self.page.name), self.names)  # noqa: S307 - our own documentation
         if inspect.iscoroutine(ended):
             await ended
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Take back what a snippet sets: levels and handlers belong to the whole process."""
+    loggers = [logging.getLogger(name) for name in ("", "up42_async", "httpx")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
