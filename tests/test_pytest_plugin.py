@@ -22,6 +22,7 @@ UNDER_ANYIO = ("-W", "error", "-p", "no:asyncio")
 
 def run(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a test file in an environment of its own: no conftest, no settings, no cache."""
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # else a file in a folder above might count
     (folder / "test_mine.py").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "up42_async.pytest_plugin", "-p", "no:cacheprovider", *options]
     env = {**os.environ, "PYTEST_ADDOPTS": "", "PYTHONDONTWRITEBYTECODE": "1"}

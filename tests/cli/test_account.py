@@ -4,7 +4,11 @@ import csv
 import io
 import json
 
+import anyio
+import pytest
+
 from tests.cli.command import run
+from up42_async.cli.settings import Settings
 from up42_async.sandbox import Sandbox
 
 
@@ -26,6 +30,21 @@ def test_missing_credentials_are_wrong_usage(sandbox: Sandbox) -> None:
     done = run(sandbox, "auth", "check", more={"UP42_USERNAME": "", "UP42_PASSWORD": ""})
     assert done.exit_code == 2
     assert "UP42_USERNAME and UP42_PASSWORD" in done.stderr
+
+
+def test_an_interruption_is_exit_code_130(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(anyio, "run", interrupted)
+    done = run(sandbox, "balance")
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_without_addresses_the_region_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UP42_USERNAME", "person@example.com")
+    monkeypatch.setenv("UP42_PASSWORD", "password")
+    assert "https://api.sa.up42.com" in repr(Settings(region="sa").client())
 
 
 def test_half_an_address_is_wrong_usage(sandbox: Sandbox) -> None:

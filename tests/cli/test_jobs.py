@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import run, started
+from up42_async.cli import jobs
 from up42_async.sandbox import Sandbox
 
 PERIODS = ["1h", "60m", "3600s", "3600", "1d", "1w"]
@@ -72,6 +73,26 @@ def test_what_cannot_be_right_is_wrong_usage(sandbox: Sandbox, words: tuple[str,
     done = run(sandbox, "jobs", *words)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(f"up42: {said}")
+
+
+def test_a_board_takes_the_place_of_lines_for_people(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "shows_board", lambda _: True)
+    good, bad = seeded(sandbox, 1) + seeded(sandbox, 1, "released")
+    done = run(sandbox, "jobs", "track", good)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "1/1 finished" in done.stderr
+    assert run(sandbox, "jobs", "track", bad, "--fail-fast").exit_code == 1
+
+
+def test_queries_can_be_spaced_along_the_age_of_jobs(sandbox: Sandbox) -> None:
+    (id_,) = seeded(sandbox, 1)
+    assert run(sandbox, "jobs", "track", id_, "--wait", "adaptive").exit_code == 0
+
+
+def test_jobs_are_got_as_lines(sandbox: Sandbox) -> None:
+    ids = seeded(sandbox, 2)
+    lines = run(sandbox, "jobs", "get", *ids, "-o", "ndjson").stdout.splitlines()
+    assert [json.loads(line)["jobID"] for line in lines] == ids
 
 
 def test_jobs_are_got_by_id_and_missing_ones_are_named(sandbox: Sandbox) -> None:

@@ -414,3 +414,17 @@ async def test_new_connections_take_the_place_of_idle_ones() -> None:
         assert len(idle(one.stack)) == 3
         assert not set(kept) & set(idle(one.stack))
     assert server.accepted == 8
+
+
+async def test_a_response_that_is_closed_twice_gives_its_connection_back_once() -> None:
+    async with serve(answer()) as server:
+        stack = transport.ConnectionStack()
+        given = await stack.handle_async_request(httpx.Request("GET", f"{server.url}/v2"))
+        body = given.stream
+        assert isinstance(body, httpx.AsyncByteStream)
+        assert b"".join([chunk async for chunk in body]) == b"null"
+        await body.aclose()
+        await body.aclose()
+        assert (stack._lent, len(stack._idle)) == (0, 1)
+        await stack.aclose()
+        assert not stack.is_open

@@ -116,20 +116,16 @@ def track_jobs(
         schedule = schedule_of(wait)
 
     async def work(client: up42.Client) -> int:
-        board = sys.stdout.isatty() and not settings.quiet
+        board = shows_board(settings)
         tracker = up42.track(wanted, wait=schedule, until=stops or None, bar=board, client=client)
         interruption.words = lambda: _still_under_way(tracker)
         with anyio.move_on_after(None if timeout is None else seconds_of(timeout)) as scope:
             try:
-                if board:
-                    async for job in tracker:
-                        if fail_fast and _has_failed(job, stops):
-                            break
-                else:
-                    async for job in tracker.updates():
+                async for job in tracker if board else tracker.updates():
+                    if not board:
                         write_line(row_of(job))
-                        if fail_fast and _has_failed(job, stops):
-                            break
+                    if fail_fast and _has_failed(job, stops):
+                        break
             except up42.UnfinishedJob as error:
                 typer.echo(f"up42: {error}", err=True)
         if scope.cancelled_caught:
@@ -138,6 +134,11 @@ def track_jobs(
         return GOOD if good else FAILED
 
     run(settings, work, interruption)
+
+
+def shows_board(settings: Settings) -> bool:
+    """Return whether to show people a board, and not lines to a program."""
+    return sys.stdout.isatty() and not settings.quiet
 
 
 def _has_failed(job: up42.Job, stops: list[up42.JobStatus]) -> bool:

@@ -84,7 +84,7 @@ def write(rows: Iterable[Row], format_: Format, *, columns: Sequence[str]) -> No
                 write_line(row)
         case Format.CSV:
             _write_csv(rows, columns, header=True)
-        case Format.TABLE:
+        case _:
             _write_table(rows, columns)
 
 
