@@ -11,7 +11,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.plan import Plan
 from tests.chaos.run import Outcome, run
 
-SECONDS = 2.5
+SECONDS = 6.0
 SOON = up42.Polling(settle=0.3, recover=1.6)
 
 pytestmark = pytest.mark.chaos
