@@ -155,7 +155,8 @@ def test_a_run_that_was_ended_goes_on(sandbox: Sandbox, tmp_path: Path, end: sig
         assert process.returncode == 130
         assert "jobs are under way at UP42" in said
         assert f"The same command goes on from {tmp_path / 'run.db'}" in said
-    done = run(sandbox, *words)
+    # what was being sent when the program was killed may have to be looked for, and is executed if it is not found
+    done = run(sandbox, *words, "--retry-uncertain")
     assert done.exit_code == 0, done.output
     assert len(sandbox.executions) == 12
     assert len({json.loads(line)["jobID"] for line in done.stdout.splitlines()}) == 12
