@@ -93,6 +93,8 @@ def test_jobs_are_got_as_lines(sandbox: Sandbox) -> None:
     ids = seeded(sandbox, 2)
     lines = run(sandbox, "jobs", "get", *ids, "-o", "ndjson").stdout.splitlines()
     assert [json.loads(line)["jobID"] for line in lines] == ids
+    table = run(sandbox, "jobs", "get", *ids, "-o", "csv").stdout
+    assert [row["jobID"] for row in csv.DictReader(io.StringIO(table))] == ids
 
 
 def test_jobs_are_got_by_id_and_missing_ones_are_named(sandbox: Sandbox) -> None:
