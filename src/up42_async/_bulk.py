@@ -4,7 +4,7 @@ import abc
 import contextlib
 import warnings
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterable, Iterator, Sized
 from types import FrameType, TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -69,6 +69,40 @@ class AsCoroutine(Coroutine[Any, Any, T]):
         return None if self._driven is None else self._driven.cr_frame
 
 
+class Source(Generic[ItemT]):
+    """What to work on: a list, an iterator or an asynchronous iterator, of which each item is taken once."""
+
+    def __init__(self, items: Iterable[ItemT] | AsyncIterable[ItemT]) -> None:
+        self.size = len(items) if isinstance(items, Sized) else None
+        """How many items there are, None when that is not known."""
+        self.taken = 0
+        """Items that were taken so far."""
+        self.error: Exception | None = None
+        """Why no more are taken; raised when the work on those before has come to its end."""
+        self._items: Iterator[ItemT] | AsyncIterator[ItemT] = (
+            aiter(items) if isinstance(items, AsyncIterable) else iter(items)
+        )
+        self._is_over = False
+        self._turn = anyio.Lock(fast_acquire=True)  # an asynchronous iterator serves one task at a time
+
+    async def next(self) -> tuple[int, ItemT] | None:
+        """Return the next item and its position; None when there are no more, or the iterator failed."""
+        async with self._turn:
+            if self._is_over:
+                return None
+            try:
+                items = self._items
+                item = await anext(items) if isinstance(items, AsyncIterator) else next(items)
+            except (StopAsyncIteration, StopIteration):
+                self._is_over = True
+            except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
+                self.error, self._is_over = error, True
+            else:
+                self.taken += 1
+                return self.taken - 1, item
+            return None
+
+
 class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
     """Work on many things that goes on while the caller's own code runs.
 
@@ -78,24 +112,26 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
     `results`.
     """
 
-    def __init__(self, items: Sequence[ItemT], verb: str) -> None:
+    _workers = MAX_CONCURRENT
+
+    def __init__(self, items: Iterable[ItemT] | AsyncIterable[ItemT], verb: str) -> None:
         """Take what to work on; nothing begins yet.
 
         Args:
             items: What to work on.
             verb: What the user called, for messages.
         """
-        self._items = items
+        self._source = Source(items)
         self._verb = verb
         self._known: dict[int, ResultT] = {}
         self._unread: deque[ResultT] = deque()
-        self._open = len(items)
         self._failure: Exception | None = None
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
         self._block = contextlib.AsyncExitStack()
         self._begun = False
-        self._left = False
+        self._is_over = False
+        """Whether no result will be added."""
 
     @property
     def results(self) -> list[ResultT]:
@@ -138,7 +174,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         except BaseExceptionGroup as group:
             raise _lone(group) from None
         finally:
-            self._left = True
+            self._is_over = True
         if error is None:
             self._raise_failure()
 
@@ -158,7 +194,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
             raise RuntimeError(message)
         while not self._unread:
             self._raise_failure()
-            if not self._open or self._left:
+            if self._is_over:
                 raise StopAsyncIteration
             await self._changed.wait()
         return self._unread.popleft()
@@ -182,7 +218,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         """Do the work on one thing, and `_record` what came of it. An exception stops the work on all."""
 
     def _record(self, position: int, result: ResultT) -> None:
-        """Make an result known, once for each thing."""
+        """Make a result known, once for each thing."""
         self._known[position] = result
         self._unread.append(result)
         self._announce()
@@ -191,6 +227,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         """Stop all of the work; the first error is raised where the caller waits."""
         self._failure = self._failure or error
         self._scope.cancel()
+        self._announce()
 
     def _announce(self) -> None:
         self._changed.set()
@@ -199,7 +236,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
         if failure is not None:
-            self._left = True
+            self._is_over = True
             raise failure
 
     async def _run(self) -> None:
@@ -210,23 +247,24 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
             lone = _lone(error) if isinstance(error, ExceptionGroup) else error
             self._fail(lone if isinstance(lone, Exception) else error)
+        finally:
+            self._failure = self._failure or self._source.error
+            self._is_over = True
             self._announce()
 
     async def _work_on_all(self) -> None:
         """Run the workers."""
-        queue = iter(enumerate(self._items))
+        size = self._source.size
         async with anyio.create_task_group() as workers:
-            for _ in range(min(MAX_CONCURRENT, len(self._items))):
-                workers.start_soon(self._work, queue)
+            for _ in range(self._workers if size is None else min(self._workers, size or 1)):
+                workers.start_soon(self._work)
 
-    async def _work(self, queue: Iterator[tuple[int, ItemT]]) -> None:
-        for position, item in queue:
+    async def _work(self) -> None:
+        while (found := await self._source.next()) is not None:
             try:
-                await self._work_on(position, item)
+                await self._work_on(*found)
             except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
                 self._fail(error)
-            self._open -= 1
-            self._announce()
 
 
 def _lone(group: BaseExceptionGroup[BaseException]) -> BaseException:

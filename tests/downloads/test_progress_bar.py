@@ -34,7 +34,7 @@ async def shown(console: Console, *, files: int = 2, redraw: float = 0.001) -> N
             task.update(1_000_000, 1_000_000)
             await anyio.sleep(0.01)
             task.finish(is_whole=task is not tasks[-1])
-        tracker.found()
+        tracker.found_all()
         tracker.close()
 
 
@@ -55,7 +55,7 @@ async def test_where_nothing_can_be_drawn_over_there_is_a_line_now_and_then(scre
 async def test_a_line_that_would_say_the_same_again_is_left_out(screen: io.StringIO) -> None:
     rich.get_console().__dict__ = Console(file=screen, force_terminal=False).__dict__
     tracker = ProgressTracker()
-    tracker.found()
+    tracker.found_all()
     tracker.close()
     await show_bar(ProgressWatch(tracker), 0.001)
     assert screen.getvalue().splitlines() == ["0/0 files, 0.0 of 0.0 MB"]

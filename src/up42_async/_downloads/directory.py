@@ -19,7 +19,7 @@ from up42_async._downloads.file_names import same_name, with_asset_id, with_dige
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.progress import ProgressTracker
 from up42_async._downloads.signed_urls import RemoteFile
-from up42_async._errors import Up42Error
+from up42_async._errors import UnexpectedResponseError, Up42Error
 
 logger = logging.getLogger("up42_async")
 
@@ -43,7 +43,13 @@ class Downloads:
     """Files on their way into one directory, none of which takes another's place."""
 
     def __init__(
-        self, client: Client, directory: Path, options: DownloadOptions, *, progress: ProgressTracker | None = None
+        self,
+        client: Client,
+        directory: Path,
+        options: DownloadOptions,
+        *,
+        progress: ProgressTracker | None = None,
+        keys: set[str] | None = None,
     ) -> None:
         """Prepare; nothing is made yet.
 
@@ -52,12 +58,25 @@ class Downloads:
             directory: Where the files go; made when it is missing.
             options: What to do with them.
             progress: Is told how far they have come.
+            keys: What the keys of files were that are going there already, for all that share the set.
         """
         self.client = client
         self.directory = directory
-        self._options = options
+        self.options = options
+        self._keys: set[str] = set() if keys is None else keys
         self._progress = ProgressTracker() if progress is None else progress
         self._record = DirectoryRecord(directory)
+
+    def sharing_names(self, files: Iterable[RemoteFile]) -> list[bool]:
+        """Return for each file whether one before it, also of an earlier call, has the same key.
+
+        Such files are likely to have the same name. The first of them gets it, whichever comes first.
+        """
+        shares: list[bool] = []
+        for key in (same_name(file.key) for file in files):
+            shares.append(key in self._keys)
+            self._keys.add(key)
+        return shares
 
     async def fetch(self, file: RemoteFile, *, job_id: str | None = None, shares_name: bool = False) -> DownloadedFile:
         """Bring one file, in a child of a task group.
@@ -71,9 +90,9 @@ class Downloads:
             DownloadError: It could not be had, or not whole, or not be unpacked.
         """
         task = self._progress.add_task(file.key, job_id, file.size)
-        destination = Destination(file, self._record, resume=self._options.resume, shares_name=shares_name)
-        path = await FileDownload(self.client, destination, task, timings=self._options.timings).run()
-        if not (self._options.unpack and is_archive(path)):
+        destination = Destination(file, self._record, resume=self.options.resume, shares_name=shares_name)
+        path = await FileDownload(self.client, destination, task, timings=self.options.timings).run()
+        if not (self.options.unpack and is_archive(path)):
             return DownloadedFile(path=path)
         return DownloadedFile(path=path, unpacked=await self._unpacked(path, file))
 
@@ -109,18 +128,16 @@ class Downloads:
         return tuple(unpacked)
 
 
-def sharing_names(files: Iterable[RemoteFile]) -> list[bool]:
-    """Return for each file whether one before it has the same key.
+@attrs.frozen(kw_only=True)
+class SourceFiles:
+    """The wanted files of one job or item."""
 
-    Such files are likely to have the same name. The first of them gets it, whichever comes first.
-    """
-    seen: set[str] = set()
-    shares: list[bool] = []
-    for file in files:
-        key = same_name(file.key)
-        shares.append(key in seen)
-        seen.add(key)
-    return shares
+    downloads: Downloads
+    """Where they go."""
+    files: list[RemoteFile]
+    """Those of all items that could be read."""
+    errors: list[UnexpectedResponseError] = attrs.field(factory=list)
+    """One error for each item that could not be read, so that its files are not known."""
 
 
 async def fetch_all(
@@ -149,7 +166,7 @@ async def fetch_all(
             errors[position] = error
 
     async with anyio.create_task_group() as group:
-        for position, (file, shares_name) in enumerate(zip(files, sharing_names(files), strict=True)):
+        for position, (file, shares_name) in enumerate(zip(files, downloads.sharing_names(files), strict=True)):
             group.start_soon(functools.partial(bring, position, file, shares_name=shares_name))
     raise_for([*(errors[position] for position in sorted(errors)), *unreadable], of=len(files) + len(unreadable))
     return [path for position in sorted(done) for path in done[position].paths]

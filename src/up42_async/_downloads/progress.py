@@ -77,7 +77,8 @@ class ProgressTracker:
     def __init__(self) -> None:
         self._tasks: list[ProgressTask] = []
         self._done = self._failed = 0
-        self._searches = 1
+        self._searches = 0
+        self._is_listed = False
         self._is_over = False
         self._changed = anyio.Event()
         self.version = 0
@@ -113,12 +114,17 @@ class ProgressTracker:
         self.announce()
 
     def expect(self) -> None:
-        """Say that more files may become known, until `found` is called for it."""
+        """Say that the files of a job or item are looked up, until `found` is called for it."""
         self._searches += 1
 
     def found(self) -> None:
-        """Say that all files of one search are known; the first search is for what else to search."""
+        """Say that these files are known."""
         self._searches -= 1
+        self.announce()
+
+    def found_all(self) -> None:
+        """Say that there are no more jobs or items whose files could be looked up."""
+        self._is_listed = True
         self.announce()
 
     def close(self) -> None:
@@ -132,7 +138,7 @@ class ProgressTracker:
 
     def value(self) -> DownloadProgress:
         """Return how far all files have come."""
-        is_complete = not self._searches
+        is_complete = self._is_listed and not self._searches
         totals = [task.total for task in self._tasks]
         known = [total for total in totals if total is not None]
         return DownloadProgress(

@@ -2,36 +2,23 @@
 
 import os
 from collections.abc import AsyncIterable, Iterable
-from pathlib import Path
 
 import anyio
 
 from up42_async._client import Client, current_client
-from up42_async._downloads.directory import Downloads, sharing_names
+from up42_async._downloads.directory import Downloads, SourceFiles
 from up42_async._downloads.download import DownloadError
 from up42_async._downloads.file_names import safe_name, with_digest
 from up42_async._downloads.options import DownloadOptions
-from up42_async._downloads.progress_bar import check_installed
 from up42_async._jobs.job import Job
-from up42_async._storage.download_batch import DownloadBatch, SourceFiles
+from up42_async._storage.download_batch import DownloadBatch
 from up42_async._storage.job_results import result_files
 
 
 class JobDownloads(DownloadBatch):
     """The results of many jobs on their way; see `download`."""
 
-    def __init__(
-        self,
-        jobs: Iterable[Job | str] | AsyncIterable[Job | str],
-        directory: Path,
-        options: DownloadOptions,
-        client: Client | None,
-        *,
-        bar: bool,
-    ) -> None:
-        super().__init__(jobs, options, "download", bar=bar)
-        self._directory = directory
-        self._client = client
+    _function = "download"
 
     def _job_id(self, source: Job | str) -> str:
         if not isinstance(source, str | Job):
@@ -47,12 +34,11 @@ class JobDownloads(DownloadBatch):
         client = current_client(self._client or (None if isinstance(source, str) else source.client))
         downloads = self._downloads(self._job_id(source), client)
         job = await Job.get(source, client=client) if isinstance(source, str) else source
-        found = await result_files(client, job.raise_for_status().collection_url, self._options)
+        found = await result_files(downloads, job.raise_for_status().collection_url)
         if await anyio.Path(downloads.directory).is_symlink():
             message = f"{downloads.directory} is a symbolic link, and nothing is put behind it"
             raise DownloadError(message)
-        shares_name = sharing_names(found.files)
-        return SourceFiles(downloads=downloads, files=found.files, shares_name=shares_name, errors=found.errors)
+        return found
 
     def _downloads(self, job_id: str, client: Client) -> Downloads:
         name = safe_name(job_id)
@@ -100,7 +86,5 @@ def download(
         raise TypeError(
             "download() takes many jobs; for one there is `await job.download(directory)`, or download([job], ...)"
         )
-    if bar:
-        check_installed()
     options = DownloadOptions(keys=keys, roles=roles, media_types=media_types, unpack=unpack, resume=resume)
-    return JobDownloads(jobs, Path(directory), options, client, bar=bar)
+    return JobDownloads(jobs, directory, options, client, bar=bar)

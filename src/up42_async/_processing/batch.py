@@ -46,7 +46,7 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
             for template in self.results
         ]
         return _table(
-            f"{len(rows)} of {len(self._items)} evaluated: {self.credits:,} credits", ("template", "credits"), rows
+            f"{len(rows)} of {len(self._clients)} evaluated: {self.credits:,} credits", ("template", "credits"), rows
         )
 
 
@@ -73,6 +73,7 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
         self._retry_uncertain = retry_uncertain
         self._retry_failed = retry_failed
         self._clients = [item._client_to_use(client) for item in items]  # noqa: SLF001 - the same verb, for many
+        self._templates = items
         self._places: list[Place | None] = [None] * len(items)
         super().__init__(items, "execute")
 
@@ -110,7 +111,7 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             yield None
             return
         async with journal_start.running(self._journal, self._clients[0]) as run:
-            for position, (item, client) in enumerate(zip(self._items, self._clients, strict=True)):
+            for position, (item, client) in enumerate(zip(self._templates, self._clients, strict=True)):
                 order = await item._order(client)  # noqa: SLF001 - the same verb, for many
                 self._places[position] = await journal_start.place_of(run, order, client)
             self._budget.spend(run.spent())
@@ -134,7 +135,7 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             for result in self.results
         ]
         return _table(
-            f"{len(rows)} of {len(self._items)} executed: {self.spent:,} credits", ("template", "result"), rows
+            f"{len(rows)} of {len(self._clients)} executed: {self.spent:,} credits", ("template", "result"), rows
         )
 
 

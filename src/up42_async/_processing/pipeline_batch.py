@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 from collections import Counter, deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Generic
 
@@ -90,9 +90,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         bar: bool,
         client: Client | None,
     ) -> None:
-        super().__init__((), "pipeline")
-        self._open = 1  # until the last result
-        self._source = _Source(templates)
+        super().__init__(templates, "pipeline")
         self._directory = directory
         self._budget = budget
         self._budget_id = budget_id
@@ -121,7 +119,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         `waiting` are those of a list that have not begun; of an iterator it is not known how many there are. A job that
         was left to itself (stalled, or its queries used up) counts as running.
         """
-        return {**self._stages, "waiting": self._source.left}
+        return {**self._stages, "waiting": max(0, (self._source.size or 0) - self._source.taken)}
 
     @property
     def spent(self) -> int:
@@ -159,27 +157,22 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             self._held.release_on_behalf_of(position)
 
     async def _work_on_all(self) -> None:
-        try:
-            if self._board is None:
-                await self._take_all()
-            else:
-                await self._board.during(self._take_all)
-        finally:
-            self._failure = self._failure or self._source.error
-            self._open = 0
-            self._announce()
+        if self._board is None:
+            await self._take_all()
+        else:
+            await self._board.during(self._take_all)
 
     async def _take_all(self) -> None:
         """Take template after template, as fast as places become free."""
         async with contextlib.AsyncExitStack() as stack, anyio.create_task_group() as group:
-            position = 0
             while True:
                 for limiter in (self._held, self._executing, self._running):
-                    await limiter.acquire_on_behalf_of(position)
-                template = await self._source.next()
-                if template is None:
+                    await limiter.acquire_on_behalf_of(self._source.taken)
+                if (found := await self._source.next()) is None:
                     return
+                position, template = found
                 try:
+                    checked_one(template, "pipeline")
                     client = template._client_to_use(self._client)  # noqa: SLF001 - the same verbs, one after another
                     if position == 0:
                         self._executor = await self._begin_with(client, stack)
@@ -192,7 +185,6 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                 self._stages["executing"] += 1
                 self._passages[position] = passage
                 group.start_soon(self._work_on, position, template)
-                position += 1
 
     async def _begin_with(self, client: Client, stack: contextlib.AsyncExitStack) -> Executor:
         """Open the journal for the account of the first template, if there is one."""
@@ -300,36 +292,6 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         """Return how many templates are at each stage as a table, for notebooks."""
         rows = "".join(f"<tr><td>{stage}</td><td>{count}</td></tr>" for stage, count in self.counts.items())
         return f"<p>{self.spent:,} credits spent</p><table>{rows}</table>"
-
-
-class _Source(Generic[TemplateT]):
-    """The templates, taken one by one."""
-
-    def __init__(self, templates: "Iterable[TemplateT] | AsyncIterable[TemplateT]") -> None:
-        self.error: Exception | None = None
-        self._taken = 0
-        self._known = len(templates) if isinstance(templates, Sized) else 0
-        self._templates: Iterator[TemplateT] | AsyncIterator[TemplateT] = (
-            aiter(templates) if isinstance(templates, AsyncIterable) else iter(templates)
-        )
-
-    @property
-    def left(self) -> int:
-        """Templates of a list that have not been taken yet."""
-        return max(0, self._known - self._taken)
-
-    async def next(self) -> TemplateT | None:
-        """Return the next template; None when there are no more, or its iterator failed."""
-        source = self._templates
-        try:
-            template = await anext(source) if isinstance(source, AsyncIterator) else next(source)
-            self._taken += 1
-            return checked_one(template, "pipeline")
-        except (StopAsyncIteration, StopIteration):
-            return None
-        except Exception as error:  # noqa: BLE001 - raised when those before have come to their end
-            self.error = error
-            return None
 
 
 def _left(job: Job) -> UnfinishedJob:

@@ -2,24 +2,23 @@
 
 import abc
 import html
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+import os
+from collections.abc import AsyncIterable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final
 
 import anyio
 import attrs
 
 from up42_async._bulk import BulkOperation
-from up42_async._downloads.directory import Downloads
+from up42_async._client import Client
+from up42_async._downloads.directory import SourceFiles
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.progress import ProgressTracker, ProgressWatch
-from up42_async._downloads.progress_bar import show_bar
-from up42_async._downloads.signed_urls import RemoteFile
+from up42_async._downloads.progress_bar import check_installed, show_bar
 from up42_async._errors import Up42Error
 from up42_async._http.readable_list import ReadableList
-
-SourceT = TypeVar("SourceT")
 
 _FILES: Final = 2**32
 """Positions that each source has, so that all results can be put in the order of the sources."""
@@ -50,29 +49,29 @@ class ResultFile:
         return self.asset_key
 
 
-@attrs.frozen(kw_only=True)
-class SourceFiles:
-    """The files of one job or item."""
-
-    downloads: Downloads
-    """Where they go."""
-    files: list[RemoteFile]
-    shares_name: list[bool]
-    """For each file, whether one before it has the same key."""
-    errors: list[Any] = attrs.field(factory=list)
-    """One error for each item whose files are not known."""
-
-
 class DownloadBatch(BulkOperation[Any, ResultFile]):
     """Files on their way; see `download` and `download_items`."""
 
+    _function: ClassVar[str]
+    """What the user called."""
+
     def __init__(
-        self, sources: Iterable[Any] | AsyncIterable[Any], options: DownloadOptions, verb: str, *, bar: bool
+        self,
+        sources: Iterable[Any] | AsyncIterable[Any],
+        directory: str | os.PathLike[str],
+        options: DownloadOptions,
+        client: Client | None,
+        *,
+        bar: bool,
     ) -> None:
-        super().__init__((), verb)
-        self._open = 1  # until the last file of the last source
+        if bar:
+            check_installed()
+        super().__init__(sources, self._function)
         self._sources = sources
+        self._directory = Path(directory)
         self._options = options
+        self._workers = options.max_jobs
+        self._client = client
         self._bar = bar
         self._tracker = ProgressTracker()
 
@@ -113,46 +112,35 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
         """
 
     async def _work_on_all(self) -> None:
-        source = _Queue(self._sources)
-        try:
-            async with anyio.create_task_group() as group:
-                if self._bar:
-                    group.start_soon(show_bar, self.progress(), self._options.timings.redraw)
-                await self._with_workers(source)
-        finally:
-            self._failure = self._failure or source.error
-            self._open = 0
-            self._tracker.close()
-            self._announce()
+        async with anyio.create_task_group() as group:
+            if self._bar:
+                group.start_soon(show_bar, self.progress(), self._options.timings.redraw)
+            try:
+                await super()._work_on_all()
+                self._record_unreadable()
+            finally:
+                self._tracker.close()
 
-    async def _with_workers(self, queue: "_Queue[Any]") -> None:
-        async with anyio.create_task_group() as workers:
-            for _ in range(self._options.max_jobs):
-                workers.start_soon(self._work_from, queue)
-        self._record_unreadable(queue.taken * _FILES)
-        self._tracker.close()
-
-    def _record_unreadable(self, first: int) -> None:
+    def _record_unreadable(self) -> None:
         """Note what a list left out since it could not be read, such as an item of a search."""
         errors = self._sources.unreadable if isinstance(self._sources, ReadableList) else []
-        for position, error in enumerate(errors, start=first):
+        for position, error in enumerate(errors, start=self._source.taken * _FILES):
             self._record(position, ResultFile(job_id=None, error=error))
 
-    async def _work_from(self, queue: "_Queue[Any]") -> None:
-        while (found := await queue.next(self._tracker)) is not None:
-            await self._work_on(*found)
+    async def _work(self) -> None:
+        await super()._work()
+        self._tracker.found_all()  # the others may still be busy with what they have taken
 
     async def _work_on(self, position: int, item: Any) -> None:
         """Bring the files of one source."""
         first = position * _FILES
+        self._tracker.expect()
+        job_id = self._job_id(item)
         try:
-            job_id = self._job_id(item)
             found = await self._files_of(item)
         except Up42Error as error:
             self._tracker.found()
-            self._record(first, ResultFile(job_id=self._job_id(item), error=error))
-        except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
-            self._fail(error)
+            self._record(first, ResultFile(job_id=job_id, error=error))
         else:
             self._tracker.found()
             for number, unreadable in enumerate(found.errors, start=len(found.files)):
@@ -160,9 +148,10 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
             await self._bring_all(found, job_id, first)
 
     async def _bring_all(self, found: SourceFiles, job_id: str | None, first: int) -> None:
+        shares_name = found.downloads.sharing_names(found.files)
         async with anyio.create_task_group() as group:
             for number, file in enumerate(found.files):
-                fetch = partial(found.downloads.fetch, file, job_id=job_id, shares_name=found.shares_name[number])
+                fetch = partial(found.downloads.fetch, file, job_id=job_id, shares_name=shares_name[number])
                 result = ResultFile(job_id=job_id, item_id=file.item_id, asset_key=file.key)
                 group.start_soon(self._bring, first + number, result, fetch)
 
@@ -175,42 +164,6 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
             self._fail(error)
         else:
             self._record(position, attrs.evolve(result, path=here.path, unpacked=here.unpacked))
-
-
-class _Queue(Generic[SourceT]):
-    """The sources as they become known, each taken by one worker."""
-
-    def __init__(self, sources: Iterable[SourceT] | AsyncIterable[SourceT]) -> None:
-        self.error: Exception | None = None
-        self._sources: Iterator[SourceT] | AsyncIterator[SourceT] = (
-            aiter(sources) if isinstance(sources, AsyncIterable) else iter(sources)
-        )
-        self.taken = 0
-        self._is_over = False
-        self._lock = anyio.Lock()
-
-    async def next(self, tracker: ProgressTracker) -> tuple[int, SourceT] | None:
-        """Return the next source and its position, None when there are no more.
-
-        Args:
-            tracker: Is told that the files of a source will be looked up, or that there are no more sources.
-        """
-        async with self._lock:
-            if self._is_over:
-                return None
-            try:
-                sources = self._sources
-                source = await anext(sources) if isinstance(sources, AsyncIterator) else next(sources)
-            except (StopAsyncIteration, StopIteration):
-                self._is_over = True
-            except Exception as error:  # noqa: BLE001 - raised when the files of the sources before have come
-                self.error, self._is_over = error, True
-            else:
-                self.taken += 1
-                tracker.expect()
-                return self.taken - 1, source
-            tracker.found()
-            return None
 
 
 def _row(result: ResultFile) -> str:

@@ -2,20 +2,17 @@
 
 import os
 from collections.abc import AsyncIterable, Iterable
-from pathlib import Path
 from typing import Final
 
 import pystac
 
 from up42_async._client import Client, current_client
-from up42_async._downloads.directory import Downloads
-from up42_async._downloads.file_names import same_name
+from up42_async._downloads.directory import Downloads, SourceFiles
 from up42_async._downloads.options import DownloadOptions
-from up42_async._downloads.progress_bar import check_installed
 from up42_async._downloads.signed_urls import ask_signed_url
 from up42_async._storage.asset_filter import AssetFilter, remote_file
 from up42_async._storage.assets import Asset
-from up42_async._storage.download_batch import DownloadBatch, SourceFiles
+from up42_async._storage.download_batch import DownloadBatch
 from up42_async._storage.stac import client_of
 
 _JOB_ID: Final = "up42-system:job_id"
@@ -88,27 +85,16 @@ def download_items(
     """
     if isinstance(items, pystac.Item | pystac.Collection):
         raise TypeError("download_items() takes many items; write download_items([item], directory)")
-    if bar:
-        check_installed()
     options = DownloadOptions(keys=keys, roles=roles, media_types=media_types, unpack=unpack, resume=resume)
-    return ItemDownloads(items, Path(directory), options, client, bar=bar)
+    return ItemDownloads(items, directory, options, client, bar=bar)
 
 
 class ItemDownloads(DownloadBatch):
     """The files of items on their way into one directory; see `download_items`."""
 
-    def __init__(
-        self,
-        items: Iterable[Item] | AsyncIterable[Item],
-        directory: Path,
-        options: DownloadOptions,
-        client: Client | None,
-        *,
-        bar: bool,
-    ) -> None:
-        super().__init__(items, options, "download_items", bar=bar)
-        self._directory = directory
-        self._client = client
+    _function = "download_items"
+
+    def _begin(self) -> None:
         self._downloads: dict[Client, Downloads] = {}
         self._keys: set[str] = set()
 
@@ -121,13 +107,8 @@ class ItemDownloads(DownloadBatch):
             raise TypeError(f"items must be STAC items, not {source!r:.80}")
         client = current_client(self._client or client_of(source))
         if client not in self._downloads:  # whose files all go through one record of the directory
-            self._downloads[client] = Downloads(client, self._directory, self._options, progress=self._tracker)
-        files = AssetFilter(self._options).files_of([source])
+            self._downloads[client] = Downloads(
+                client, self._directory, self._options, progress=self._tracker, keys=self._keys
+            )
         # nothing was awaited since the item was taken, so that the first item of a key is the first in the list
-        shares_name = [self._is_known(same_name(file.key)) for file in files]
-        return SourceFiles(downloads=self._downloads[client], files=files, shares_name=shares_name)
-
-    def _is_known(self, key: str) -> bool:
-        is_known = key in self._keys
-        self._keys.add(key)
-        return is_known
+        return SourceFiles(downloads=self._downloads[client], files=AssetFilter(self._options).files_of([source]))

@@ -4,14 +4,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-import attrs
 import pystac
 
 from up42_async import _clock
 from up42_async._client import Client
-from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async._downloads.directory import Downloads, SourceFiles, fetch_all
 from up42_async._downloads.options import DownloadOptions
-from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.urls import segment
 from up42_async._storage.asset_filter import AssetFilter
@@ -22,16 +20,6 @@ from up42_async._storage.search import DEFAULT_LIMIT
 
 VISIBILITY_SHARES: Final = (1 / 15, 2 / 15, 4 / 15, 8 / 15)
 """Pauses between looks at a result that is not visible yet, as parts of `Polling.visible`."""
-
-
-@attrs.frozen(kw_only=True)
-class ResultFiles:
-    """The files of a job's result."""
-
-    files: list[RemoteFile]
-    """Those that are wanted, of all items that could be read."""
-    errors: list[UnexpectedResponseError]
-    """One error for each item that could not be read, so that its files are not known."""
 
 
 async def result_collection(client: Client, collection_url: str | None) -> pystac.Collection | None:
@@ -76,20 +64,19 @@ def result_items(client: Client, collection_url: str | None) -> Items:
     return Items(client, body, patience=_patience(client))
 
 
-async def result_files(client: Client, collection_url: str | None, options: DownloadOptions) -> ResultFiles:
+async def result_files(downloads: Downloads, collection_url: str | None) -> SourceFiles:
     """Return the wanted files of a job's result; one request for every 100 items.
 
     Args:
-        client: The client to use.
+        downloads: Where they go, which client is used, and which files are wanted.
         collection_url: As the job has it; None for no result, and so no files.
-        options: Which files are wanted.
 
     Raises:
         APIError: The items could not be had.
     """
-    items = result_items(client, collection_url)
-    files = AssetFilter(options).files_of([item async for item in items])
-    return ResultFiles(files=files, errors=items.unreadable)
+    items = result_items(downloads.client, collection_url)
+    files = AssetFilter(downloads.options).files_of([item async for item in items])
+    return SourceFiles(downloads=downloads, files=files, errors=items.unreadable)
 
 
 async def download_result(
@@ -114,8 +101,8 @@ async def download_result(
         UnexpectedResponseError: An item cannot be read; the files of the others came all the same.
         APIError: The items could not be had.
     """
-    result = await result_files(client, collection_url, options)
-    return await fetch_all(Downloads(client, Path(directory), options), result.files, unreadable=result.errors)
+    found = await result_files(Downloads(client, Path(directory), options), collection_url)
+    return await fetch_all(found.downloads, found.files, unreadable=found.errors)
 
 
 def _patience(client: Client) -> list[float]:
