@@ -1,7 +1,11 @@
-"""Run every async test on asyncio and on trio, in real or in virtual time."""
+"""Run every async test on asyncio and on trio, in real or in virtual time; some with each AsyncClient there may be."""
 
+from collections.abc import AsyncIterator
+
+import httpx
 import pytest
 
+from tests.http_clients import HTTP_CLIENTS, Maker
 from tests.virtual_time import virtual_backend
 from up42_async._processing import execution_registry
 
@@ -19,3 +23,20 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
 def forget_claims() -> None:
     """Let platforms of different tests use the same host and the same ids of jobs."""
     execution_registry.TAKEN_JOBS.clear()
+
+
+@pytest.fixture(params=HTTP_CLIENTS.values(), ids=HTTP_CLIENTS)
+def new_http_client(request: pytest.FixtureRequest) -> Maker:
+    """Return what makes the `http_client` of a client: None, and an AsyncClient of the user's."""
+    maker: Maker = request.param
+    return maker
+
+
+@pytest.fixture
+async def http_client(new_http_client: Maker) -> AsyncIterator[httpx.AsyncClient | None]:
+    """Give the `http_client` of a client: None, and an AsyncClient of the user's, which its owner closes."""
+    made = new_http_client()
+    yield made
+    if made is not None:
+        assert not made.is_closed
+        await made.aclose()

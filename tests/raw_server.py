@@ -287,7 +287,10 @@ async def platform(*acts: Act, login: Act | None = None, **settings: Any) -> Asy
 
 
 def connections(up: Platform) -> list[Any]:
-    """Return the connections to the API that the client keeps and does not use now."""
+    """Return the connections to the API that the client, or the user's pool, keeps while it uses none."""
+    pool = getattr(getattr(up.client.http_client, "_transport", None), "_pool", None)
+    if pool is not None:
+        return [one for one in pool.connections if one._origin.port == up.api.port]
     port = str(up.api.port).encode()
     return [one for one in up.client._session._stack._idle if one.origin[1].endswith(port)]
 

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from tests import raw_server
+from tests.chaos import leaks
+from tests.http_clients import CONNECTIONS
 from tests.raw_server import answer, connections, platform, wait_until
 from tests.wire import Message, on_transport
 from up42_async._client import Client
@@ -42,18 +44,17 @@ async def keep_cancelling(client: Client, seconds: float, dice: random.Random) -
             await client._session.call(JOBS)
 
 
-async def test_the_pool_stays_whole_under_thousands_of_cancellations() -> None:
-    async with platform(answer(delay=0.001), limits=limits(10), timeouts=Timeouts(pool=1)) as up:
+async def test_thousands_of_cancellations_lose_no_connection(http_client: httpx.AsyncClient | None) -> None:
+    settings = {"limits": limits(10), "timeouts": Timeouts(pool=1)}
+    async with platform(answer(delay=0.001), http_client=http_client, **settings) as up:
         await up.client._session.call(JOBS)
         async with anyio.create_task_group() as group:
             for seed in range(40):
                 group.start_soon(keep_cancelling, up.client, CHURN, random.Random(seed))  # noqa: S311
-        kept = connections(up)
-        assert up.client._session._stack._lent == 0
-        await wait_until(lambda: up.api.open == len(kept))
+        assert leaks.in_use(up.client) == 0
+        await wait_until(lambda: up.api.open == len(connections(up)))
         with anyio.fail_after(1):
             await call_often(up.client, 10)
-        assert up.client.statistics().in_flight == 0
 
 
 async def test_waiting_for_a_turn_can_be_cancelled_without_using_it_up() -> None:
@@ -89,23 +90,29 @@ async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch,
 
 
 async def test_calls_cancelled_at_the_very_moment_they_are_connected_lose_nothing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with platform(answer({"id": 1}), limits=limits(3), retry=RetryPolicy(attempts=1)) as up:
-        await cancel_when_connected(up.client, monkeypatch, 6)
-        await wait_until(lambda: up.api.open == 0)
+    settings = {"timeouts": Timeouts(pool=1), "retry": RetryPolicy(attempts=1)}
+    async with platform(answer({"id": 1}), http_client=http_client, **settings) as up:
+        await cancel_when_connected(up.client, monkeypatch, CONNECTIONS + 1)
+        assert leaks.in_use(up.client) == 0
+        await wait_until(lambda: up.api.open == len(connections(up)))
         with anyio.fail_after(1):
             assert await up.client._session.call(JOBS) == {"id": 1}
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(
+    http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = []
 
     async def call() -> None:
         results.append(await up.client._session.call(JOBS))
 
-    async with platform(answer("slow", delay=0.5), answer("quick"), limits=limits(3)) as up:
+    async with platform(
+        answer("slow", delay=0.5), answer("quick"), http_client=http_client, limits=limits(3)
+    ) as up:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await wait_until(lambda: up.api.busy == 1)
@@ -116,9 +123,10 @@ async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(monkeypatc
 
 
 async def test_an_execution_goes_out_after_others_were_cancelled_while_they_connected(
-    monkeypatch: pytest.MonkeyPatch,
+    http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with platform(answer({"id": 1}), limits=limits(2), retry=RetryPolicy(attempts=1)) as up:
+    settings = {"limits": limits(2), "retry": RetryPolicy(attempts=1)}
+    async with platform(answer({"id": 1}), http_client=http_client, **settings) as up:
         await cancel_when_connected(up.client, monkeypatch, 2)
         assert await up.client._session.call(EXECUTION) == {"id": 1}
     assert up.api.count("POST", "/v2/execution") == 1
@@ -130,15 +138,18 @@ async def test_an_execution_goes_out_after_others_were_cancelled_while_they_conn
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 @pytest.mark.usefixtures("anyio_backend")
-async def test_tasks_cancelled_twice_the_asyncio_way_lose_no_connection(turns: int) -> None:
+async def test_tasks_cancelled_twice_the_asyncio_way_lose_no_connection(
+    turns: int, http_client: httpx.AsyncClient | None
+) -> None:
     before = asyncio.all_tasks()
-    async with platform(answer(delay=0.05), limits=limits(3), timeouts=Timeouts(pool=1)) as up:
+    settings = {"limits": limits(3), "timeouts": Timeouts(pool=1)}
+    async with platform(answer(delay=0.05), http_client=http_client, **settings) as up:
         for number in range(12):
-            tasks = [asyncio.create_task(up.client._session.call(JOBS)) for _ in range(3)]
+            tasks = [asyncio.create_task(up.client._session.call(JOBS)) for _ in range(5)]
             await wait_until(lambda: up.client.statistics().in_flight == 3)
             await asyncio.sleep(number / 1000)
             await cancel_twice(tasks, turns)
-        assert up.client._session._stack._lent == 0
+        assert leaks.in_use(up.client) == 0
         with anyio.fail_after(1):
             await call_often(up.client, 3)
     assert asyncio.all_tasks() == before
@@ -204,9 +215,11 @@ async def cancelled_when(condition: Callable[[], bool], client: Client, state: S
     return anyio.current_time() - began
 
 
-async def test_an_execution_cancelled_before_it_is_answered_keeps_the_answer() -> None:
+async def test_an_execution_cancelled_before_it_is_answered_keeps_the_answer(
+    http_client: httpx.AsyncClient | None,
+) -> None:
     state = SendState()
-    async with platform(answer({"id": 1}, delay=0.3)) as up:
+    async with platform(answer({"id": 1}, delay=0.3), http_client=http_client) as up:
         assert await cancelled_when(lambda: up.api.requests != [], up.client, state) < 1.3
     assert (state.sent, body(state)) == (True, b'{"id": 1}')
     assert up.api.count("POST", "/v2/execution") == 1
@@ -217,9 +230,11 @@ async def test_an_execution_whose_receipt_nobody_keeps_waits_for_its_answer_all_
         assert 0.1 < await cancelled_when(lambda: up.api.requests != [], up.client, None) < 1.2
 
 
-async def test_the_answer_to_a_cancelled_execution_is_not_waited_for_without_end() -> None:
+async def test_the_answer_to_a_cancelled_execution_is_not_waited_for_without_end(
+    http_client: httpx.AsyncClient | None,
+) -> None:
     state = SendState()
-    async with platform(raw_server.hang, timeouts=Timeouts(cancel_grace=0.2)) as up:
+    async with platform(raw_server.hang, http_client=http_client, timeouts=Timeouts(cancel_grace=0.2)) as up:
         assert 0.15 < await cancelled_when(lambda: up.api.requests != [], up.client, state) < 1.2
     assert (state.sent, state.response) == (True, None)
 
@@ -232,10 +247,12 @@ async def test_a_deadline_that_ends_an_execution_keeps_the_answer() -> None:
     assert body(state) == b'{"id": 1}'
 
 
-async def test_an_execution_cancelled_before_it_is_connected_ends_at_once_and_sends_nothing() -> None:
+async def test_an_execution_cancelled_before_it_is_connected_ends_at_once_and_sends_nothing(
+    http_client: httpx.AsyncClient | None,
+) -> None:
     state = SendState()
     with raw_server.deaf_port() as port:
-        async with platform(answer()) as up:
+        async with platform(answer(), http_client=http_client) as up:
             await up.client._session.call(JOBS)
             up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
             until = anyio.current_time() + 0.05

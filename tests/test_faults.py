@@ -247,9 +247,12 @@ SENT_AND_LOST = [fault for fault in FAULTS if "429" not in fault.name and "at on
 
 
 @pytest.mark.parametrize("fault", SENT_AND_LOST, ids=str)
-async def test_an_execution_that_may_have_arrived_is_not_sent_again(fault: Fault) -> None:
+async def test_an_execution_that_may_have_arrived_is_not_sent_again(
+    fault: Fault, http_client: httpx.AsyncClient | None
+) -> None:
     state = SendState()
-    async with platform(fault.act, answer({"id": 1}), retry=SOON, timeouts=fault.timeouts) as up:
+    settings = {"retry": SOON, "timeouts": fault.timeouts}
+    async with platform(fault.act, answer({"id": 1}), http_client=http_client, **settings) as up:
         with pytest.raises(fault.error) as caught:
             await up.client._session.call(EXECUTION, state=state)
     assert (len(up.api.requests), up.api.accepted, caught.value.tries) == (1, 1, 1)
@@ -257,18 +260,23 @@ async def test_an_execution_that_may_have_arrived_is_not_sent_again(fault: Fault
 
 
 @pytest.mark.parametrize("location", ["http://[", "//", "\\\\evil"])
-async def test_an_execution_redirected_to_nowhere_is_not_sent_again(location: str) -> None:
-    async with platform(answer(status=307, Location=location), retry=SOON) as up:
+async def test_an_execution_redirected_to_nowhere_is_not_sent_again(
+    location: str, http_client: httpx.AsyncClient | None
+) -> None:
+    async with platform(answer(status=307, Location=location), http_client=http_client, retry=SOON) as up:
         with pytest.raises(UnexpectedResponseError):
             await up.client._session.call(EXECUTION)
     assert len(up.api.requests) == 1
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["handshake", "connection"])
-async def test_an_execution_that_found_no_connection_is_sent_again(tls: bool) -> None:
+async def test_an_execution_that_found_no_connection_is_sent_again(
+    tls: bool, http_client: httpx.AsyncClient | None
+) -> None:
     state = SendState()
+    settings = {"retry": SOON, "timeouts": Timeouts(connect=0.1)}
     with raw_server.deaf_port() as port:
-        async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
+        async with platform(raw_server.ignore, http_client=http_client, **settings) as up:
             url = up.api.url.replace("http", "https") if tls else f"http://127.0.0.1:{port}"
             up.client._session._endpoints = Endpoints(api=url, auth=up.auth.url)
             with pytest.raises(ConnectionFailedError) as caught:
@@ -276,12 +284,17 @@ async def test_an_execution_that_found_no_connection_is_sent_again(tls: bool) ->
     assert (caught.value.tries, state.sent, up.api.requests) == (3, False, [])
 
 
-async def test_an_execution_reaches_a_server_that_was_away_exactly_once() -> None:
+async def test_an_execution_reaches_a_server_that_was_away_exactly_once(
+    http_client: httpx.AsyncClient | None,
+) -> None:
     with socket.socket() as placeholder:
         placeholder.bind(("127.0.0.1", 0))
         port: int = placeholder.getsockname()[1]
     policy = RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)
-    async with platform(answer(), retry=policy) as up, anyio.create_task_group() as group:
+    async with (
+        platform(answer(), http_client=http_client, retry=policy) as up,
+        anyio.create_task_group() as group,
+    ):
         up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
 
         async def listen() -> None:
@@ -297,9 +310,11 @@ async def test_an_execution_reaches_a_server_that_was_away_exactly_once() -> Non
 
 
 @pytest.mark.parametrize("status", [401, 429])
-async def test_an_execution_that_was_refused_unprocessed_is_sent_again(status: int) -> None:
-    state = SendState()
-    async with platform(answer({}, status=status, Retry_After="0"), answer({"id": 1}), retry=SOON) as up:
+async def test_an_execution_that_was_refused_unprocessed_is_sent_again(
+    status: int, http_client: httpx.AsyncClient | None
+) -> None:
+    state, refusal = SendState(), answer({}, status=status, Retry_After="0")
+    async with platform(refusal, answer({"id": 1}), http_client=http_client, retry=SOON) as up:
         assert await up.client._session.call(EXECUTION, state=state) == {"id": 1}
     assert len(up.api.requests) == 2
     assert state.response is not None
@@ -311,6 +326,32 @@ async def test_an_execution_uses_a_connection_that_no_server_can_have_closed_mea
         for _ in range(3):
             await up.client._session.call(EXECUTION)
     assert up.api.accepted == 3
+
+
+class Untraced(httpx.AsyncHTTPTransport):
+    """A transport of the user's that tells nobody what it does, and calls a lost connection one that never was."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions.pop("trace", None)
+        try:
+            return await super().handle_async_request(request)
+        except httpx.TransportError as error:
+            raise httpx.ConnectTimeout("") from error
+
+
+@pytest.mark.parametrize("act", [raw_server.close_after_request, raw_server.reset_after_request, raw_server.hang])
+async def test_an_execution_that_a_transport_wrongly_calls_unsent_is_not_sent_again(act: Act) -> None:
+    """As httpx-aiohttp does: the server has the whole request, and the transport says that it found no connection."""
+    state, pool = SendState(), httpx.Limits(max_connections=20)
+    async with (
+        httpx.AsyncClient(transport=Untraced(limits=pool)) as http_client,
+        platform(act, answer({"id": 1}), http_client=http_client, retry=SOON, timeouts=Timeouts(read=0.1)) as up,
+    ):
+        with pytest.raises(APIError) as caught:
+            await up.client._session.call(EXECUTION, state=state)
+    assert [len(up.api.requests), caught.value.tries] == [1, 1]
+    assert not isinstance(caught.value, ConnectionFailedError)
+    assert state.sent
 
 
 @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])

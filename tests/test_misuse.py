@@ -17,10 +17,12 @@ import httpx
 import pytest
 
 from tests import raw_server
+from tests.chaos import leaks
+from tests.http_clients import Maker, with_pool
 from tests.raw_server import answer, platform, serve, wait_until
 from up42_async._client import Client, current_client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
-from up42_async._errors import ConfigurationError
+from up42_async._errors import ConfigurationError, Up42Error
 from up42_async._http.messages import ApiRequest, SendState
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
@@ -40,13 +42,15 @@ def endpoints() -> Iterator[Endpoints]:
         yield Endpoints(api=api.url, auth=auth.url)
 
 
-def client_of(endpoints: Endpoints, **settings: Any) -> Client:
-    return Client("person@example.com", "password", endpoints=endpoints, **settings)
+def client_of(endpoints: Endpoints, new_http_client: Maker = lambda: None) -> Client:
+    return Client("person@example.com", "password", endpoints=endpoints, http_client=new_http_client())
 
 
 async def _call_and_close(client: Client) -> Any:
     async with client:
-        return await client._session.call(JOBS)
+        answered = await client._session.call(JOBS)
+    await client.http_client.aclose()  # which one of the user's needs
+    return answered
 
 
 # Another loop
@@ -55,8 +59,10 @@ async def _call_and_close(client: Client) -> Any:
 @pytest.mark.parametrize("first", BACKENDS)
 @pytest.mark.parametrize("second", BACKENDS)
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_client_used_in_one_loop_cannot_be_used_in_another(endpoints: Endpoints, first: str, second: str) -> None:
-    client = client_of(endpoints)
+def test_a_client_used_in_one_loop_cannot_be_used_in_another(
+    endpoints: Endpoints, first: str, second: str, new_http_client: Maker
+) -> None:
+    client = client_of(endpoints, new_http_client)
     assert anyio.run(client._session.call, JOBS, backend=first) == {"id": 1}
     with pytest.raises(RuntimeError, match=OTHER_LOOP):
         anyio.run(_in_time, client._session.call, backend=second)
@@ -85,14 +91,16 @@ def test_a_client_made_in_one_loop_cannot_be_used_in_another(endpoints: Endpoint
 
 
 def test_a_client_made_outside_of_a_loop_belongs_to_the_first_that_uses_it(
-    endpoints: Endpoints, anyio_backend_name: str
+    endpoints: Endpoints, anyio_backend_name: str, new_http_client: Maker
 ) -> None:
-    client = client_of(endpoints)
+    client = client_of(endpoints, new_http_client)
     assert anyio.run(_call_and_close, client, backend=anyio_backend_name) == {"id": 1}
 
 
-async def test_a_client_cannot_be_used_by_the_loop_of_another_thread(anyio_backend_name: str) -> None:
-    async with platform(answer()) as up:
+async def test_a_client_cannot_be_used_by_the_loop_of_another_thread(
+    anyio_backend_name: str, http_client: httpx.AsyncClient | None
+) -> None:
+    async with platform(answer(), http_client=http_client) as up:
         await up.client._session.call(JOBS)
 
         def elsewhere() -> None:
@@ -103,11 +111,14 @@ async def test_a_client_cannot_be_used_by_the_loop_of_another_thread(anyio_backe
         await up.client._session.call(JOBS)
 
 
-def test_each_thread_can_have_a_client_of_its_own(endpoints: Endpoints, anyio_backend_name: str) -> None:
+def test_each_thread_can_have_a_client_of_its_own(
+    endpoints: Endpoints, anyio_backend_name: str, new_http_client: Maker
+) -> None:
     results: list[Any] = []
 
     def work() -> None:
-        results.append(anyio.run(_call_and_close, client_of(endpoints), backend=anyio_backend_name))
+        client = client_of(endpoints, new_http_client)
+        results.append(anyio.run(_call_and_close, client, backend=anyio_backend_name))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -120,8 +131,8 @@ def test_each_thread_can_have_a_client_of_its_own(endpoints: Endpoints, anyio_ba
 # Closed
 
 
-async def test_a_closed_client_says_so() -> None:
-    async with platform(answer()) as up:
+async def test_a_closed_client_says_so(http_client: httpx.AsyncClient | None) -> None:
+    async with platform(answer(), http_client=http_client) as up:
         await up.client.aclose()
         with pytest.raises(RuntimeError, match=r"this client is closed; make a new one"):
             await up.client._session.call(JOBS)
@@ -138,14 +149,16 @@ async def test_a_client_that_was_never_used_can_be_closed() -> None:
     await client.aclose()
 
 
-async def test_closing_twice_does_nothing_more() -> None:
-    async with platform(answer()) as up:
+async def test_closing_twice_does_nothing_more(http_client: httpx.AsyncClient | None) -> None:
+    async with platform(answer(), http_client=http_client) as up:
         await up.client._session.call(JOBS)
         await up.client.aclose()
         await up.client.aclose()
 
 
-async def test_closing_ends_fifty_calls_at_once_with_an_error_that_says_so() -> None:
+async def test_closing_ends_fifty_calls_at_once_with_an_error_that_says_so(
+    http_client: httpx.AsyncClient | None,
+) -> None:
     errors: list[str] = []
 
     async def call() -> None:
@@ -153,13 +166,14 @@ async def test_closing_ends_fifty_calls_at_once_with_an_error_that_says_so() -> 
             await up.client._session.call(JOBS)
         errors.append(str(caught.value))
 
-    async with platform(raw_server.hang) as up, anyio.create_task_group() as group:
+    async with platform(raw_server.hang, http_client=http_client) as up, anyio.create_task_group() as group:
         for _ in range(50):
             group.start_soon(call)
         await wait_until(lambda: up.api.busy == 20)
         with anyio.fail_after(1):
             await up.client.aclose()
             await wait_until(lambda: len(errors) == 50)
+        assert leaks.in_use(up.client) == 0
         await wait_until(lambda: up.api.open == 0)
     assert all("closed" in error and "make a new" in error for error in errors)
 
@@ -202,13 +216,16 @@ async def _closed(client: Client, request: ApiRequest) -> None:
     assert "closed" in repr(client)
 
 
-async def test_closing_waits_for_the_answer_to_an_execution() -> None:
+async def test_closing_waits_for_the_answer_to_an_execution(http_client: httpx.AsyncClient | None) -> None:
     state, results = SendState(), []
 
     async def execute() -> None:
         results.append(await up.client._session.call(EXECUTION, state=state))
 
-    async with platform(answer({"id": 1}, delay=0.2)) as up, anyio.create_task_group() as group:
+    async with (
+        platform(answer({"id": 1}, delay=0.2), http_client=http_client) as up,
+        anyio.create_task_group() as group,
+    ):
         group.start_soon(execute)
         await wait_until(lambda: up.api.requests != [])
         await up.client.aclose()
@@ -241,6 +258,46 @@ async def test_closing_goes_on_when_it_is_cancelled() -> None:
         await wait_until(lambda: up.api.open == 0 and up.auth.open == 0)
 
 
+async def test_an_async_client_of_the_users_serves_clients_one_after_another() -> None:
+    """Also after one was closed with calls under way, and while another still has some."""
+
+    async def ends(client: Client) -> None:
+        with pytest.raises(RuntimeError, match="closed"):
+            await client._session.call(JOBS)
+
+    async with with_pool(5) as http_client, anyio.create_task_group() as group:
+        async with platform(raw_server.hang, http_client=http_client) as up:
+            for _ in range(5):
+                group.start_soon(ends, up.client)
+            await wait_until(lambda: up.api.busy == 5)
+        async with platform(answer({"id": 1}), http_client=http_client, timeouts=Timeouts(pool=1)) as up:
+            for _ in range(6):
+                assert await up.client._session.call(JOBS) == {"id": 1}
+            assert leaks.in_use(up.client) == 0
+
+
+@pytest.mark.parametrize("first", BACKENDS)
+@pytest.mark.parametrize("second", BACKENDS)
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_async_client_of_the_users_that_another_loop_used_is_an_error_of_ours_and_no_hang(
+    endpoints: Endpoints, first: str, second: str
+) -> None:
+    """A new client, on an AsyncClient whose idle connections belong to a loop that has ended."""
+    http_client = with_pool()
+
+    async def use() -> None:
+        client = Client("a", "b", endpoints=endpoints, http_client=http_client, retry=RetryPolicy(wait_initial=0.01))
+        with anyio.fail_after(5):
+            async with client:
+                await client._session.call(JOBS)
+
+    anyio.run(use, backend=first)
+    with contextlib.suppress(Up42Error):
+        anyio.run(use, backend=second)
+    del http_client
+    gc.collect()
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.usefixtures("anyio_backend")
 async def test_closing_goes_on_when_it_is_cancelled_the_asyncio_way() -> None:
@@ -254,8 +311,10 @@ async def test_closing_goes_on_when_it_is_cancelled_the_asyncio_way() -> None:
         await wait_until(lambda: up.api.open == 0 and up.auth.open == 0)
 
 
-async def test_calls_still_running_at_the_end_of_the_block_end_with_an_error() -> None:
-    async with anyio.create_task_group() as group, platform(raw_server.hang) as up:
+async def test_calls_still_running_at_the_end_of_the_block_end_with_an_error(
+    http_client: httpx.AsyncClient | None,
+) -> None:
+    async with anyio.create_task_group() as group, platform(raw_server.hang, http_client=http_client) as up:
         group.start_soon(_closed, up.client, JOBS)
         await wait_until(lambda: up.api.busy == 1)
 

@@ -5,7 +5,7 @@ import enum
 import gc
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import up42_async as up42
 from benchmarks.meter import memory_now
@@ -44,7 +44,19 @@ def tasks(backend: str) -> int:
 def in_use(client: up42.Client) -> int:
     """Return how many slots and connections of an idle client somebody seems to hold: each of them is lost for ever."""
     held = client.statistics().in_flight + int(client._session.file_slots.borrowed_tokens)
-    return held + client._session._stack._lent
+    return held + client._session._stack._lent + lost_connections(client.http_client)
+
+
+def lost_connections(http_client: Any) -> int:
+    """Return how many entries of a pool of the user's belong to no request, and can serve none.
+
+    Args:
+        http_client: An AsyncClient that sends nothing at the moment.
+    """
+    pool = getattr(getattr(http_client, "_transport", None), "_pool", None)
+    if pool is None:
+        return 0
+    return len(pool._requests) + sum(not (one.is_idle() or one.is_closed()) for one in pool.connections)
 
 
 def memory() -> int:

@@ -1,24 +1,17 @@
 """A run from a template to files on disk, which is to be seen whole by whatever watches httpx."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from typing import Any, Final
 
-import httpx
 import pytest
 
 import up42_async as up42
+from tests.http_clients import HTTP_CLIENTS, Maker
 from up42_async import processing_templates
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
-Maker = Callable[[], Any]
-
-WAYS: Final[dict[str, Maker]] = {
-    "default client": lambda: None,
-    "client of the user's": lambda: httpx.AsyncClient(limits=httpx.Limits(max_connections=20)),
-}
-each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+each_way = pytest.mark.parametrize("way", HTTP_CLIENTS.values(), ids=HTTP_CLIENTS)
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,8 @@ import anyio
 import httpx
 import pytest
 
-from tests.interop.a_run import Maker, each_way, run, using
+from tests.http_clients import Maker
+from tests.interop.a_run import each_way, run, using
 from up42_async import Client, Job
 from up42_async.sandbox import Sandbox
 

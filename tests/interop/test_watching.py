@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.interop.a_run import Maker, each_way, run, secrets, using
+from tests.http_clients import Maker
+from tests.interop.a_run import each_way, run, secrets, using
 from up42_async import Job, NotFoundError, StatusError
 from up42_async.sandbox import Sandbox
 
