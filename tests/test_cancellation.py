@@ -110,9 +110,7 @@ async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(
     async def call() -> None:
         results.append(await up.client._session.call(JOBS))
 
-    async with platform(
-        answer("slow", delay=0.5), answer("quick"), http_client=http_client, limits=limits(3)
-    ) as up:
+    async with platform(answer("slow", delay=0.5), answer("quick"), http_client=http_client, limits=limits(3)) as up:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await wait_until(lambda: up.api.busy == 1)

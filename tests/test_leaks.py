@@ -5,22 +5,28 @@ import gc
 import random
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from tests import raw_server
+from tests.chaos import leaks
+from tests.http_clients import Maker
 from tests.raw_server import Act, Connection, answer, connections, platform, wait_until
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError
 from up42_async._http import transport
 from up42_async._http.messages import ApiRequest
+from up42_async._jobs.job import Job
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
 DESCRIPTORS = Path("/proc/self/fd")
+JOB = {"processID": "p", "jobID": "0b6b1d0d-5f4a-4b0e-8f0b-6d2f8c1f0a11", "status": "running"}
 UNLIMITED = Limits(requests_per_second=1e6, burst=10**6)
 
 
@@ -35,13 +41,31 @@ async def call_often(client: Client, times: int, request: ApiRequest = JOBS) -> 
 
 
 @pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
-async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_limit(request_: ApiRequest) -> None:
+async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_limit(
+    request_: ApiRequest, http_client: httpx.AsyncClient | None
+) -> None:
     limits = Limits(max_concurrency=7, requests_per_second=1e6, burst=10**6)
-    async with platform(answer(delay=0.002), limits=limits, retry=RetryPolicy(attempts=1)) as up:
+    settings = {"limits": limits, "retry": RetryPolicy(attempts=1)}
+    async with platform(answer(delay=0.002), http_client=http_client, **settings) as up:
         await call_often(up.client, 150, request_)
         assert up.client.statistics().requests == 150
     assert up.api.most_open <= 7
     assert len(up.api.requests) == 150
+
+
+async def test_calls_that_wait_for_a_slot_are_not_waiting_for_a_connection(
+    http_client: httpx.AsyncClient | None,
+) -> None:
+    """200 jobs are asked for at once, of a server that takes 50 ms: half a second, five times the time for the pool."""
+    settings = {"limits": UNLIMITED, "retry": RetryPolicy(attempts=1), "timeouts": Timeouts(pool=0.1)}
+    async with platform(answer(JOB, delay=0.05), http_client=http_client, **settings) as up:
+        async with anyio.create_task_group() as group:
+            for _ in range(200):
+                group.start_soon(partial(Job.get, JOB["jobID"], client=up.client))
+        statistics = up.client.statistics()
+        assert leaks.in_use(up.client) == 0
+    assert (statistics.requests, statistics.retried, len(up.api.requests)) == (200, 0, 200)
+    assert up.api.most_open <= UNLIMITED.max_concurrency
 
 
 async def fail(client: Client) -> None:
@@ -85,13 +109,15 @@ async def _call_anyhow(client: Client) -> None:
 
 
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counting descriptors needs /proc")
-async def test_no_descriptor_is_left_after_calls_were_cancelled_at_any_moment() -> None:
+async def test_no_descriptor_is_left_after_calls_were_cancelled_at_any_moment(new_http_client: Maker) -> None:
     dice = random.Random(1)  # noqa: S311
     gc.collect()
     before = open_descriptors()
-    async with platform(
-        answer(delay=0.002), limits=Limits(max_concurrency=5, requests_per_second=1e6, burst=10**6)
-    ) as up:
+    limits = Limits(max_concurrency=5, requests_per_second=1e6, burst=10**6)
+    async with contextlib.AsyncExitStack() as stack:
+        if (http_client := new_http_client()) is not None:
+            await stack.enter_async_context(http_client)
+        up = await stack.enter_async_context(platform(answer(delay=0.002), http_client=http_client, limits=limits))
 
         async def call() -> None:
             for request in [JOBS, EXECUTION] * 10:
@@ -101,6 +127,7 @@ async def test_no_descriptor_is_left_after_calls_were_cancelled_at_any_moment() 
         async with anyio.create_task_group() as group:
             for _ in range(10):
                 group.start_soon(call)
+        assert leaks.in_use(up.client) == 0
     assert open_descriptors() <= before
 
 
@@ -119,8 +146,8 @@ async def test_no_descriptor_is_left_after_tls_handshakes_were_cancelled() -> No
         assert open_descriptors() == before - 10
 
 
-async def test_no_task_is_left_after_a_call(anyio_backend_name: str) -> None:
-    async with platform(answer()) as up:
+async def test_no_task_is_left_after_a_call(anyio_backend_name: str, http_client: httpx.AsyncClient | None) -> None:
+    async with platform(answer(), http_client=http_client) as up:
         await up.client._session.call(JOBS)
         before = _tasks(anyio_backend_name)
         await call_often(up.client, 50)

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import Final
 
 import anyio
+import httpx
 import pytest
 
+from tests.http_clients import HTTP_CLIENTS, Maker
 from up42_async import Client
 from up42_async._config import Limits, RetryPolicy, Timeouts
 from up42_async._errors import ConnectionFailedError
@@ -56,13 +58,20 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "RECOVERY_DELAYS", (0.01, 0.02, 0.03))
 
 
-def client_of(sandbox: Sandbox, timeouts: Timeouts = FAST) -> Client:
+def client_of(
+    sandbox: Sandbox,
+    timeouts: Timeouts = FAST,
+    *,
+    retry: RetryPolicy | None = None,
+    http_client: httpx.AsyncClient | None = None,
+) -> Client:
     return Client(
         **sandbox.credentials,
         endpoints=sandbox.endpoints,
         workspace_id=sandbox.workspace_id,
         timeouts=timeouts,
-        retry=RetryPolicy(wait_initial=0.01),
+        http_client=http_client,
+        retry=retry or RetryPolicy(wait_initial=0.01),
         limits=Limits(requests_per_second=1e5, burst=10**5),
     )
 
@@ -125,8 +134,8 @@ async def test_a_request_that_may_be_lost_is_not_sent_again(sandbox: Sandbox, ki
     assert (sandbox.count("POST", EXECUTION), sandbox.executions) == (1, ())
 
 
-async def test_a_server_that_is_away_gets_nothing(sandbox: Sandbox) -> None:
-    async with client_of(sandbox):
+async def test_a_server_that_is_away_gets_nothing(sandbox: Sandbox, http_client: httpx.AsyncClient | None) -> None:
+    async with client_of(sandbox, http_client=http_client):
         template = await trees(sandbox).evaluate()
         sandbox.stop_listening()
         with pytest.raises(ConnectionFailedError):
@@ -136,8 +145,39 @@ async def test_a_server_that_is_away_gets_nothing(sandbox: Sandbox) -> None:
     assert len(sandbox.executions) == 1
 
 
-async def test_a_reset_before_anything_was_read_never_pays_twice(sandbox: Sandbox) -> None:
-    async with client_of(sandbox):
+OWN_TRANSPORT: Final[dict[str, Maker]] = {
+    "transport of the user's": lambda: httpx.AsyncClient(transport=httpx.AsyncHTTPTransport())
+}
+
+
+@pytest.mark.parametrize(
+    "new_http_client", [*HTTP_CLIENTS.values(), *OWN_TRANSPORT.values()], ids=[*HTTP_CLIENTS, *OWN_TRANSPORT]
+)
+async def test_a_third_of_a_second_of_refused_connections_delays_an_execution_and_no_more(
+    sandbox: Sandbox, http_client: httpx.AsyncClient | None
+) -> None:
+    quick = RetryPolicy(attempts=50, budget=50, wait_initial=0.05, wait_max=0.1)
+    async with client_of(sandbox, retry=quick, http_client=http_client) as client, anyio.create_task_group() as group:
+        template = await trees(sandbox).evaluate()
+        sandbox.stop_listening()
+
+        async def come_back() -> None:
+            await anyio.sleep(0.3)
+            sandbox.start_listening()
+
+        group.start_soon(come_back)
+        with anyio.fail_after(5):
+            job = await template.execute()
+        retried = client.statistics().retried
+    assert [execution.job_id for execution in sandbox.executions] == [job.id]
+    assert not template.executions[0].recovered
+    assert (sandbox.count("POST", EXECUTION), retried > 0) == (1, True)
+
+
+async def test_a_reset_before_anything_was_read_never_pays_twice(
+    sandbox: Sandbox, http_client: httpx.AsyncClient | None
+) -> None:
+    async with client_of(sandbox, http_client=http_client):
         template = await trees(sandbox).evaluate()
         sandbox.reset_next_connections(1)
         try:
@@ -186,8 +226,10 @@ async def test_a_job_that_is_rejected_at_once_names_the_balance(
     assert f"job {job.id} (detection-trees-spacept) is rejected; the balance of the account is" in caplog.text
 
 
-async def test_cancelled_while_it_is_sent_the_job_is_known(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
-    async with client_of(sandbox):
+async def test_cancelled_while_it_is_sent_the_job_is_known(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, http_client: httpx.AsyncClient | None
+) -> None:
+    async with client_of(sandbox, http_client=http_client):
         template = await trees(sandbox).evaluate()
         sandbox.faults.add(faults.Delay(0.2), path=EXECUTION)
         with anyio.move_on_after(0.1) as scope:
