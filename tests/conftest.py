@@ -25,7 +25,7 @@ def forget_claims() -> None:
     execution_registry.TAKEN_JOBS.clear()
 
 
-@pytest.fixture(params=HTTP_CLIENTS.values(), ids=HTTP_CLIENTS)
+@pytest.fixture(params=HTTP_CLIENTS.values(), ids=list(HTTP_CLIENTS))
 def new_http_client(request: pytest.FixtureRequest) -> Maker:
     """Return what makes the `http_client` of a client: None, and an AsyncClient of the user's."""
     maker: Maker = request.param

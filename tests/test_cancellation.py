@@ -45,7 +45,7 @@ async def keep_cancelling(client: Client, seconds: float, dice: random.Random) -
 
 
 async def test_thousands_of_cancellations_lose_no_connection(http_client: httpx.AsyncClient | None) -> None:
-    settings = {"limits": limits(10), "timeouts": Timeouts(pool=1)}
+    settings: dict[str, Any] = {"limits": limits(10), "timeouts": Timeouts(pool=1)}
     async with platform(answer(delay=0.001), http_client=http_client, **settings) as up:
         await up.client._session.call(JOBS)
         async with anyio.create_task_group() as group:
@@ -92,7 +92,7 @@ async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch,
 async def test_calls_cancelled_at_the_very_moment_they_are_connected_lose_nothing(
     http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = {"timeouts": Timeouts(pool=1), "retry": RetryPolicy(attempts=1)}
+    settings: dict[str, Any] = {"timeouts": Timeouts(pool=1), "retry": RetryPolicy(attempts=1)}
     async with platform(answer({"id": 1}), http_client=http_client, **settings) as up:
         await cancel_when_connected(up.client, monkeypatch, CONNECTIONS + 1)
         assert leaks.in_use(up.client) == 0
@@ -123,7 +123,7 @@ async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(
 async def test_an_execution_goes_out_after_others_were_cancelled_while_they_connected(
     http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"limits": limits(2), "retry": RetryPolicy(attempts=1)}
+    settings: dict[str, Any] = {"limits": limits(2), "retry": RetryPolicy(attempts=1)}
     async with platform(answer({"id": 1}), http_client=http_client, **settings) as up:
         await cancel_when_connected(up.client, monkeypatch, 2)
         assert await up.client._session.call(EXECUTION) == {"id": 1}
@@ -140,7 +140,7 @@ async def test_tasks_cancelled_twice_the_asyncio_way_lose_no_connection(
     turns: int, http_client: httpx.AsyncClient | None
 ) -> None:
     before = asyncio.all_tasks()
-    settings = {"limits": limits(3), "timeouts": Timeouts(pool=1)}
+    settings: dict[str, Any] = {"limits": limits(3), "timeouts": Timeouts(pool=1)}
     async with platform(answer(delay=0.05), http_client=http_client, **settings) as up:
         for number in range(12):
             tasks = [asyncio.create_task(up.client._session.call(JOBS)) for _ in range(5)]

@@ -251,7 +251,7 @@ async def test_an_execution_that_may_have_arrived_is_not_sent_again(
     fault: Fault, http_client: httpx.AsyncClient | None
 ) -> None:
     state = SendState()
-    settings = {"retry": SOON, "timeouts": fault.timeouts}
+    settings: dict[str, Any] = {"retry": SOON, "timeouts": fault.timeouts}
     async with platform(fault.act, answer({"id": 1}), http_client=http_client, **settings) as up:
         with pytest.raises(fault.error) as caught:
             await up.client._session.call(EXECUTION, state=state)
@@ -274,7 +274,7 @@ async def test_an_execution_that_found_no_connection_is_sent_again(
     tls: bool, http_client: httpx.AsyncClient | None
 ) -> None:
     state = SendState()
-    settings = {"retry": SOON, "timeouts": Timeouts(connect=0.1)}
+    settings: dict[str, Any] = {"retry": SOON, "timeouts": Timeouts(connect=0.1)}
     with raw_server.deaf_port() as port:
         async with platform(raw_server.ignore, http_client=http_client, **settings) as up:
             url = up.api.url.replace("http", "https") if tls else f"http://127.0.0.1:{port}"

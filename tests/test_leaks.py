@@ -7,6 +7,7 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -45,7 +46,7 @@ async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_li
     request_: ApiRequest, http_client: httpx.AsyncClient | None
 ) -> None:
     limits = Limits(max_concurrency=7, requests_per_second=1e6, burst=10**6)
-    settings = {"limits": limits, "retry": RetryPolicy(attempts=1)}
+    settings: dict[str, Any] = {"limits": limits, "retry": RetryPolicy(attempts=1)}
     async with platform(answer(delay=0.002), http_client=http_client, **settings) as up:
         await call_often(up.client, 150, request_)
         assert up.client.statistics().requests == 150
@@ -57,7 +58,7 @@ async def test_calls_that_wait_for_a_slot_are_not_waiting_for_a_connection(
     http_client: httpx.AsyncClient | None,
 ) -> None:
     """200 jobs are asked for at once, of a server that takes 50 ms: half a second, five times the time for the pool."""
-    settings = {"limits": UNLIMITED, "retry": RetryPolicy(attempts=1), "timeouts": Timeouts(pool=0.1)}
+    settings: dict[str, Any] = {"limits": UNLIMITED, "retry": RetryPolicy(attempts=1), "timeouts": Timeouts(pool=0.1)}
     async with platform(answer(JOB, delay=0.05), http_client=http_client, **settings) as up:
         async with anyio.create_task_group() as group:
             for _ in range(200):

@@ -283,18 +283,19 @@ def test_an_async_client_of_the_users_that_another_loop_used_is_an_error_of_ours
     endpoints: Endpoints, first: str, second: str
 ) -> None:
     """A new client, on an AsyncClient whose idle connections belong to a loop that has ended."""
-    http_client = with_pool()
 
-    async def use() -> None:
-        client = Client("a", "b", endpoints=endpoints, http_client=http_client, retry=RetryPolicy(wait_initial=0.01))
+    async def use(shared: httpx.AsyncClient) -> None:
+        client = Client("a", "b", endpoints=endpoints, http_client=shared, retry=RetryPolicy(wait_initial=0.01))
         with anyio.fail_after(5):
             async with client:
                 await client._session.call(JOBS)
 
-    anyio.run(use, backend=first)
-    with contextlib.suppress(Up42Error):
-        anyio.run(use, backend=second)
-    del http_client
+    def use_in_both(shared: httpx.AsyncClient) -> None:
+        anyio.run(use, shared, backend=first)
+        with contextlib.suppress(Up42Error):
+            anyio.run(use, shared, backend=second)
+
+    use_in_both(with_pool())
     gc.collect()
 
 

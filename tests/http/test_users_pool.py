@@ -5,6 +5,7 @@ What holds with it as with the default client is tested with both, by the fixtur
 
 import gc
 import random
+from typing import Any
 
 import anyio
 import httpx
@@ -23,7 +24,7 @@ EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"},
 
 async def test_a_wait_for_a_place_in_the_pool_proves_nothing() -> None:
     """Somebody else fills the pool: nothing tells whether the request left, so it is not sent again."""
-    settings = {"timeouts": Timeouts(pool=0.05)}
+    settings: dict[str, Any] = {"timeouts": Timeouts(pool=0.05)}
     async with (
         with_pool(1) as http_client,
         platform(raw_server.hang, answer(), http_client=http_client, **settings) as up,
@@ -42,9 +43,12 @@ async def test_a_wait_for_a_place_in_the_pool_proves_nothing() -> None:
 
 async def test_files_take_their_places_in_the_pool_as_calls_do() -> None:
     limits = Limits(max_concurrency=1, requests_per_second=1e6, burst=10**6)
-    async with with_pool(1) as http_client, platform(answer(), http_client=http_client, limits=limits) as up:
-        async with up.client._session._place_in_pool:
-            assert up.client.statistics().in_flight == 1
+    async with (
+        with_pool(1) as http_client,
+        platform(answer(), http_client=http_client, limits=limits) as up,
+        up.client._session._place_in_pool,
+    ):
+        assert up.client.statistics().in_flight == 1
 
 
 async def test_cancelled_tls_handshakes_leave_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
