@@ -299,6 +299,24 @@ async def test_how_long_is_searched_is_a_setting(platform: PayingPlatform, recov
     assert anyio.current_time() - began == pytest.approx(min(recover, 60), rel=0.2, abs=1.5)
 
 
+async def test_a_look_may_take_longer_than_the_fast_clock_of_a_sandbox_allows_a_search(
+    platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/jobs"):
+            await anyio.sleep(0.7)
+        response: httpx.Response = await handle(request)
+        return response
+
+    handle = platform.handle_async_request
+    monkeypatch.setattr(platform, "handle_async_request", busy)
+    http_client = httpx.AsyncClient(transport=platform)
+    async with Client("u", "p", workspace_id="w", http_client=http_client, polling=Polling(recover=0.1)) as client:
+        template = await trees(client=client).evaluate()
+        platform.fates.append(lost(httpx.ReadError, acted=True))
+        assert (await template.execute()).id == "job-1"
+
+
 SENT = {"title": " one ", "item": "http://x.test/i", "items": ["http://x.test/j"], "n": 1}
 
 

@@ -26,6 +26,9 @@ RECOVERY_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 13.0)
 USUAL_SEARCH: Final = 60.0
 """Seconds for which the delays above are made."""
 
+LEAST_TIME: Final = 1.0
+"""Seconds that a look may take however short `recover` is: a sandbox's clock runs fast, and the network does not."""
+
 CLOCK_SKEW: Final = dt.timedelta(seconds=2)
 """How far UP42's machines may disagree on the time; dates in headers are cut to seconds, too."""
 
@@ -102,10 +105,11 @@ class JobSearch:
 
         Args:
             recover: Seconds after the execution was sent for which "there is none" is not final, and seconds that the
-                search takes at the most, whatever the list does.
+                search takes at the most, whatever the list does; the look that is then under way may take up to 1 s.
         """
         findings = Findings()
-        with anyio.move_on_after(recover):
+        ends = _clock.now() + recover
+        with anyio.move_on_after(max(recover, LEAST_TIME)):
             pauses = self._pauses(recover)
             is_over = False
             while not is_over:
@@ -113,7 +117,7 @@ class JobSearch:
                 if await _clock.wait_for(self._closing, pause):
                     break
                 findings = await self._look()
-                is_over = bool(findings.equal) or (findings.is_answered and is_last)
+                is_over = bool(findings.equal) or (findings.is_answered and is_last) or _clock.now() >= ends
         return findings
 
     async def look_once(self) -> Findings:
