@@ -8,6 +8,7 @@ No endpoint takes a client: the one that the lifespan opens is the default of th
 
 import contextlib
 import json
+import logging
 import sys
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -22,6 +23,8 @@ from pydantic import BaseModel, Field
 
 import up42_async as up42
 from up42_async import processing_templates
+
+logger = logging.getLogger("trees")
 
 PULSE = 1.0
 """Seconds between two looks at whether the server is about to stop, while a stream is quiet."""
@@ -77,12 +80,15 @@ async def place(order: Order) -> list[Placed]:
     """Execute an order: this spends credits.
 
     uvicorn waits for requests that are being answered when it is told to stop. So whatever was sent is answered, and
-    the caller learns the id of every job that was paid for.
+    the caller learns the id of every job that was paid for; the log has it too, for a caller who has hung up.
     """
     kind = _template_of(order.process)
     name = uuid.uuid4().hex[:8]  # a title of its own lets each job be found again, whoever else executes the same
     templates = [kind(title=f"Order {name}, item {place}", item=item) for place, item in enumerate(order.items)]
     results = await up42.execute(templates, max_credits=order.max_credits)
+    for result in results:
+        job = "no job" if result.job is None else f"job {result.job.id}"
+        logger.info("%s: %s", result.template.title, result.error or job)
     return [
         Placed(
             item=item,
@@ -144,14 +150,18 @@ async def health(request: Request) -> dict[str, Any]:
     return attrs.asdict(client.statistics())
 
 
-def serve(app: FastAPI, *, port: int = 8000) -> None:
+def serve(app: FastAPI, *, port: int = 8000, grace: int = 120) -> None:
     """Serve until SIGTERM or Ctrl-C; executions under way are finished first.
 
     Args:
         app: The application.
         port: On 127.0.0.1.
+        grace: Seconds that requests under way have to finish after that. Those that have not are cancelled; what was
+            sent is then still waited for, up to `Timeouts.cancel_grace`, and named in the log.
     """
-    server = uvicorn.Server(uvicorn.Config(app, port=port, timeout_graceful_shutdown=120))
+    logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")  # warnings of the library, and what was ordered
+    logger.setLevel(logging.INFO)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, timeout_graceful_shutdown=grace))
     app.state.server = server
     server.run()
 

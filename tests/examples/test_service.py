@@ -1,19 +1,22 @@
 """The service of the examples: no endpoint takes a client, many follow jobs at once, and a stop loses no execution."""
 
+import contextlib
 import importlib.util
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import attrs
 import httpx
 import pytest
 from fastapi.testclient import TestClient
@@ -171,29 +174,62 @@ spec.loader.exec_module(service)
 
 
 SERVER = """
-import importlib.util, sys
+import importlib.util, json, sys
 import up42_async as up42
 spec = importlib.util.spec_from_file_location("service_example", sys.argv[1])
 service = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(service)
-username, password, api, auth, port = sys.argv[2:]
-endpoints = up42.Endpoints(api=api, auth=auth)
-service.serve(service.create_app(username=username, password=password, endpoints=endpoints), port=int(port))
+settings, serving = map(json.loads, sys.argv[2:])
+for name, kind in ("endpoints", up42.Endpoints), ("polling", up42.Polling), ("limits", up42.Limits):
+    settings[name] = kind(**settings[name])
+service.serve(service.create_app(**settings), **serving)
 """
+EXECUTION = "/v2/processing/processes/[^/]+/execution"
 
 
-def free_port() -> int:
+@attrs.define
+class Service:
+    """The service in a process of its own, and what is known of it."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    stopped: float = 0.0
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.stopped = time.monotonic()
+
+    def ended(self) -> tuple[float, str]:
+        """Wait for the end; return how many seconds after SIGTERM it came, and the log."""
+        assert self.process.wait(timeout=60) in {0, -signal.SIGTERM}
+        return time.monotonic() - self.stopped, self.log.read_text(encoding="utf-8")
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=60, limits=httpx.Limits(max_connections=None))
+
+
+@contextlib.contextmanager
+def serving(sandbox: Sandbox, folder: Path, *, grace: int) -> Iterator[Service]:
+    """Start the service on a sandbox, with a client that is held up by nothing but UP42."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    settings = {
+        **sandbox.settings,
+        "endpoints": attrs.asdict(sandbox.settings["endpoints"]),
+        "polling": {**attrs.asdict(sandbox.settings["polling"]), "recover": 10},
+        "limits": {"max_concurrency": 100, "requests_per_second": 1000, "burst": 1000},
+    }
+    command = [sys.executable, "-c", SERVER, str(APP), json.dumps(settings), json.dumps({"port": port, "grace": grace})]
+    log = folder / "service.log"
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:  # noqa: S603
+        service = Service(f"http://127.0.0.1:{port}", process, log)
+        try:
+            wait_until(lambda: answers_at(service.url))
+            yield service
+        finally:
+            process.kill()
 
 
 def answers_at(url: str) -> bool:
@@ -203,42 +239,92 @@ def answers_at(url: str) -> bool:
         return False
 
 
-def served(words: Sequence[str]) -> "subprocess.Popen[str]":
-    """Start the service in a process of its own."""
-    command = [sys.executable, "-c", SERVER, str(APP), *words]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
+def wait_until(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
-async def test_a_stop_finishes_the_executions_under_way_and_ends_the_streams(sandbox: Sandbox) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    account = sandbox.credentials
-    words = [account["username"], account["password"], sandbox.endpoints.api, sandbox.endpoints.auth, str(port)]
-    execution = "/v2/processing/processes/[^/]+/execution"
-    sandbox.faults.add(faults.Delay(0.5), path=execution)
-    (running,) = sandbox.seed_jobs(1, status="running")
-    answers: list[httpx.Response] = []
-    with served(words) as server:
-        await anyio.to_thread.run_sync(wait_until, lambda: answers_at(url))
-        async with httpx.AsyncClient(base_url=url, timeout=100, limits=httpx.Limits(max_connections=None)) as client:
+@attrs.define
+class Crowd:
+    """Those who use the service: some follow a job, some place an order."""
 
-            async def place() -> None:
-                answers.append(await client.post("/orders", json=order(sandbox)))
+    http: httpx.AsyncClient
+    greeted: int = 0
+    streams_ended: int = 0
+    placed: list[dict[str, Any]] = attrs.field(factory=list)
 
-            async def follow() -> None:
-                answers.append(await client.get(f"/jobs/{running}/events"))
+    async def follow(self, job_id: str) -> None:
+        greeted = False
+        async with self.http.stream("GET", f"/jobs/{job_id}/events") as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("data: ") and not greeted:
+                    assert json.loads(line.removeprefix("data: "))["jobID"] == job_id
+                    self.greeted += 1
+                    greeted = True
+        self.streams_ended += 1
 
-            async with anyio.create_task_group() as group:
-                group.start_soon(follow)
-                for _ in range(ORDERS):
-                    group.start_soon(place)
-                await anyio.to_thread.run_sync(wait_until, lambda: sandbox.count("POST", execution) >= 5)
-                server.send_signal(signal.SIGTERM)
-        _, said = await anyio.to_thread.run_sync(server.communicate)
-    orders = [answer.json() for answer in answers if answer.request.method == "POST"]
-    jobs = [placed["job"] for placed_all in orders for placed in placed_all]
-    assert len(jobs) == len(set(jobs)) == ORDERS
-    assert None not in jobs
-    assert len(sandbox.executions) == ORDERS
-    assert "Traceback" not in said
-    assert server.returncode in {0, -signal.SIGTERM}
+    async def place(self, order: dict[str, Any]) -> None:
+        answer = await self.http.post("/orders", json=order)
+        self.placed.extend(answer.json() if answer.is_success else [])
+
+
+def test_three_hundred_clients_lose_no_execution_when_the_service_is_stopped(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.faults.add(faults.LoseAnswer(), path=EXECUTION, times=5)
+    sandbox.faults.add(faults.Delay(1.5), path=EXECUTION)
+    followed = sandbox.seed_jobs(30, status="running")
+
+    async def use(service: Service) -> Crowd:
+        async with service.client() as http, anyio.create_task_group() as group, anyio.create_task_group() as impatient:
+            crowd = Crowd(http)
+            for place in range(CLIENTS - ORDERS):
+                group.start_soon(crowd.follow, followed[place % len(followed)])
+            await anyio.to_thread.run_sync(wait_until, lambda: crowd.greeted == CLIENTS - ORDERS)
+            for place in range(ORDERS):
+                (group if place % 10 else impatient).start_soon(crowd.place, order(sandbox))
+            await anyio.to_thread.run_sync(wait_until, lambda: sandbox.count("POST", EXECUTION) == ORDERS)
+            assert not crowd.placed
+            assert crowd.streams_ended == 0
+            service.stop()
+            impatient.cancel_scope.cancel()  # a tenth of the orders: their callers hang up
+        return crowd
+
+    with serving(sandbox, tmp_path, grace=60) as service:
+        crowd = anyio.run(use, service)
+        took, log = service.ended()
+    made = [execution.job_id for execution in sandbox.executions]
+    assert len(made) == len(set(made)) == ORDERS
+    reported = [placed["job"] for placed in crowd.placed]
+    assert sorted(reported) == sorted(set(reported) & set(made))
+    assert len(reported) == ORDERS - ORDERS // 10  # those who have waited know
+    assert [job for job in made if log.count(f": job {job}\n") != 1] == []  # and the log knows of all, once
+    assert crowd.streams_ended == CLIENTS - ORDERS
+    assert "Traceback" not in log
+    assert took < 20
+
+
+def test_what_is_cancelled_by_an_impatient_server_is_named_in_the_log(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.faults.add(faults.LoseAnswer(), path=EXECUTION, times=1)
+    sandbox.faults.add(faults.Delay(3), path=EXECUTION)
+
+    async def use(service: Service) -> Crowd:
+        async with service.client() as http, anyio.create_task_group() as group:
+            crowd = Crowd(http)
+            for _ in range(10):
+                group.start_soon(crowd.place, order(sandbox))
+            await anyio.to_thread.run_sync(wait_until, lambda: sandbox.count("POST", EXECUTION) == 10)
+            service.stop()
+        return crowd
+
+    with serving(sandbox, tmp_path, grace=1) as service:
+        crowd = anyio.run(use, service)
+        took, log = service.ended()
+    assert crowd.placed == []
+    assert "Cancel 10 running task(s)" in log
+    for execution in sandbox.executions:
+        title = sandbox.jobs[execution.job_id].inputs["title"]
+        (note,) = re.findall(rf"cancelled while executing.*'{title}'.*", log)
+        assert execution.job_id in note or "a job may have been made" in note
+    assert len(sandbox.executions) == 10
+    assert took < 15
