@@ -12,8 +12,8 @@ import httpx
 
 from tests.fake_platform import Asked
 from up42_async import Client
-from up42_async._http.messages import ApiRequest, ApiResponse
-from up42_async._http.responses import decode
+from up42_async._http.requests import ApiRequest
+from up42_async._http.responses import ApiResponse, decode
 from up42_async.sandbox import Sandbox
 
 API = "https://api.up42.com"

@@ -18,7 +18,8 @@ from tests.wire import Message, on_transport
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._http import exchange
-from up42_async._http.messages import ApiRequest, SendState
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import ApiRequest
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)

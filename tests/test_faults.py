@@ -26,7 +26,8 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._http.messages import ApiRequest, SendState
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import ApiRequest
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs", query="limit=1")
 EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)

@@ -21,7 +21,7 @@ from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError
 from up42_async._http import transport
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._jobs.job import Job
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")

@@ -23,7 +23,8 @@ from tests.raw_server import answer, platform, serve, wait_until
 from up42_async._client import Client, current_client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import ConfigurationError, Up42Error
-from up42_async._http.messages import ApiRequest, SendState
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import ApiRequest
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)

@@ -33,7 +33,7 @@ from up42_async import (
     search_items,
     update_item,
 )
-from up42_async._http.dates import timestamp
+from up42_async._clock import timestamp
 from up42_async.sandbox import Sandbox
 
 VERSION: Final = "4.3.0"

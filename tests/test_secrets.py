@@ -30,12 +30,11 @@ from up42_async._errors import (
     UntrustedURLError,
     Up42Error,
 )
-from up42_async._http.auth import Token
-from up42_async._http.credentials import Credentials, find_credentials
-from up42_async._http.messages import ApiRequest, ApiResponse, SendState
-from up42_async._http.responses import decode
+from up42_async._http.auth import Credentials, Token
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import ApiRequest, follow
+from up42_async._http.responses import ApiResponse, decode
 from up42_async._http.secrets import Secret
-from up42_async._http.urls import follow
 
 PASSWORD = 'CANARY-pass word/+&=%"\\\u00e9'
 TOKEN = "CANARY." + base64.urlsafe_b64encode(b"token").decode()
@@ -275,14 +274,32 @@ def test_a_link_that_is_not_followed_shows_no_secret(link: str) -> None:
     assert no_canary_in(everything_seen_of(caught.value))
 
 
+def shown_by_frames(error: BaseException) -> list[str]:
+    """Return all that a traceback with local variables shows of an error, but for the frame of the test itself."""
+    ours = list(traceback.TracebackException.from_exception(error, capture_locals=True).stack)[1:]
+    assert ours
+    return [value for frame in ours for value in (frame.locals or {}).values()]
+
+
 @pytest.mark.parametrize(
     ("username", "password", "cfg_file"),
     [("person", PASSWORD, "x.json"), (5, PASSWORD, None), ("", PASSWORD, None), ("person", f"{PASSWORD}\ud800", None)],
 )
-def test_credentials_that_are_refused_are_not_shown(username: Any, password: str, cfg_file: str | None) -> None:
+def test_credentials_that_are_refused_are_not_shown_not_even_with_local_variables(
+    username: Any, password: str, cfg_file: str | None
+) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
-        find_credentials(username, password, cfg_file, {})
+        Client(username, password, cfg_file)
     assert no_canary_in(everything_seen_of(caught.value))
+    assert no_canary_in(iter(shown_by_frames(caught.value)))
+
+
+def test_a_password_of_the_environment_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UP42_USERNAME", raising=False)
+    monkeypatch.setenv("UP42_PASSWORD", PASSWORD)
+    with pytest.raises(ValueError, match="must both be given") as caught:
+        Client()
+    assert no_canary_in(iter(shown_by_frames(caught.value)))
 
 
 VALUES = [
@@ -310,6 +327,4 @@ def test_a_client_is_neither_copied_nor_pickled(again: Callable[[object], object
 def test_a_setting_that_is_refused_shows_no_password_even_with_local_variables() -> None:
     with pytest.raises(TypeError) as caught:
         Client("person", PASSWORD, timeouts=cast("Any", 5))
-    ours = list(traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack)[1:]
-    assert ours
-    assert not any(PASSWORD in value for frame in ours for value in (frame.locals or {}).values())
+    assert no_canary_in(iter(shown_by_frames(caught.value)))

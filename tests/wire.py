@@ -7,8 +7,8 @@ import attrs
 import httpx
 
 from up42_async._config import Limits, Timeouts
-from up42_async._http.exchange import AsyncClientLike, BodyWriter
-from up42_async._http.messages import ApiResponse, SendState
+from up42_async._http.exchange import AsyncClientLike, BodyWriter, SendState
+from up42_async._http.responses import ApiResponse
 from up42_async._http.secrets import Secret
 from up42_async._http.sender import Sender
 from up42_async._http.transport import Connection, ConnectionStack, own_client

@@ -8,7 +8,7 @@ A map of the package; each folder imports only what stands below it:
     _storage               STAC collections, items and assets
     _account               what surrounds a job: processes, budgets, balance
     _downloads             files: whole or absent, resumed, verified, unpacked
-    _client                the client: settings, lifecycle, the current one
+    _client                the client: settings, credentials, lifecycle, the current one; lists that it reads
     _http                  one request and its answer: session, transport, token, pace, retries, pages
     _bulk                  work on many things inside a block that you can see
     _clock                 time
@@ -29,6 +29,7 @@ from up42_async._account.processes import ProcessPrice as ProcessPrice
 from up42_async._client import Client as Client
 from up42_async._client import Statistics as Statistics
 from up42_async._client import set_default_client as set_default_client
+from up42_async._client.balance import Balance as Balance
 from up42_async._config import VERSION as _VERSION
 from up42_async._config import Endpoints as Endpoints
 from up42_async._config import Limits as Limits
@@ -57,7 +58,6 @@ from up42_async._errors import TransportError as TransportError
 from up42_async._errors import UnexpectedResponseError as UnexpectedResponseError
 from up42_async._errors import UntrustedURLError as UntrustedURLError
 from up42_async._errors import Up42Error as Up42Error
-from up42_async._http.balance import Balance as Balance
 from up42_async._jobs.job import Job as Job
 from up42_async._jobs.job import JobFailedError as JobFailedError
 from up42_async._jobs.job import UnfinishedJob as UnfinishedJob

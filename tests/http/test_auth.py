@@ -13,6 +13,7 @@ import pytest
 from tests.fake_platform import PASSWORD, USERNAME, Asked, FakePlatform, accepting_only, client_of, grant
 from tests.wire import on_transport
 from up42_async import Client, _clock
+from up42_async._client.credentials import CredentialsFile
 from up42_async._config import Endpoints, Limits, RetryPolicy
 from up42_async._errors import (
     APIError,
@@ -25,9 +26,8 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._http.auth import REFRESH_PAUSE, TokenProvider
-from up42_async._http.credentials import Credentials, CredentialsFile
-from up42_async._http.messages import ApiRequest
+from up42_async._http.auth import REFRESH_PAUSE, Credentials, TokenProvider
+from up42_async._http.requests import ApiRequest
 from up42_async._http.secrets import Secret
 
 pytestmark = pytest.mark.virtual_time

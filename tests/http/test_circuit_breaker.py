@@ -20,8 +20,8 @@ from up42_async._errors import (
     ServerError,
     StatusError,
 )
-from up42_async._http.circuit_breaker import FAILURES_IN_A_ROW, CircuitBreaker
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
+from up42_async._http.throttling import FAILURES_IN_A_ROW, CircuitBreaker
 
 pytestmark = pytest.mark.virtual_time
 

@@ -14,7 +14,7 @@ from tests.raw_server import answer, close_after_request, serve
 from tests.wire import Message, wire
 from up42_async import Client, ConfigurationError, ConnectionFailedError, ConnectionLostError
 from up42_async._http import environment, transport
-from up42_async._http.messages import SendState
+from up42_async._http.exchange import SendState
 
 PROXY_VARIABLES = [f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")]
 CERTIFICATE_VARIABLES = ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "SSLKEYLOGFILE"]

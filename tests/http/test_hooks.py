@@ -12,7 +12,8 @@ from tests import raw_server
 from tests.raw_server import answer, gzipped, platform, serve
 from tests.wire import Message, Wire, wire
 from up42_async import ConnectionFailedError, ConnectionLostError, RateLimitError, RetryPolicy, UnexpectedResponseError
-from up42_async._http.messages import ApiRequest, SendState
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import ApiRequest
 from up42_async._http.secrets import Secret, SecretBytes
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.raw_server import platform, raw_and_close, response
 from up42_async import RetryPolicy, Timeouts, Up42Error
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 
 ABOUT = ApiRequest(method="GET", path="/v2/things/1")
 BODY = json.dumps({"id": "1", "items": list(range(50)), "title": "Ünï ☃"}).encode()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from up42_async import _clock
 from up42_async._config import Limits
-from up42_async._http.rate_limiter import RateLimiter
+from up42_async._http.throttling import RateLimiter
 
 pytestmark = pytest.mark.virtual_time
 

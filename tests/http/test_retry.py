@@ -30,7 +30,7 @@ from up42_async._errors import (
     UnexpectedResponseError,
     UntrustedURLError,
 )
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._http.retry import RetryBudget, RetryState, delays, is_retryable
 
 pytestmark = pytest.mark.virtual_time

@@ -6,8 +6,9 @@ import anyio
 import pytest
 
 from up42_async import _clock
+from up42_async._client.services import CachedCall
 from up42_async._errors import ServerError, Up42Error
-from up42_async._http.single_flight import CachedCall, SingleFlight
+from up42_async._http.single_flight import SingleFlight
 
 pytestmark = pytest.mark.virtual_time
 

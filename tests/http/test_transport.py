@@ -23,7 +23,7 @@ from up42_async._errors import (
     UnexpectedResponseError,
 )
 from up42_async._http import transport
-from up42_async._http.messages import SendState
+from up42_async._http.exchange import SendState
 
 GZIP_BOMB = 64 * 2**20
 

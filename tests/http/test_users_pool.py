@@ -16,7 +16,8 @@ from tests.chaos.leaks import descriptors, in_use
 from tests.http_clients import with_pool
 from tests.raw_server import answer, platform, serve, wait_until
 from up42_async import APIError, Endpoints, Limits, Timeouts
-from up42_async._http.messages import ApiRequest, SendState
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import ApiRequest
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from up42_async import _clock
+from up42_async._clock import timestamp
 from up42_async._errors import (
     APIError,
     AuthenticationError,
@@ -27,10 +28,8 @@ from up42_async._errors import (
     UnexpectedResponseError,
     UntrustedURLError,
 )
-from up42_async._http.dates import http_date, retry_after, timestamp
-from up42_async._http.messages import ApiRequest, ApiResponse
-from up42_async._http.responses import decode, parse_json
-from up42_async._http.urls import LONGEST_ID, answered_segment, follow, query, segment
+from up42_async._http.requests import LONGEST_ID, ApiRequest, answered_segment, follow, query, segment
+from up42_async._http.responses import ApiResponse, decode, http_date, parse_json, retry_after
 
 API = "https://api.up42.com"
 ASKED = ApiRequest(method="GET", path="/v2/processing/jobs", query="status=RUNNING")

@@ -14,7 +14,8 @@ from tests.interop.a_run import run, using
 from tests.interop.http2_server import HTTP2Server, http2_server
 from tests.raw_server import UNTRUSTED, answer, serve, token
 from up42_async import Client, Endpoints, Job, TransportError
-from up42_async._http.messages import ApiRequest, SendState
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import ApiRequest
 from up42_async.sandbox import Sandbox
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.job_answers import API, JOBS, Asker, collect, ids_in, metadata, page, parameters
 from up42_async import APIError, NotFoundError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters, arranged
 from up42_async._jobs.id_queries import ById
 from up42_async._jobs.listing import IdPager, one, page_of, pager
@@ -543,7 +543,7 @@ async def test_another_job_than_the_one_asked_for_is_no_answer() -> None:
     many = by_id(Asker(lambda _: metadata("stranger")))
     error = (await many.ask(["a"]))["a"]
     assert isinstance(error, UnexpectedResponseError)
-    assert (str(error), error.transient) == (f"GET {JOBS}/a: job 'a' was asked for, and job 'stranger' came", True)
+    assert (str(error), error.transient) == (f"GET {JOBS}/a: an answer about job 'stranger' instead of 'a'", True)
     assert many.refused == set()
 
 

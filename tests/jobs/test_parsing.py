@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.job_answers import API, TREES, metadata
 from up42_async import TERMINAL_STATUSES, Job, JobMetadata, JobStatus, UnexpectedResponseError, ValidationError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._jobs.job import read_job
 
 REQUEST = ApiRequest(method="GET", path="/v2/processing/jobs/job-1")

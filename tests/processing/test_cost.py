@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._processing.cost import Cost, read_cost
 
 REQUEST = ApiRequest(method="POST", path="/v2/processing/processes/p/cost")

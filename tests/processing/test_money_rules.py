@@ -28,7 +28,8 @@ from tests.paying_platform import (
 )
 from up42_async import Client, Polling
 from up42_async._errors import JournalError, StatusError, UnexpectedResponseError
-from up42_async._http.messages import ApiRequest, SendState
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import ApiRequest
 from up42_async._processing import execution_registry
 from up42_async._processing.batch import evaluate, execute
 from up42_async._processing.credit_budget import CostLimitError

@@ -17,7 +17,7 @@ import pytest
 from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import Client, Endpoints, NotFoundError, Polling, RetryPolicy, UnexpectedResponseError
 from up42_async._downloads.options import DownloadOptions
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._storage.assets import Asset, initialize_asset
 from up42_async._storage.collections import (
     delete_collection,

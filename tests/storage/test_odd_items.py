@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.storage.test_collections import ABOUT, collection_content, item_content
 from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import UnexpectedResponseError, get_collection, get_item, search_items
+from up42_async._client.readable_list import MOST_MALFORMED
 from up42_async._downloads.options import DownloadOptions
-from up42_async._http.readable_list import MOST_MALFORMED
 from up42_async._storage.job_results import download_result
 from up42_async._storage.stac import client_of, collection_from, item_from
 

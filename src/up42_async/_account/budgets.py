@@ -7,12 +7,11 @@ from typing import Any, Final
 import attrs
 
 from up42_async._client import Client, current_client
+from up42_async._client.readable_list import ReadableList, entry_id, numbered_page
+from up42_async._clock import timestamp
 from up42_async._config.arguments import integer, is_number, joinable, optional, string
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.dates import timestamp
-from up42_async._http.messages import ApiRequest
-from up42_async._http.readable_list import ReadableList, entry_id, numbered_page
-from up42_async._http.urls import query, segment
+from up42_async._http.requests import ApiRequest, check_answered_id, query, segment
 
 BUDGETS: Final = "/v2/budgets"
 
@@ -93,9 +92,7 @@ class Budget:
             query=query({"includeUsage": "true" if include_usage else None}),
         )
         budget = _read_budget(await user._session.call(request), request, user)
-        if budget.id != budget_id:
-            message = f"an answer about budget {budget.id!r:.80} instead of {budget_id!r}"
-            raise UnexpectedResponseError(message, request=str(request), transient=True)
+        check_answered_id("budget", budget.id, budget_id, request)
         return budget
 
     @classmethod

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from up42_async._client import Client
+from up42_async._client.services import CachedCall
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
-from up42_async._http.single_flight import CachedCall
-from up42_async._http.urls import answered_segment
+from up42_async._http.requests import ApiRequest, answered_segment
 
 
 class EulaCache:

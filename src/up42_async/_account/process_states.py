@@ -7,10 +7,9 @@ import attrs
 from up42_async._account.eulas import EulaCache
 from up42_async._account.processes import PROCESSES, Process, read_process
 from up42_async._client import Client
+from up42_async._client.services import CachedCall
 from up42_async._errors import NotFoundError
-from up42_async._http.messages import ApiRequest
-from up42_async._http.single_flight import CachedCall
-from up42_async._http.urls import segment
+from up42_async._http.requests import ApiRequest, segment
 
 
 @attrs.frozen(kw_only=True)

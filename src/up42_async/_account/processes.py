@@ -8,12 +8,11 @@ import attrs
 from up42_async import _clock
 from up42_async._account.eulas import EulaCache
 from up42_async._client import Client, current_client
+from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._config.arguments import is_number
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import Page, next_page
-from up42_async._http.readable_list import ReadableList, entry_id
-from up42_async._http.urls import segment
+from up42_async._http.requests import ApiRequest, check_answered_id, segment
 
 PROCESSES: Final = "/v2/processing/processes"
 
@@ -88,9 +87,7 @@ class Process:
         user = current_client(client)
         request = ApiRequest(method="GET", path=f"{PROCESSES}/{segment(process_id, 'process_id')}")
         process = read_process(await user._session.call(request), request)
-        if process.id != process_id:
-            message = f"an answer about process {process.id!r:.80} instead of {process_id!r}"
-            raise UnexpectedResponseError(message, request=str(request), transient=True)
+        check_answered_id("process", process.id, process_id, request)
         return await _with_acceptance(process, user)
 
     @classmethod

@@ -9,7 +9,7 @@ import attrs
 
 from up42_async._downloads.content_codings import read_codings
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
-from up42_async._http.dates import http_date, retry_after
+from up42_async._http.responses import http_date, retry_after
 
 REDIRECTS: Final = frozenset(
     {

@@ -13,10 +13,9 @@ import attrs
 
 from up42_async._config import is_loopback
 from up42_async._errors import UnexpectedResponseError, UntrustedURLError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest, follow
 from up42_async._http.secrets import Secret
 from up42_async._http.session import Session
-from up42_async._http.urls import follow
 
 LONGEST: Final = 16_384
 

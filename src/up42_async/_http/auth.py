@@ -3,7 +3,7 @@
 import copy
 import math
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import anyio
@@ -18,8 +18,7 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._http.credentials import Credentials, CredentialsFile
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._http.responses import decode
 from up42_async._http.retry import RetryBudget, RetryState, delays
 from up42_async._http.secrets import Secret
@@ -41,6 +40,30 @@ LOGIN: Final = ApiRequest(method="POST", path="/token", host="auth")
 _REFUSALS: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED})
 
 ErrorT = TypeVar("ErrorT", bound=StatusError)
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """A username and its password."""
+
+    username: str
+    password: Secret
+
+    def read(self) -> "Credentials":
+        """Return itself, being known already."""
+        return self
+
+
+class CredentialsSource(Protocol):
+    """Where credentials come from."""
+
+    def read(self) -> Credentials:
+        """Return them.
+
+        Raises:
+            ConfigurationError: They cannot be had from there.
+        """
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +94,7 @@ class TokenProvider:
 
     def __init__(
         self,
-        credentials: Credentials | CredentialsFile,
+        credentials: CredentialsSource,
         endpoints: Endpoints,
         sender: Sender,
         policy: RetryPolicy,
@@ -141,24 +164,20 @@ class TokenProvider:
         if self._token is not None and self._token.value == value:
             self._token = None
 
-    async def read_credentials(self) -> None:
-        """Read the credentials file, if there is one, so that a bad one shows at once.
+    def read_credentials(self) -> Credentials:
+        """Return the credentials, which are read once.
 
         Raises:
-            ConfigurationError: It cannot be used.
+            ConfigurationError: Their file cannot be used.
         """
-        self._known_credentials()
-
-    def _known_credentials(self) -> Credentials:
-        if isinstance(self._credentials, CredentialsFile):
-            self._credentials = self._credentials.read()
-        return self._credentials
+        self._credentials = credentials = self._credentials.read()
+        return credentials
 
     async def _login(self) -> Token:
         """Log in, with tries of our own, since those who wait for the token must not each try again."""
         if self._refused is not None:
             raise copy.copy(self._refused)
-        credentials = self._known_credentials()
+        credentials = self.read_credentials()
         retries = RetryState(self._policy, self._budget, started=_clock.now())
         while True:
             # the steps go on from one row of tries to the next: at most one password is posted in each of them

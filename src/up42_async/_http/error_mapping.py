@@ -8,8 +8,8 @@ from typing import Final
 
 from up42_async._config import Timeouts
 from up42_async._errors import ConnectionFailedError, ConnectionLostError, RequestTimeoutError, TransportError
+from up42_async._http.requests import printable
 from up42_async._http.secrets import Secret
-from up42_async._http.urls import printable
 
 _REFUSED_BY_US: Final = frozenset({"UnsupportedProtocol", "LocalProtocolError"})
 _QUOTING_HEADERS: Final = frozenset({"LocalProtocolError", "UnicodeError"})

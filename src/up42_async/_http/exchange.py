@@ -7,18 +7,18 @@ left, whether cancelling may cut it off, and which socket is to be closed after 
 
 import logging
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import anyio
 import anyio.lowlevel
+import attrs
 
 from up42_async import _clock
 from up42_async._config import Timeouts
 from up42_async._errors import ConfigurationError, RequestTimeoutError, UnexpectedResponseError, Up42Error
-from up42_async._http.bodies import Body, UnreadableBody
 from up42_async._http.error_mapping import is_named, is_refused_by_us, translate
-from up42_async._http.messages import ApiResponse, SendState
+from up42_async._http.responses import ApiResponse, Body, UnreadableBody
 from up42_async._http.secrets import Secret
 from up42_async._http.transport import PROXY, close
 
@@ -34,6 +34,18 @@ _STATUS_ERRORS: Final = frozenset({"HTTPStatusError"})
 # httpcore's pool loses a connection when a request is cancelled between one of these events and the next one
 _CONNECTED: Final = ("connect_tcp.complete", "start_tls.complete", "connect_unix_socket.complete")
 CLOSED: Final = "the client was closed before the request was answered; make a new client"
+
+
+@attrs.define(kw_only=True)
+class SendState:
+    """What is known of a request that must not be sent twice, while it is under way and ever after."""
+
+    before_send: Callable[[], Awaitable[None]] | None = attrs.field(default=None, repr=False)
+    """Awaited before each exchange begins; when it raises, nothing is sent, and its error is that of the call."""
+    sent: bool = False
+    """Whether bytes of it may have left, so that the server may act on it."""
+    response: ApiResponse | None = None
+    """The response, even when the caller was cancelled meanwhile."""
 
 
 class AsyncClientLike(Protocol):

@@ -11,8 +11,7 @@ import anyio
 import attrs
 
 from up42_async._errors import APIError, PaginationError, StatusError, UnexpectedResponseError, UntrustedURLError
-from up42_async._http.messages import ApiRequest
-from up42_async._http.urls import follow
+from up42_async._http.requests import ApiRequest, follow
 
 T = TypeVar("T")
 

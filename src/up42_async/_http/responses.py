@@ -6,14 +6,21 @@ That is decided here once, and kept on the error (`from_platform`, `transient`);
 """
 
 import contextlib
+import datetime as dt
+import email.utils
 import html
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import attrs
+
+from up42_async import _clock
+from up42_async._clock import in_utc
 from up42_async._errors import (
     AuthenticationError,
     NotFoundError,
@@ -23,10 +30,8 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._http.dates import retry_after
-from up42_async._http.messages import ApiRequest, ApiResponse
+from up42_async._http.requests import ApiRequest, printable
 from up42_async._http.secrets import Secret
-from up42_async._http.urls import printable
 
 MOST_VALUES: Final = 500_000
 """Values in the JSON of one answer: 48 kB on the wire can unpack to millions of lists, of 56 bytes each in memory."""
@@ -41,6 +46,7 @@ _KEPT: Final = 4096
 _QUOTED: Final = 500
 """Characters of it in a message."""
 
+_GZIP: Final = 31
 _HIDDEN: Final = "***"
 _REQUEST_ID_HEADERS: Final = ("x-request-id", "x-correlation-id", "request-id", "x-trace-id", "cf-ray")
 _WIDE: Final = re.compile(rb"[\xf0-\xf4]")  # the first byte of a character beyond U+FFFF in UTF-8
@@ -60,6 +66,76 @@ _MEANINGS: Final[Mapping[int, str]] = {
     HTTPStatus.NOT_FOUND: "no such thing, or not visible to this account.",
     HTTPStatus.TOO_MANY_REQUESTS: "too many requests; try again later.",
 }
+
+
+@attrs.frozen(kw_only=True)
+class ApiResponse:
+    """An answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Header names are in lower case."""
+    body: bytes = attrs.field(repr=False)
+
+
+class UnreadableBody(Exception):
+    """A body that is not read any further.
+
+    Attributes:
+        transient: Whether it may well be right the next time.
+    """
+
+    def __init__(self, what: str, *, transient: bool) -> None:
+        super().__init__(what)
+        self.transient = transient
+
+
+class Body:
+    """A body as it comes: plain, or inflated piece by piece."""
+
+    def __init__(self, limit: int, *, packed: bool) -> None:
+        """Start empty.
+
+        Args:
+            limit: Bytes at the most, inflated.
+            packed: Whether what comes is gzip.
+        """
+        self._limit = limit
+        self._inflater = zlib.decompressobj(_GZIP) if packed else None
+        self._content = bytearray()
+        self._is_empty = True
+
+    def append(self, chunk: bytes) -> None:
+        """Add a piece.
+
+        Raises:
+            UnreadableBody: That is too much, or no gzip.
+        """
+        self._is_empty = self._is_empty and not chunk
+        if self._inflater is not None:
+            try:
+                chunk = self._inflater.decompress(chunk, self._limit - len(self._content) + 1)
+            except zlib.error:
+                raise self._broken() from None
+            if self._inflater.unused_data:
+                raise self._broken()
+        if len(self._content) + len(chunk) > self._limit:
+            what = f"a body of more than {self._limit} bytes"
+            raise UnreadableBody(what, transient=False)
+        self._content += chunk
+
+    def finish(self) -> bytes:
+        """Return the whole body; an empty one is empty in any encoding.
+
+        Raises:
+            UnreadableBody: It is not whole.
+        """
+        if self._inflater is not None and not self._inflater.eof and not self._is_empty:
+            raise self._broken()
+        return bytes(self._content)
+
+    def _broken(self) -> UnreadableBody:
+        return UnreadableBody("a broken gzip body", transient=True)
 
 
 class TooLargeError(ValueError):
@@ -239,3 +315,32 @@ def _host_of(location: str, secret: Secret | None) -> str:
         return printable(urlsplit(location).hostname or ("the same host" if location else "nowhere"), 255)
     except ValueError:
         return "an unreadable address"
+
+
+def http_date(value: str | None) -> dt.datetime | None:
+    """Read the date of an HTTP header, None when there is none that can be read."""
+    try:
+        return in_utc(email.utils.parsedate_to_datetime(value or ""))
+    except (ValueError, OverflowError):
+        return None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read how long an answer asks to wait.
+
+    Args:
+        headers: Of the answer: `retry-after` in seconds or as a date, and `date`, so that our own clock may be wrong.
+
+    Returns:
+        Seconds to wait, 0 or more; None when the header is missing or says nothing that can be used.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    until = http_date(value)
+    if until is None:
+        return None
+    now = http_date(headers.get("date"))
+    if now is None:  # our own clock knows fractions, the server's date was cut to whole seconds
+        now = dt.datetime.fromtimestamp(_clock.wall() - 1, dt.UTC)
+    return max(0.0, (until - now).total_seconds())

@@ -20,6 +20,11 @@ class Secret:
         self._value = value
         self._parts: frozenset[str] | None = None
 
+    @classmethod
+    def of(cls, value: str | None) -> "Secret | None":
+        """Return a value that the caller or the environment gave, or left out, as a secret."""
+        return None if value is None else cls(value)
+
     def reveal(self) -> str:
         """Return the secret itself; keep it out of local variables."""
         return self._value

@@ -11,8 +11,8 @@ import anyio.lowlevel
 from up42_async import _clock
 from up42_async._config import VERSION, Limits, Timeouts
 from up42_async._errors import ConnectionFailedError
-from up42_async._http.exchange import CLOSED, AsyncClientLike, BodyWriter, Exchange
-from up42_async._http.messages import ApiResponse, SendState
+from up42_async._http.exchange import CLOSED, AsyncClientLike, BodyWriter, Exchange, SendState
+from up42_async._http.responses import ApiResponse
 from up42_async._http.secrets import Secret, SecretBytes
 from up42_async._http.transport import CLOSING_TIME, FRESH
 

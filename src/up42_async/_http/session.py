@@ -19,17 +19,14 @@ import anyio
 from up42_async import _clock
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError, RateLimitError, StatusError
-from up42_async._http.auth import TokenProvider
-from up42_async._http.circuit_breaker import CircuitBreaker
-from up42_async._http.credentials import Credentials, CredentialsFile
-from up42_async._http.dates import http_date
-from up42_async._http.exchange import AsyncClientLike, BodyWriter
-from up42_async._http.messages import ApiRequest, ApiResponse, SendState
-from up42_async._http.rate_limiter import RateLimiter
-from up42_async._http.responses import decode
+from up42_async._http.auth import CredentialsSource, TokenProvider
+from up42_async._http.exchange import AsyncClientLike, BodyWriter, SendState
+from up42_async._http.requests import ApiRequest
+from up42_async._http.responses import ApiResponse, decode, http_date
 from up42_async._http.retry import RetryBudget, RetryState
 from up42_async._http.secrets import Secret
 from up42_async._http.sender import Sender
+from up42_async._http.throttling import CircuitBreaker, RateLimiter
 from up42_async._http.transport import ConnectionStack, own_client
 
 
@@ -38,7 +35,7 @@ class Session:
 
     def __init__(
         self,
-        credentials: Credentials | CredentialsFile,
+        credentials: CredentialsSource,
         endpoints: Endpoints,
         *,
         timeouts: Timeouts,

@@ -77,35 +77,3 @@ class SingleFlight(Generic[T]):
         finally:
             self._turn = None
             turn.over.set()
-
-
-class CachedCall(Generic[T]):
-    """Cached result: positive ones are kept; negative ones serve only callers that started before they arrived."""
-
-    def __init__(self) -> None:
-        self._flight = SingleFlight[T]()
-        self._known: list[T] = []
-        self._heard = -math.inf
-
-    async def get(
-        self,
-        work: Callable[[], Awaitable[T]],
-        *,
-        keep: Callable[[T], bool] = lambda _: True,
-        since: float = math.inf,
-    ) -> T:
-        """Return the result, asking for it if it is not known.
-
-        Args:
-            work: How to ask.
-            keep: Whether a result is positive: it will still be true the next time.
-            since: Monotonic time in seconds at which the caller started; now when left out.
-
-        Raises:
-            Up42Error: Whatever asking raised; the next call asks again.
-        """
-        if self._known and (keep(self._known[0]) or self._heard > since):
-            return self._known[0]
-        result = await self._flight.run(work)
-        self._known[:], self._heard = [result], _clock.now()
-        return result

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from up42_async._config.arguments import integer, optional, strings
-from up42_async._http import urls
+from up42_async._http.requests import query, segment
 from up42_async._jobs.models import JobSorting, JobStatus, SortingField
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Filters:
         Args:
             limit: Jobs a page, None to leave it to the server.
         """
-        return urls.query(
+        return query(
             {
                 "workspaceId": self.workspace_id,
                 "processId": self.process_id,
@@ -78,7 +78,7 @@ def checked(
         message = f"sort_by must be one of JobSorting, such as JobSorting.created.desc, not {sort_by!r}"
         raise TypeError(message)
     if workspace_id is not None:
-        urls.segment(workspace_id, "workspace_id")
+        segment(workspace_id, "workspace_id")
     return Filters(
         process_id=_texts(process_id, "process_id"),
         workspace_id=workspace_id,
@@ -128,7 +128,7 @@ def _texts(values: Iterable[str] | None, name: str) -> list[str] | None:
         return None
     texts = strings(values, name)
     for text in texts:
-        urls.segment(text, name)
+        segment(text, name)
         if "," in text:
             raise ValueError(f"{name} must not hold a comma: {text!r}; give a list of several")
     return texts

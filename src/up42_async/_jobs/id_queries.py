@@ -10,7 +10,7 @@ import attrs
 
 from up42_async._client import Client
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest, check_answered_id
 from up42_async._jobs import listing
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.listing import JobT, Read
@@ -123,7 +123,7 @@ class ById(Generic[JobT]):
         request = listing.one(job_id)
         try:
             job = self._read(await self._client._session.call(request), request)
-            listing.check_id(job.id, job_id, request)
+            check_answered_id("job", job.id, job_id, request)
         except APIError as error:
             if isinstance(error, StatusError) and _says_nothing(error):
                 query.doubtful.append((job_id, error))

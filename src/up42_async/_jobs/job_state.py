@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Self
 from up42_async import _clock
 from up42_async._client import Client
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest, check_answered_id
 from up42_async._jobs import job_display, job_schema, listing
 from up42_async._jobs.models import (
     SETTLING_STATUSES,
@@ -78,7 +78,7 @@ class JobState:
             UnexpectedResponseError: It is another job, or has no id or no status.
         """
         job = cls._read(client, metadata, request)
-        listing.check_id(job.id, job_id, request)
+        check_answered_id("job", job.id, job_id, request)
         listing.warn_of(listing.misfit(job, request))
         return job
 

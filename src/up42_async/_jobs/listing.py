@@ -10,11 +10,10 @@ import anyio
 import attrs
 
 from up42_async._client import Client
+from up42_async._client.readable_list import MOST_MALFORMED
 from up42_async._errors import StatusError, UnexpectedResponseError
-from up42_async._http import urls
-from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import Page, Pager, next_page
-from up42_async._http.readable_list import MOST_MALFORMED
+from up42_async._http.requests import ApiRequest, segment
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.parsing import Misfits
 
@@ -39,7 +38,7 @@ def one(job_id: object) -> ApiRequest:
         TypeError: The id is not a string.
         ValueError: It cannot be an id.
     """
-    return ApiRequest(method="GET", path=f"{PATH}/{urls.segment(job_id, 'job id')}")
+    return ApiRequest(method="GET", path=f"{PATH}/{segment(job_id, 'job id')}")
 
 
 def listed(filters: Filters, *, limit: int | None) -> ApiRequest:
@@ -70,17 +69,6 @@ T = TypeVar("T")
 JobT = TypeVar("JobT", bound=Readable)
 Read = Callable[[Any, ApiRequest], T]
 """Makes a job of its metadata."""
-
-
-def check_id(came: str, asked: str, request: ApiRequest) -> None:
-    """Make sure that an answer is for the job that was asked for; ids are the same in capitals.
-
-    Raises:
-        UnexpectedResponseError: It is not: a cache or a proxy has mixed answers up.
-    """
-    if came.lower() != asked.lower():
-        message = f"job {asked!r:.80} was asked for, and job {came!r:.80} came"
-        raise UnexpectedResponseError(message, request=str(request), transient=True)
 
 
 def misfit(job: Readable, request: ApiRequest | None) -> UnexpectedResponseError | None:

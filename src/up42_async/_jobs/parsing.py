@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Final, TypeAlias, cast
 
-from up42_async._http.dates import in_utc, timestamp
+from up42_async._clock import in_utc, timestamp
 from up42_async._jobs.models import JobMetadata, JobStatus, ValidationError
 
 _FIELDS: Final = itemgetter(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable
 from up42_async._bulk import AsCoroutine
 from up42_async._client import Client, current_client
 from up42_async._config import Wait
-from up42_async._http.urls import segment
+from up42_async._http.requests import segment
 from up42_async._jobs import job_display
 from up42_async._jobs.job import Job, UnfinishedJob, waiting_for
 from up42_async._jobs.models import JobStatus

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 
 
 @attrs.frozen(order=False)

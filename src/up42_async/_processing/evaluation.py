@@ -10,8 +10,7 @@ from up42_async._account.process_states import ProcessCache
 from up42_async._account.processes import PROCESSES
 from up42_async._client import Client
 from up42_async._errors import StatusError, Up42Error
-from up42_async._http import urls
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest, segment
 from up42_async._jobs.models import ValidationError
 from up42_async._processing.cost import Cost, read_cost
 
@@ -64,7 +63,7 @@ def process_request(
         inputs: Inputs to send, None for no body.
         more: Fields of the request.
     """
-    path = f"{PROCESSES}/{urls.segment(process_id, 'process_id')}{step}"
+    path = f"{PROCESSES}/{segment(process_id, 'process_id')}{step}"
     body = None if inputs is None else {"inputs": inputs}
     return ApiRequest(method=method, path=path, json=body, **more)
 

@@ -16,8 +16,9 @@ import attrs
 from up42_async import _clock
 from up42_async._client import Client
 from up42_async._errors import APIError, StatusError, Up42Error
-from up42_async._http import responses, urls
-from up42_async._http.messages import SendState
+from up42_async._http.exchange import SendState
+from up42_async._http.requests import query, segment
+from up42_async._http.responses import decode
 from up42_async._jobs.job import Job, read_job
 from up42_async._processing.evaluation import process_request
 from up42_async._processing.execution_registry import ExecutionRegistry, execution_key
@@ -133,16 +134,16 @@ class ExecutionCall:
         """Whom it is sent with."""
         self._order = order
         self._log = log
-        urls.segment(order.workspace_id, "workspace_id")
+        segment(order.workspace_id, "workspace_id")
         if budget_id is not None:
-            urls.segment(budget_id, "budget_id")
-        query = urls.query({"workspaceId": order.workspace_id, "budgetId": budget_id})
+            segment(budget_id, "budget_id")
+        parameters = query({"workspaceId": order.workspace_id, "budgetId": budget_id})
         self._request = process_request(
             "POST",
             order.process_id,
             "/execution",
             order.inputs,
-            query=query,
+            query=parameters,
             idempotent=False,
             was_executed=lambda error: names_a_job(error) is not None,
         )
@@ -284,7 +285,7 @@ class ExecutionCall:
         if response is None:
             return True
         try:
-            self._accept(responses.decode(response, self._request))
+            self._accept(decode(response, self._request))
         except APIError as error:
             return self._outcome_unknown(error)
         return True

@@ -12,7 +12,7 @@ import attrs
 from up42_async import _clock
 from up42_async._client import Client
 from up42_async._errors import APIError, UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._jobs import listing
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.job import Job, read_job

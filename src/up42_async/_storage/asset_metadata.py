@@ -4,9 +4,9 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from up42_async._clock import timestamp
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.dates import timestamp
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 
 Read = Callable[[Any], Any]
 

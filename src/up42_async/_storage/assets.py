@@ -10,19 +10,18 @@ import attrs
 import pystac
 
 from up42_async._client import Client, current_client
+from up42_async._client.readable_list import ReadableList, entry_id, numbered_page
+from up42_async._clock import in_utc
 from up42_async._config.arguments import integer, joinable, optional, string
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.dates import in_utc
-from up42_async._http.messages import ApiRequest
-from up42_async._http.readable_list import ReadableList, entry_id, numbered_page
-from up42_async._http.urls import query, segment
+from up42_async._http.requests import ApiRequest, check_answered_id, query, segment
 from up42_async._storage.asset_metadata import asset_fields
 from up42_async._storage.items import Items
 from up42_async._storage.search import DEFAULT_LIMIT, property_is
-from up42_async._storage.stac import Report, check_asked, log
+from up42_async._storage.stac import Report, log
 
 ASSETS: Final = "/v2/assets"
 
@@ -83,7 +82,7 @@ class Asset:
         request = ApiRequest(method="GET", path=f"{ASSETS}/{segment(asset_id, 'asset_id')}/metadata")
         user = current_client(client)
         asset = _read_asset(await user._session.call(request), request, user, log)
-        check_asked("asset", asset.id, asset_id, request)
+        check_answered_id("asset", asset.id, asset_id, request)
         return asset
 
     @classmethod

@@ -5,16 +5,15 @@ from typing import Any, Final
 import pystac
 
 from up42_async._client import Client, current_client
+from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._config.arguments import integer
 from up42_async._errors import NotFoundError, UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
 from up42_async._http.pagination import Page, next_page
-from up42_async._http.readable_list import ReadableList, entry_id
-from up42_async._http.urls import query, segment
+from up42_async._http.requests import ApiRequest, check_answered_id, query, segment
 from up42_async._storage.items import STORAGE
 from up42_async._storage.properties import TAGS, TITLE
 from up42_async._storage.search import DEFAULT_LIMIT, MOST_LIMIT
-from up42_async._storage.stac import check_asked, client_of, collection_from, item_from
+from up42_async._storage.stac import client_of, collection_from, item_from
 
 COLLECTIONS: Final = f"{STORAGE}/collections"
 
@@ -35,7 +34,7 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
     request = ApiRequest(method="GET", path=f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}")
     user = current_client(client)
     collection = collection_from(await user._session.call(request), request, user)
-    check_asked("collection", collection.id, collection_id, request)
+    check_answered_id("collection", collection.id, collection_id, request)
     return collection
 
 
@@ -56,8 +55,8 @@ async def get_item(collection_id: str, item_id: str, *, client: Client | None = 
     request = ApiRequest(method="GET", path=_item_path(collection_id, item_id))
     user = current_client(client)
     item = item_from(await user._session.call(request), request, user)
-    check_asked("item", item.id, item_id, request)
-    check_asked("item of collection", item.collection_id or collection_id, collection_id, request)
+    check_answered_id("item", item.id, item_id, request)
+    check_answered_id("item of collection", item.collection_id or collection_id, collection_id, request)
     return item
 
 
@@ -84,7 +83,7 @@ async def update_item(item: pystac.Item, *, client: Client | None = None) -> pys
     request = ApiRequest(method="PATCH", path=_item_path(item.collection_id, item.id), json=changes)
     user = current_client(client or client_of(item))
     answer = item_from(await user._session.call(request), request, user)
-    check_asked("item", answer.id, item.id, request)
+    check_answered_id("item", answer.id, item.id, request)
     item.properties.clear()
     item.properties.update(answer.properties)
     return item

@@ -13,12 +13,12 @@ import attrs
 
 from up42_async._bulk import BulkOperation
 from up42_async._client import Client
+from up42_async._client.readable_list import ReadableList
 from up42_async._downloads.directory import SourceFiles
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.progress import ProgressTracker, ProgressWatch
 from up42_async._downloads.progress_bar import check_installed, show_bar
 from up42_async._errors import Up42Error
-from up42_async._http.readable_list import ReadableList
 
 _FILES: Final = 2**32
 """Positions that each source has, so that all results can be put in the order of the sources."""

@@ -11,7 +11,7 @@ from up42_async._client import Client
 from up42_async._downloads.directory import Downloads, SourceFiles, fetch_all
 from up42_async._downloads.options import DownloadOptions
 from up42_async._errors import NotFoundError, UnexpectedResponseError
-from up42_async._http.urls import segment
+from up42_async._http.requests import segment
 from up42_async._storage.asset_filter import AssetFilter
 from up42_async._storage.collections import get_collection
 from up42_async._storage.guarded import last_segment

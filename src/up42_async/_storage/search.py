@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from up42_async._client import Client, current_client
+from up42_async._clock import in_utc
 from up42_async._config.arguments import integer, optional, real, string, strings
-from up42_async._http.dates import in_utc
 from up42_async._storage.items import Items
 
 DEFAULT_LIMIT: Final = 100

@@ -8,8 +8,7 @@ import pystac
 
 from up42_async._client import Client
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
-from up42_async._http.urls import printable
+from up42_async._http.requests import ApiRequest, printable
 from up42_async._storage.guarded import LocalStacIO, Origin, StorageCollection, StorageItem, StorageLink
 from up42_async._storage.repair import repair
 
@@ -74,23 +73,6 @@ def client_of(stac_object: object) -> Client | None:
     """
     origin = getattr(stac_object, "up42_origin", None)
     return origin.client if isinstance(origin, Origin) else None
-
-
-def check_asked(what: str, came: str, asked: str, request: ApiRequest) -> None:
-    """Make sure that an answer is about what was asked for; ids are the same in capitals.
-
-    Args:
-        what: What it is about.
-        came: The id in the answer.
-        asked: The id that was asked for.
-        request: What was asked, for the error.
-
-    Raises:
-        UnexpectedResponseError: It is about something else, as when a cache mixes answers up.
-    """
-    if came.casefold() != asked.casefold():
-        message = f"an answer with {what} {came!r:.80} instead of {asked!r}"
-        raise UnexpectedResponseError(message, request=str(request), transient=True)
 
 
 def _parse(kind: type[StacT], content: Any, request: ApiRequest, client: Client | None, report: Report) -> StacT:

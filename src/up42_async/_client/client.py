@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from types import TracebackType, UnionType
-from typing import Any, Final, Protocol, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -17,15 +17,15 @@ import httpx
 from anyio.lowlevel import RunVar
 
 from up42_async import _clock
+from up42_async._client.balance import Balance, balance_request, read_balance
+from up42_async._client.credentials import find_credentials
+from up42_async._client.services import CachedCall, Service
 from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.balance import Balance, balance_request, read_balance
-from up42_async._http.credentials import find_credentials
 from up42_async._http.exchange import AsyncClientLike
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest, plain_request, segment
+from up42_async._http.secrets import Secret
 from up42_async._http.session import Session
-from up42_async._http.single_flight import CachedCall
-from up42_async._http.urls import plain_request, segment
 
 logger = logging.getLogger("up42_async")
 
@@ -33,18 +33,6 @@ DEFAULT_TIMEOUTS = Timeouts()
 DEFAULT_RETRY = RetryPolicy()
 DEFAULT_LIMITS = Limits()
 DEFAULT_POLLING = Polling()
-
-
-class Service(Protocol):
-    """What a layer above keeps for one client, such as the schedule of its tracked jobs."""
-
-    def close(self) -> None:
-        """Wake all waiters; called when the client closes."""
-
-    def counts(self) -> Mapping[str, int]:
-        """Return what `Client.statistics` tells of it, by the names of the fields of `Statistics`."""
-        ...
-
 
 ServiceT = TypeVar("ServiceT", bound=Service)
 
@@ -120,8 +108,9 @@ class Client:
             TypeError: A setting of the wrong type, such as an `httpx.Client`, which is not asynchronous.
             ValueError: Not exactly one source of credentials, or a setting that cannot be right.
         """
-        credentials = find_credentials(username, password, cfg_file, os.environ)
-        del password  # what is wrong with the other settings is told without it in this frame
+        secret = Secret.of(password)
+        del password  # whatever is wrong with the settings is told without it in this frame
+        credentials = find_credentials(username, secret, cfg_file)
         _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
         _check_kind("retry", retry, RetryPolicy, "a RetryPolicy(...)")
         _check_kind("limits", limits, Limits, "Limits(...)")
@@ -157,7 +146,7 @@ class Client:
         self._check_usable()
         if self._entered:
             raise RuntimeError("this client is entered already; use it inside, or make another one")
-        await self._session.tokens.read_credentials()
+        self._session.tokens.read_credentials()
         self._entered = True
         self._outer = _current.get()
         _current.set(self)

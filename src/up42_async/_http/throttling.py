@@ -1,8 +1,4 @@
-"""Stop sending to a service that is down, and find out by single requests when it is back.
-
-Without it a moment of 503 would fail all calls that wait for a slot: each would fail at once and hand its slot to the
-next, and the retry budget would be gone with the first twenty.
-"""
+"""Hold requests back: at the pace of this client, while UP42 asks for it (429), and during outages of its services."""
 
 from collections.abc import Generator
 from typing import Final
@@ -11,13 +7,55 @@ import anyio
 import attrs
 
 from up42_async import _clock
-from up42_async._config import RetryPolicy
+from up42_async._config import Limits, RetryPolicy
 from up42_async._errors import APIError, ConnectionFailedError, RateLimitError, StatusError
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 from up42_async._http.retry import delays
 
 FAILURES_IN_A_ROW: Final = 3
 """Failures without a success between them that make an outage; one odd job that always fails makes none."""
+
+
+class RateLimiter:
+    """Let requests through at a bounded rate.
+
+    The bucket is kept as one number, the moment at which it will be full again, so a request costs a comparison and no
+    timer runs.
+    """
+
+    def __init__(self, limits: Limits, closing: anyio.Event) -> None:
+        self._interval = 1 / limits.requests_per_second
+        self._depth = limits.burst / limits.requests_per_second
+        self._closing = closing
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._full_at = self._paused_until = float("-inf")
+
+    async def acquire(self) -> None:
+        """Wait until one more request may be sent; returns at once when the client is closing.
+
+        Only the first task in line waits for the bucket, and takes from it when it goes on: a task that is cancelled in
+        line has taken nothing.
+        """
+        async with self._turn:
+            # a request may be sent as long as the bucket would be full again within `depth` seconds
+            while (seconds := self._full_at + self._interval - self._depth - (now := _clock.now())) > 0:
+                if await _clock.wait_for(self._closing, seconds):
+                    return
+            self._full_at = max(self._full_at, now) + self._interval
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for a while, and no burst after it.
+
+        Args:
+            seconds: How long, in seconds from now.
+        """
+        self._paused_until = max(self._paused_until, _clock.now() + seconds)
+        self._full_at = max(self._full_at, self._paused_until + self._depth)
+
+    def paused_for(self) -> float:
+        """Return how many seconds of the longest pause are left; 0 or less when there is none."""
+        # outside of an event loop there is no clock to compare with, and no task waits
+        return self._paused_until - _clock.now() if self._paused_until > float("-inf") else 0.0
 
 
 @attrs.define(eq=False)

@@ -7,8 +7,8 @@ import pytest
 
 from tests.job_answers import Asker
 from up42_async import UnexpectedResponseError
-from up42_async._http.messages import ApiRequest
-from up42_async._http.readable_list import MOST_MALFORMED, ReadableList, entry_id, numbered_page
+from up42_async._client.readable_list import MOST_MALFORMED, ReadableList, entry_id, numbered_page
+from up42_async._http.requests import ApiRequest
 
 FIRST = ApiRequest(method="GET", path="/v2/budgets", query="page=0")
 

@@ -4,11 +4,13 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from up42_async._client.credentials import CredentialsFile, find_credentials
 from up42_async._errors import ConfigurationError
-from up42_async._http.credentials import Credentials, CredentialsFile, find_credentials
+from up42_async._http.auth import Credentials
 from up42_async._http.secrets import Secret
 
 GOOD = '{"username": "person@example.com", "password": "SECRET"}'
@@ -106,58 +108,76 @@ class TestFile:
         assert caplog.records == []
 
 
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+
 class TestSources:
+    @pytest.mark.usefixtures("environment")
     def test_keywords_win_over_the_environment(self) -> None:
-        found = find_credentials("person@example.com", "SECRET", None, ENVIRONMENT)
+        found = find_credentials("person@example.com", Secret("SECRET"), None)
         assert found == Credentials(username="person@example.com", password=Secret("SECRET"))
 
+    @pytest.mark.usefixtures("environment")
     def test_a_file_wins_over_the_environment_and_is_not_read_yet(self) -> None:
-        assert find_credentials(None, None, "nowhere.json", ENVIRONMENT) == CredentialsFile(path=Path("nowhere.json"))
+        assert find_credentials(None, None, "nowhere.json") == CredentialsFile(path=Path("nowhere.json"))
 
+    @pytest.mark.usefixtures("environment")
     def test_the_environment_counts_when_nothing_is_given(self) -> None:
-        found = find_credentials(None, None, None, ENVIRONMENT)
+        found = find_credentials(None, None, None)
         assert found == Credentials(username="of the environment", password=Secret("SECRET"))
 
     @pytest.mark.parametrize(("username", "password"), [("person", None), (None, "SECRET"), ("person", "SECRET")])
     def test_two_sources_are_one_too_many(self, username: str | None, password: str | None) -> None:
         with pytest.raises(ValueError, match=r"^give either username and password or cfg_file, not both$"):
-            find_credentials(username, password, "credentials.json", {})
+            find_credentials(username, Secret.of(password), "credentials.json")
 
     def test_no_source_says_which_ones_there_are(self) -> None:
         with pytest.raises(
             ValueError, match="give username and password, or cfg_file, or set UP42_USERNAME and UP42_P"
         ):
-            find_credentials(None, None, None, {"HOME": "/"})
+            find_credentials(None, None, None)
 
     @pytest.mark.parametrize(
         ("username", "password"), [("person", None), (None, "SECRET"), ("", "SECRET"), ("person", "")]
     )
+    @pytest.mark.usefixtures("environment")
     def test_half_a_source_is_not_made_whole_by_the_environment(
         self, username: str | None, password: str | None
     ) -> None:
         with pytest.raises(ValueError, match=r"^username and password must both be given and not empty$"):
-            find_credentials(username, password, None, ENVIRONMENT)
+            find_credentials(username, Secret.of(password), None)
 
     @pytest.mark.parametrize(
         "environ", [{"UP42_USERNAME": "person"}, {"UP42_PASSWORD": "SECRET"}, {**ENVIRONMENT, "UP42_PASSWORD": ""}]
     )
-    def test_half_an_environment_is_no_source(self, environ: dict[str, str]) -> None:
+    def test_half_an_environment_is_no_source(self, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
         with pytest.raises(ValueError, match=r"^UP42_USERNAME and UP42_PASSWORD must both be given and not empty$"):
-            find_credentials(None, None, None, environ)
+            find_credentials(None, None, None)
 
     @pytest.mark.parametrize(
         ("username", "password"), [(5, "SECRET"), ("person", 5), (b"person", "SECRET"), ("person", ["SECRET"])]
     )
-    def test_credentials_are_strings(self, username: object, password: object) -> None:
+    def test_credentials_are_strings(self, username: object, password: Any) -> None:
         with pytest.raises(TypeError, match=r"^username and password must be strings$"):
-            find_credentials(username, password, None, {})
+            find_credentials(username, Secret.of(password), None)
 
     @pytest.mark.parametrize(("username", "password"), [("person\ud800", "x"), ("person", "SECRET\udcff")])
     def test_what_cannot_be_encoded_is_refused_at_once_without_quoting_it(self, username: str, password: str) -> None:
         with pytest.raises(
             ValueError, match=r"^username and password must be text that can be encoded as UTF-8$"
         ) as caught:
-            find_credentials(username, password, None, {})
+            find_credentials(username, Secret.of(password), None)
         assert not isinstance(caught.value, UnicodeError)
         assert caught.value.__context__ is None
 

@@ -1,12 +1,14 @@
-"""Build and judge URLs: ids as path segments, query parameters, and links that may be followed."""
+"""What to ask of the API: requests as values; ids in paths and in answers; query parameters; links to follow."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
-from up42_async._errors import UnexpectedResponseError, UntrustedURLError
-from up42_async._http.messages import ApiRequest
+import attrs
+
+from up42_async._errors import APIError, UnexpectedResponseError, UntrustedURLError
 
 LONGEST_ID: Final = 256
 """Characters of an id in a path at the most; UP42's own are UUIDs or short names."""
@@ -18,6 +20,36 @@ _PORTS = {"https": 443, "http": 80}
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = _READS | {"DELETE", "PATCH", "POST", "PUT"}
 _PATH = re.compile(r"(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")
+
+
+@attrs.frozen(kw_only=True)
+class ApiRequest:
+    """What to ask of the API: no host, no token, and whether it may be asked twice."""
+
+    method: str
+    path: str
+    """Path below the API host, ids already quoted."""
+    query: str = ""
+    """Encoded query, without the question mark."""
+    json: Any = attrs.field(default=None, repr=False)
+    """Body, None for none."""
+    idempotent: bool = True
+    """Whether sending it twice changes nothing; an execution would be paid twice."""
+    empty_ok: bool = False
+    """Whether an answer without a body is one; else it is a proxy's, and the request is retried."""
+    was_executed: Callable[[APIError], bool] | None = attrs.field(default=None, repr=False, eq=False)
+    """Tells of a refusal whether it was executed all the same, so that it is not sent again."""
+    host: Literal["api", "auth"] = "api"
+    """Which of UP42's hosts to ask."""
+
+    def __str__(self) -> str:
+        """Return method and path, which is all that messages and logs say of a request."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def body(self) -> bytes | None:
+        """The encoded body."""
+        return None if self.json is None else json.dumps(self.json, allow_nan=False).encode()
 
 
 def segment(value: object, name: str = "id") -> str:
@@ -56,6 +88,23 @@ def answered_segment(value: object, name: str, request: ApiRequest) -> str:
         return segment(value, name)
     except (TypeError, ValueError) as error:
         raise UnexpectedResponseError(f"an answer whose {error}", request=str(request)) from None
+
+
+def check_answered_id(what: str, came: str, asked: str, request: ApiRequest) -> None:
+    """Make sure that an answer is about what was asked for; ids are the same in capitals.
+
+    Args:
+        what: What it is about.
+        came: The id in the answer.
+        asked: The id that was asked for.
+        request: What was asked, for the error.
+
+    Raises:
+        UnexpectedResponseError: It is about something else, as when a cache mixes answers up.
+    """
+    if came.casefold() != asked.casefold():
+        message = f"an answer about {what} {came!r:.80} instead of {asked!r:.80}"
+        raise UnexpectedResponseError(message, request=str(request), transient=True)
 
 
 def query(parameters: Mapping[str, str | int | float | Iterable[str] | None]) -> str:

@@ -13,12 +13,13 @@ import pytest
 
 from tests import raw_server
 from tests.raw_server import answer, platform, raw, response, wait_until
-from up42_async import ConnectionLostError, _client, _clock
+from up42_async import ConnectionLostError, _clock
 from up42_async._client import Client, Statistics, current_client
+from up42_async._client.client import _current
 from up42_async._config import VERSION, Limits, RetryPolicy
 from up42_async._errors import AuthenticationError, InvalidCredentialsError, RateLimitError, UnexpectedResponseError
 from up42_async._http import environment
-from up42_async._http.messages import ApiRequest
+from up42_async._http.requests import ApiRequest
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 CHECK = ApiRequest(method="POST", path="/v2/check", json={"title": "Bäume"})
@@ -345,7 +346,7 @@ async def test_a_client_that_is_given_wins() -> None:
 
 async def test_tasks_started_inside_have_the_client_and_those_outside_do_not() -> None:
     async def look(into: list[Client | None]) -> None:
-        into.append(_client._current.get())
+        into.append(_current.get())
 
     inside: list[Client | None] = []
     outside: list[Client | None] = []

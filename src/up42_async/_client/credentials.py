@@ -3,24 +3,16 @@
 import codecs
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
 from up42_async._errors import ConfigurationError
+from up42_async._http.auth import Credentials
 from up42_async._http.responses import parse_json
 from up42_async._http.secrets import Secret
 
 logger = logging.getLogger("up42_async")
-
-
-@attrs.frozen(kw_only=True)
-class Credentials:
-    """A username and its password."""
-
-    username: str
-    password: Secret
 
 
 @attrs.frozen(kw_only=True)
@@ -75,9 +67,14 @@ def _read_content(body: bytes) -> Credentials | str:
 
 
 def find_credentials(
-    username: object, password: object, cfg_file: str | os.PathLike[str] | None, environ: Mapping[str, str]
+    username: object, password: Secret | None, cfg_file: str | os.PathLike[str] | None
 ) -> Credentials | CredentialsFile:
     """Choose the one source of credentials; the environment counts when nothing else is given.
+
+    Args:
+        username: As the caller gave it.
+        password: As the caller gave it, which may be no text; a `Secret` so that no frame of an error shows it.
+        cfg_file: Path of a file that has both.
 
     Raises:
         TypeError: A username or password that is no string.
@@ -91,20 +88,20 @@ def find_credentials(
     source = "username and password"
     if username is None and password is None:
         source = "UP42_USERNAME and UP42_PASSWORD"
-        username, password = environ.get("UP42_USERNAME"), environ.get("UP42_PASSWORD")
+        username, password = os.environ.get("UP42_USERNAME"), Secret.of(os.environ.get("UP42_PASSWORD"))
     if username is None and password is None:
         message = "no credentials: give username and password, or cfg_file, or set UP42_USERNAME and UP42_PASSWORD"
         raise ValueError(message)
-    if not isinstance(username, str | None) or not isinstance(password, str | None):
+    if not isinstance(username, str | None) or (password is not None and not isinstance(password.reveal(), str)):
         message = f"{source} must be strings"
         raise TypeError(message)
-    if not username or not password:
+    if not username or password is None or not password.reveal():
         message = f"{source} must both be given and not empty"
         raise ValueError(message)
-    if not _can_be_sent(username) or not _can_be_sent(password):
+    if not _can_be_sent(username) or not _can_be_sent(password.reveal()):
         message = f"{source} must be text that can be encoded as UTF-8"
         raise ValueError(message)
-    return Credentials(username=username, password=Secret(password))
+    return Credentials(username=username, password=password)
 
 
 def _can_be_sent(value: object) -> bool:

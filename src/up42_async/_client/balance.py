@@ -1,18 +1,14 @@
-"""The balance of the account: what is left to spend, and the request for it.
-
-It stands below the client, whose method `balance` returns it, not in the folder `_account` above it.
-"""
+"""The balance of the account: what is left to spend, and the request for it. `Client.balance` returns it."""
 
 import datetime as dt
 from typing import Any
 
 import attrs
 
+from up42_async._clock import in_utc
 from up42_async._config.arguments import is_number
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.dates import in_utc
-from up42_async._http.messages import ApiRequest
-from up42_async._http.urls import query
+from up42_async._http.requests import ApiRequest, query
 
 
 @attrs.frozen(kw_only=True)
