@@ -27,6 +27,7 @@ pytestmark = pytest.mark.virtual_time
 
 JOB = ApiRequest(method="GET", path="/v2/processing/jobs/a")
 COST = ApiRequest(method="POST", path="/v2/processing/processes/x/cost")
+EXECUTION = ApiRequest(method="POST", path="/v2/processing/processes/x/execution", idempotent=False)
 SEARCH = ApiRequest(method="POST", path="/v2/assets/stac/search")
 USERINFO = ApiRequest(method="GET", path="/userinfo", host="auth")
 DOWN = ServerError("status 503", status=503)
@@ -85,6 +86,38 @@ async def test_probes_are_let_through_one_at_a_time_and_ever_more_seldom() -> No
     assert 8 <= len(times) <= 16
 
 
+async def test_what_must_not_be_sent_twice_is_no_probe_while_anything_else_waits() -> None:
+    """An execution that meets the outage is a lost answer, which has to be looked for."""
+    platform, executed = FakePlatform(latency=0.01), list[Asked]()
+    started = _clock.now()
+
+    def api(asked: Asked) -> httpx.Response:
+        is_up = asked.at - started >= 20
+        executed.extend([asked] if asked.url.endswith("/execution") else [])
+        return httpx.Response(200 if is_up else 503, json={})
+
+    platform.api = api
+    async with client_of(platform) as client, anyio.create_task_group() as tasks:
+        ends: list[object] = []
+        for _ in range(FAILURES_IN_A_ROW):
+            tasks.start_soon(ask, client, ends)
+        await anyio.sleep(0.1)
+        for number in range(20):
+            tasks.start_soon(ask, client, ends, JOB if number % 2 else EXECUTION)
+    assert ends.count({}) >= 15
+    assert [one for one in executed if one.at - started < 20] == []
+    assert len(executed) == 10
+
+
+async def test_what_must_not_be_sent_twice_is_the_probe_where_nothing_else_waits() -> None:
+    breaker = opened(RetryPolicy(wait_initial=1, wait_max=8))
+    started = _clock.now()
+    assert await breaker.wait(EXECUTION, math.inf)
+    assert 1.5 <= _clock.now() - started <= 2
+    assert breaker.allows(EXECUTION)
+    assert not breaker.allows(JOB)
+
+
 async def test_who_waits_is_woken_when_the_outage_ends() -> None:
     breaker, woken = opened(RetryPolicy(wait_initial=100, wait_max=100)), []
 
@@ -140,9 +173,9 @@ async def test_a_closing_client_wakes_all() -> None:
     assert _clock.now() - started == pytest.approx(1)
 
 
-async def ask(client: Client, ends: list[object]) -> None:
+async def ask(client: Client, ends: list[object], request: ApiRequest = JOB) -> None:
     try:
-        ends.append(await client._session.call(JOB))
+        ends.append(await client._session.call(request))
     except APIError as error:
         ends.append(error)
 

@@ -1,6 +1,6 @@
 """Hold requests back: at the pace of this client, while UP42 asks for it (429), and during outages of its services."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Final
 
 import anyio
@@ -70,7 +70,8 @@ class _Failing:
     """Set while it has an outage."""
     next_probe: float = 0.0
     over: anyio.Event = attrs.field(factory=anyio.Event)
-    turn: anyio.Lock = attrs.field(factory=anyio.Lock)
+    turns: Mapping[bool, anyio.Lock] = attrs.field(factory=lambda: {True: anyio.Lock(), False: anyio.Lock()})
+    """Those who wait, in two lines: requests that may be sent twice, and executions."""
 
     def schedule_probe(self, probe_delays: Generator[float, None, None]) -> None:
         """Set when the next probe is due."""
@@ -83,6 +84,9 @@ class CircuitBreaker:
     Each service (`/v2/processing`, `/v2/assets` ...) has an outage of its own, so that one does not stop the others.
     A probe is due after `RetryPolicy.wait_initial`, then after twice that, up to `wait_max`, less up to a half at
     random; by that clock alone, so that a probe that hangs or is cancelled does not hold up the next.
+
+    A request that must not be sent twice would be lost as a probe, so it lets those pass that may: it is due
+    `wait_initial` later, and by then any other that waits has taken the probe.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
@@ -107,7 +111,7 @@ class CircuitBreaker:
         service = self._failing.get(_service(request))
         if service is None or service.probe_delays is None:
             return True
-        if _clock.now() < service.next_probe:
+        if _clock.now() < self._due(service, request):
             return False
         service.schedule_probe(service.probe_delays)
         return True
@@ -146,8 +150,8 @@ class CircuitBreaker:
         if service is None:
             return True
         with anyio.CancelScope(deadline=deadline) as scope:
-            async with service.turn:  # only the first in line watches the clock
-                while not service.over.is_set() and (left := service.next_probe - _clock.now()) > 0:
+            async with service.turns[request.idempotent]:  # only the first in line watches the clock
+                while not service.over.is_set() and (left := self._due(service, request) - _clock.now()) > 0:
                     await _clock.wait_for(service.over, left)
         return not scope.cancelled_caught
 
@@ -165,6 +169,9 @@ class CircuitBreaker:
         """Wake all waiters; called when the client closes."""
         for service in list(self._failing):
             self._end(service)
+
+    def _due(self, service: _Failing, request: ApiRequest) -> float:
+        return service.next_probe if request.idempotent else service.next_probe + self._policy.wait_initial
 
     def _end(self, service: str) -> None:
         if self._failing:
