@@ -112,12 +112,8 @@ async def test_a_tracker_is_started_as_a_task(platform: JobPlatform) -> None:
     assert [job.status for job in found[0].finished] == ["captured", "released"]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("anyio_backend_name", ["asyncio"])
-async def test_a_tracker_is_what_create_task_and_gather_take(
-    platform: JobPlatform, anyio_backend: str, anyio_backend_name: str
-) -> None:
-    del anyio_backend, anyio_backend_name
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_tracker_is_what_create_task_and_gather_take(platform: JobPlatform) -> None:
     async with platform.client():
         task = asyncio.create_task(track(["soon"]))
         async with asyncio.TaskGroup() as group:

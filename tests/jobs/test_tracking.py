@@ -627,10 +627,11 @@ async def test_300_jobs_of_a_sandbox_are_tracked_through_faults_by_page() -> Non
     async with Sandbox(ids_max=50, ids_page_size_max=20, speed=100) as sandbox:
         life = [(0, "created"), (20, "running"), (60, "captured")]
         ids = [sandbox.seed_jobs(1, timeline=[(at + n / 10, word) for at, word in life])[0] for n in range(300)]
-        sandbox.faults.add(faults.Status(503), path="/v2", after=20, times=20)
+        down = sandbox.faults.add(faults.Status(503), path="/v2", after=20, times=20)
         sandbox.faults.add(faults.DropConnection(), path="/v2", probability=0.05)
         async with sandbox_client(sandbox):
             jobs = await track(ids, wait=0.2)
+        assert down.hits == 20
         assert [job.id for job in jobs] == ids
         assert {job.status for job in jobs} == {JobStatus.CAPTURED}
         assert sandbox.count("GET", "/v2/processing/jobs") < 300
@@ -655,4 +656,5 @@ async def test_a_server_that_is_away_for_a_while_ends_nothing() -> None:
 
 
 def sandbox_client(sandbox: Sandbox) -> Client:
-    return Client(**sandbox.credentials, endpoints=sandbox.endpoints, retry=RetryPolicy(attempts=1))
+    retry = RetryPolicy(attempts=1, wait_initial=0.02, wait_max=0.05)  # an outage is probed as often as this
+    return Client(**sandbox.credentials, endpoints=sandbox.endpoints, retry=retry)
