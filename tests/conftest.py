@@ -4,10 +4,18 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.http_clients import HTTP_CLIENTS, Maker
 from tests.virtual_time import virtual_backend
 from up42_async._processing import execution_registry
+
+# The same examples each time, however slow the machine: a failure is one of the change that is tested, and comes again.
+# `--hypothesis-profile=explore` looks for new ones.
+FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("explore", deadline=None, suppress_health_check=FINE)
+settings.register_profile("steady", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

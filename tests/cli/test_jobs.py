@@ -6,11 +6,14 @@ import json
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import run, started
+from up42_async._jobs import job
+from up42_async._jobs.polling_state import Timings
 from up42_async.cli import jobs
 from up42_async.sandbox import Sandbox
 
@@ -147,7 +150,8 @@ def test_tracking_ends_at_a_status_that_is_asked_for(sandbox: Sandbox) -> None:
     assert done.exit_code == 0, done.output
 
 
-def test_a_job_that_does_not_exist_is_named(sandbox: Sandbox) -> None:
+def test_a_job_that_does_not_exist_is_named(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "Timings", partial(Timings, refused=0.3))  # the ten seconds of real life
     done = run(sandbox, "jobs", "track", "11111111-1111-1111-1111-111111111111", "--timeout", "60s")
     assert done.exit_code == 1
     assert "11111111-1111-1111-1111-111111111111" in done.stderr

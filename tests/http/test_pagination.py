@@ -8,15 +8,13 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.job_answers import Asker, collect
 from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
 from up42_async._http.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Page, Pager, next_page
 from up42_async._http.requests import ApiRequest
-
-BACKEND_IS_FINE = [HealthCheck.function_scoped_fixture]
 
 
 def number(position: int) -> ApiRequest:
@@ -73,7 +71,7 @@ async def test_an_item_that_comes_again_is_left_out() -> None:
     assert [item async for item in pager(Asker(pages([1, 2, 2], [2, 3], [1, 2, 3], [4])))] == [1, 2, 3, 4]
 
 
-@settings(max_examples=200, suppress_health_check=BACKEND_IS_FINE, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.lists(st.integers(0, 20), max_size=5), min_size=1, max_size=8))
 async def test_any_split_into_pages_with_any_repetition_gives_the_same_items_once_in_order(
     cut: list[list[int]],
@@ -83,7 +81,7 @@ async def test_any_split_into_pages_with_any_repetition_gives_the_same_items_onc
     assert len(asker.asked) == len(cut)
 
 
-@settings(max_examples=200, suppress_health_check=BACKEND_IS_FINE, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 async def test_links_to_anywhere_come_to_an_end_without_repeating_an_item(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 6))

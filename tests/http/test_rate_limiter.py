@@ -50,7 +50,7 @@ async def test_a_quiet_time_fills_the_bucket_and_no_more_than_the_bucket() -> No
     rate=st.floats(0.5, 500),
     pauses=st.lists(st.floats(0, 2), min_size=1, max_size=60),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 async def test_no_window_sees_more_than_the_burst_and_the_rate(burst: int, rate: float, pauses: list[float]) -> None:
     gate, times = RateLimiter(Limits(requests_per_second=rate, burst=burst), anyio.Event()), list[float]()
     async with anyio.create_task_group() as tasks:

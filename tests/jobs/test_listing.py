@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.job_answers import API, JOBS, Asker, collect, ids_in, metadata, page, parameters
@@ -297,7 +297,7 @@ async def test_tasks_that_share_an_iterator_get_each_job_once_and_ask_for_each_p
     assert sum(lists(asker)[3:]) == 250
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.sampled_from(MANY), max_size=250),
     st.integers(1, 120),
@@ -471,7 +471,7 @@ async def test_an_error_that_is_no_answer_leaves_as_itself() -> None:
         await by_id(asker).ask(["a", "b", "c"])
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100)
 @given(
     st.sets(st.sampled_from([*MANY, GONE, "bad"]), max_size=100),
     st.integers(1, 120),

@@ -9,7 +9,7 @@ import anyio
 import attrs
 import backoff
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.jobs.test_poller import Life, Oracle, Thing, Watcher
@@ -180,7 +180,7 @@ async def play(actors: Sequence[Actor], lives: Sequence[Life], latency: float) -
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(
     actors=st.lists(actors, min_size=1, max_size=6),
     lives=st.lists(lives, min_size=len(IDS), max_size=len(IDS)),

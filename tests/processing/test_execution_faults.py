@@ -12,7 +12,7 @@ import anyio
 import attrs
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.paying_platform import (
@@ -507,7 +507,7 @@ def loop_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250)
 @given(schedule=schedules)
 @pytest.mark.slow
 def test_every_job_that_was_made_is_named_to_the_one_who_executed(

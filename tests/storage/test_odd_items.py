@@ -221,7 +221,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 NAMES = [*item_content(), *collection_content(), "start_datetime"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     changes=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3),
     inner=st.dictionaries(st.sampled_from(["datetime", "start_datetime", "end_datetime", "deprecated"]), JSON),
