@@ -200,7 +200,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Call, track and cancel for 45 s on each loop while a tenth of the answers is lost, and look for what is left."""
+    """Call, track and cancel for 45 s a loop, with each client (`-- --client user`: one), and look for what is left."""
     install_wheel(session, "trio>=0.31")
     session.run("python", "-m", "benchmarks.soak", *session.posargs, env=CLEAN)
 

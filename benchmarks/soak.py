@@ -1,19 +1,19 @@
 """Ask, track and cancel for a while against a server that loses a tenth of its answers, and look for what is left.
 
-    python -m benchmarks.soak [--seconds 45]
+    python -m benchmarks.soak [--seconds 45] [--client default] [--client user]
 
-On each loop, with the default client and with a pool of the user's, 60 callers ask for jobs and track them, and give up
-a tenth of what they began. It fails when memory grows by more than 2 MB after the first 10 seconds, when more sockets
-are open than the client may have, or when anything is left at the end: sockets, tasks, slots, connections, or an error
-that is none of the library's.
+On each loop, with the default client and with an AsyncClient of the user's, 60 callers ask for jobs and track them, and
+give up a tenth of what they began. It fails when memory grows by more than 2 MB after the first 10 seconds, when more
+sockets are open than the client may have, or when anything is left at the end: sockets, tasks, slots, connections, or
+an error that is none of the library's.
 """
 
 import argparse
-import contextlib
 import gc
 import itertools
 import sys
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
@@ -29,31 +29,43 @@ from tests.chaos import leaks
 
 CALLERS: Final = 60
 CANCELLED: Final = 0.1
-SETTLED: Final = 10
+SETTLED: Final = 10.0
 """Seconds after which memory must not grow any more."""
 MOST_GROWTH: Final = 2e6
 LIMITS: Final = up42.Limits(requests_per_second=1e6, burst=10**6)
 SPARE_SOCKETS: Final = 5
 """Sockets above the limit on requests: the login's, and those that are being closed."""
 RETRY: Final = up42.RetryPolicy(wait_initial=0.01, wait_max=0.1, budget=10**6)
+HTTP_CLIENTS: Final[dict[str, Callable[[], httpx.AsyncClient | None]]] = {
+    "default": lambda: None,
+    "user": lambda: httpx.AsyncClient(limits=httpx.Limits(max_connections=LIMITS.max_concurrency)),
+}
 
 
 class Soak:
-    """One loop's run."""
+    """One loop's run.
 
-    def __init__(self, base: str, backend: str, seconds: float, *, pool: bool) -> None:
-        """Begin with nothing seen.
+    Attributes:
+        calls: How calls ended, and which errors of the library there were.
+        growth: Bytes by which memory grew after it had settled, at the most.
+        sockets: Sockets that were open at once, at the most.
+        left: Sockets, tasks, slots and connections that are in use at the end.
+    """
+
+    def __init__(self, base: str, backend: str, seconds: float, client: str, *, settled: float = SETTLED) -> None:
+        """Prepare a run.
 
         Args:
             base: Where the server is.
             backend: The loop.
             seconds: How long to go on.
-            pool: Whether to send with an AsyncClient of the user's, whose pool is httpcore's.
+            client: Which of the `HTTP_CLIENTS` to send with.
+            settled: Seconds after which memory must not grow any more.
         """
-        self._pool = pool
+        self._client = client
+        self._settled = settled
         self.calls: Counter[str] = Counter()
-        self.memory: list[int] = []
-        self.sockets = self.left = 0
+        self.growth = self.sockets = self.left = 0
         self._endpoints = up42.Endpoints(api=base, auth=f"{base}/auth")
         self._backend = backend
         self._seconds = seconds
@@ -63,15 +75,10 @@ class Soak:
         """Do it all, and count what is left."""
         self._end = anyio.current_time() + self._seconds
         sockets, tasks = leaks.descriptors(), leaks.tasks(self._backend)
-        async with contextlib.AsyncExitStack() as stack:
-            http_client = None
-            if self._pool:
-                limits = httpx.Limits(max_connections=LIMITS.max_concurrency)
-                http_client = await stack.enter_async_context(httpx.AsyncClient(limits=limits))
-            client = up42.Client(
-                "soak", "soak", endpoints=self._endpoints, limits=LIMITS, retry=RETRY, http_client=http_client
-            )
-            await stack.enter_async_context(client)
+        http_client = HTTP_CLIENTS[self._client]()
+        async with up42.Client(
+            "soak", "soak", endpoints=self._endpoints, limits=LIMITS, retry=RETRY, http_client=http_client
+        ) as client:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._watch, sockets)
                 for number in range(CALLERS):
@@ -81,15 +88,21 @@ class Soak:
                     for number in range(LIMITS.max_concurrency):
                         group.start_soon(_succeed, number)
             self.left = leaks.in_use(client)
+        if http_client is not None:
+            await http_client.aclose()
         await anyio.sleep(0.05)  # for the loop to end what was cancelled last
         gc.collect()
         self.left += leaks.descriptors() - sockets + leaks.tasks(self._backend) - tasks
 
     async def _watch(self, before: int) -> None:
+        settled = self._end - self._seconds + self._settled
+        least = 0
         while anyio.current_time() < self._end:
-            await anyio.sleep(1)
+            await anyio.sleep(min(1.0, self._seconds / 20))
             self.sockets = max(self.sockets, leaks.descriptors() - before)
-            self.memory.append(memory_now())
+            if anyio.current_time() >= settled:
+                least = least or memory_now()
+                self.growth = max(self.growth, memory_now() - least)
 
     async def _call_often(self, dice: Random) -> None:
         while anyio.current_time() < self._end:
@@ -103,17 +116,12 @@ class Soak:
 
     def problems(self) -> list[str]:
         """Say what is not as it should be."""
-        growth = max(self.memory[SETTLED:]) - self.memory[SETTLED - 1]
         found = {
-            f"memory grew by {growth / 1e6:.1f} MB": growth > MOST_GROWTH,
+            f"memory grew by {self.growth / 1e6:.1f} MB": self.growth > MOST_GROWTH,
             f"{self.sockets} sockets were open": self.sockets > LIMITS.max_concurrency + SPARE_SOCKETS,
             f"{self.left} sockets, tasks, slots or connections were left": self.left != 0,
         }
-        print(
-            f"{self._backend}, {'pool of the user' if self._pool else 'default client'}: {dict(self.calls)}; "
-            + "; ".join(found),
-            flush=True,
-        )
+        print(f"{self._backend}, {self._client} client: {dict(self.calls)}; " + "; ".join(found), flush=True)
         return [what for what, is_wrong in found.items() if is_wrong]
 
 
@@ -138,14 +146,16 @@ async def _call(dice: Random) -> Any:
 
 
 def main() -> None:
-    """Read the command line, and soak both loops, one after the other."""
+    """Read the command line, and soak both loops with each client, one after the other."""
     parser = argparse.ArgumentParser(description="Look for what is left after a while of calls, faults and cancelling.")
     parser.add_argument("--seconds", type=float, default=45.0, help="for each loop, more than 10")
-    seconds = max(parser.parse_args().seconds, SETTLED + 2.0)
+    parser.add_argument("--client", action="append", choices=[*HTTP_CLIENTS], help="which one to send with; both")
+    options = parser.parse_args()
+    seconds = max(options.seconds, SETTLED + 2.0)
     problems: list[str] = []
-    for backend, pool in itertools.product(("asyncio", "trio"), (False, True)):
+    for backend, client in itertools.product(("asyncio", "trio"), options.client or HTTP_CLIENTS):
         with Server("soak_server") as server:
-            soak = Soak(server.base, backend, seconds, pool=pool)
+            soak = Soak(server.base, backend, seconds, client)
             anyio.run(soak.run, backend=backend)
         problems += soak.problems()
     if problems:
