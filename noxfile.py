@@ -208,6 +208,9 @@ def soak(session: nox.Session) -> None:
 @nox.session(default=False)
 def release(session: nox.Session) -> None:
     """Build sdist and wheel twice, the same each time, check them, and run the tests from the unpacked sdist."""
+    version = re.search(r'VERSION: Final = "(.+)"', Path("src/up42_async/_config/settings.py").read_text("utf-8"))
+    if version is None or f"\n## {version[1]} - " not in Path("CHANGELOG.md").read_text("utf-8"):
+        session.error("CHANGELOG.md has no section for the version in _config/settings.py")
     session.install(*group("release", "tests"))
     dist, again = Path("dist"), Path(session.create_tmp()) / "again"
     for folder in (dist, again):

@@ -21,6 +21,14 @@ A map of the package; each folder imports only what stands below it:
     pytest_plugin          fixtures for your own tests: that UP42, and a client for it
 """
 
+import sys as _sys
+
+if _sys.argv[:1] == ["-m"] and "up42_async" in _sys.orig_argv:
+    # `python -m up42_async` imports the package before __main__: Ctrl-C ends the command without a traceback here, too
+    import _up42_command
+
+    _up42_command.end_on_interrupt()
+
 from up42_async._account.budgets import Budget as Budget
 from up42_async._account.budgets import ValidityPeriod as ValidityPeriod
 from up42_async._account.processes import Process as Process

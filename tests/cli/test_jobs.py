@@ -139,7 +139,7 @@ def test_tracking_ends_when_the_time_is_up_and_names_what_goes_on(sandbox: Sandb
     (running,) = seeded(sandbox, 1, "running")
     done = run(sandbox, "jobs", "track", running, "--timeout", "0.3")
     assert done.exit_code == 1
-    assert f"1 jobs are still under way at UP42: {running}" in done.stderr
+    assert f"1 job is still under way at UP42: {running}" in done.stderr
     quiet = run(sandbox, "--quiet", "jobs", "track", running, "--timeout", "0.3")
     assert (quiet.exit_code, quiet.stderr) == (1, "")
 
@@ -208,7 +208,7 @@ def test_an_interruption_is_exit_code_130_and_names_what_goes_on(sandbox: Sandbo
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert f"1 jobs are still under way at UP42: {running}" in said
+    assert f"1 job is still under way at UP42: {running}" in said
 
 
 def test_the_command_runs_as_a_program_of_its_own(sandbox: Sandbox) -> None:

@@ -3,18 +3,15 @@
 import importlib.util
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.command import environment, run
+from tests.cli.command import on_a_terminal, run
 from up42_async.cli import main
 from up42_async.cli.application import app
 from up42_async.sandbox import Sandbox
@@ -38,7 +35,7 @@ def test_a_sandbox_prints_what_points_another_terminal_at_it(export: list[str]) 
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert len(json.loads(listed.stdout)) == 2
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert said.endswith("the sandbox has ended\n")
     assert ("paste these lines" in said) is not bool(export)
 
@@ -67,22 +64,6 @@ def test_the_command_without_its_extra_says_what_to_install(
     assert "pip install 'up42-async[cli]'" in capsys.readouterr().err
 
 
-def test_an_interruption_while_the_command_is_loaded_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "up42_async.cli.application", Interrupting())
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    assert ended.value.code == 130
-
-
-class Interrupting:
-    """A module whose loading is interrupted."""
-
-    def __getattr__(self, name: str) -> object:
-        if name == "app":
-            raise KeyboardInterrupt
-        raise AttributeError(name)
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_a_shell(shell: str) -> None:
     done = CliRunner().invoke(app, ["completion", shell])
@@ -107,27 +88,6 @@ def test_no_arguments_show_the_commands() -> None:
     done = CliRunner().invoke(app, [])
     for command in ("auth", "jobs", "run", "journal", "balance", "sandbox"):
         assert command in done.output
-
-
-def on_a_terminal(sandbox: Sandbox, *words: str, seconds: float = 60) -> tuple[int, str]:
-    """Run the command on a pseudo-terminal; return its exit code and what it showed."""
-    master, slave = pty.openpty()
-    env = {**os.environ, **environment(sandbox), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
-    process = subprocess.Popen([*UP42, *words], env=env, stdin=slave, stdout=slave, stderr=slave)  # noqa: S603
-    os.close(slave)
-    shown = b""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        ready, _, _ = select.select([master], [], [], 0.1)
-        try:
-            piece = os.read(master, 65_536) if ready else b""
-        except OSError:  # the command has closed its side
-            break
-        shown += piece
-        if not ready and process.poll() is not None:
-            break
-    os.close(master)
-    return process.wait(timeout=20), shown.decode(errors="replace")
 
 
 def test_a_terminal_shows_a_board_while_jobs_are_tracked(sandbox: Sandbox) -> None:

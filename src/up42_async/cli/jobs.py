@@ -12,7 +12,7 @@ import typer
 import up42_async as up42
 from up42_async.cli.arguments import ids_of, schedule_of, seconds_of, since, statuses_of
 from up42_async.cli.output import Format, write, write_all, write_line
-from up42_async.cli.running import FAILED, GOOD, Interruption, reporting, run, say
+from up42_async.cli.running import FAILED, GOOD, Interruption, counted, reporting, run, say
 from up42_async.cli.settings import Settings
 
 app = typer.Typer(help="List, get, track and download jobs.", no_args_is_help=True)
@@ -109,11 +109,11 @@ def track_jobs(
     Ends with 0 when all jobs were successful (or reached a status of --until), and with 1 otherwise.
     """
     settings: Settings = context.obj
-    interruption = Interruption()
     with reporting():
         wanted = ids_of(ids)
         stops = statuses_of(until or ()) or []
         schedule = schedule_of(wait)
+    interruption = Interruption()
 
     async def work(client: up42.Client) -> int:
         board = shows_board(settings)
@@ -148,7 +148,7 @@ def _has_failed(job: up42.Job, stops: list[up42.JobStatus]) -> bool:
 
 def _still_under_way(tracker: up42.JobTracker) -> str:
     ids = [job if isinstance(job, str) else job.id for job in tracker.unfinished]
-    return f"{len(ids)} jobs are still under way at UP42: {' '.join(ids)}" if ids else "all jobs are finished"
+    return f"{counted(len(ids), 'still under way')} at UP42: {' '.join(ids)}" if ids else "all jobs are finished"
 
 
 @app.command("download")
@@ -167,6 +167,8 @@ def download_jobs(
     with reporting():
         wanted = ids_of(ids)
 
+    words = f"up42: interrupted; {' '.join(wanted)}: the same line fetches what is missing"
+
     async def work(client: up42.Client) -> int:
         jobs = [job async for job in up42.Job.all(ids=wanted, client=client)]
         bar = sys.stderr.isatty() and not settings.quiet
@@ -184,7 +186,7 @@ def download_jobs(
             write(here, output, columns=("jobID", "key", "path"))
         return FAILED if any(file.error is not None for file in batch.results) else GOOD
 
-    run(settings, work)
+    run(settings, work, Interruption(lambda: words))
 
 
 def _row_of_file(file: up42.ResultFile) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from up42_async.cli.running import USAGE
+from up42_async.cli.running import USAGE, Interruption, reporting
 
 
 class Shell(enum.StrEnum):
@@ -33,8 +33,13 @@ def sandbox(
         raise typer.Exit(USAGE)
     from up42_async.sandbox import Sandbox  # the extra may be missing
 
-    try:
-        with Sandbox(port=port, speed=speed) as running:
+    with reporting(Interruption(lambda: "the sandbox has ended")):
+        running = Sandbox(port=port, speed=speed)
+        try:
+            running.start()
+        except OSError as error:
+            raise ValueError(str(error)) from None
+        try:
             running.seed_jobs(jobs)
             running.add_assets(assets)
             for line in _exports(running):
@@ -44,11 +49,8 @@ def sandbox(
             typer.echo("Ctrl-C ends it", err=True)
             while True:
                 time.sleep(3600)
-    except KeyboardInterrupt:
-        typer.echo("the sandbox has ended", err=True)
-    except (OSError, ValueError) as error:
-        typer.echo(f"up42: {error}", err=True)
-        raise typer.Exit(USAGE) from None
+        finally:
+            running.stop()
 
 
 def _exports(running: Any) -> list[str]:

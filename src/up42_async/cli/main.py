@@ -1,4 +1,4 @@
-"""The entry point of the command `up42`."""
+"""The command `up42` where its extra may be missing."""
 
 import importlib.util
 import sys
@@ -9,9 +9,6 @@ def main() -> None:
     if importlib.util.find_spec("typer") is None:
         sys.stderr.write("up42: the command needs typer; pip install 'up42-async[cli]'\n")
         raise SystemExit(2)
-    try:
-        from up42_async.cli.application import app
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    from up42_async.cli.application import app
 
     app(prog_name="up42")

@@ -12,14 +12,13 @@ import attrs
 import typer
 
 import up42_async as up42
+from _up42_command import INTERRUPTED
 from up42_async.cli.settings import Settings
 
 GOOD: Final = 0
 FAILED: Final = 1
 """Jobs failed, or UP42 could not be asked."""
 USAGE: Final = 2
-INTERRUPTED: Final = 130
-"""As shells count a process that Ctrl-C ended: 128 and the number of the signal."""
 
 _FORMAT: Final = "%(levelname)s %(message)s"
 
@@ -29,6 +28,11 @@ class Interruption:
     """What to say when Ctrl-C ends a command: which jobs go on at UP42, and how to go on with them."""
 
     words: Callable[[], str] | None = None
+
+
+def counted(number: int, state: str) -> str:
+    """Say how many jobs are in a state: `1 job is under way`."""
+    return f"{number} job is {state}" if number == 1 else f"{number or 'no'} jobs are {state}"
 
 
 def say(text: str, settings: Settings) -> None:
@@ -70,11 +74,16 @@ def reporting(interruption: Interruption | None = None) -> Generator[None]:
     """Turn errors into a line on stderr and an exit code: 1 for an `Up42Error`, 2 for wrong usage, 130 for Ctrl-C.
 
     What waits for stdin runs inside of this, and not in the event loop, which would keep Ctrl-C from ending the wait.
+    Only inside of it Ctrl-C is a KeyboardInterrupt; before and after, it ends the process (`_up42_command`).
     """
+    otherwise = signal.getsignal(signal.SIGINT)
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     except KeyboardInterrupt:
-        _ignore_more_interrupts()
+        # the last words are said, and the exit code is the promised one, however often Ctrl-C is pressed
+        otherwise = signal.SIG_IGN
+        signal.signal(signal.SIGINT, otherwise)
         if interruption is not None and interruption.words is not None:
             typer.echo(interruption.words(), err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -88,11 +97,8 @@ def reporting(interruption: Interruption | None = None) -> Generator[None]:
         # whoever read stdout has gone, as `head` does; Python would complain once more when it flushes at exit
         sys.stdout = None
         raise typer.Exit(FAILED) from None
-
-
-def _ignore_more_interrupts() -> None:
-    """Let the last words be said and the exit code be the promised one, however often Ctrl-C is pressed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGINT, otherwise)
 
 
 def _set_up_log(settings: Settings) -> None:

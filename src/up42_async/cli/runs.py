@@ -14,7 +14,7 @@ from up42_async.cli.arguments import pairs_of, schedule_of
 from up42_async.cli.jobs import OutputOption, WaitOption
 from up42_async.cli.output import Format, write, write_line
 from up42_async.cli.run_items import templates_of
-from up42_async.cli.running import FAILED, GOOD, USAGE, Interruption, reporting, run, run_without_client, say
+from up42_async.cli.running import FAILED, GOOD, USAGE, Interruption, counted, reporting, run, run_without_client, say
 from up42_async.cli.settings import Settings
 
 journal = typer.Typer(help="Read the journal of a run.", no_args_is_help=True)
@@ -141,10 +141,9 @@ def _under_way(path: Path | None) -> str:
     jobs = [entry.job_id for entry in entries if entry.job_id is not None]
     unknown = len(entries) - len(jobs)
     lost = f"; of {unknown} more it is not known yet whether they were executed" if unknown else ""
-    return (
-        f"up42: interrupted; {len(jobs)} jobs are under way at UP42: {' '.join(jobs) or 'none'}{lost}. "
-        f"The same command goes on from {path}"
-    )
+    names = f": {' '.join(jobs)}" if jobs else ""
+    going_on = f"{counted(len(jobs), 'under way')} at UP42{names}{lost}"
+    return f"up42: interrupted; {going_on}. The same command goes on from {path}"
 
 
 @journal.command("show")

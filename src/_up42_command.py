@@ -1,0 +1,27 @@
+"""The entry point of the command `up42`: what Ctrl-C does is settled before the package is imported.
+
+Importing a package takes some tenths of a second, in which Python answers Ctrl-C with a traceback. Only a module
+outside of the package can act before that, so this one stands beside it, and imports nothing that takes time.
+"""
+
+import os
+import signal
+
+INTERRUPTED = 130
+"""As shells count a process that Ctrl-C ended: 128 and the number of the signal."""
+
+
+def end_on_interrupt() -> None:
+    """Let Ctrl-C end the process at once, with exit code 130 and without a traceback."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+
+
+def main() -> None:
+    """Run the command `up42` with the arguments of the process, and end the process with its exit code."""
+    end_on_interrupt()
+    from up42_async.cli.main import main as run  # not before Ctrl-C is seen to
+
+    try:
+        run()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is over: its exit code stands while Python ends

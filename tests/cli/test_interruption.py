@@ -1,0 +1,108 @@
+"""Ctrl-C at any moment: exit code 130, no traceback, and the jobs under way named."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import on_a_terminal, started
+from up42_async.sandbox import Sandbox, faults
+
+# Stands for Ctrl-C while a module is loaded; the command goes on as if it had come from the terminal.
+INTERRUPTED_AT = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["up42", "--version"]
+"""
+BY_NAME = "from _up42_command import main; main()"
+AS_A_MODULE = "sys.orig_argv = ['python', '-m', 'up42_async']; sys.argv = ['-m']; import up42_async"
+
+
+@pytest.mark.parametrize("entry", [BY_NAME, AS_A_MODULE], ids=["up42", "python -m"])
+@pytest.mark.parametrize("name", ["up42_async._client", "httpx", "pystac"])
+def test_while_the_package_is_imported(entry: str, name: str) -> None:
+    code = INTERRUPTED_AT.format(name=name) + entry
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("name", ["typer", "rich.table", "up42_async.cli.jobs"])
+def test_while_the_command_is_imported(name: str) -> None:
+    code = INTERRUPTED_AT.format(name=name) + BY_NAME
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_when_the_work_is_over_its_exit_code_stands() -> None:
+    code = "import atexit, os, signal, sys; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))"
+    entry = f"{code}; sys.argv = ['up42', '--version']; {BY_NAME}"
+    done = subprocess.run([sys.executable, "-c", entry], capture_output=True, check=False, timeout=60)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"up42-async ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("jobs", "track", "{id}"), "1 job is still under way at UP42: {id}"),
+        (
+            ("jobs", "download", "{id}", "-d", "{directory}"),
+            "up42: interrupted; {id}: the same line fetches what is missing",
+        ),
+        (("jobs", "list"), ""),
+        (("balance",), ""),
+    ],
+    ids=["track", "download", "list", "balance"],
+)
+def test_while_the_login_takes_long(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    (id_,) = sandbox.seed_jobs(1, status="running")
+    sandbox.faults.add(faults.Hang(), path="/auth/realms")
+    with started(sandbox, *(word.format(id=id_, directory=tmp_path) for word in words)) as process:
+        wait_for_login(sandbox)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err.strip()) == (130, "", said.format(id=id_))
+
+
+def wait_for_login(sandbox: Sandbox) -> None:
+    until = time.monotonic() + 30
+    while not sandbox.count("POST") and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def test_on_a_terminal(sandbox: Sandbox) -> None:
+    (id_,) = sandbox.seed_jobs(1, status="running")
+    code, shown = on_a_terminal(sandbox, "jobs", "track", id_, press_at="0 of 1 finished")
+    assert code == 130
+    assert "Traceback" not in shown
+    assert f"1 job is still under way at UP42: {id_}" in shown
+
+
+def test_pressed_again_and_again(sandbox: Sandbox) -> None:
+    (id_,) = sandbox.seed_jobs(1, status="running")
+    with started(sandbox, "jobs", "track", id_) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.005)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said == f"1 job is still under way at UP42: {id_}\n"
+
+
+def test_ids_that_were_to_come_from_stdin_are_not_waited_for(sandbox: Sandbox) -> None:
+    with started(sandbox, "jobs", "track", "-") as process:
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (130, "")
