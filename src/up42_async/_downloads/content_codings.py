@@ -11,41 +11,19 @@ PIECE: Final = 2**20
 
 _MOST_CODINGS: Final = 3
 _INFLATABLE: Final = frozenset({"gzip", "x-gzip", "deflate"})
-# https://www.iana.org/assignments/http-parameters; any other word ("utf-8", "none", "aws-chunked") is no coding
-_REGISTERED: Final = frozenset(
-    {"br", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip", "zstd", *_INFLATABLE}
-)
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _ZLIB: Final = zlib.MAX_WBITS
 _RAW: Final = -zlib.MAX_WBITS
 
 
-def read_codings(header: str) -> tuple[str, ...]:
-    """Return the codings that a Content-Encoding names, in the order in which they were applied.
-
-    Words that are no coding are left out: files are stored with `utf-8`, `none` or `aws-chunked` there, and their bytes
-    are as they should be.
-
-    Args:
-        header: The value of the header, empty when there is none.
-    """
-    words = [word.strip().lower() for word in header.split(",")]
-    return tuple(word for word in words if word in _REGISTERED)
-
-
 class Decoder:
-    """Inflates a body piece by piece; what has no codings passes as it is."""
+    """Inflates a body piece by piece."""
 
-    def __init__(self, codings: tuple[str, ...] = ()) -> None:
-        """Prepare for codings in the order in which they were applied."""
+    def __init__(self, codings: tuple[str, ...]) -> None:
+        """Prepare for codings in the order in which they were applied, one or more."""
         self._can_decode = len(codings) <= _MOST_CODINGS and _INFLATABLE.issuperset(codings)
         self._codings = codings
         self._inflaters = [_Inflater(coding) for coding in reversed(codings)] if self._can_decode else []
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is anything to undo."""
-        return bool(self._codings)
 
     def feed(self, data: bytes) -> Generator[bytes, None, None]:
         """Yield the content in pieces of at most 1 MiB.

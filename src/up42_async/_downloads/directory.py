@@ -168,27 +168,13 @@ async def fetch_all(
     async with anyio.create_task_group() as group:
         for position, (file, shares_name) in enumerate(zip(files, downloads.sharing_names(files), strict=True)):
             group.start_soon(functools.partial(bring, position, file, shares_name=shares_name))
-    raise_for([*(errors[position] for position in sorted(errors)), *unreadable], of=len(files) + len(unreadable))
+    failed: list[Up42Error] = []
+    for error in (*(errors[position] for position in sorted(errors)), *unreadable):
+        if not isinstance(error, Up42Error):
+            raise error
+        failed.append(error)
+    if len(failed) > 1:
+        raise DownloadErrorGroup(f"{len(failed)} of {len(files) + len(unreadable)} files did not come", failed)
+    if failed:
+        raise failed[0]
     return [path for position in sorted(done) for path in done[position].paths]
-
-
-def raise_for(errors: Sequence[Exception], *, of: int) -> None:
-    """Raise what went wrong with some of many files, once all others have come.
-
-    Args:
-        errors: What went wrong.
-        of: How many files there were.
-
-    Raises:
-        DownloadErrorGroup: Several files did not come.
-        Exception: One did not, or something else than a file's own trouble ended the work.
-    """
-    ours = [error for error in errors if isinstance(error, Up42Error)]
-    others = [error for error in errors if not isinstance(error, Up42Error)]
-    if others:
-        raise others[0]
-    if len(ours) > 1:
-        message = f"{len(ours)} of {of} files did not come"
-        raise DownloadErrorGroup(message, ours)
-    if ours:
-        raise ours[0]

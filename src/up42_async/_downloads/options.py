@@ -4,24 +4,19 @@ from collections.abc import Iterable
 
 import attrs
 
-from up42_async._config.arguments import optional, strings
+from up42_async._config.arguments import strings
 
 
-def _keys(values: Iterable[str] | None) -> frozenset[str] | None:
-    return _names(values, "keys")
+def _keys(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(strings(values, "keys"))
 
 
-def _roles(values: Iterable[str] | None) -> frozenset[str] | None:
-    return _names(values, "roles")
+def _roles(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(strings(values, "roles"))
 
 
-def _media_types(values: Iterable[str] | None) -> frozenset[str] | None:
-    return _names(values, "media_types")
-
-
-def _names(values: Iterable[str] | None, argument: str) -> frozenset[str] | None:
-    names = optional(strings, values, argument)
-    return None if names is None else frozenset(names)
+def _media_types(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(strings(values, "media_types"))
 
 
 @attrs.frozen(kw_only=True)
@@ -40,11 +35,11 @@ class Timings:
 class DownloadOptions:
     """Which files are wanted, and what is done with them."""
 
-    keys: frozenset[str] | None = attrs.field(default=None, converter=_keys)
+    keys: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(_keys))
     """Only assets with these keys."""
-    roles: frozenset[str] | None = attrs.field(default=None, converter=_roles)
+    roles: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(_roles))
     """Only assets with one of these roles."""
-    media_types: frozenset[str] | None = attrs.field(default=None, converter=_media_types)
+    media_types: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(_media_types))
     """Only assets of these media types, compared without parameters unless some are given."""
     unpack: bool = False
     """Whether archives are unpacked, each into a directory beside it."""

@@ -7,7 +7,6 @@ from typing import Final
 
 import attrs
 
-from up42_async._downloads.content_codings import read_codings
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._http.responses import http_date, retry_after
 
@@ -34,6 +33,10 @@ _EXPIRED: Final = frozenset(
 )
 _HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 _MOST_DIGITS: Final = 18
+# https://www.iana.org/assignments/http-parameters; any other word ("utf-8", "none", "aws-chunked") is no coding
+_CODINGS: Final = frozenset(
+    {"br", "compress", "x-compress", "dcb", "dcz", "deflate", "exi", "gzip", "x-gzip", "pack200-gzip", "zstd"}
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -89,7 +92,7 @@ def read_head(status: int, headers: Mapping[str, str]) -> FileHead:
         etag=etag if etag.startswith('"') and etag.isascii() and etag.isprintable() else None,
         modified=None if modified is None else modified.timestamp(),
         disposition=headers.get("content-disposition"),
-        codings=read_codings(headers.get("content-encoding", "")),
+        codings=_codings(headers.get("content-encoding", "")),
         media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
     )
 
@@ -112,6 +115,16 @@ def refusal(status: int, headers: Mapping[str, str], host: str) -> APIError:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         kind = RateLimitError
     return kind(f"status {status}", request=request, status=status, retry_after=retry_after(headers))
+
+
+def _codings(header: str) -> tuple[str, ...]:
+    """Return the codings that a Content-Encoding names, in the order in which they were applied.
+
+    Words that are no coding are left out: files are stored with `utf-8`, `none` or `aws-chunked` there, and their bytes
+    are as they should be.
+    """
+    words = [word.strip().lower() for word in header.split(",")]
+    return tuple(word for word in words if word in _CODINGS)
 
 
 def _number(text: str | None) -> int | None:

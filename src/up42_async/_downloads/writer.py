@@ -51,7 +51,7 @@ class DownloadWriter:
         self._group = group
         self._progress = progress
         self._host = host
-        self._decoder = Decoder()
+        self._decoder: Decoder | None = None
         self._total: int | None = None
         self._most: int | None = None
         self._written = anyio.Event()
@@ -80,19 +80,19 @@ class DownloadWriter:
         self.modified = head.modified
         # a packed file that also claims to be packed on the wire is packed once: it is kept as it lies in storage
         is_packed = names[0].lower().endswith(_PACKED)
-        self._decoder = Decoder(() if is_packed else head.codings)
+        self._decoder = Decoder(head.codings) if head.codings and not is_packed else None
         self._check_length(head)
         part = destination.part
         self._progress.name = destination.name
-        self.length = destination.file.size if self._decoder.is_needed else head.total
+        self.length = destination.file.size if self._decoder else head.total
         if not head.start:
             self.is_here = await destination.run(destination.is_here, self.length, head.modified)
             if self.is_here:
                 return False
             # bytes of an inflated file are not those that a range counts, so it cannot be continued
-            version = (None, None) if self._decoder.is_needed else (head.etag, head.total)
+            version = (None, None) if self._decoder else (head.etag, head.total)
             await destination.run(part.restart, *version)
-        elif self._decoder.is_needed or (head.start, head.etag, head.total) != (part.received, part.etag, part.total):
+        elif self._decoder or (head.start, head.etag, head.total) != (part.received, part.etag, part.total):
             message = "the file has changed since its first part came"
             raise UnexpectedResponseError(message, transient=True)
         self._progress.update(part.received, part.total)
@@ -112,7 +112,7 @@ class DownloadWriter:
 
     def _check_length(self, head: FileHead) -> None:
         size, part = self._destination.file.size, self._destination.part
-        if self._decoder.is_needed:
+        if self._decoder:
             # `file:size` may be the length as the file lies in storage
             self._total, self._most = head.total, None if size == head.total else size
             return
@@ -133,7 +133,7 @@ class DownloadWriter:
         """Wait until the batch before is written, and have this one written while the next is received."""
         await self._written.wait()
         self.taken += sum(map(len, chunks))
-        if self.problem is None and not self._decoder.is_needed and self._most is not None and self.taken > self._most:
+        if self.problem is None and self._decoder is None and self._most is not None and self.taken > self._most:
             await self._refuse_more()
         if self.problem is not None:
             return False
@@ -146,7 +146,7 @@ class DownloadWriter:
         try:
             await destination.run(self._store, chunks)
             self._progress.update(destination.part.received, destination.part.total)
-            if self._decoder.is_needed and self._most is not None and destination.part.received > self._most:
+            if self._decoder and self._most is not None and destination.part.received > self._most:
                 await self._refuse_more()
         except (OSError, APIError) as error:
             self.problem = error
@@ -155,7 +155,7 @@ class DownloadWriter:
 
     def _store(self, chunks: list[bytes]) -> None:
         part = self._destination.part
-        if not self._decoder.is_needed:
+        if self._decoder is None:
             part.write(chunks)
             return
         for chunk in chunks:
@@ -176,10 +176,11 @@ class DownloadWriter:
             ConnectionLostError: Some of it is missing, and may still come.
             UnexpectedResponseError: It is broken.
         """
-        self._decoder.finish()
+        if self._decoder is not None:
+            self._decoder.finish()
         part, size = self._destination.part, self._destination.file.size
         if part.total is not None and part.received < part.total:
             raise ConnectionLostError(f"the file broke off after {part.received} of {part.total} bytes")
-        if size is not None and part.received != size and not (self._decoder.is_needed and self._total == size):
+        if size is not None and part.received != size and not (self._decoder and self._total == size):
             return f"it has {part.received} bytes instead of {size}"
         return await self._destination.run(part.problem)
