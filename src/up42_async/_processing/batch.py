@@ -1,20 +1,17 @@
 """Evaluate and execute many templates at once."""
 
-import contextlib
 import html
 import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from up42_async import _clock
 from up42_async._bulk import BulkOperation
 from up42_async._client import Client
-from up42_async._processing import journal_start
-from up42_async._processing.credit_budget import CreditBudget
 from up42_async._processing.execution import logger
 from up42_async._processing.executor import Executor
 from up42_async._processing.journal import Journal
-from up42_async._processing.journal_run import JournalRun, Place
+from up42_async._processing.journal_run import Place
 from up42_async._processing.template import ExecutionResult, JobTemplate, TemplateT
 
 
@@ -53,34 +50,18 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
 class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
     """Templates that are being executed, see `execute`."""
 
-    _executor: Executor
-
-    def __init__(
-        self,
-        templates: Iterable[TemplateT],
-        *,
-        max_credits: float | None,
-        budget_id: str | None,
-        journal: Path | None,
-        retry_uncertain: bool,
-        retry_failed: bool,
-        client: Client | None,
-    ) -> None:
+    def __init__(self, templates: Iterable[TemplateT], executor: Executor, client: Client | None) -> None:
         items = checked(templates, "execute")
-        self._budget = CreditBudget(max_credits)
-        self._budget_id = budget_id
-        self._journal = journal
-        self._retry_uncertain = retry_uncertain
-        self._retry_failed = retry_failed
+        self._executor = executor
         self._clients = [item._client_to_use(client) for item in items]  # noqa: SLF001 - the same verb, for many
         self._templates = items
-        self._places: list[Place | None] = [None] * len(items)
+        self._places: list[Place | None] = []
         super().__init__(items, "execute")
 
     @property
     def spent(self) -> int:
         """Credits that were, or may have been, spent so far; with a journal those of earlier runs, too."""
-        return self._budget.spent
+        return self._executor.budget.spent
 
     async def _all(self) -> list[ExecutionResult[TemplateT]]:
         """Do all of the work; if it is cut short, say in the log and on the error what has been bought."""
@@ -94,36 +75,18 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             raise
 
     async def _work_on_all(self) -> None:
-        async with self._with_journal() as run:
-            self._executor = Executor(
-                self._budget,
-                budget_id=self._budget_id,
-                journal=run,
-                retry_uncertain=self._retry_uncertain,
-                retry_failed=self._retry_failed,
-            )
+        if not self._clients:
+            return
+        async with self._executor.opened(self._clients[0]):
+            for item, client in zip(self._templates, self._clients, strict=True):
+                self._places.append(await item._place(client, self._executor))  # noqa: SLF001 - the same verb, for many
             await super()._work_on_all()
 
-    @contextlib.asynccontextmanager
-    async def _with_journal(self) -> AsyncGenerator[JournalRun | None]:
-        """Hold the journal, if there is one, and find the place of each template in it, in the order given."""
-        if self._journal is None or not self._clients:
-            yield None
-            return
-        async with journal_start.running(self._journal, self._clients[0]) as run:
-            for position, (item, client) in enumerate(zip(self._templates, self._clients, strict=True)):
-                order = await item._order(client)  # noqa: SLF001 - the same verb, for many
-                self._places[position] = await journal_start.place_of(run, order, client)
-            self._budget.spend(run.spent())
-            yield run
-
     async def _work_on(self, position: int, item: TemplateT) -> None:
-        def keep(result: ExecutionResult[TemplateT]) -> None:
-            self._record(position, result)
-
+        place, keep = self._places[position], partial(self._record, position)
         try:
             execute_one = item._execute  # noqa: SLF001 - the same verb, for many
-            await execute_one(self._clients[position], self._executor, place=self._places[position], keep=keep)
+            await execute_one(self._clients[position], self._executor, place=place, keep=keep)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not lose the jobs of the others
             if position not in self._known:
                 self._record(position, ExecutionResult(item, error=error))
@@ -204,19 +167,10 @@ def execute(
         ValueError: `max_credits` is negative, something is to be retried without a journal, or the items of a template
             came from two clients.
     """
-    if journal is None and (retry_uncertain or retry_failed):
-        raise ValueError(
-            "retry_uncertain and retry_failed need a journal: without one, nothing is known of earlier runs"
-        )
-    return ExecutionBatch(
-        templates,
-        max_credits=max_credits,
-        budget_id=budget_id,
-        journal=None if journal is None else journal_start.path_of(journal),
-        retry_uncertain=retry_uncertain,
-        retry_failed=retry_failed,
-        client=client,
+    executor = Executor(
+        max_credits, budget_id=budget_id, journal=journal, retry_uncertain=retry_uncertain, retry_failed=retry_failed
     )
+    return ExecutionBatch(templates, executor, client)
 
 
 def checked(templates: Iterable[TemplateT], verb: str) -> Sequence[TemplateT]:

@@ -40,8 +40,8 @@ class CreditBudget:
             TypeError: It is not a number.
             ValueError: It is negative.
         """
-        self.max_credits: float | None = arguments.optional(
-            arguments.real, max_credits, "max_credits", least=0, unit="credits"
+        self.max_credits = (
+            None if max_credits is None else arguments.real(max_credits, "max_credits", least=0, unit="credits")
         )
         self._spent = 0
         self._reserved = 0

@@ -7,12 +7,11 @@ import attrs
 
 from up42_async import _clock
 from up42_async._account.process_states import ProcessCache
-from up42_async._account.processes import PROCESSES
 from up42_async._client import Client
 from up42_async._errors import StatusError, Up42Error
-from up42_async._http.requests import ApiRequest, segment
 from up42_async._jobs.models import ValidationError
 from up42_async._processing.cost import Cost, read_cost
+from up42_async._processing.execution import process_request
 
 _BAD_REQUEST, _UNPROCESSABLE = 400, 422
 
@@ -51,23 +50,6 @@ class InvalidTemplateError(Up42Error):
         self.errors = set(errors)
 
 
-def process_request(
-    method: str, process_id: str, step: str, inputs: Mapping[str, Any] | None, **more: Any
-) -> ApiRequest:
-    """Return a request about a process.
-
-    Args:
-        method: HTTP method.
-        process_id: The process.
-        step: What follows its id in the path, with a slash.
-        inputs: Inputs to send, None for no body.
-        more: Fields of the request.
-    """
-    path = f"{PROCESSES}/{segment(process_id, 'process_id')}{step}"
-    body = None if inputs is None else {"inputs": inputs}
-    return ApiRequest(method=method, path=path, json=body, **more)
-
-
 async def evaluate_inputs(
     client: Client, process_id: str, inputs: Mapping[str, Any], *, since: float | None = None
 ) -> Evaluation:
@@ -95,7 +77,7 @@ async def evaluate_inputs(
 
 async def _validate(client: Client, process_id: str, inputs: Mapping[str, Any]) -> frozenset[ValidationError]:
     try:
-        await client._session.call(process_request("POST", process_id, "/validation", inputs, empty_ok=True))
+        await client._session.call(process_request(process_id, "validation", inputs, empty_ok=True))
     except StatusError as error:
         found = _findings(error)
         if not found:
@@ -115,7 +97,7 @@ async def ask_price(client: Client, process_id: str, inputs: Mapping[str, Any]) 
     Raises:
         APIError: UP42 could not be asked.
     """
-    request = process_request("POST", process_id, "/cost", inputs)
+    request = process_request(process_id, "cost", inputs)
     return read_cost(await client._session.call(request), request)
 
 

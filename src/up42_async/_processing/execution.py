@@ -14,13 +14,13 @@ from typing import Any, Final, Protocol
 import attrs
 
 from up42_async import _clock
+from up42_async._account.processes import PROCESSES
 from up42_async._client import Client
 from up42_async._errors import APIError, StatusError, Up42Error
 from up42_async._http.exchange import SendState
-from up42_async._http.requests import query, segment
+from up42_async._http.requests import ApiRequest, query, segment
 from up42_async._http.responses import decode
 from up42_async._jobs.job import Job, read_job
-from up42_async._processing.evaluation import process_request
 from up42_async._processing.execution_registry import ExecutionRegistry, execution_key
 from up42_async._processing.recovery import Findings, JobSearch, LostExecution
 
@@ -139,9 +139,8 @@ class ExecutionCall:
             segment(budget_id, "budget_id")
         parameters = query({"workspaceId": order.workspace_id, "budgetId": budget_id})
         self._request = process_request(
-            "POST",
             order.process_id,
-            "/execution",
+            "execution",
             order.inputs,
             query=parameters,
             idempotent=False,
@@ -157,7 +156,7 @@ class ExecutionCall:
         return str(self._order)
 
     async def run(self) -> Job:
-        """Execute; the caller sees to it that no equal execution is under way (`ExecutionRegistry.one_at_a_time`).
+        """Execute; the caller sees to it that no equal execution is under way (`ExecutionRegistry.turn`).
 
         One request; some more when its answer is lost.
 
@@ -289,6 +288,19 @@ class ExecutionCall:
         except APIError as error:
             return self._outcome_unknown(error)
         return True
+
+
+def process_request(process_id: str, step: str, inputs: Mapping[str, Any], **more: Any) -> ApiRequest:
+    """Return a request to a process about some inputs.
+
+    Args:
+        process_id: The process.
+        step: What to do with the inputs: the last part of the path.
+        inputs: The inputs, as JSON has them.
+        more: Fields of the request.
+    """
+    path = f"{PROCESSES}/{segment(process_id, 'process_id')}/{step}"
+    return ApiRequest(method="POST", path=path, json={"inputs": inputs}, **more)
 
 
 def uncertainty(order: Order, sent_at: dt.datetime, candidates: Sequence[str]) -> ExecutionUncertainError:

@@ -5,8 +5,9 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
@@ -14,8 +15,6 @@ import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
-
-T = TypeVar("T")
 
 MOST_TAKEN: Final = 10_000
 """Jobs that are remembered as taken: the newest ones. A lost job is looked for among those of the last minute or so."""
@@ -134,15 +133,13 @@ class ExecutionRegistry:
         """Return the credits that this client has spent, or may have."""
         return {"spent": self.spent}
 
-    async def one_at_a_time(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Let equal executions through one at a time, others freely.
+    def turn(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Return a block that lets equal executions through one at a time, others freely.
 
         Args:
             key: What equal executions have in common.
-            work: What to do when its turn has come.
         """
-        async with LOCKS.hold(f"{self._api} {key}"):
-            return await work()
+        return LOCKS.hold(f"{self._api} {key}")
 
     def claim(self, job_id: str) -> None:
         """Note that an execution was told of a job."""

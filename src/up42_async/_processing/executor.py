@@ -1,29 +1,24 @@
-"""Execute templates under a limit on credits and, where there is one, with a journal: what both need stands here."""
+"""Execute templates under a limit on credits and, where there is one, with a journal."""
 
-import datetime as dt
-from collections.abc import Awaitable, Callable
-from functools import partial
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 from typing import Final, Protocol
 
 import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
-from up42_async._errors import JournalError
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import JobStatus
+from up42_async._processing import journal_start
 from up42_async._processing.cost import Cost
 from up42_async._processing.credit_budget import CreditBudget, Reservation
-from up42_async._processing.execution import (
-    ExecutionCall,
-    ExecutionUncertainError,
-    Order,
-    logger,
-    uncertainty,
-)
-from up42_async._processing.journal import JournalEntry
+from up42_async._processing.execution import ExecutionCall, ExecutionUncertainError, Order
+from up42_async._processing.journal import Journal, JournalEntry
 from up42_async._processing.journal_run import JournalRun, Place
-from up42_async._processing.recovery import LostExecution
+from up42_async._processing.journaled_execution import JournaledExecution
 from up42_async._processing.rejection import warn_of_rejection
 
 PRICE_AGE: Final = 60.0
@@ -59,29 +54,59 @@ class Executor:
 
     def __init__(
         self,
-        budget: CreditBudget,
+        max_credits: float | None,
         *,
-        budget_id: str | None = None,
-        journal: JournalRun | None = None,
+        budget_id: str | None,
+        journal: Journal | str | os.PathLike[str] | None = None,
         retry_uncertain: bool = False,
         retry_failed: bool = False,
     ) -> None:
-        """Take the terms; nothing is sent yet.
+        """Take the terms; nothing is sent or opened yet.
 
         Args:
-            budget: Credits that may be spent.
+            max_credits: Credits that may be spent, None for any number.
             budget_id: UP42's budget that pays, None for the account's own.
             journal: Where to write down what is sent, and to look up what earlier runs have sent.
             retry_uncertain: Whether to execute again what may have been executed.
             retry_failed: Whether to execute again what ended without a result.
+
+        Raises:
+            TypeError: The limit is no number, or the journal neither a journal nor a path.
+            ValueError: The limit is negative, or something is to be retried without a journal.
         """
-        self.budget = budget
+        if journal is None and (retry_uncertain or retry_failed):
+            raise ValueError(
+                "retry_uncertain and retry_failed need a journal: without one, nothing is known of earlier runs"
+            )
+        self.budget = CreditBudget(max_credits)
+        self.journal: JournalRun | None = None
+        """The journal, while it is open."""
+        self.since = 0.0
+        """When the call began (monotonic, in seconds)."""
         self._budget_id = budget_id
-        self._journal = journal
+        self._path = journal.path if isinstance(journal, Journal) else None if journal is None else Path(journal)
         self._retry_uncertain = retry_uncertain
         self._retry_failed = retry_failed
+
+    @contextlib.asynccontextmanager
+    async def opened(self, client: Client) -> AsyncGenerator[None]:
+        """Begin: hold the journal, if there is one, and count what it says is spent.
+
+        Args:
+            client: Of the account that the journal belongs to.
+
+        Raises:
+            APIError: The id of the user could not be asked.
+            JournalError: The journal cannot be used, is in use, or belongs to another account.
+            RuntimeError: It is in use by another call of this program.
+        """
         self.since = _clock.now()
-        """When the call began (monotonic, in seconds)."""
+        if self._path is None:
+            yield
+            return
+        async with journal_start.running(self._path, client) as self.journal:
+            self.budget.spend(self.journal.spent())
+            yield
 
     def oldest_price(self) -> float:
         """Return since when a price must have been asked to count (monotonic, in seconds)."""
@@ -105,25 +130,25 @@ class Executor:
             JournalError: The journal cannot be written; nothing was sent.
             APIError: UP42 refused, or could not be reached: nothing was bought.
         """
-        if self._journal is None or place is None:
+        if self.journal is None or place is None:
             call = ExecutionCall(client, order, budget_id=self._budget_id)
-            return await call.registry.one_at_a_time(order.key, partial(self._buy, call, price, keep))
-        log = JournaledExecution(self._journal, place, order)
+            async with call.registry.turn(order.key):
+                return await self._buy(call, price, keep)
+        log = JournaledExecution(self.journal, place, order)
         call = ExecutionCall(client, order, budget_id=self._budget_id, log=log)
-        known = self._journal.find(place)
+        known = self.journal.find(place)
         if known is None or known.state == "refused":
             await price(asked_since=self.oldest_price())  # out of turn, so that equal ones are priced together
         elif known.state not in {"executing", "uncertain"} and not self._is_bought_again(known):
-            return log.remembered(client, known, keep)
-        return await call.registry.one_at_a_time(
-            order.key, partial(self._execute_in_order, client, call, log, price, keep)
-        )
+            return _remembered(log, client, known, keep)
+        async with call.registry.turn(order.key):
+            return await self._execute_in_order(client, call, log, price, keep)
 
     def _is_bought_again(self, known: JournalEntry) -> bool:
         return known.state == "failed" and self._retry_failed
 
     async def _execute_in_order(
-        self, client: Client, call: ExecutionCall, log: "JournaledExecution", price: Price, keep: Keep
+        self, client: Client, call: ExecutionCall, log: JournaledExecution, price: Price, keep: Keep
     ) -> Executed:
         """Execute, or return what an earlier run has bought, when all equal executions before are known."""
         await log.recover_all(client)
@@ -131,16 +156,16 @@ class Executor:
         if known is None or known.state == "refused" or self._is_bought_again(known):
             return await self._buy(call, price, keep, log)
         if known.state != "uncertain":
-            return log.remembered(client, known, keep)
+            return _remembered(log, client, known, keep)
         if not self._retry_uncertain:
             raise log.uncertainty(known)
         if await log.find_again(call, known):
-            return log.remembered(client, log.entry() or known, keep)
+            return _remembered(log, client, log.entry() or known, keep)
         self.budget.give_back(known.credits)
         return await self._buy(call, price, keep, log)
 
     async def _buy(
-        self, call: ExecutionCall, price: Price, keep: Keep, log: "JournaledExecution | None" = None
+        self, call: ExecutionCall, price: Price, keep: Keep, log: JournaledExecution | None = None
     ) -> Executed:
         """Send once; whatever was or may have been bought is kept before anything else can happen."""
         cost, reservation = await self._reserve(price, call)
@@ -175,116 +200,11 @@ class Executor:
             reservation.commit(0)
 
 
-class JournaledExecution:
-    """One execution in the journal: its log while it is sent, and what earlier runs know of it."""
-
-    def __init__(self, journal: JournalRun, place: Place, order: Order) -> None:
-        self.credits = 0
-        """The price, to be set before it is sent."""
-        self._journal = journal
-        self._place = place
-        self._order = order
-        self._is_written = False
-
-    async def sending(self, sent_at: dt.datetime) -> None:
-        """Write down that it is about to be sent.
-
-        Raises:
-            JournalError: It could not be written, so it must not be sent.
-        """
-        await self._journal.intend(
-            self._place,
-            fingerprint=self._order.fingerprint,
-            process_id=self._order.process_id,
-            workspace_id=self._order.workspace_id,
-            inputs=self._order.inputs,
-            credits=self.credits,
-            sent_at=sent_at,
-        )
-        self._is_written = True
-
-    def holds(self, job_id: str) -> bool | None:
-        """Return whether this execution holds a job, or names it as a candidate; None when no execution does."""
-        return self._journal.holds(self._place, job_id)
-
-    def entry(self) -> JournalEntry | None:
-        """Return what the journal knows of it."""
-        return self._journal.find(self._place)
-
-    async def outcome(self, call: ExecutionCall, failure: BaseException | None) -> None:
-        """Write down what came of it.
-
-        When its caller was cancelled, or the client closed, while it was not known, nothing is written: then it stays
-        under way in the journal, and the next start looks for its job.
-        """
-        try:
-            if call.job is not None:
-                await self._journal.made(self._place, call.job, recovered=call.recovered)
-            elif call.uncertain is not None:
-                if isinstance(failure, Exception) and not call.registry.closing.is_set():
-                    await self._journal.uncertain(self._place, str(call.uncertain), call.uncertain.candidates)
-            elif self._is_written:
-                await self._journal.refused(self._place, str(failure))
-        except JournalError as error:
-            logger.warning("what came of executing %s could not be written (%s); it is looked for later", call, error)
-
-    async def recover_all(self, client: Client) -> None:
-        """Look for the jobs of all equal executions that an earlier run has sent, and whose answers it did not get."""
-        for entry in self._journal.under_way(self._place.key):
-            place = Place(key=self._place.key, ordinal=entry.ordinal)
-            earlier = JournaledExecution(self._journal, place, self._order)
-            await earlier.recover(ExecutionCall(client, self._order, log=earlier), entry, client)
-
-    async def recover(self, call: ExecutionCall, entry: JournalEntry, client: Client) -> None:
-        """Look for the job of this execution, until it shows or "there is none" counts; write down what came of it.
-
-        Raises:
-            RuntimeError: The client was closed meanwhile.
-        """
-        logger.warning("an earlier run executed %s and did not get the answer; looking for its job", self._order)
-        findings = await call.search(self._lost(entry)).run(client._polling.recover)
-        if findings.job is not None:
-            await self._journal.made(self._place, call.take(findings.job), recovered=True)
-            return
-        if call.registry.closing.is_set():
-            message = "the client was closed before it was known what came of an execution of an earlier run"
-            raise RuntimeError(message)
-        error = call.uncertainty(findings, sent_at=entry.sent_at)
-        await self._journal.uncertain(self._place, str(error), error.candidates)
-
-    async def find_again(self, call: ExecutionCall, entry: JournalEntry) -> bool:
-        """Look once more for the job of an uncertain execution; return whether it is there now.
-
-        Raises:
-            ExecutionUncertainError: The list of jobs could not be had.
-        """
-        findings = await call.search(self._lost(entry)).look_once()
-        if findings.job is not None:
-            await self._journal.made(self._place, call.take(findings.job), recovered=True)
-            return True
-        if not findings.is_answered:
-            raise self.uncertainty(entry)
-        return False
-
-    def remembered(self, client: Client, entry: JournalEntry, keep: Keep) -> Executed:
-        """Return the job that an earlier run has bought."""
-        job = self._journal.job_of(self._place, client)
-        keep(job, None, entry.recovered)
-        return Executed(job, entry.recovered, 0 if entry.state == "failed" else entry.credits)
-
-    def uncertainty(self, entry: JournalEntry) -> ExecutionUncertainError:
-        """Return the error that an earlier run ended with."""
-        return uncertainty(self._order, entry.sent_at, entry.candidates)
-
-    def _lost(self, entry: JournalEntry) -> LostExecution:
-        return LostExecution(
-            process_id=self._order.process_id,
-            workspace_id=self._order.workspace_id,
-            inputs=self._order.inputs,
-            sent_at=entry.sent_at,
-            age=max(0.0, _clock.wall() - entry.sent_at_local.timestamp()),
-            is_of_earlier_run=True,
-        )
+def _remembered(log: JournaledExecution, client: Client, entry: JournalEntry, keep: Keep) -> Executed:
+    """Return the job that an earlier run has bought."""
+    job = log.job(client)
+    keep(job, None, entry.recovered)
+    return Executed(job, entry.recovered, 0 if entry.state == "failed" else entry.credits)
 
 
 def _spent(call: ExecutionCall, cost: Cost) -> int:

@@ -1,7 +1,6 @@
 """Begin a run with a journal: open it for the account of the clients, and bring it up to date."""
 
 import contextlib
-import os
 from collections.abc import AsyncGenerator, Awaitable
 from pathlib import Path
 from typing import Final
@@ -11,20 +10,10 @@ from up42_async._errors import JournalError, Up42Error
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import TERMINAL_STATUSES
 from up42_async._processing.execution import Order, logger
-from up42_async._processing.journal import Journal
 from up42_async._processing.journal_run import JournalRun, Place
 
 _SEEN_AT_ONCE: Final = 100
 _ENDED: Final = [status.value for status in TERMINAL_STATUSES]
-
-
-def path_of(journal: "Journal | str | os.PathLike[str]") -> Path:
-    """Return the file of a journal, or of the path of one.
-
-    Raises:
-        TypeError: It is neither.
-    """
-    return journal.path if isinstance(journal, Journal) else Path(journal)
 
 
 @contextlib.asynccontextmanager

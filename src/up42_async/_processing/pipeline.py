@@ -6,8 +6,8 @@ from pathlib import Path
 
 from up42_async._client import Client
 from up42_async._config import Wait, arguments
-from up42_async._processing import journal_start
-from up42_async._processing.credit_budget import CreditBudget
+from up42_async._downloads.options import DownloadOptions
+from up42_async._processing.executor import Executor
 from up42_async._processing.journal import Journal
 from up42_async._processing.pipeline_batch import PipelineBatch
 from up42_async._processing.template import JobTemplate, TemplateT
@@ -81,25 +81,20 @@ def pipeline(
     """
     if isinstance(templates, JobTemplate) or not isinstance(templates, Iterable | AsyncIterable):
         raise TypeError("pipeline() takes many templates: a list, an iterator or an asynchronous iterator")
-    if journal is None and (retry_uncertain or retry_failed):
-        raise ValueError("retry_uncertain and retry_failed need a journal, which knows what earlier runs did")
     given = {"wait": wait, "retries": retries, "stalled_after": stalled_after}
-    lists = {"keys": keys, "roles": roles, "media_types": media_types}
     return PipelineBatch(
         templates,
         None if directory is None else Path(directory),
-        budget=CreditBudget(max_credits),
-        budget_id=budget_id,
-        journal=None if journal is None else journal_start.path_of(journal),
+        Executor(
+            max_credits,
+            budget_id=budget_id,
+            journal=journal,
+            retry_uncertain=retry_uncertain,
+            retry_failed=retry_failed,
+        ),
+        DownloadOptions(keys=keys, roles=roles, media_types=media_types, unpack=unpack, resume=resume),
+        client,
         max_running=arguments.optional(arguments.integer, max_running, "max_running", least=1, unit="jobs"),
         tracking={name: value for name, value in given.items() if value is not None},
-        downloading={
-            **{name: arguments.optional(arguments.strings, value, name) for name, value in lists.items()},
-            "unpack": unpack,
-            "resume": resume,
-        },
-        retry_uncertain=retry_uncertain,
-        retry_failed=retry_failed,
         bar=bar,
-        client=client,
     )

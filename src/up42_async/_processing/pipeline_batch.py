@@ -13,16 +13,16 @@ import attrs
 
 from up42_async._bulk import MAX_CONCURRENT, BulkOperation
 from up42_async._client import Client
+from up42_async._downloads.options import DownloadOptions
 from up42_async._jobs.board import Board, BoardState
 from up42_async._jobs.job import Job, UnfinishedJob
-from up42_async._jobs.result_downloads import download
-from up42_async._processing import brought_files, journal_start
+from up42_async._jobs.result_downloads import JobDownloads
+from up42_async._processing import brought_files
 from up42_async._processing.batch import checked_one
-from up42_async._processing.credit_budget import CreditBudget
 from up42_async._processing.execution import ExecutionUncertainError
 from up42_async._processing.executor import Executor
 from up42_async._processing.journal import NO_RESULT
-from up42_async._processing.journal_run import JournalRun, Place
+from up42_async._processing.journal_run import Place
 from up42_async._processing.journal_start import noted
 from up42_async._processing.rejection import raise_for_status
 from up42_async._processing.template import ExecutionResult, TemplateT
@@ -72,41 +72,30 @@ class _Passage(Generic[TemplateT]):
 class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
     """Templates on their way to files, see `pipeline`."""
 
-    _executor: Executor
-
     def __init__(
         self,
         templates: "Iterable[TemplateT] | AsyncIterable[TemplateT]",
         directory: Path | None,
+        executor: Executor,
+        options: DownloadOptions,
+        client: Client | None,
         *,
-        budget: CreditBudget,
-        budget_id: str | None,
-        journal: Path | None,
         max_running: int | None,
         tracking: Mapping[str, Any],
-        downloading: Mapping[str, Any],
-        retry_uncertain: bool,
-        retry_failed: bool,
         bar: bool,
-        client: Client | None,
     ) -> None:
         super().__init__(templates, "pipeline")
         self._directory = directory
-        self._budget = budget
-        self._budget_id = budget_id
-        self._journal = journal
-        self._tracking = dict(tracking)
-        self._downloading = dict(downloading)
-        self._retry_uncertain = retry_uncertain
-        self._retry_failed = retry_failed
+        self._executor = executor
+        self._options = options
         self._client = client
+        self._tracking = tracking
         self._board = Board(self._board_state) if bar else None
         self._stages: Counter[str] = Counter(dict.fromkeys(STAGES, 0))
         self._executing = anyio.CapacityLimiter(MAX_CONCURRENT)
         self._running = anyio.CapacityLimiter(math.inf if max_running is None else max_running)
         self._held = anyio.CapacityLimiter(math.inf if max_running is None else max_running + BACKLOG)
         self._downloads = anyio.CapacityLimiter(JOBS_DOWNLOADED_AT_ONCE)
-        self._run_journal: JournalRun | None = None
         self._passages: dict[int, _Passage[TemplateT]] = {}
         self._clients: set[Client] = set()
         self._unread_positions: deque[int] = deque()
@@ -124,7 +113,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
     @property
     def spent(self) -> int:
         """Credits of what is bought, under way or uncertain, less what ended without a result; see `Journal.spent`."""
-        return self._budget.spent
+        return self._executor.budget.spent
 
     async def _all(self) -> list[PipelineResult[TemplateT]]:
         self._keeps_all = True
@@ -175,8 +164,9 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                     checked_one(template, "pipeline")
                     client = template._client_to_use(self._client)  # noqa: SLF001 - the same verbs, one after another
                     if position == 0:
-                        self._executor = await self._begin_with(client, stack)
-                    passage = _Passage(position, template, client, await self._place(template, client))
+                        await stack.enter_async_context(self._executor.opened(client))
+                    place = await template._place(client, self._executor)  # noqa: SLF001
+                    passage = _Passage(position, template, client, place)
                 except Exception as error:  # noqa: BLE001 - raised when those before have come to their end
                     self._source.error = error
                     return
@@ -185,25 +175,6 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                 self._stages["executing"] += 1
                 self._passages[position] = passage
                 group.start_soon(self._work_on, position, template)
-
-    async def _begin_with(self, client: Client, stack: contextlib.AsyncExitStack) -> Executor:
-        """Open the journal for the account of the first template, if there is one."""
-        if self._journal is not None:
-            self._run_journal = await stack.enter_async_context(journal_start.running(self._journal, client))
-            self._budget.spend(self._run_journal.spent())
-        return Executor(
-            self._budget,
-            budget_id=self._budget_id,
-            journal=self._run_journal,
-            retry_uncertain=self._retry_uncertain,
-            retry_failed=self._retry_failed,
-        )
-
-    async def _place(self, template: TemplateT, client: Client) -> Place | None:
-        """Return the place of a template in the journal: to be asked in the order of the templates."""
-        if self._run_journal is None:
-            return None
-        return await journal_start.place_of(self._run_journal, await template._order(client), client)  # noqa: SLF001
 
     async def _work_on(self, position: int, item: TemplateT) -> None:
         """Bring one template from its evaluation to its files; whatever goes wrong is its result, and only its own."""
@@ -241,10 +212,10 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         if not job.is_finished:
             await job.track(**self._tracking)
         if job.status in NO_RESULT:
-            self._budget.give_back(passage.counted)  # before the next one asks whether there is enough
+            self._executor.budget.give_back(passage.counted)  # before the next one asks whether there is enough
         passage.slots.close()
-        if self._run_journal is not None:
-            await noted(self._run_journal.seen([job]))
+        if self._executor.journal is not None:
+            await noted(self._executor.journal.seen([job]))
         await raise_for_status(job, passage.client)
 
     async def _download(self, passage: _Passage[TemplateT], job: Job) -> None:
@@ -256,13 +227,14 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         if self._directory is None:
             return
         self._move(passage, "downloading")
-        selection = json.dumps([str(self._directory.absolute()), self._downloading], sort_keys=True, default=list)
-        run, place = self._run_journal, passage.place
+        options, run, place = self._options, self._executor.journal, passage.place
+        wanted = [str(self._directory.absolute()), options.keys, options.roles, options.media_types, options.unpack]
+        selection = json.dumps(wanted, default=sorted)
         if run is not None and place is not None:
             passage.files = await brought_files.still_there(run.files_of(place, selection))
         if not passage.files:
             async with self._downloads:
-                batch = download([job], self._directory, client=passage.client, **self._downloading)
+                batch = JobDownloads([job], self._directory, options, passage.client, bar=False)
                 passage.files = tuple(await batch)
         for file in passage.files:
             if file.error is not None:

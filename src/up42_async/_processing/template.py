@@ -14,8 +14,9 @@ from up42_async import _clock
 from up42_async._client import Client, current_client
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import ValidationError
+from up42_async._processing import journal_start
 from up42_async._processing.cost import Cost
-from up42_async._processing.credit_budget import CostLimitError, CreditBudget
+from up42_async._processing.credit_budget import CostLimitError
 from up42_async._processing.evaluation import (
     Evaluated,
     Evaluation,
@@ -183,8 +184,10 @@ class JobTemplate(abc.ABC):
             TypeError: `max_credits` is not a number, or `budget_id` is no string.
             ValueError: `max_credits` is negative, `budget_id` cannot be right, or the items came from two clients.
         """
-        executor = Executor(CreditBudget(max_credits), budget_id=budget_id)
-        return (await self._execute(self._client_to_use(), executor, keep=_ignore)).job
+        executor = Executor(max_credits, budget_id=budget_id)
+        client = self._client_to_use()
+        async with executor.opened(client):
+            return (await self._execute(client, executor, keep=_ignore)).job
 
     def __copy__(self) -> Self:
         return _revive(type(self), {**self._state(), "client": self.client})
@@ -302,6 +305,17 @@ class JobTemplate(abc.ABC):
             workspace_id=self._given_workspace_id or await client.workspace_id(),
             fingerprint=self.fingerprint,
         )
+
+    async def _place(self, client: Client, executor: Executor) -> Place | None:
+        """Return the place of this execution in the journal, to be asked in the order of the templates.
+
+        Raises:
+            APIError: The user's own workspace, or the id of the user, could not be asked.
+            JournalError: The journal belongs to another account than the client.
+        """
+        if executor.journal is None:
+            return None
+        return await journal_start.place_of(executor.journal, await self._order(client), client)
 
     async def _execute(
         self,
