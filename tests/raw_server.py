@@ -159,6 +159,15 @@ async def serve(
 
 
 @contextlib.contextmanager
+def refusing_port() -> Generator[int]:
+    """Hold a port that refuses connections until a server listens on it, and that no other program is given."""
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that a server of ours may bind it, too
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@contextlib.contextmanager
 def deaf_port() -> Generator[int]:
     """Hold a port that answers no attempt to connect: its queue is full, and nobody takes from it."""
     with contextlib.ExitStack() as stack:

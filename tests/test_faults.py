@@ -1,8 +1,7 @@
 """Whatever breaks on the way, a call is answered by a later try or ends in one error that says what happened."""
 
 import pickle
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
@@ -110,16 +109,19 @@ async def test_when_all_tries_fail_there_is_one_error_that_says_what_happened(fa
     assert type(error.__cause__).__module__ in {"builtins", "httpx"}
 
 
-async def test_a_refused_connection_is_tried_again_until_somebody_listens() -> None:
-    with socket.socket() as placeholder:
-        placeholder.bind(("127.0.0.1", 0))
-        port: int = placeholder.getsockname()[1]
+@pytest.fixture
+def refusing_port() -> Iterator[int]:
+    with raw_server.refusing_port() as port:
+        yield port
+
+
+async def test_a_refused_connection_is_tried_again_until_somebody_listens(refusing_port: int) -> None:
     async with platform(answer(), retry=RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)) as up:
-        up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
+        up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{refusing_port}", auth=up.auth.url)
 
         async def listen() -> None:
             await raw_server.wait_until(lambda: up.client.statistics().requests >= 3)
-            async with serve(answer({"id": 1}), port=port):
+            async with serve(answer({"id": 1}), port=refusing_port):
                 await anyio.sleep_forever()
 
         async with anyio.create_task_group() as group:
@@ -286,21 +288,18 @@ async def test_an_execution_that_found_no_connection_is_sent_again(
 
 
 async def test_an_execution_reaches_a_server_that_was_away_exactly_once(
-    http_client: httpx.AsyncClient | None,
+    http_client: httpx.AsyncClient | None, refusing_port: int
 ) -> None:
-    with socket.socket() as placeholder:
-        placeholder.bind(("127.0.0.1", 0))
-        port: int = placeholder.getsockname()[1]
     policy = RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)
     async with (
         platform(answer(), http_client=http_client, retry=policy) as up,
         anyio.create_task_group() as group,
     ):
-        up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
+        up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{refusing_port}", auth=up.auth.url)
 
         async def listen() -> None:
             await raw_server.wait_until(lambda: up.client.statistics().requests >= 3)
-            async with serve(answer({"id": 1}), port=port) as server:
+            async with serve(answer({"id": 1}), port=refusing_port) as server:
                 await done.wait()
                 assert server.count("POST", "/v2/execution") == 1
 

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.raw_server import refusing_port
 from tests.test_pytest_plugin import UNDER_ANYIO, UNDER_ASYNCIO, assert_passed, run
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 
@@ -212,24 +212,23 @@ class Service:
 @contextlib.contextmanager
 def serving(sandbox: Sandbox, folder: Path, *, grace: int) -> Iterator[Service]:
     """Start the service on a sandbox, with a client that is held up by nothing but UP42."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
     settings = {
         **sandbox.settings,
         "endpoints": attrs.asdict(sandbox.settings["endpoints"]),
         "polling": {**attrs.asdict(sandbox.settings["polling"]), "recover": 10},
         "limits": {"max_concurrency": 100, "requests_per_second": 1000, "burst": 1000},
     }
-    command = [sys.executable, "-c", SERVER, str(APP), json.dumps(settings), json.dumps({"port": port, "grace": grace})]
+    command = [sys.executable, "-c", SERVER, str(APP), json.dumps(settings)]
     log = folder / "service.log"
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:  # noqa: S603
-        service = Service(f"http://127.0.0.1:{port}", process, log)
-        try:
-            wait_until(lambda: answers_at(service.url))
-            yield service
-        finally:
-            process.kill()
+    with refusing_port() as port, log.open("wb") as output:
+        command.append(json.dumps({"port": port, "grace": grace}))
+        with subprocess.Popen(command, stdout=output, stderr=output) as process:  # noqa: S603
+            service = Service(f"http://127.0.0.1:{port}", process, log)
+            try:
+                wait_until(lambda: answers_at(service.url))
+                yield service
+            finally:
+                process.kill()
 
 
 def answers_at(url: str) -> bool:

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import resource
-import socket
 from collections.abc import Generator
 
 import pytest
 
 import up42_async as up42
 from tests.job_answers import metadata
-from tests.raw_server import answer, serve, token
+from tests.raw_server import answer, refusing_port, serve, token
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits of descriptors are POSIX's")
 
@@ -26,20 +25,14 @@ def no_descriptors() -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
 async def test_a_call_without_descriptors_is_an_error_of_ours_and_the_next_one_works() -> None:
-    port = free_port()  # the server comes later, since it could not accept either
     quick = up42.RetryPolicy(attempts=3, wait_initial=0.001, wait_max=0.001)
-    endpoints = up42.Endpoints(api=f"http://127.0.0.1:{port}", auth=f"http://127.0.0.1:{port}")
-    async with up42.Client("person@example.com", "password", endpoints=endpoints, retry=quick):
-        with no_descriptors():
-            with pytest.raises(up42.ConnectionFailedError, match="not sent: ") as caught:
-                await up42.Job.get("job-1")
-            assert caught.value.transient
-        async with serve(token(), answer(metadata()), port=port):
-            assert (await up42.Job.get("job-1")).id == "job-1"
+    with refusing_port() as port:  # the server comes later, since it could not accept either
+        endpoints = up42.Endpoints(api=f"http://127.0.0.1:{port}", auth=f"http://127.0.0.1:{port}")
+        async with up42.Client("person@example.com", "password", endpoints=endpoints, retry=quick):
+            with no_descriptors():
+                with pytest.raises(up42.ConnectionFailedError, match="not sent: ") as caught:
+                    await up42.Job.get("job-1")
+                assert caught.value.transient
+            async with serve(token(), answer(metadata()), port=port):
+                assert (await up42.Job.get("job-1")).id == "job-1"
