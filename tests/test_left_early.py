@@ -1,0 +1,178 @@
+"""Leaving whatever can be iterated over, in every way there is: nobody else notices, and nothing stays behind.
+
+Over real sockets, with each AsyncClient; each kind of iterator has tests of its own on a virtual clock.
+"""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+import up42_async as up42
+from tests.chaos import leaks
+from up42_async import Client, Job, JobStatus, processing_templates
+from up42_async.sandbox import Sandbox
+
+POLLERS = 20
+SOON = 0.05
+"""Seconds after which a deadline or a cancellation comes: in the middle of most requests."""
+
+Make = Callable[[], Any]
+Leave = Callable[[Make], Coroutine[Any, Any, None]]
+
+
+class OwnError(Exception):
+    """An error of the caller's own."""
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(speed=3600, page_size_max=5, latency=0.01) as sandbox:
+        yield sandbox
+
+
+@contextlib.asynccontextmanager
+async def opened(iterable: Any) -> AsyncIterator[Any]:
+    """Enter what is to be entered."""
+    if not hasattr(iterable, "__aenter__"):
+        yield iterable
+        return
+    async with iterable as entered:
+        yield entered
+
+
+async def by_break(make: Make) -> None:
+    async with opened(make()) as iterable:
+        async for _ in iterable:
+            break
+
+
+async def by_return(make: Make) -> None:
+    async with opened(make()) as iterable:
+        async for _ in iterable:
+            return
+
+
+async def by_an_error(make: Make) -> None:
+    with pytest.raises(OwnError):
+        await fail_inside(make)
+
+
+async def fail_inside(make: Make) -> None:
+    async with opened(make()) as iterable:
+        async for _ in iterable:
+            raise OwnError
+
+
+async def by_a_deadline(make: Make) -> None:
+    with pytest.raises(TimeoutError), anyio.fail_after(SOON):
+        await go_on(make)
+
+
+async def by_cancelling(make: Make) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(go_on, make)
+        await anyio.sleep(SOON)
+        group.cancel_scope.cancel()
+
+
+async def by_cancelling_the_asyncio_way(make: Make) -> None:
+    task = asyncio.create_task(go_on(make))
+    await asyncio.sleep(SOON)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def go_on(make: Make) -> None:
+    """Take all there is, and wait for more."""
+    async with opened(make()) as iterable:
+        async for _ in iterable:
+            pass
+        await anyio.sleep_forever()
+
+
+WAYS = [by_break, by_return, by_an_error, by_a_deadline, by_cancelling]
+
+
+def iterables(sandbox: Sandbox, directory: Path) -> dict[str, Make]:
+    """Return what can be iterated over: each is still under way when its first result is there."""
+    finished, running = sandbox.seed_jobs(8, status="captured"), sandbox.seed_jobs(8, status="running")
+    item = f"{sandbox.endpoints.api}/v2/assets/stac/collections/c/items/"
+
+    def templates(what: str) -> list[Any]:
+        kind = processing_templates.DetectionTreesSpacept
+        return [kind(title=f"{what} {number}", item=f"{item}{what}-{number}") for number in range(8)]
+
+    mixed = [*finished[:2], *running]
+    return {
+        "Job.all": lambda: Job.all(page_size=5),
+        "track": lambda: up42.track(mixed, wait=SOON),
+        "updates": lambda: up42.track(mixed, wait=SOON).updates(),
+        "search_items": lambda: up42.search_items(limit=2),
+        "Asset.all": up42.Asset.all,
+        "Process.all": up42.Process.all,
+        "evaluate": lambda: up42.evaluate(templates("evaluate")),
+        "execute": lambda: up42.execute(templates("execute")),
+        "download": lambda: up42.download(finished, directory / "downloads"),
+        "pipeline": lambda: up42.pipeline(templates("pipeline"), directory / "pipeline"),
+    }
+
+
+async def leave_all(leave: Leave, makers: dict[str, Make]) -> None:
+    async with anyio.create_task_group() as group:
+        for make in makers.values():
+            group.start_soon(leave, make)
+
+
+async def watch_others(leave: Leave, sandbox: Sandbox, http_client: httpx.AsyncClient | None, directory: Path) -> None:
+    """Leave while others wait for their jobs, and look at what is left."""
+    waiting = sandbox.seed_jobs(POLLERS, status="running")
+    makers = iterables(sandbox, directory)
+    async with Client(**sandbox.settings, http_client=http_client) as client:
+        jobs = [await Job.get(id_) for id_ in waiting]
+        async with anyio.create_task_group() as group:
+            for job in jobs:
+                group.start_soon(partial(job.track, wait=SOON))
+            await anyio.lowlevel.checkpoint()
+            await leave_all(leave, makers)
+            gc.collect()  # what was only forgotten complains now, if at all
+            for id_ in waiting:
+                sandbox.set_status(id_, "captured")
+        assert {job.status for job in jobs} == {JobStatus.CAPTURED}
+        assert leaks.in_use(client) == 0
+        asked = sandbox.count()
+        await anyio.sleep(2 * SOON)
+        assert sandbox.count() == asked
+
+
+@pytest.mark.parametrize("leave", WAYS)
+async def test_nobody_else_notices_and_nothing_goes_on(
+    leave: Leave,
+    sandbox: Sandbox,
+    http_client: httpx.AsyncClient | None,
+    tmp_path: Path,
+    anyio_backend_name: str,
+) -> None:
+    before = leaks.tasks(anyio_backend_name)
+    await watch_others(leave, sandbox, http_client, tmp_path)
+    assert leaks.tasks(anyio_backend_name) == before
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_nobody_else_notices_cancelling_the_asyncio_way(
+    sandbox: Sandbox, http_client: httpx.AsyncClient | None, tmp_path: Path
+) -> None:
+    before = leaks.tasks("asyncio")
+    await watch_others(by_cancelling_the_asyncio_way, sandbox, http_client, tmp_path)
+    assert leaks.tasks("asyncio") == before
