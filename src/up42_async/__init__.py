@@ -13,6 +13,7 @@ A map of the package; each folder imports only what stands below it:
     _bulk                  work on many things inside a block that you can see
     _clock                 time
     _config                settings, and the checks of arguments
+    _display               objects in one line, or as a table in a notebook
     _errors                the tree of errors
 
     demo                   300 jobs on a sandbox, tracked live: python -m up42_async.demo
@@ -89,12 +90,12 @@ from up42_async._processing.cost import Cost as Cost
 from up42_async._processing.credit_budget import CostLimitError as CostLimitError
 from up42_async._processing.evaluation import InvalidTemplateError as InvalidTemplateError
 from up42_async._processing.execution import ExecutionUncertainError as ExecutionUncertainError
+from up42_async._processing.execution_result import ExecutionResult as ExecutionResult
 from up42_async._processing.journal import Journal as Journal
 from up42_async._processing.journal import JournalEntry as JournalEntry
 from up42_async._processing.pipeline import pipeline as pipeline
 from up42_async._processing.pipeline_batch import PipelineBatch as PipelineBatch
 from up42_async._processing.pipeline_batch import PipelineResult as PipelineResult
-from up42_async._processing.template import ExecutionResult as ExecutionResult
 from up42_async._storage.assets import Asset as Asset
 from up42_async._storage.assets import initialize_asset as initialize_asset
 from up42_async._storage.collections import delete_collection as delete_collection

@@ -46,7 +46,7 @@ JobTemplate.__module__ = __name__  # where users find it
 DEFAULT_SENSITIVITY: Final = 2
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class SingleItemJobTemplate(JobTemplate):
     """A template for a process that takes one STAC item."""
 
@@ -61,7 +61,7 @@ class SingleItemJobTemplate(JobTemplate):
         return {"title": self.title, "item": item_url(self.item, "item")}
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class MultiItemJobTemplate(JobTemplate):
     """A template for a process that takes several STAC items."""
 
@@ -179,7 +179,7 @@ def _are_grey_weights(_: object, attribute: Attribute, value: object) -> None:
             raise TypeError(message)
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class Pansharpening(SingleItemJobTemplate):
     """Pansharpen."""
 
@@ -196,7 +196,7 @@ class Pansharpening(SingleItemJobTemplate):
         return {**super().inputs, "greyWeights": [attrs.asdict(weight) for weight in self.grey_weights]}
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class SimularityJobTemplate(JobTemplate):
     """A template for a process that compares two STAC items (Simularity)."""
 
@@ -223,7 +223,7 @@ class CoregistrationSimularity(SimularityJobTemplate):
     process_id = "coregistration-simularity"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DetectionChangeSimularity(SimularityJobTemplate):
     """Detect changes between two items (Simularity)."""
 

@@ -167,6 +167,11 @@ def test_a_short_repr_names_the_file_and_never_fails(tmp_path: Path) -> None:
     assert "nothing executed" in Journal(path)._repr_html_()
 
 
+def test_a_path_that_cannot_be_looked_at_is_an_error_of_the_journal(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="cannot be read: File name too long"):
+        Journal(tmp_path / ("x" * 300)).entries()
+
+
 async def test_html_shows_the_executions_and_escapes_their_titles(run: JournalRun, path: Path) -> None:
     place = run.place(KEY)
     await intend(run, place)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from up42_async import _display
 from up42_async._client import Client, current_client
 from up42_async._client.readable_list import ReadableList, entry_id, numbered_page
 from up42_async._clock import timestamp
@@ -62,6 +63,11 @@ class Budget:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """Everything UP42 says of it, as it came."""
     _client: Client | None = attrs.field(default=None, alias="client", repr=False, eq=False)
+
+    def __repr__(self) -> str:
+        """Return the budget in one line of at most 200 characters."""
+        names = ("id", "name", "status", "spend_limit", "remaining_credits")
+        return _display.line("Budget", [(name, getattr(self, name)) for name in names])
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the client out of copies and pickles, which then use the current one."""

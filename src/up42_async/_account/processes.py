@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from up42_async import _clock
+from up42_async import _clock, _display
 from up42_async._account.eulas import EulaCache
 from up42_async._client import Client, current_client
 from up42_async._client.readable_list import ReadableList, entry_id
@@ -70,6 +70,11 @@ class Process:
     """Whether the account has accepted that EULA; None where there is none, or UP42's answer cannot be read."""
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """Everything UP42 says of it, as it came."""
+
+    def __repr__(self) -> str:
+        """Return the process in one line of at most 200 characters."""
+        names = ("id", "title", "eula_accepted")
+        return _display.line("Process", [(name, getattr(self, name)) for name in names])
 
     @classmethod
     async def get(cls, process_id: str, *, client: Client | None = None) -> "Process":

@@ -1,6 +1,5 @@
 """Show how many jobs there are of each status: a live board in a terminal, a table in a notebook, lines elsewhere."""
 
-import html
 import importlib
 import importlib.util
 import sys
@@ -10,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 import anyio
 import attrs
 
-from up42_async import _clock
+from up42_async import _clock, _display
 from up42_async._jobs.models import JobStatus
 
 R = TypeVar("R")
@@ -39,8 +38,9 @@ class BoardState:
 
     @property
     def rows(self) -> list[tuple[str, int]]:
-        """The counts, in the order in which jobs go through their statuses."""
-        return sorted(self.counts.items(), key=lambda row: (_ORDER.get(row[0], len(_ORDER)), row[0]))
+        """The counts, in the order of statuses; UP42's words in a form that a terminal can show."""
+        ordered = sorted(self.counts.items(), key=lambda row: (_ORDER.get(row[0], len(_ORDER)), row[0]))
+        return [(_display.word(status), number) for status, number in ordered]
 
     def line(self, elapsed: float) -> str:
         """Return it as a line of text."""
@@ -50,7 +50,7 @@ class BoardState:
     def html(self) -> str:
         """Return it as an HTML table."""
         rows = "".join(
-            f"<tr><td style='text-align: left'>{html.escape(status)}</td><td>{number}</td></tr>"
+            f"<tr><td style='text-align: left'>{_display.cell(status)}</td><td>{number}</td></tr>"
             for status, number in self.rows
         )
         done = f"<tr><th style='text-align: left'>finished</th><th>{self.ended} of {self.total}</th></tr>"

@@ -5,11 +5,11 @@ import datetime as dt
 import functools
 from typing import Any, ClassVar, Final, Self
 
-from up42_async import _clock
+from up42_async import _clock, _display
 from up42_async._client import Client
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, check_answered_id
-from up42_async._jobs import job_display, job_schema, listing
+from up42_async._jobs import job_schema, listing
 from up42_async._jobs.models import (
     SETTLING_STATUSES,
     SUCCESSFUL_STATUSES,
@@ -89,13 +89,13 @@ class JobState:
     def __repr__(self) -> str:
         """Return the job in one line of at most 200 characters."""
         names = ("id", "process_id", "status", "updated", "credits")
-        return job_display.line("Job", [(name, getattr(self, name)) for name in names])
+        return _display.line("Job", [(name, getattr(self, name)) for name in names])
 
     def _repr_html_(self) -> str:
         """Return the job as a table, for notebooks."""
         errors = "; ".join(f"{error.name}: {error.message}" for error in self.errors or ()) or None
         names = ("id", "process_id", "status", "created", "started", "finished", "updated", "credits", "collection_url")
-        return job_display.table([*((name, getattr(self, name)) for name in names), ("errors", errors)])
+        return _display.table([*((name, getattr(self, name)) for name in names), ("errors", errors)])
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import AsyncIterable, Iterable
 
+from up42_async import _display
 from up42_async._bulk import AsCoroutine
 from up42_async._client import Client, current_client
 from up42_async._config import Wait
 from up42_async._http.requests import segment
-from up42_async._jobs import job_display
 from up42_async._jobs.job import Job, UnfinishedJob, waiting_for
 from up42_async._jobs.models import JobStatus
 from up42_async._jobs.polling_state import PollState
@@ -87,11 +87,11 @@ class JobTracker(AsCoroutine[list[Job]]):
 
     def __repr__(self) -> str:
         """Return how far the jobs are, in one line of at most 200 characters."""
-        return job_display.line("JobTracker", [("jobs", len(self._waiting.states)), *self._rows()])
+        return _display.line("JobTracker", [("jobs", len(self._waiting.states)), *self._rows()])
 
     def _repr_html_(self) -> str:
         """Return how far the jobs are as a table, for notebooks."""
-        return job_display.table(self._rows())
+        return _display.table(self._rows())
 
     def _rows(self) -> list[tuple[str, int]]:
         return [("finished", len(self.finished)), *self.counts.most_common()]

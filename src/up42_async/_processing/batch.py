@@ -1,18 +1,18 @@
 """Evaluate and execute many templates at once."""
 
-import html
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from up42_async import _clock
+from up42_async import _clock, _display
 from up42_async._bulk import BulkOperation
 from up42_async._client import Client
 from up42_async._processing.execution import logger
+from up42_async._processing.execution_result import ExecutionResult
 from up42_async._processing.executor import Executor
 from up42_async._processing.journal import Journal
 from up42_async._processing.journal_run import Place
-from up42_async._processing.template import ExecutionResult, JobTemplate, TemplateT
+from up42_async._processing.template import JobTemplate, TemplateT
 
 
 class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
@@ -36,15 +36,18 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
         await item._ask(self._clients[position], self._since)  # noqa: SLF001 - the same verb, for many
         self._record(position, item)
 
+    def __repr__(self) -> str:
+        """Return how many templates are evaluated, in one line."""
+        return f"<EvaluationBatch: {len(self._known)} of {len(self._clients)} evaluated>"
+
     def _repr_html_(self) -> str:
         """Return the templates and their prices as a table, for notebooks."""
         rows = [
             (str(template), f"{template.cost.credits:,}" if template.is_valid else _words(template))
             for template in self.results
         ]
-        return _table(
-            f"{len(rows)} of {len(self._clients)} evaluated: {self.credits:,} credits", ("template", "credits"), rows
-        )
+        title = f"{len(rows)} of {len(self._clients)} evaluated: {self.credits:,} credits"
+        return _display.listing(title, ("template", "credits"), rows)
 
 
 class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
@@ -91,15 +94,18 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             if position not in self._known:
                 self._record(position, ExecutionResult(item, error=error))
 
+    def __repr__(self) -> str:
+        """Return how many templates are executed, and what they cost, in one line."""
+        return f"<ExecutionBatch: {len(self._known)} of {len(self._clients)} executed, {self.spent:,} credits>"
+
     def _repr_html_(self) -> str:
         """Return the results as a table, for notebooks."""
         rows = [
-            (str(result.template), f"job {result.job.id}" if result.job else f"{type(result.error).__name__}")
+            (str(result.template), f"job {result.job.id}" if result.job else _display.error_words(result.error))
             for result in self.results
         ]
-        return _table(
-            f"{len(rows)} of {len(self._clients)} executed: {self.spent:,} credits", ("template", "result"), rows
-        )
+        title = f"{len(rows)} of {len(self._clients)} executed: {self.spent:,} credits"
+        return _display.listing(title, ("template", "result"), rows)
 
 
 def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) -> EvaluationBatch[TemplateT]:
@@ -199,9 +205,3 @@ def checked_one(item: TemplateT, verb: str) -> TemplateT:
 
 def _words(template: JobTemplate) -> str:
     return "; ".join(sorted(error.name for error in template.errors))
-
-
-def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<p>{html.escape(title)}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,12 +1,12 @@
 """What an execution costs."""
 
-import html
 import math
 import numbers
 from typing import Any
 
 import attrs
 
+from up42_async import _display
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.requests import ApiRequest
 
@@ -44,10 +44,15 @@ class Cost:
         price = _credits_of(other)
         return NotImplemented if price is None else self.credits >= price
 
+    def __repr__(self) -> str:
+        """Return the price in one line of at most 200 characters."""
+        names = ("strategy", "credits", "size", "unit")
+        return _display.line("Cost", [(name, getattr(self, name)) for name in names])
+
     def _repr_html_(self) -> str:
         """Return the price in one line, for notebooks."""
         size = "" if self.size is None else f" for {self.size:g} {self.unit or ''}".rstrip()
-        return f"<p><b>{self.credits:,} credits</b>{html.escape(size)} ({html.escape(self.strategy)})</p>"
+        return f"<p><b>{self.credits:,} credits</b>{_display.cell(size)} ({_display.cell(self.strategy)})</p>"
 
 
 def _credits_of(other: object) -> Any:

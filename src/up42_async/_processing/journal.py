@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import html
 import json
 import os
 import sqlite3
@@ -14,6 +13,7 @@ from typing import Any, Final, Self
 
 import attrs
 
+from up42_async import _display
 from up42_async._errors import JournalError
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import JobStatus
@@ -40,8 +40,6 @@ SPENT: Final = (
     f"SELECT coalesce(sum(credits), 0) FROM executions WHERE state IN ('{SENT}', '{UNCERTAIN}')"  # noqa: S608
     f" OR state = '{MADE}' AND status NOT IN ({_FREE})"
 )
-_ROWS_SHOWN: Final = 50
-_PATH_SHOWN: Final = 60
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +77,11 @@ class JournalEntry:
     """Ids of the jobs that may be it, when it is not certain."""
     files: tuple[str, ...] | None = None
     """Paths of the files of its result; None while they have not all come."""
+
+    def __repr__(self) -> str:
+        """Return what came of it, in one line of at most 200 characters."""
+        names = ("process_id", "state", "job_id", "credits", "error")
+        return _display.line("JournalEntry", [(name, getattr(self, name)) for name in names])
 
 
 class Journal:
@@ -180,25 +183,23 @@ class Journal:
 
     def __repr__(self) -> str:
         """Return the file, and in short what is in it."""
-        path = str(self._path)
-        shown = path if len(path) <= _PATH_SHOWN else f"...{path[-_PATH_SHOWN:]}"
+        shown = _display.value(self._path)
         try:
             counts = self.counts
-            return f"<up42_async.Journal {shown!r}: {sum(counts.values())} executions, {self.spent} credits spent>"
+            known = f"{sum(counts.values())} executions, {self.spent} credits spent"
         except JournalError:
-            return f"<up42_async.Journal {shown!r}: cannot be read>"
+            known = "cannot be read"
+        return _display.bounded(f"<up42_async.Journal {shown}: {known}>")
 
     def _repr_html_(self) -> str:
-        """Return the counts and the newest executions as a table, for notebooks."""
+        """Return the counts and the executions as a table, the newest first, for notebooks."""
         try:
             entries, spent = self.entries(), self.spent
         except JournalError as error:
-            return f"<p>{html.escape(str(error))}</p>"
+            return f"<p>{_display.cell(error)}</p>"
         counts = ", ".join(f"{count} {state}" for state, count in Counter(entry.state for entry in entries).items())
-        head = f"<p>{html.escape(str(self._path))}: {counts or 'nothing executed'}; {spent} credits spent</p>"
-        names = "".join(f"<th>{name}</th>" for name in ("process", "title", "state", "job", "credits"))
-        rows = "".join(map(_html_row, entries[-_ROWS_SHOWN:]))
-        return f"{head}<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table>"
+        title = f"{self._path}: {counts or 'nothing executed'}; {spent} credits spent"
+        return _display.listing(title, ("process", "title", "state", "job", "credits"), [*map(_row, reversed(entries))])
 
     def _rows(self, query: str) -> list[Any]:
         with self._reading() as file, journal_file.translated(self._path):
@@ -253,7 +254,5 @@ def entry_of(row: Any) -> JournalEntry:
     )
 
 
-def _html_row(entry: JournalEntry) -> str:
-    title = entry.inputs.get("title", "")
-    cells = (entry.process_id, title, entry.state, entry.job_id or "", entry.credits)
-    return f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in cells)}</tr>"
+def _row(entry: JournalEntry) -> tuple[Any, ...]:
+    return (entry.process_id, entry.inputs.get("title"), entry.state, entry.job_id, entry.credits)

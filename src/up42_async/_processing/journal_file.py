@@ -81,9 +81,13 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
     Raises:
         JournalError: It is something else, of a newer version, damaged, or cannot be opened.
     """
-    if not path.exists():
+    try:
+        is_there, is_file = path.exists(), path.is_file()
+    except OSError as error:  # for one, a name that is too long, or a directory that may not be read
+        raise JournalError(f"the journal {path} cannot be read: {error.strerror}", path=path) from error
+    if not is_there:
         return None
-    if not path.is_file():
+    if not is_file:
         raise JournalError(f"{path} is not a journal: it is no file. Give the journal another name", path=path)
     with translated(path):
         file = sqlite3.connect(

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic
 import anyio
 import attrs
 
+from up42_async import _display
 from up42_async._bulk import MAX_CONCURRENT, BulkOperation
 from up42_async._client import Client
 from up42_async._downloads.options import DownloadOptions
@@ -20,12 +21,13 @@ from up42_async._jobs.result_downloads import JobDownloads
 from up42_async._processing import brought_files
 from up42_async._processing.batch import checked_one
 from up42_async._processing.execution import ExecutionUncertainError
+from up42_async._processing.execution_result import ExecutionResult
 from up42_async._processing.executor import Executor
 from up42_async._processing.journal import NO_RESULT
 from up42_async._processing.journal_run import Place
 from up42_async._processing.journal_start import noted
 from up42_async._processing.rejection import raise_for_status
-from up42_async._processing.template import ExecutionResult, TemplateT
+from up42_async._processing.template import TemplateT
 from up42_async._storage.download_batch import ResultFile
 
 BACKLOG: Final = 100
@@ -50,6 +52,12 @@ class PipelineResult(Generic[TemplateT]):
     error: Exception | None = None
     """Why it is not complete; None when all of it is: for one `JobFailedError`, `UnfinishedJob` for a job that is left
     to itself and goes on at UP42, `ExecutionUncertainError`, `CostLimitError`, or the error of a file."""
+
+    def __repr__(self) -> str:
+        """Return what came of it, in one line of at most 200 characters."""
+        job = None if self.job is None else self.job.id
+        values = [("template", str(self.template)), ("job", job), ("files", len(self.files))]
+        return _display.line("PipelineResult", [*values, ("error", _display.error_words(self.error))])
 
 
 @attrs.define
@@ -260,10 +268,14 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         requests = sum(client.statistics().requests for client in self._clients)
         return BoardState(counts=counts, ended=ended, total=sum(counts.values()), requests=requests)
 
+    def __repr__(self) -> str:
+        """Return how many templates are at each stage, in one line."""
+        counts = ", ".join(f"{count} {stage}" for stage, count in self.counts.items() if count)
+        return f"<PipelineBatch: {counts or 'no templates'}; {self.spent:,} credits spent>"
+
     def _repr_html_(self) -> str:
         """Return how many templates are at each stage as a table, for notebooks."""
-        rows = "".join(f"<tr><td>{stage}</td><td>{count}</td></tr>" for stage, count in self.counts.items())
-        return f"<p>{self.spent:,} credits spent</p><table>{rows}</table>"
+        return _display.listing(f"{self.spent:,} credits spent", ("stage", "templates"), list(self.counts.items()))
 
 
 def _left(job: Job) -> UnfinishedJob:

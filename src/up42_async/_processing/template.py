@@ -6,11 +6,11 @@ import json
 import numbers
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
 
-from up42_async import _clock
+from up42_async import _clock, _display
 from up42_async._client import Client, current_client
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import ValidationError
@@ -26,31 +26,12 @@ from up42_async._processing.evaluation import (
 )
 from up42_async._processing.execution import ExecutionUncertainError, Order, describe
 from up42_async._processing.execution_registry import execution_key
+from up42_async._processing.execution_result import ExecutionResult
 from up42_async._processing.executor import Executed, Executor
 from up42_async._processing.journal_run import Place
 from up42_async._storage.stac import client_of
 
 TemplateT = TypeVar("TemplateT", bound="JobTemplate")
-
-
-@attrs.frozen
-class ExecutionResult(Generic[TemplateT]):
-    """What came of executing a template: either a job or an error."""
-
-    template: TemplateT
-    """The template."""
-    job: Job | None = None
-    """The job that was made."""
-    error: Exception | None = None
-    """Why there is none, or why it is not known: see `ExecutionUncertainError`."""
-    recovered: bool = attrs.field(default=False, kw_only=True)
-    """Whether UP42's answer was lost, and the job was found in the list of jobs."""
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse what is neither, or both."""
-        if (self.job is None) == (self.error is None):
-            message = "an ExecutionResult has either a job or an error"
-            raise ValueError(message)
 
 
 def _fits_workspace_id(_: object, __: object, value: Any) -> None:
@@ -62,7 +43,7 @@ def _fits_workspace_id(_: object, __: object, value: Any) -> None:
         raise ValueError(message)
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class JobTemplate(abc.ABC):
     """What to run on what: a plain value, which sends nothing until it is evaluated or executed.
 
@@ -93,6 +74,11 @@ class JobTemplate(abc.ABC):
         if not isinstance(getattr(type(self), "process_id", None), str):
             message = f'{type(self).__name__} has no process; set it in the class: process_id = "..."'
             raise TypeError(message)
+
+    def __repr__(self) -> str:
+        """Return the template in one line of at most 200 characters."""
+        fields = [field.name for field in attrs.fields(type(self)) if field.repr and field.name != "workspace_id"]
+        return _display.line(type(self).__name__, [(name, getattr(self, name)) for name in [*fields, "workspace_id"]])
 
     @property
     @abc.abstractmethod

@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 import pystac
 
+from up42_async import _display
 from up42_async._client import Client, current_client
 from up42_async._client.readable_list import ReadableList, entry_id, numbered_page
 from up42_async._clock import in_utc
@@ -60,6 +61,11 @@ class Asset:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """Everything UP42 says of it, as it came."""
     _client: Client | None = attrs.field(default=None, alias="client", repr=False, eq=False)
+
+    def __repr__(self) -> str:
+        """Return the asset in one line of at most 200 characters."""
+        names = ("id", "title", "name", "size", "created")
+        return _display.line("Asset", [(name, getattr(self, name)) for name in names])
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied and pickled: all but the client, so that a copy uses the current one."""

@@ -1,7 +1,6 @@
 """Bring the files of many items or jobs, while these become known and while the caller's own code runs."""
 
 import abc
-import html
 import os
 from collections.abc import AsyncIterable, Iterable
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any, ClassVar, Final
 import anyio
 import attrs
 
+from up42_async import _display
 from up42_async._bulk import BulkOperation
 from up42_async._client import Client
 from up42_async._client.readable_list import ReadableList
@@ -22,8 +22,6 @@ from up42_async._errors import Up42Error
 
 _FILES: Final = 2**32
 """Positions that each source has, so that all results can be put in the order of the sources."""
-
-_MOST_ROWS: Final = 50
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +40,11 @@ class ResultFile:
     """The files of the archive, when it was unpacked."""
     error: Up42Error | None = None
     """Why it did not come; None when it is here."""
+
+    def __repr__(self) -> str:
+        """Return what came of it, in one line of at most 200 characters."""
+        values = [("job_id", self.job_id), ("asset_key", self.asset_key), ("path", self.path)]
+        return _display.line("ResultFile", [*values, ("error", _display.error_words(self.error))])
 
     @property
     def key(self) -> str | None:
@@ -90,11 +93,7 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
 
     def _repr_html_(self) -> str:
         """Return a table of the files, for notebooks."""
-        results = self.results
-        rows = "".join(map(_row, results[:_MOST_ROWS]))
-        more = f"<p>... and {len(results) - _MOST_ROWS} more</p>" if len(results) > _MOST_ROWS else ""
-        head = "".join(f"<th>{name}</th>" for name in ("job", "item", "asset", "file"))
-        return f"<p>{html.escape(repr(self)[1:-1])}</p><table><tr>{head}</tr>{rows}</table>{more}"
+        return _display.listing(repr(self)[1:-1], ("job", "item", "asset", "file"), [_row(one) for one in self.results])
 
     def _failed(self) -> int:
         return sum(result.error is not None for result in self.results)
@@ -166,7 +165,6 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
             self._record(position, attrs.evolve(result, path=here.path, unpacked=here.unpacked))
 
 
-def _row(result: ResultFile) -> str:
-    what = f"{type(result.error).__name__}: {result.error}" if result.error else result.path
-    cells = (result.job_id, result.item_id, result.asset_key, what)
-    return "<tr>" + "".join(f"<td>{html.escape('' if cell is None else str(cell))}</td>" for cell in cells) + "</tr>"
+def _row(result: ResultFile) -> tuple[Any, ...]:
+    what = _display.error_words(result.error) if result.error else result.path
+    return (result.job_id, result.item_id, result.asset_key, what)
