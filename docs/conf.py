@@ -26,6 +26,7 @@ version = release = up42_async.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
 exclude_patterns = ["llms.txt"]
 nitpicky = True
+highlight_language = "none"  # a block without a language is text, such as what a shell is given
 default_role = "py:obj"  # docstrings write `Job.get`, which becomes a link where it can
 
 myst_enable_extensions = ["colon_fence", "deflist"]
