@@ -4,7 +4,9 @@ import base64
 import importlib.util
 import ssl
 import subprocess
+import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +14,14 @@ import pytest
 from tests import raw_server
 from tests.raw_server import answer, close_after_request, serve
 from tests.wire import Message, wire
-from up42_async import Client, ConfigurationError, ConnectionFailedError, ConnectionLostError
+from up42_async import (
+    Client,
+    ConfigurationError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    Endpoints,
+    RetryPolicy,
+)
 from up42_async._http import environment, transport
 from up42_async._http.exchange import SendState
 
@@ -256,6 +265,32 @@ async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -
             async with wire() as one:
                 assert (await one.send(get(server.url))).status == 200
     assert len(made) == 1
+
+
+async def test_making_clients_behind_proxies_reads_no_certificates_and_using_them_reads_them_once(
+    outside: pytest.MonkeyPatch,
+) -> None:
+    """Reading them takes 25 ms, and httpx does it for itself and for each proxy."""
+    plain, threads = ssl.create_default_context, list[int]()
+
+    def make(*args: Any, **settings: Any) -> ssl.SSLContext:
+        threads.append(threading.get_ident())
+        return plain(*args, **settings)
+
+    outside.setattr(ssl, "create_default_context", make)
+    endpoints = Endpoints(api="https://api.invalid", auth="https://auth.invalid")
+    async with serve(answer(status=503)) as proxy:
+        outside.setenv("https_proxy", proxy.url)
+        outside.setenv("http_proxy", "http://127.0.0.1:1")
+        for _ in range(2):
+            read = len(threads)
+            async with Client("person", "password", endpoints=endpoints, retry=RetryPolicy(attempts=1)) as client:
+                assert len(threads) == read
+                with pytest.raises(ConnectionFailedError, match="503"):
+                    await client.workspace_id()
+    assert [seen.method for seen in proxy.requests] == ["CONNECT", "CONNECT"]
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]
 
 
 async def test_no_certificates_are_read_where_there_is_no_tls(outside: pytest.MonkeyPatch) -> None:
