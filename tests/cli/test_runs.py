@@ -1,6 +1,7 @@
 """`up42 run` and `up42 journal`: each item is executed once, whatever ends the program."""
 
 import json
+import os
 import re
 import signal
 import time
@@ -163,10 +164,12 @@ def test_a_run_that_was_ended_goes_on(sandbox: Sandbox, tmp_path: Path, end: sig
 
 
 def test_an_interruption_before_anything_was_executed_says_so(sandbox: Sandbox, tmp_path: Path) -> None:
-    words = run_words("-", tmp_path / "run.db")
-    with started(sandbox, *words) as process:
-        time.sleep(3)  # it waits for its items
-        process.send_signal(signal.SIGINT)
+    items = tmp_path / "items"
+    os.mkfifo(items)
+    with started(sandbox, *run_words(str(items), tmp_path / "run.db")) as process:
+        with items.open("wb"):  # opens when the command does, which then waits for its items
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=20)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in said

@@ -27,9 +27,9 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def client_of(sandbox: Sandbox) -> up42.Client:
+def client_of(sandbox: Sandbox, *, silence: float = 30) -> up42.Client:
     return up42.Client(
-        **sandbox.credentials, endpoints=sandbox.endpoints, retry=QUICK, timeouts=up42.Timeouts(read=0.5)
+        **sandbox.credentials, endpoints=sandbox.endpoints, retry=QUICK, timeouts=up42.Timeouts(read=silence)
     )
 
 
@@ -110,7 +110,7 @@ async def test_whatever_goes_wrong_a_file_is_whole_or_absent(tmp_path: Path, see
         ids = [sandbox.add_asset(size=300_000 + number, name=f"{number}.tif") for number in range(25)]
         for trouble in TROUBLE:
             sandbox.faults.add(trouble, path=FILES, probability=0.04)
-        async with client_of(sandbox) as client, anyio.create_task_group() as group:
+        async with client_of(sandbox, silence=1) as client, anyio.create_task_group() as group:
             for asset_id in ids:
                 group.start_soon(bring, client, asset_id, tmp_path)
         whole = {sandbox.stored_file(asset_id).sha256 for asset_id in ids}
@@ -137,7 +137,7 @@ async def test_twenty_long_downloads_keep_no_other_question_waiting(tmp_path: Pa
         assets = [await up42.initialize_asset(asset_id) for asset_id in sandbox.add_assets(20, size=10**8)]
         for asset in assets:
             group.start_soon(asset.download, tmp_path)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):  # the files take a quarter of an hour
             while sandbox.count(origin="files") < up42.Limits().max_downloads:  # noqa: ASYNC110 - another thread counts
                 await anyio.sleep(0.005)
             job = await up42.Job.get(job_id)

@@ -1,10 +1,12 @@
 """Executions over a real socket, where the sandbox counts what was bought."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Final
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -18,9 +20,12 @@ from up42_async._processing.credit_budget import CostLimitError
 from up42_async._processing.execution import ExecutionUncertainError
 from up42_async.processing_templates import DetectionChangeSimularity, DetectionTreesSpacept, Pansharpening
 from up42_async.sandbox import Sandbox, faults
+from up42_async.sandbox._exchange import Exchange, Reply
+from up42_async.sandbox._fault_kinds_wire import Act
 
 EXECUTION: Final = "/v2/processing/processes/[^/]+/execution"
-FAST: Final = Timeouts(read=0.3, total=2.0)
+SHORT: Final = Timeouts(read=0.3)
+"""How long an answer is waited for that never comes."""
 
 ACTING: Final[dict[str, faults.Kind]] = {
     "FIN": faults.LoseAnswer(),
@@ -60,8 +65,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def client_of(
     sandbox: Sandbox,
-    timeouts: Timeouts = FAST,
     *,
+    timeouts: Timeouts | None = None,
     retry: RetryPolicy | None = None,
     http_client: httpx.AsyncClient | None = None,
 ) -> Client:
@@ -69,11 +74,30 @@ def client_of(
         **sandbox.credentials,
         endpoints=sandbox.endpoints,
         workspace_id=sandbox.workspace_id,
-        timeouts=timeouts,
+        timeouts=timeouts or Timeouts(),
         http_client=http_client,
         retry=retry or RetryPolicy(wait_initial=0.01),
         limits=Limits(requests_per_second=1e5, burst=10**5),
     )
+
+
+def patience(kind: faults.Kind) -> Timeouts | None:
+    return SHORT if isinstance(kind, faults.Hang) else None
+
+
+class Held:
+    """Does the work at once, and answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.works = threading.Event()
+        self.let_go = threading.Event()
+
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        reply = await act()
+        self.works.set()
+        while not self.let_go.is_set():  # noqa: ASYNC110 - another thread lets it go
+            await anyio.sleep(0.001)
+        return reply
 
 
 def item(sandbox: Sandbox, name: str = "one") -> str:
@@ -116,7 +140,7 @@ async def test_validation_speaks_through_errors(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("kind", ACTING.values(), ids=ACTING)
 async def test_an_answer_that_is_lost_is_paid_once_and_its_job_found(sandbox: Sandbox, kind: faults.Kind) -> None:
     fault = sandbox.faults.add(kind, path=EXECUTION, times=1)
-    async with client_of(sandbox):
+    async with client_of(sandbox, timeouts=patience(kind)):
         template = trees(sandbox)
         job = await template.execute()
     assert fault.hits == 1
@@ -128,7 +152,7 @@ async def test_an_answer_that_is_lost_is_paid_once_and_its_job_found(sandbox: Sa
 @pytest.mark.parametrize("kind", NOT_ACTING.values(), ids=NOT_ACTING)
 async def test_a_request_that_may_be_lost_is_not_sent_again(sandbox: Sandbox, kind: faults.Kind) -> None:
     sandbox.faults.add(kind, path=EXECUTION, times=1)
-    async with client_of(sandbox):
+    async with client_of(sandbox, timeouts=patience(kind)):
         with pytest.raises(ExecutionUncertainError):
             await trees(sandbox).execute()
     assert (sandbox.count("POST", EXECUTION), sandbox.executions) == (1, ())
@@ -163,6 +187,8 @@ async def test_a_third_of_a_second_of_refused_connections_delays_an_execution_an
 
         async def come_back() -> None:
             await anyio.sleep(0.3)
+            while not client.statistics().retried:  # noqa: ASYNC110 - a busy machine may not have begun
+                await anyio.sleep(0.01)
             sandbox.start_listening()
 
         group.start_soon(come_back)
@@ -231,10 +257,13 @@ async def test_cancelled_while_it_is_sent_the_job_is_known(
 ) -> None:
     async with client_of(sandbox, http_client=http_client):
         template = await trees(sandbox).evaluate()
-        sandbox.faults.add(faults.Delay(0.2), path=EXECUTION)
-        with anyio.move_on_after(0.1) as scope:
-            await template.execute()
-    assert scope.cancelled_caught
+        sandbox.faults.add(held := Held(), path=EXECUTION)
+        async with anyio.create_task_group() as group:
+            group.start_soon(template.execute)
+            assert await anyio.to_thread.run_sync(held.works.wait, 30)
+            group.cancel_scope.cancel()
+            held.let_go.set()
+    assert group.cancel_scope.cancelled_caught
     (execution,) = sandbox.executions
     assert [one.job and one.job.id for one in template.executions] == [execution.job_id]
     assert execution.job_id in caplog.text
@@ -245,11 +274,12 @@ async def test_cancelled_while_it_is_sent_the_job_is_known(
 async def test_cancelled_the_asyncio_way_the_job_is_known(sandbox: Sandbox, times: int) -> None:
     async with client_of(sandbox):
         template = await trees(sandbox).evaluate()
-        sandbox.faults.add(faults.Delay(0.2), path=EXECUTION)
+        sandbox.faults.add(held := Held(), path=EXECUTION)
         task = asyncio.create_task(template.execute())
-        await asyncio.sleep(0.1)
+        assert await anyio.to_thread.run_sync(held.works.wait, 30)
         for _ in range(times):
             task.cancel()
+        held.let_go.set()
         with pytest.raises(asyncio.CancelledError):
             await task
     assert [one.job and one.job.id for one in template.executions] == [sandbox.executions[0].job_id]

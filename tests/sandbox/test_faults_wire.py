@@ -115,8 +115,9 @@ LOST: list[tuple[faults.Kind, type[Exception] | tuple[type[Exception], ...]]] = 
 async def test_httpx_sees_what_a_fault_promises_and_can_go_on(
     sandbox: Sandbox, client: httpx.AsyncClient, fault: faults.Kind, error: Any
 ) -> None:
+    patience = httpx.Timeout(10, read=0.05 if isinstance(fault, faults.Hang) else 10)
     with sandbox.faults.during(fault), pytest.raises(error):
-        await client.get(JOBS, timeout=0.05)
+        await client.get(JOBS, timeout=patience)
     assert (await client.get(JOBS)).status_code == 200
 
 
@@ -126,14 +127,18 @@ async def test_a_post_whose_body_was_not_read_yet_still_gets_a_fin(sandbox: Sand
     assert sandbox.requests[-1].body_size == 1_000_000
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize("before", [True, False])
-async def test_a_delay_is_before_or_after_the_work(sandbox: Sandbox, client: httpx.AsyncClient, before: bool) -> None:
-    sandbox.faults.add(faults.Delay(0.15, before=before), path=EXECUTION)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(executed, client)
-        await anyio.to_thread.run_sync(until, lambda: sandbox.count() == 1)
-        await anyio.sleep(0.05)
-        assert len(sandbox.executions) == (0 if before else 1)
+async def test_a_delay_is_before_or_after_the_work(before: bool) -> None:
+    sandbox = Sandbox(clock=anyio.current_time)
+    sandbox.faults.add(faults.Delay(10, before=before), path=EXECUTION)
+    async with logged_in(sandbox, httpx.ASGITransport(sandbox.app)) as client:
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(executed, client)
+            await anyio.sleep(5)
+            assert len(sandbox.executions) == (0 if before else 1)
+        assert anyio.current_time() - began == pytest.approx(10, abs=0.1)
     assert len(sandbox.executions) == 1
 
 
@@ -148,7 +153,7 @@ async def test_dripping_ends_when_the_client_leaves(sandbox: Sandbox, client: ht
     sandbox.seed_jobs(1)
     sandbox.faults.add(faults.Drip(0.01, size=2))
     with pytest.raises(httpx.ReadTimeout):
-        await client.get(JOBS, timeout=0.005)
+        await client.get(JOBS, timeout=httpx.Timeout(10, read=0.005))
     await anyio.to_thread.run_sync(until, lambda: sandbox.in_flight == 0)
 
 

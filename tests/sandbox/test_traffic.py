@@ -1,11 +1,14 @@
 """What the sandbox notes of what it was asked."""
 
 import anyio
+import attrs
 import httpx
 import pytest
 
 from tests.sandbox.asking import JOBS, executed, logged_in
 from up42_async.sandbox import Sandbox, faults
+from up42_async.sandbox._exchange import Exchange, Reply
+from up42_async.sandbox._fault_kinds_wire import Act
 
 
 async def test_each_request_is_noted(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
@@ -39,9 +42,22 @@ async def test_requests_are_counted_by_method_and_path(sandbox: Sandbox, client:
     assert (sandbox.count(), sandbox.requests, len(sandbox.executions)) == (0, (), 1)
 
 
+@attrs.frozen
+class Together:
+    """Answers nobody until so many have asked."""
+
+    sandbox: Sandbox
+    number: int
+
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        while self.sandbox.peak_in_flight < self.number:  # noqa: ASYNC110 - the sandbox has no event for it
+            await anyio.sleep(0.001)
+        return await act()
+
+
 async def test_connections_and_requests_at_once_are_counted(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
     assert (sandbox.connections.opened, sandbox.connections.open, sandbox.connections.peak) == (0, 1, 1)
-    with sandbox.faults.during(faults.Delay(0.3)):
+    with sandbox.faults.during(Together(sandbox, 5)):
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(client.get, JOBS)
