@@ -53,7 +53,7 @@ def install_wheel(session: nox.Session, *others: str, extras: str = "[all]") -> 
     folder = session.cache_dir / "wheel" / str(os.getpid())
     if not folder.is_dir():
         shutil.rmtree(folder.parent, ignore_errors=True)
-        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+        session.run_install("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
     (wheel,) = folder.glob("*.whl")
     session.install(f"{wheel}{extras}", *others)
     session.install("--force-reinstall", "--no-deps", str(wheel))  # a reused environment holds the one from before

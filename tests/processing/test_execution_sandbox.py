@@ -20,8 +20,7 @@ from up42_async._processing.credit_budget import CostLimitError
 from up42_async._processing.execution import ExecutionUncertainError
 from up42_async.processing_templates import DetectionChangeSimularity, DetectionTreesSpacept, Pansharpening
 from up42_async.sandbox import Sandbox, faults
-from up42_async.sandbox._exchange import Exchange, Reply
-from up42_async.sandbox._fault_kinds_wire import Act
+from up42_async.sandbox._exchange import Act, Exchange, Reply
 
 EXECUTION: Final = "/v2/processing/processes/[^/]+/execution"
 SHORT: Final = Timeouts(read=0.3)

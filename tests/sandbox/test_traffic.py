@@ -7,8 +7,7 @@ import pytest
 
 from tests.sandbox.asking import JOBS, executed, logged_in
 from up42_async.sandbox import Sandbox, faults
-from up42_async.sandbox._exchange import Exchange, Reply
-from up42_async.sandbox._fault_kinds_wire import Act
+from up42_async.sandbox._exchange import Act, Exchange, Reply
 
 
 async def test_each_request_is_noted(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
