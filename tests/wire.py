@@ -7,10 +7,9 @@ import attrs
 import httpx
 
 from up42_async._config import Limits, Timeouts
-from up42_async._http.exchange import AsyncClientLike, BodyWriter, SendState
+from up42_async._http.exchange import AsyncClientLike, BodyWriter, Sender, SendState
 from up42_async._http.responses import ApiResponse
-from up42_async._http.secrets import Secret
-from up42_async._http.sender import Sender
+from up42_async._http.secrets import NO_SECRET, Secret
 from up42_async._http.transport import Connection, ConnectionStack, own_client
 
 
@@ -21,9 +20,9 @@ class Message:
     method: str = "GET"
     url: str | Secret
     headers: Mapping[str, str | Secret] = attrs.field(factory=dict)
-    body: bytes | None = None
+    body: bytes = b""
     label: str = "GET /v2/jobs"
-    secret: Secret | None = None
+    secret: Secret = NO_SECRET
     state: SendState | None = None
     fresh: bool = False
 
@@ -43,11 +42,11 @@ class Wire:
         self.sender = Sender(self.http_client, timeouts=timeouts or Timeouts(), limits=limits or Limits())
 
     async def send(self, message: Message) -> ApiResponse:
-        request = self.sender.request(message.method, message.url, message.headers, message.body, fresh=message.fresh)
+        request = self.sender.build(message.method, message.url, message.headers, message.body, fresh=message.fresh)
         return await self.sender.send(request, label=message.label, secret=message.secret, state=message.state)
 
     async def fetch(self, message: Message, writer: BodyWriter) -> ApiResponse:
-        request = self.sender.request(message.method, message.url, message.headers)
+        request = self.sender.build(message.method, message.url, message.headers)
         return await self.sender.send(request, label=message.label, secret=message.secret, writer=writer)
 
     async def aclose(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import AsyncIterable
 from typing import Any
 
 import anyio
@@ -81,12 +82,10 @@ async def test_a_file_that_a_hook_has_read_is_written() -> None:
     class Writer:
         content = b""
 
-        async def begin(self, status: int, headers: Any) -> bool:
-            return status == 200 and headers["content-length"] == "3"
-
-        async def write(self, chunks: list[bytes]) -> bool:
-            self.content += b"".join(chunks)
-            return True
+        async def take(self, status: int, headers: Any, body: AsyncIterable[bytes]) -> None:
+            assert (status, headers["content-length"]) == (200, "3")
+            async for chunk in body:
+                self.content += chunk
 
     writer = Writer()
     async with hooked(reads=True) as http_client, serve(answer([])) as server:

@@ -40,7 +40,9 @@ EXECUTE = ApiRequest(method="POST", path="/v2/processing/processes/x/execution",
 
 
 def attempts(policy: RetryPolicy, budget: RetryBudget | None = None, *, tries: int = 1) -> RetryState:
-    return RetryState(policy, budget or RetryBudget(policy), started=100.0, tries=tries)
+    state = RetryState(policy, budget or RetryBudget(policy), started=100.0)
+    state.tries = tries
+    return state
 
 
 class TestDecision:

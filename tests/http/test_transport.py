@@ -75,7 +75,7 @@ async def test_sends_the_body_with_its_length() -> None:
 
 async def test_a_post_without_a_body_says_that_it_has_none() -> None:
     async with serve(answer()) as server, wire() as one:
-        await one.send(attrs.evolve(post(server), body=None))
+        await one.send(attrs.evolve(post(server), body=b""))
         await one.send(get(server))
     assert [seen.headers.get("content-length") for seen in server.requests] == ["0", None]
 

@@ -137,7 +137,7 @@ class TestRequests:
         assert json.loads(body) == value
 
     def test_there_is_no_body_without_json(self) -> None:
-        assert ASKED.body is None
+        assert ASKED.body == b""
 
     def test_a_number_that_json_does_not_have_is_not_sent(self) -> None:
         with pytest.raises(ValueError, match="not JSON compliant"):

@@ -277,7 +277,7 @@ class Client:
         counts = Counter[str]()
         for service in self._services.values():
             counts.update(service.counts())
-        paused = session.paused_for()
+        paused = session.rate_limiter.paused_for()
         now = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
         return Statistics(
             requests=session.requests,

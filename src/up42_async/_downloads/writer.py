@@ -1,6 +1,6 @@
 """Take the answer of a storage host, and write it: one batch by a thread while the next is received."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 import anyio.abc
 
+from up42_async import _clock
 from up42_async._downloads.content_codings import Decoder
 from up42_async._downloads.destination import Destination
 from up42_async._downloads.file_names import names_of
@@ -19,6 +20,13 @@ from up42_async._http.secrets import Secret
 _NO_PAGES: Final = frozenset({".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".zip", ".tgz", ".gz", ".tar"})
 _PAGES: Final = frozenset({".html", ".htm", ".xhtml"})
 _PACKED: Final = (".gz", ".tgz")
+
+
+BATCH: Final = 2**20
+"""Bytes that are handed over together: handing over each piece costs several times what receiving it does."""
+
+BATCH_TIME: Final = 1.0
+"""Seconds after which what came is handed over, however little it is."""
 
 
 class DownloadWriter:
@@ -56,6 +64,11 @@ class DownloadWriter:
         self._most: int | None = None
         self._written = anyio.Event()
         self._written.set()
+
+    async def take(self, status: int, headers: Mapping[str, str], body: AsyncIterable[bytes]) -> None:
+        """Take an answer while it comes, if its body is wanted."""
+        if await self.begin(status, headers):
+            await pour(body, self.write)
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
         """Decide whether the body is wanted: not when it is no file, or one that is here already."""
@@ -184,3 +197,37 @@ class DownloadWriter:
         if size is not None and part.received != size and not (self._decoder and self._total == size):
             return f"it has {part.received} bytes instead of {size}"
         return await self._destination.run(part.problem)
+
+
+async def pour(body: AsyncIterable[bytes], write: Callable[[list[bytes]], Awaitable[bool]]) -> None:
+    """Hand a body over in batches, until it ends or no more is wanted; also what came before it broke.
+
+    Cancellation must reach the body, as when a response is read, so it never ends the handing over.
+
+    Args:
+        body: What comes.
+        write: Takes a batch, and returns whether more is wanted.
+    """
+    batch: list[bytes] = []
+    size, due = 0, _clock.now() + BATCH_TIME
+    with anyio.CancelScope() as scope:
+        try:
+            async for chunk in body:
+                batch.append(chunk)
+                size += len(chunk)
+                if size >= BATCH or _clock.now() >= due:
+                    if not await _hand_over(batch, write):
+                        scope.cancel()
+                    batch, size, due = [], 0, _clock.now() + BATCH_TIME
+        except Exception:
+            await _hand_over(batch, write)
+            raise
+    if not scope.cancel_called:
+        await _hand_over(batch, write)
+
+
+async def _hand_over(batch: list[bytes], write: Callable[[list[bytes]], Awaitable[bool]]) -> bool:
+    more = True
+    with anyio.CancelScope(shield=True):
+        more = not batch or await write(batch)
+    return more  # noqa: RET504 - type checkers know that a scope may swallow what is raised inside it

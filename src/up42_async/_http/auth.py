@@ -18,11 +18,11 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
+from up42_async._http.exchange import Sender
 from up42_async._http.requests import ApiRequest
 from up42_async._http.responses import decode
 from up42_async._http.retry import RetryBudget, RetryState, delays
 from up42_async._http.secrets import Secret
-from up42_async._http.sender import Sender
 from up42_async._http.single_flight import SingleFlight
 
 # UP42's Keycloak: tokens of 300 s for this public client id
@@ -80,14 +80,6 @@ class Token:
         age = max(_clock.now() - self.fetched, _clock.wall() - self.fetched_wall)
         return self.lifetime - age
 
-    def needs_refresh(self, left: float) -> bool:
-        """Return whether it is time to renew it.
-
-        Args:
-            left: Seconds until it expires.
-        """
-        return left < min(REFRESH_MARGIN, self.lifetime / 2)
-
 
 class TokenProvider:
     """The token of one client."""
@@ -139,13 +131,11 @@ class TokenProvider:
         token = self._token
         if token is None or (left := token.left()) <= 0:
             return (await self._flight.run(self._login, since=since)).value
-        if (
-            token.needs_refresh(left)
-            and not self._flight.busy
-            and _clock.now() >= max(self._refresh_again_at, self._next_post)
-        ):
-            return (await self._refresh(token)).value
-        return token.value
+        if left >= min(REFRESH_MARGIN, token.lifetime / 2) or self._flight.busy:
+            return token.value
+        if _clock.now() < max(self._refresh_again_at, self._next_post):
+            return token.value
+        return (await self._refresh(token)).value
 
     async def _refresh(self, token: Token) -> Token:
         """Return a new token; the old one as long as it is good, if none can be had."""
@@ -203,7 +193,7 @@ class TokenProvider:
             raise RuntimeError(message)
         fetched, fetched_wall = _clock.now(), _clock.wall()
         self.logins += 1
-        request = self._sender.request("POST", self._url, _HEADERS, _form(credentials))
+        request = self._sender.build("POST", self._url, _HEADERS, _form(credentials))
         reply = await self._sender.send(request, label=str(LOGIN), secret=credentials.password, attempt=attempt)
         try:
             answer = decode(reply, LOGIN, secret=credentials.password)

@@ -27,7 +27,7 @@ _LONGEST: Final = 300
 
 
 def translate(
-    error: Exception, *, label: str, sent: bool, timeouts: Timeouts, proxy: str | None, secret: Secret | None
+    error: Exception, *, label: str, sent: bool, timeouts: Timeouts, proxy: str | None, secret: Secret
 ) -> TransportError:
     """Return one of our errors for whatever a transport raised.
 
@@ -78,7 +78,7 @@ def without_frames(error: Exception) -> Exception:
     return error
 
 
-def _words(error: Exception, timeouts: Timeouts, secret: Secret | None) -> str:
+def _words(error: Exception, timeouts: Timeouts, secret: Secret) -> str:
     """Return the first words in the chain of errors; never those that may quote a header or repeat a secret."""
     name = type(error).__name__
     if name in _PATIENCE:
@@ -91,8 +91,8 @@ def _words(error: Exception, timeouts: Timeouts, secret: Secret | None) -> str:
     return name
 
 
-def _quotes(error: BaseException, secret: Secret | None) -> bool:
-    return secret is not None and secret.appears_in(str(error))
+def _quotes(error: BaseException, secret: Secret) -> bool:
+    return secret.appears_in(str(error))
 
 
 def _advice(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""One exchange: a request is sent on an `httpx.AsyncClient`, and its response read.
+"""One exchange: a request is sent on an `httpx.AsyncClient`, ours or the user's, and its response read.
 
 It runs in a task group of its own, so that `task.cancel()` reaches httpx as anyio's kind of cancellation, which
 httpcore can stand. What the `trace` extension tells while the request is sent decides three things: whether it may have
@@ -15,25 +15,20 @@ import anyio.lowlevel
 import attrs
 
 from up42_async import _clock
-from up42_async._config import Timeouts
-from up42_async._errors import ConfigurationError, RequestTimeoutError, UnexpectedResponseError, Up42Error
+from up42_async._config import Limits, Timeouts
+from up42_async._errors import ConfigurationError, RequestTimeoutError, Up42Error
 from up42_async._http.error_mapping import is_named, is_refused_by_us, translate
-from up42_async._http.responses import ApiResponse, Body, UnreadableBody
+from up42_async._http.requests import Pieces, RequestBuilder
+from up42_async._http.responses import ApiResponse, Body
 from up42_async._http.secrets import Secret
-from up42_async._http.transport import PROXY, close
+from up42_async._http.transport import CLOSING_TIME, PROXY, close
 
 logger = logging.getLogger("up42_async.http")
-
-BATCH: Final = 2**20
-"""Bytes of a file that are handed over together: handing over each piece costs several times what receiving it does."""
-
-BATCH_TIME: Final = 1.0
-"""Seconds after which what came of a file is handed over, however little it is."""
 
 _STATUS_ERRORS: Final = frozenset({"HTTPStatusError"})
 # httpcore's pool loses a connection when a request is cancelled between one of these events and the next one
 _CONNECTED: Final = ("connect_tcp.complete", "start_tls.complete", "connect_unix_socket.complete")
-CLOSED: Final = "the client was closed before the request was answered; make a new client"
+_CLOSED: Final = "the client was closed before the request was answered; make a new client"
 
 
 @attrs.define(kw_only=True)
@@ -66,15 +61,98 @@ class AsyncClientLike(Protocol):
 
 
 class BodyWriter(Protocol):
-    """Takes a file piece by piece. Must not raise: store the error and return False."""
+    """Takes a response in the caller's own way."""
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Look at the head of the response; return whether the body is wanted."""
+    async def take(self, status: int, headers: Mapping[str, str], body: AsyncIterable[bytes]) -> None:
+        """Take the body while it comes, or leave it unread; nothing may be raised but what the body raises."""
         ...
 
-    async def write(self, chunks: list[bytes]) -> bool:
-        """Take a batch of the body; return whether more is wanted."""
-        ...
+
+class Sender:
+    """Sends the requests of one client on its `httpx.AsyncClient`, and ends them when the client is closed.
+
+    How many are sent at once is for the caller to limit.
+    """
+
+    def __init__(self, http_client: AsyncClientLike, *, timeouts: Timeouts, limits: Limits) -> None:
+        """Open nothing yet.
+
+        Args:
+            http_client: What sends.
+            timeouts: How long an exchange may take.
+            limits: How large a response may be.
+
+        Raises:
+            TypeError: `http_client` is not an asynchronous client of httpx or httpx2.
+        """
+        self.http_client = http_client
+        self.timeouts = timeouts
+        self.body_limit = limits.max_response_bytes
+        self.build = RequestBuilder(http_client, timeouts).build
+        self._scopes: set[anyio.CancelScope] = set()
+        self._closed = False
+        self._ended: anyio.Event | None = None
+
+    async def send(
+        self,
+        request: Any,
+        *,
+        label: str,
+        secret: Secret,
+        state: SendState | None = None,
+        writer: BodyWriter | None = None,
+        attempt: int = 1,
+    ) -> ApiResponse:
+        """Send a request and read the whole response, or hand it to a writer, however long that takes.
+
+        Args:
+            request: From `build`.
+            label: What errors call it: method and path.
+            secret: What it carries and no error may repeat.
+            state: Given, and filled in, for a request that must not be sent twice.
+            writer: What takes the body while it comes; the response then has none.
+            attempt: Which try this is, for the log.
+
+        Raises:
+            TransportError: No response came, or it broke off; `ConnectionFailedError` when the request certainly never
+                arrived.
+            UnexpectedResponseError: The response is too large, or packed in a way that was not asked for.
+            ConfigurationError: The proxy or certificate variables of the environment cannot be used.
+            RuntimeError: The client was closed.
+        """
+        if state is not None and state.before_send is not None:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            with anyio.CancelScope(shield=True):
+                await state.before_send()
+        if self._closed:
+            raise RuntimeError(_CLOSED)
+        if self.http_client.is_closed:
+            raise RuntimeError("the AsyncClient given as http_client is closed; close it after the client that uses it")
+        exchange = Exchange(self, request, label, secret, state, writer)
+        started = _clock.now()
+        group = anyio.create_task_group()
+        try:
+            async with group:
+                self._scopes.add(group.cancel_scope)  # on trio there is none before
+                group.start_soon(exchange.run)
+                if exchange.over is not None:
+                    group.start_soon(exchange.hurry_when_cancelled, exchange.over)
+        finally:
+            exchange.log(attempt, _clock.now() - started)
+            self._scopes.discard(group.cancel_scope)
+            if self._ended is not None and not self._scopes:
+                self._ended.set()
+        return exchange.result()
+
+    async def aclose(self) -> None:
+        """End what is under way; the AsyncClient itself is for its owner to close."""
+        self._closed = True
+        for scope in self._scopes:
+            scope.cancel()
+        if self._scopes:
+            self._ended = anyio.Event()
+            with anyio.move_on_after(CLOSING_TIME + self.timeouts.cancel_grace, shield=True):
+                await self._ended.wait()
 
 
 class Exchange:
@@ -82,31 +160,26 @@ class Exchange:
 
     def __init__(
         self,
-        http_client: AsyncClientLike,
+        sender: Sender,
         request: Any,
         label: str,
-        timeouts: Timeouts,
-        body_limit: int,
-        secret: Secret | None,
-        *,
-        state: SendState | None = None,
-        writer: BodyWriter | None = None,
+        secret: Secret,
+        state: SendState | None,
+        writer: BodyWriter | None,
     ) -> None:
-        self._http_client = http_client
+        self._sender = sender
         self._request = request
         self._label = label
-        self._timeouts = timeouts
-        self._body_limit = body_limit
         self._secret = secret
         self._state = state
         self._writer = writer
         self._response: ApiResponse | None = None
         self._error: Exception | None = None
         self._scope = anyio.CancelScope()
-        self._is_traced = self._is_sent = False
-        self._half_open: Any = None
         self.over = None if state is None else anyio.Event()
         """Set at the end of an exchange that is not to be cut off in the middle."""
+        self._is_traced = self._is_sent = False
+        self._half_open: Any = None
         request.extensions["trace"] = self._trace
 
     def result(self) -> ApiResponse:
@@ -114,16 +187,11 @@ class Exchange:
         if self._error is not None:
             raise self._error
         if self._response is None:
-            raise RuntimeError(CLOSED)
+            raise RuntimeError(_CLOSED)
         return self._response
 
     def log(self, attempt: int, seconds: float) -> None:
-        """Write one line at DEBUG: no query, no body, no secret.
-
-        Args:
-            attempt: Which try it was.
-            seconds: How long it took.
-        """
+        """Write one line at DEBUG: no query, no body, no secret."""
         if not logger.isEnabledFor(logging.DEBUG):
             return
         outcome: object = "cancelled"
@@ -137,10 +205,11 @@ class Exchange:
     async def run(self) -> None:
         """Send, read and keep what came of it; never raises for what goes wrong outside of this program."""
         started = _clock.now()
+        # a file takes as long as it takes; silence ends it, by the read timeout
+        seconds = self._sender.timeouts.total if self._writer is None else math.inf
         try:
             with self._scope:
-                # a file takes as long as it takes; silence ends it, by the read timeout
-                self._scope.deadline = started + (self._timeouts.total if self._writer is None else math.inf)
+                self._scope.deadline = started + seconds
                 self._response = await self._talk()
         except Exception as error:  # noqa: BLE001 - whatever a transport or hook raises ends here, as one of our errors
             self._error = self._translated(error)
@@ -154,15 +223,11 @@ class Exchange:
             self._error = RequestTimeoutError(f"no whole answer within {seconds:.3g} s", request=self._label)
 
     async def hurry_when_cancelled(self, over: anyio.Event) -> None:
-        """Bound the wait for the response once the caller is cancelled; `run` itself is shielded after the first byte.
-
-        Args:
-            over: Set at the end of the exchange.
-        """
+        """Bound the wait for the response once the caller is cancelled: `run` is shielded after the first byte."""
         try:
             await over.wait()
         finally:
-            self._scope.deadline = min(self._scope.deadline, _clock.now() + self._timeouts.cancel_grace)
+            self._scope.deadline = min(self._scope.deadline, _clock.now() + self._sender.timeouts.cancel_grace)
 
     async def _talk(self) -> ApiResponse:
         state = self._state
@@ -172,13 +237,10 @@ class Exchange:
             state.response, state.sent = None, True
             self._scope.shield = True
         response = await self._head()
-        well = False
         try:
-            body = await self._take(response)
-            well = await _ends_well(response)
+            body = await self._body(response)
         finally:
-            if not well:
-                await close(response)
+            await close(response)
         answer = ApiResponse(status=response.status_code, headers=response.headers, body=body)
         if state is not None:
             state.response = answer
@@ -187,7 +249,7 @@ class Exchange:
     async def _head(self) -> Any:
         """Send the request, and return the response as soon as its headers are there."""
         try:
-            return await self._http_client.send(self._request, stream=True, auth=None, follow_redirects=False)
+            return await self._sender.http_client.send(self._request, stream=True, auth=None, follow_redirects=False)
         except Exception as error:
             # `response.raise_for_status()` in a hook of the user's must not turn a refusal into a lost response
             response = getattr(error, "response", None) if is_named(error, _STATUS_ERRORS) else None
@@ -214,15 +276,8 @@ class Exchange:
             self._state.sent = self._is_sent
         self._scope.shield = (self._state is not None and self._is_sent) or event.endswith(_CONNECTED)
 
-    async def _take(self, response: Any) -> bytes:
-        if self._writer is None:
-            return await self._read(response)
-        if await self._writer.begin(response.status_code, response.headers):
-            await _pour(_stream_of(response), self._writer)
-        return b""
-
-    async def _read(self, response: Any) -> bytes:
-        """Read a response to its end, inflating it ourselves so that a few kilobytes cannot become gigabytes.
+    async def _body(self, response: Any) -> bytes:
+        """Read a response to its end, or have the writer do it.
 
         One that is too large is cut off by cancellation, not by leaving the loop: httpcore nests generators, which only
         end, and in the right order, when the innermost one does.
@@ -230,107 +285,55 @@ class Exchange:
         Raises:
             UnexpectedResponseError: The response is packed in a way that was not asked for, broken or too large.
         """
+        stream = _Stream(response)
+        if self._writer is not None:
+            await self._writer.take(response.status_code, response.headers, stream)
+            return b""
         if response.is_closed and not response.is_stream_consumed and not response.is_success:
             return b""  # a hook refused it unread
-        body = Body(self._body_limit, packed=not response.is_stream_consumed and self._is_packed(response))
-        problem: UnexpectedResponseError | None = None
-        async for chunk in _stream_of(response):
-            try:
-                body.append(chunk)
-            except UnreadableBody as error:
-                problem = problem or self._unexpected(response, str(error), transient=error.transient)
-                self._error = problem
+        # what a hook has read, httpx has inflated
+        encoding = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
+        body = Body(
+            response.status_code, encoding, limit=self._sender.body_limit, label=self._label, secret=self._secret
+        )
+        async for chunk in stream:
+            self._error = body.append(chunk)
+            if self._error is not None:
                 self._scope.cancel()
-        if problem is not None:  # all of it had come already, so nothing was left to cut off
-            raise problem
-        try:
-            return body.finish()
-        except UnreadableBody as error:
-            raise self._unexpected(response, str(error), transient=error.transient) from None
-
-    def _is_packed(self, response: Any) -> bool:
-        encoding = response.headers.get("content-encoding", "").strip().lower()
-        if encoding not in {"", "identity", "gzip"}:
-            echoes = self._secret is not None and self._secret.appears_in(encoding)
-            quoted = "" if echoes else f" ({encoding[:40]!r})"
-            raise self._unexpected(response, f"a body in an encoding that was not asked for{quoted}")
-        return bool(encoding == "gzip")
-
-    def _unexpected(self, response: Any, what: str, *, transient: bool = False) -> UnexpectedResponseError:
-        message = f"status {response.status_code} with {what}"
-        return UnexpectedResponseError(message, request=self._label, transient=transient)
+        return body.finish()
 
     def _translated(self, error: Exception) -> Exception:
-        # without a trace there is no proof; for what may be sent twice it is enough that httpx refused it
         if isinstance(error, ConfigurationError) and self._state is not None:
             self._state.sent = False  # it comes from our own transport, before anything is sent
         if isinstance(error, Up42Error):
             return error.with_traceback(None)
+        # without a trace there is no proof; for what may be sent twice it is enough that httpx refused it
         unsent = (self._is_traced and not self._is_sent) or (self._state is None and is_refused_by_us(error))
-        proxy = self._request.extensions.get(PROXY)
         return translate(
-            error, label=self._label, sent=not unsent, timeouts=self._timeouts, proxy=proxy, secret=self._secret
+            error,
+            label=self._label,
+            sent=not unsent,
+            timeouts=self._sender.timeouts,
+            proxy=self._request.extensions.get(PROXY),
+            secret=self._secret,
         )
 
 
-def _stream_of(response: Any) -> AsyncIterable[bytes]:
-    """Return the body of a response, also one that a hook of the user's has read.
+class _Stream(AsyncIterable[bytes]):
+    """The body of a response, also one that a hook of the user's has read."""
 
-    Raises:
-        ValueError: A hook closed the response unread.
-    """
-    if response.is_stream_consumed:
-        return _Content(response.content)
-    if response.is_closed:
-        raise ValueError("a hook of the AsyncClient closed the response before it was read")
-    stream: AsyncIterable[bytes] = response.stream
-    return stream
+    def __init__(self, response: Any) -> None:
+        self._response = response
 
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Hand on what httpx iterates over, since a generator around it would have to be ended, too.
 
-class _Content(AsyncIterable[bytes]):
-    """A body that is there already, httpx having undone its encoding."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._content
-
-
-async def _ends_well(response: Any) -> bool:
-    """Close a response that has been read; return whether that went well. What was read is good in any case."""
-    try:
-        await response.aclose()
-    except Exception:  # noqa: BLE001 - a transport may raise anything
-        return False
-    return True
-
-
-async def _pour(stream: AsyncIterable[bytes], writer: BodyWriter) -> None:
-    """Hand a stream to a writer in batches, until it ends or the writer wants no more; also what came before it broke.
-
-    Cancellation must reach the stream, as when a response is read, so it never ends the handing over.
-    """
-    batch: list[bytes] = []
-    size, due = 0, _clock.now() + BATCH_TIME
-    with anyio.CancelScope() as scope:
-        try:
-            async for chunk in stream:
-                batch.append(chunk)
-                size += len(chunk)
-                if size >= BATCH or _clock.now() >= due:
-                    if not await _hand_over(batch, writer):
-                        scope.cancel()
-                    batch, size, due = [], 0, _clock.now() + BATCH_TIME
-        except Exception:
-            await _hand_over(batch, writer)
-            raise
-    if not scope.cancel_called:
-        await _hand_over(batch, writer)
-
-
-async def _hand_over(batch: list[bytes], writer: BodyWriter) -> bool:
-    more = True
-    with anyio.CancelScope(shield=True):
-        more = not batch or await writer.write(batch)
-    return more  # noqa: RET504 - type checkers know that a scope may swallow what is raised inside it
+        Raises:
+            ValueError: A hook closed the response unread.
+        """
+        if self._response.is_stream_consumed:
+            return Pieces(iter([self._response.content]))
+        if self._response.is_closed:
+            raise ValueError("a hook of the AsyncClient closed the response before it was read")
+        iterator: AsyncIterator[bytes] = self._response.stream.__aiter__()
+        return iterator

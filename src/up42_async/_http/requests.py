@@ -1,14 +1,23 @@
-"""What to ask of the API: requests as values; ids in paths and in answers; query parameters; links to follow."""
+"""What is sent: requests to the API as values, their ids, queries and links; and the `httpx.Request`s made of them."""
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import attrs
 
-from up42_async._errors import APIError, UnexpectedResponseError, UntrustedURLError
+from up42_async._config import VERSION, Timeouts
+from up42_async._errors import APIError, ConnectionFailedError, UnexpectedResponseError, UntrustedURLError
+from up42_async._http.secrets import Secret, SecretBytes
+
+USER_AGENT: Final = f"up42-async/{VERSION}"
+
+FRESH: Final = "up42_async.fresh"
+"""Request extension: True where a connection that was used before may not serve."""
 
 LONGEST_ID: Final = 256
 """Characters of an id in a path at the most; UP42's own are UUIDs or short names."""
@@ -16,6 +25,7 @@ LONGEST_ID: Final = 256
 # half of a surrogate pair stands for no character: JSON can bring it, but it can neither be sent nor printed
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
+_HTTPX = frozenset({"httpx", "httpx2"})
 _PORTS = {"https": 443, "http": 80}
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = _READS | {"DELETE", "PATCH", "POST", "PUT"}
@@ -47,9 +57,9 @@ class ApiRequest:
         return f"{self.method} {self.path}"
 
     @property
-    def body(self) -> bytes | None:
-        """The encoded body."""
-        return None if self.json is None else json.dumps(self.json, allow_nan=False).encode()
+    def body(self) -> bytes:
+        """The encoded body, empty for none."""
+        return b"" if self.json is None else json.dumps(self.json, allow_nan=False).encode()
 
 
 def segment(value: object, name: str = "id") -> str:
@@ -204,3 +214,105 @@ def _same_host(link: SplitResult, home: SplitResult) -> bool:
 def printable(text: str, longest: int) -> str:
     """Make words of the server's fit for a message."""
     return _UNPRINTABLE.sub(" ", text[:longest])
+
+
+class RequestBuilder:
+    """Makes the `httpx.Request`s of one client: the one place where headers are put together and secrets are revealed.
+
+    Of the user's client nothing is merged in: no auth, headers, parameters, cookies, base URL or timeout.
+    """
+
+    def __init__(self, http_client: object, timeouts: Timeouts) -> None:
+        """Look which httpx a client is of.
+
+        Args:
+            http_client: What is to send the requests.
+            timeouts: How long each step of an exchange may take.
+
+        Raises:
+            TypeError: It is not an asynchronous client of httpx or httpx2.
+        """
+        self._httpx = _httpx_of(http_client)
+        self._stream = type("Upload", (self._httpx.ByteStream,), {"__aiter__": lambda stream: Pieces(iter(stream))})
+        self._timeouts = {step: getattr(timeouts, step) for step in ("connect", "read", "write", "pool")}
+
+    def build(
+        self,
+        method: str,
+        url: str | Secret,
+        headers: Mapping[str, str | Secret],
+        body: bytes | Secret = b"",
+        *,
+        fresh: bool = False,
+    ) -> Any:
+        """Return an `httpx.Request`.
+
+        Args:
+            method: HTTP method.
+            url: Where to. Of a secret one httpx is shown no query, since it logs URLs and hands them to what watches
+                it; the server gets it whole by the `target` extension.
+            headers: What is sent beside the `User-Agent`.
+            body: Content, if any.
+            fresh: Whether it needs a new connection, since one that was kept may be what broke the last try.
+
+        Raises:
+            ConnectionFailedError: httpx cannot send it.
+        """
+        extensions: dict[str, Any] = {"timeout": dict(self._timeouts)}
+        if fresh:
+            extensions[FRESH] = True
+        try:
+            return self._revealed(method, url, headers, body, extensions)
+        except Exception as error:  # noqa: BLE001 - several kinds; its words and frames may hold a secret
+            reason = type(error).__name__
+        # raised out here, so that the error does not come along as its context
+        raise ConnectionFailedError(f"not sent: httpx cannot build the request ({reason})", permanent=True)
+
+    def _revealed(
+        self,
+        method: str,
+        url: str | Secret,
+        headers: Mapping[str, str | Secret],
+        body: bytes | Secret,
+        extensions: dict[str, Any],
+    ) -> Any:
+        """Reveal what is secret, in no frame of an error of ours."""
+        if isinstance(url, Secret):
+            url, extensions["target"] = _split_target(url)
+        content = body.reveal().encode() if isinstance(body, Secret) else body
+        given = {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"}
+        given |= {name: value.reveal() if isinstance(value, Secret) else value for name, value in headers.items()}
+        request = self._httpx.Request(method, url, headers=given, content=content or None, extensions=extensions)
+        request.stream = self._stream(content)
+        return request
+
+
+class Pieces(AsyncIterator[bytes]):
+    """The pieces of a body; httpx's own are an async generator, of which trio complains when sending breaks off."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            if piece:
+                return piece
+        raise StopAsyncIteration
+
+
+def _httpx_of(http_client: object) -> ModuleType:
+    """Return the module whose classes a client takes: httpx or httpx2."""
+    for kind in type(http_client).__mro__:
+        module = kind.__module__.partition(".")[0]
+        if kind.__name__ == "AsyncClient" and module in _HTTPX:
+            return sys.modules[module]
+    given = type(http_client).__name__
+    message = f"http_client must be an httpx.AsyncClient, not a {given}; a transport goes inside one: transport=..."
+    raise TypeError(message)
+
+
+def _split_target(url: Secret) -> tuple[str, SecretBytes]:
+    """Return a URL without its query, and the path with it."""
+    shown, question, query = url.reveal().partition("?")
+    path = shown.partition("://")[2].partition("/")[2]
+    return shown, SecretBytes(f"/{path}{question}{query}".encode("ascii"))

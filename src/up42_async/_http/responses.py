@@ -31,7 +31,7 @@ from up42_async._errors import (
     UnexpectedResponseError,
 )
 from up42_async._http.requests import ApiRequest, printable
-from up42_async._http.secrets import Secret
+from up42_async._http.secrets import NO_SECRET, Secret
 
 MOST_VALUES: Final = 500_000
 """Values in the JSON of one answer: 48 kB on the wire can unpack to millions of lists, of 56 bytes each in memory."""
@@ -78,64 +78,72 @@ class ApiResponse:
     body: bytes = attrs.field(repr=False)
 
 
-class UnreadableBody(Exception):
-    """A body that is not read any further.
-
-    Attributes:
-        transient: Whether it may well be right the next time.
-    """
-
-    def __init__(self, what: str, *, transient: bool) -> None:
-        super().__init__(what)
-        self.transient = transient
-
-
 class Body:
-    """A body as it comes: plain, or inflated piece by piece."""
+    """The body of a response as it comes, plain or inflated piece by piece: some packed kilobytes can be gigabytes."""
 
-    def __init__(self, limit: int, *, packed: bool) -> None:
+    def __init__(self, status: int, encoding: str, *, limit: int, label: str, secret: Secret) -> None:
         """Start empty.
 
         Args:
+            status: Of the response.
+            encoding: Its `content-encoding`.
             limit: Bytes at the most, inflated.
-            packed: Whether what comes is gzip.
-        """
-        self._limit = limit
-        self._inflater = zlib.decompressobj(_GZIP) if packed else None
-        self._content = bytearray()
-        self._is_empty = True
-
-    def append(self, chunk: bytes) -> None:
-        """Add a piece.
+            label: What errors call the request.
+            secret: What was sent, and is not repeated in errors.
 
         Raises:
-            UnreadableBody: That is too much, or no gzip.
+            UnexpectedResponseError: The encoding is one that was not asked for.
         """
-        self._is_empty = self._is_empty and not chunk
-        if self._inflater is not None:
-            try:
-                chunk = self._inflater.decompress(chunk, self._limit - len(self._content) + 1)
-            except zlib.error:
-                raise self._broken() from None
-            if self._inflater.unused_data:
-                raise self._broken()
-        if len(self._content) + len(chunk) > self._limit:
-            what = f"a body of more than {self._limit} bytes"
-            raise UnreadableBody(what, transient=False)
-        self._content += chunk
+        self._status = status
+        self._limit = limit
+        self._label = label
+        self._content = bytearray()
+        self._is_empty = True
+        self._problem: UnexpectedResponseError | None = None
+        encoding = encoding.strip().lower()
+        if encoding not in {"", "identity", "gzip"}:
+            shown = _quoted(encoding, 40, secret)
+            raise self._unreadable(f"a body in an encoding that was not asked for ({shown!r})", transient=False)
+        self._inflater = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
+
+    def append(self, chunk: bytes) -> UnexpectedResponseError | None:
+        """Add a piece; return what is wrong once it is too much, or no gzip."""
+        if self._problem is None:
+            self._problem = self._add(chunk)
+        return self._problem
 
     def finish(self) -> bytes:
         """Return the whole body; an empty one is empty in any encoding.
 
         Raises:
-            UnreadableBody: It is not whole.
+            UnexpectedResponseError: It is not whole, or too much.
         """
+        if self._problem is not None:  # all of it had come already, so nothing was left to cut off
+            raise self._problem
         if self._inflater is not None and not self._inflater.eof and not self._is_empty:
             raise self._broken()
         return bytes(self._content)
 
-    def _broken(self) -> UnreadableBody:
-        return UnreadableBody("a broken gzip body", transient=True)
+    def _add(self, chunk: bytes) -> UnexpectedResponseError | None:
+        self._is_empty = self._is_empty and not chunk
+        if self._inflater is not None:
+            try:
+                chunk = self._inflater.decompress(chunk, self._limit - len(self._content) + 1)
+            except zlib.error:
+                return self._broken()
+            if self._inflater.unused_data:
+                return self._broken()
+        if len(self._content) + len(chunk) > self._limit:
+            return self._unreadable(f"a body of more than {self._limit} bytes", transient=False)
+        self._content += chunk
+        return None
+
+    def _broken(self) -> UnexpectedResponseError:
+        return self._unreadable("a broken gzip body", transient=True)
+
+    def _unreadable(self, what: str, *, transient: bool) -> UnexpectedResponseError:
+        message = f"status {self._status} with {what}"
+        return UnexpectedResponseError(message, request=self._label, transient=transient)
 
 
 class TooLargeError(ValueError):
@@ -159,7 +167,7 @@ def parse_json(body: bytes) -> Any:
     raise ValueError("a body that is not JSON")
 
 
-def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret | None = None) -> Any:
+def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret = NO_SECRET) -> Any:
     """Return the JSON of an answer, or raise what the answer means.
 
     Args:
@@ -192,7 +200,7 @@ def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret | None 
 
 
 def refusal(
-    response: ApiResponse, request: ApiRequest, secret: Secret | None = None
+    response: ApiResponse, request: ApiRequest, secret: Secret = NO_SECRET
 ) -> StatusError | UnexpectedResponseError:
     """Return the error that a status outside 200 to 299 stands for."""
     status, request_id = response.status, _request_id(response.headers, secret)
@@ -242,7 +250,7 @@ def _message(status: int, text: str, words: str | None, wait: float | None, *, f
     return f"status {status}: {said}" if said else f"status {status}"
 
 
-def _read(body: bytes, secret: Secret | None) -> tuple[str, Any]:
+def _read(body: bytes, secret: Secret) -> tuple[str, Any]:
     """Return an error's body as text and as decoded JSON (None where it is none), without the secret."""
     text = _without(secret, body[:_MOST_OF_ERROR].decode("utf-8-sig", "replace"))
     payload = None
@@ -250,17 +258,17 @@ def _read(body: bytes, secret: Secret | None) -> tuple[str, Any]:
         with contextlib.suppress(ValueError):
             payload = parse_json(text.encode())
     # in JSON each character can also be written as an escape, which shows only now
-    if payload is not None and secret is not None and secret.appears_in(json.dumps(payload, ensure_ascii=False)):
+    if payload is not None and secret.appears_in(json.dumps(payload, ensure_ascii=False)):
         return _HIDDEN, None
     return text, payload
 
 
-def _without(secret: Secret | None, text: str) -> str:
+def _without(secret: Secret, text: str) -> str:
     """Return an answer without what it repeats of the request, as the error answers of some proxies do.
 
     Of JSON single words stay, such as the id of a job, for which an execution must not be sent again.
     """
-    if secret is None or not secret.appears_in(text):
+    if not secret.appears_in(text):
         return text
 
     def mask(found: re.Match[str]) -> str:
@@ -297,20 +305,20 @@ def _one_line(text: str) -> str | None:
     return " ".join(printable(plain, _KEPT).split())[:_QUOTED] or None
 
 
-def _quoted(text: str, longest: int, secret: Secret | None) -> str:
+def _quoted(text: str, longest: int, secret: Secret) -> str:
     """Return a piece of a header as it may stand in a message."""
     shown = printable(text, longest)
-    return _HIDDEN if secret is not None and secret.appears_in(shown) else shown
+    return _HIDDEN if secret.appears_in(shown) else shown
 
 
-def _request_id(headers: Mapping[str, str], secret: Secret | None) -> str | None:
+def _request_id(headers: Mapping[str, str], secret: Secret) -> str | None:
     given = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
     return None if given is None else _quoted(given, 200, secret)
 
 
-def _host_of(location: str, secret: Secret | None) -> str:
+def _host_of(location: str, secret: Secret) -> str:
     try:
-        if secret is not None and secret.appears_in(location[:_KEPT]):  # here, since hosts are put into lower case
+        if secret.appears_in(location[:_KEPT]):  # here, since hosts are put into lower case
             return _HIDDEN
         return printable(urlsplit(location).hostname or ("the same host" if location else "nowhere"), 255)
     except ValueError:

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from typing import Final
 
-import attrs
 import backoff
 
 from up42_async._config import RetryPolicy
@@ -60,36 +59,35 @@ def delays(policy: RetryPolicy, *, least: float = 0.0) -> Generator[float, None,
     yield from (number * least + backoff.full_jitter(number * (1 - least)) for number in numbers)
 
 
-@attrs.define
 class RetryState:
     """The tries at one call: how many there were, since when, and how long to wait before the next."""
 
-    policy: RetryPolicy
-    budget: RetryBudget
-    started: float
-    """When the call began, in monotonic seconds."""
-    tries: int = 0
-    begun: float | None = None
-    """When the first try began, which may have waited long for a slot."""
-    last: APIError | None = None
-    """How the last try failed."""
-    _delays: Generator[float, None, None] = attrs.field(
-        init=False, repr=False, default=attrs.Factory(lambda self: delays(self.policy), takes_self=True)
-    )
-
-    def begin(self, now: float) -> None:
-        """Start the time that the policy gives, unless it runs already.
+    def __init__(self, policy: RetryPolicy, budget: RetryBudget, *, started: float) -> None:
+        """Count no try yet.
 
         Args:
-            now: Monotonic time in seconds.
+            policy: How often, and for how long.
+            budget: What each retry is taken from.
+            started: When the call began, in monotonic seconds, on whose clock all times here are.
         """
-        if self.begun is None:
-            self.begun = now
+        self.started: Final = started
+        self.tries = 0
+        self.last: APIError | None = None
+        """How the last try failed."""
+        self._policy = policy
+        self._budget = budget
+        self._first_try, self._is_begun = started, False
+        self._delays = delays(policy)
+
+    def begin(self, now: float) -> None:
+        """Start the time that the policy gives, unless it runs already: the call may have waited long for a slot."""
+        if not self._is_begun:
+            self._first_try, self._is_begun = now, True
 
     @property
     def deadline(self) -> float:
-        """Until when another try may begin, in monotonic seconds."""
-        return (self.started if self.begun is None else self.begun) + self.policy.timeout
+        """Until when another try may begin."""
+        return self._first_try + self._policy.timeout
 
     def next_delay(self, error: APIError, *, idempotent: bool, now: float, free: bool = False) -> float | None:
         """Return how many seconds to wait before the next try, None when there is to be none.
@@ -97,15 +95,15 @@ class RetryState:
         Args:
             error: How the last try failed.
             idempotent: Whether sending the request twice changes nothing.
-            now: Monotonic time in seconds, on the clock of `started`.
+            now: The time.
             free: Whether a retry costs no budget, since others see to the load.
         """
         self.last = error
-        error.tries, error.elapsed = self.tries, now - (self.started if self.begun is None else self.begun)
-        if self.tries >= self.policy.attempts or not is_retryable(error, idempotent=idempotent):
+        error.tries, error.elapsed = self.tries, now - self._first_try
+        if self.tries >= self._policy.attempts or not is_retryable(error, idempotent=idempotent):
             return None
         # the jitter comes on top of what the server asks for: those it sent away together shall not return together
         delay = next(self._delays) + ((error.retry_after or 0.0) if isinstance(error, StatusError) else 0.0)
         if now + delay > self.deadline:
             return None
-        return delay if free or isinstance(error, RateLimitError) or self.budget.try_withdraw() else None
+        return delay if free or isinstance(error, RateLimitError) or self._budget.try_withdraw() else None

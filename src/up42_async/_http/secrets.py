@@ -72,6 +72,10 @@ class Secret:
         raise TypeError("a secret cannot be pickled or copied")
 
 
+NO_SECRET: Final = Secret("")
+"""For what is not sent with one; it appears in no text."""
+
+
 def _parts_of(secret: str) -> list[str]:
     return [secret[start : start + _TELLING] for start in range(max(1, len(secret) - _TELLING + 1))]
 

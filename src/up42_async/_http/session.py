@@ -20,12 +20,11 @@ from up42_async import _clock
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError, RateLimitError, StatusError
 from up42_async._http.auth import CredentialsSource, TokenProvider
-from up42_async._http.exchange import AsyncClientLike, BodyWriter, SendState
+from up42_async._http.exchange import AsyncClientLike, BodyWriter, Sender, SendState
 from up42_async._http.requests import ApiRequest
 from up42_async._http.responses import ApiResponse, decode, http_date
 from up42_async._http.retry import RetryBudget, RetryState
 from up42_async._http.secrets import Secret
-from up42_async._http.sender import Sender
 from up42_async._http.throttling import CircuitBreaker, RateLimiter
 from up42_async._http.transport import ConnectionStack, own_client
 
@@ -65,7 +64,7 @@ class Session:
         self._budget = RetryBudget(retry)
         self._closing = closing
         self._check_usable = check_usable
-        self._rate_limiter = RateLimiter(limits, closing)
+        self.rate_limiter: Final = RateLimiter(limits, closing)
         self._breaker = CircuitBreaker(retry)
         self._slots = anyio.CapacityLimiter(limits.max_concurrency)
         self._stack = ConnectionStack()
@@ -91,10 +90,6 @@ class Session:
     def waiting(self) -> int:
         """Calls that are under way without a slot: they wait for one, for another try, or for the end of an outage."""
         return max(0, self._calls - self.in_flight)
-
-    def paused_for(self) -> float:
-        """Return for how many more seconds UP42 has asked all calls to wait; 0 or less when it has not."""
-        return self._rate_limiter.paused_for()
 
     @property
     def is_open(self) -> bool:
@@ -168,7 +163,7 @@ class Session:
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check_usable()
-        request = self._sender.request("GET", url, headers)
+        request = self._sender.build("GET", url, headers)
         async with self._place_in_pool:
             return await self._sender.send(request, label=label, secret=url, writer=writer, attempt=attempt)
 
@@ -177,11 +172,7 @@ class Session:
         return RetryState(self._retry, self._budget, started=_clock.now())
 
     async def pause(self, seconds: float) -> None:
-        """Wait before another try, less when the client is closed meanwhile.
-
-        Args:
-            seconds: How long.
-        """
+        """Wait before another try, less when the client is closed meanwhile."""
         await _clock.wait_for(self._closing, seconds)
 
     @property
@@ -203,7 +194,7 @@ class Session:
         """Make all calls wait when UP42 says that there are too many requests."""
         if isinstance(outcome, RateLimitError):
             asked = outcome.retry_after if outcome.retry_after is not None else delay or 0.0
-            self._rate_limiter.pause(min(asked, self._retry.max_retry_after))
+            self.rate_limiter.pause(min(asked, self._retry.max_retry_after))
 
     async def _in_slot(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> Any:
         """Send when there is a slot and no outage; who waits for the end of an outage holds no slot."""
@@ -225,17 +216,19 @@ class Session:
                 raise retries.last or self._breaker.given_up(request)
 
     async def _with_token(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> Any:
-        await self._rate_limiter.acquire()
-        token = await self.tokens.token(retries.started)
-        outcome = await self._attempt(request, state, token, attempt=retries.tries)
-        if _is_unauthorized(outcome) and not _was_executed(request, outcome):
-            # refused before it was processed, so even an execution may be sent once more
+        token, outcome = await self._paced(request, state, retries)
+        # gateways that check the token answer 401 in words of their own
+        is_refused = isinstance(outcome, StatusError) and outcome.status == HTTPStatus.UNAUTHORIZED
+        if is_refused and not _was_executed(request, outcome):  # so even an execution may be sent once more
             self.tokens.invalidate(token)
             self.retried += 1
-            await self._rate_limiter.acquire()
-            token = await self.tokens.token(retries.started)
-            outcome = await self._attempt(request, state, token, attempt=retries.tries)
+            _, outcome = await self._paced(request, state, retries)
         return outcome
+
+    async def _paced(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> tuple[Secret, Any]:
+        await self.rate_limiter.acquire()
+        token = await self.tokens.token(retries.started)
+        return token, await self._attempt(request, state, token, attempt=retries.tries)
 
     async def _attempt(self, request: ApiRequest, state: SendState | None, token: Secret, *, attempt: int) -> Any:
         """Send once; return the decoded answer, or the failure as a value: the layers above decide what it means."""
@@ -244,7 +237,8 @@ class Session:
         try:
             message = self._message(request, token, fresh=attempt > 1 or not request.idempotent)
             response = await self._sender.send(message, label=str(request), secret=token, state=state, attempt=attempt)
-            self._note_date(response)
+            if (date := response.headers.get("date")) is not None:
+                self._server_date = (date, _clock.wall())
             return decode(response, request, secret=token)
         except APIError as error:
             return error
@@ -252,22 +246,11 @@ class Session:
     def _message(self, request: ApiRequest, token: Secret, *, fresh: bool) -> Any:
         """Return the `httpx.Request`: only here the token meets a URL, whose host is always one of UP42's."""
         base = self._endpoints.auth if request.host == "auth" else self._endpoints.api
-        body = request.body
         headers: dict[str, str | Secret] = {"Accept": "application/json", "Authorization": token.after("Bearer ")}
-        if body is not None:
+        if body := request.body:
             headers["Content-Type"] = "application/json"
         url = f"{base}{request.path}?{request.query}" if request.query else f"{base}{request.path}"
-        return self._sender.request(request.method, url, headers, body, fresh=fresh)
-
-    def _note_date(self, response: ApiResponse) -> None:
-        date = response.headers.get("date")
-        if date is not None:
-            self._server_date = (date, _clock.wall())
-
-
-def _is_unauthorized(outcome: Any) -> bool:
-    """Return whether the token was not accepted; gateways that check it answer in words of their own."""
-    return isinstance(outcome, StatusError) and outcome.status == HTTPStatus.UNAUTHORIZED
+        return self._sender.build(request.method, url, headers, body, fresh=fresh)
 
 
 def _was_executed(request: ApiRequest, outcome: APIError) -> bool:

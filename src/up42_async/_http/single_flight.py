@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import anyio
-import attrs
 
 from up42_async import _clock
 from up42_async._errors import Up42Error
@@ -14,13 +13,13 @@ from up42_async._errors import Up42Error
 T = TypeVar("T")
 
 
-@attrs.define
 class _Turn(Generic[T]):
     """One run of the work."""
 
-    over: anyio.Event = attrs.field(factory=anyio.Event)
-    result: list[T] = attrs.field(factory=list)
-    error: Up42Error | None = None
+    def __init__(self) -> None:
+        self.over = anyio.Event()
+        self.result: list[T] = []
+        self.error: Up42Error | None = None
 
 
 class SingleFlight(Generic[T]):

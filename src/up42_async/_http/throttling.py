@@ -44,11 +44,7 @@ class RateLimiter:
             self._full_at = max(self._full_at, now) + self._interval
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for a while, and no burst after it.
-
-        Args:
-            seconds: How long, in seconds from now.
-        """
+        """Send nothing for some seconds, and no burst after them."""
         self._paused_until = max(self._paused_until, _clock.now() + seconds)
         self._full_at = max(self._full_at, self._paused_until + self._depth)
 
@@ -59,7 +55,7 @@ class RateLimiter:
 
 
 @attrs.define(eq=False)
-class _Failing:
+class _Service:
     """A service whose last requests have failed."""
 
     last: str = ""
@@ -81,6 +77,9 @@ class _Failing:
 class CircuitBreaker:
     """Hold back the calls to a service of UP42 during its outage: one at a time probes, the others wait.
 
+    Without it a moment of 503 would fail all calls that wait for a slot: each would fail at once and hand its slot to
+    the next, and the retry budget would be gone with the first twenty.
+
     Each service (`/v2/processing`, `/v2/assets` ...) has an outage of its own, so that one does not stop the others.
     A probe is due after `RetryPolicy.wait_initial`, then after twice that, up to `wait_max`, less up to a half at
     random; by that clock alone, so that a probe that hangs or is cancelled does not hold up the next.
@@ -91,24 +90,16 @@ class CircuitBreaker:
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._failing: dict[str, _Failing] = {}
+        self._failing: dict[str, _Service] = {}
 
     def is_open(self, request: ApiRequest) -> bool:
-        """Return whether the service of a request has an outage.
-
-        Args:
-            request: What is to be sent.
-        """
-        service = self._failing.get(_service(request))
+        """Return whether the service of a request has an outage."""
+        service = self._failing.get(_name(request))
         return service is not None and service.probe_delays is not None
 
     def allows(self, request: ApiRequest) -> bool:
-        """Return whether a request may be sent now; during an outage this takes the probe that is due.
-
-        Args:
-            request: What is to be sent.
-        """
-        service = self._failing.get(_service(request))
+        """Return whether a request may be sent now; during an outage this takes the probe that is due."""
+        service = self._failing.get(_name(request))
         if service is None or service.probe_delays is None:
             return True
         if _clock.now() < self._due(service, request):
@@ -117,17 +108,14 @@ class CircuitBreaker:
         return True
 
     def record(self, request: ApiRequest, outcome: object) -> None:
-        """Note how a request ended.
+        """Note how a request ended: with an answer, or the error in its place.
 
-        Args:
-            request: What was sent.
-            outcome: The answer, or the error in its place. Errors that pass make an outage, but for 429: then UP42 is
-                up, and its pace is another matter.
+        Errors that pass make an outage, but for 429: then UP42 is up, and its pace is another matter.
         """
         if not isinstance(outcome, APIError) or not outcome.transient or isinstance(outcome, RateLimitError):
-            self._end(_service(request))
+            self._end(_name(request))
             return
-        service = self._failing.setdefault(_service(request), _Failing())
+        service = self._failing.setdefault(_name(request), _Service())
         service.last, service.failures = str(outcome), service.failures + 1
         if service.failures >= FAILURES_IN_A_ROW and service.probe_delays is None:
             service.probe_delays = delays(self._policy, least=0.5)
@@ -137,16 +125,8 @@ class CircuitBreaker:
             service.next_probe = max(service.next_probe, _clock.now() + asked)
 
     async def wait(self, request: ApiRequest, deadline: float) -> bool:
-        """Wait until `allows` may say yes; the caller holds no slot meanwhile.
-
-        Args:
-            request: What is to be sent.
-            deadline: Monotonic time in seconds at which the caller gives up.
-
-        Returns:
-            False when the deadline came first.
-        """
-        service = self._failing.get(_service(request))
+        """Wait until `allows` may say yes, the caller holding no slot; return False when the deadline comes first."""
+        service = self._failing.get(_name(request))
         if service is None:
             return True
         with anyio.CancelScope(deadline=deadline) as scope:
@@ -156,30 +136,24 @@ class CircuitBreaker:
         return not scope.cancelled_caught
 
     def given_up(self, request: ApiRequest) -> ConnectionFailedError:
-        """Return the error for a call that waited in vain for the end of an outage.
-
-        Args:
-            request: What was not sent.
-        """
-        service = self._failing.get(_service(request))
+        """Return the error for a call that waited in vain for the end of an outage."""
+        service = self._failing.get(_name(request))
         said = "" if service is None else f" for {_clock.now() - service.began:.0f} s, last with: {service.last}"
-        return ConnectionFailedError(f"not sent: {_service(request)} has been failing{said}", request=str(request))
+        return ConnectionFailedError(f"not sent: {_name(request)} has been failing{said}", request=str(request))
 
     def close(self) -> None:
         """Wake all waiters; called when the client closes."""
-        for service in list(self._failing):
-            self._end(service)
+        for name in list(self._failing):
+            self._end(name)
 
-    def _due(self, service: _Failing, request: ApiRequest) -> float:
+    def _due(self, service: _Service, request: ApiRequest) -> float:
         return service.next_probe if request.idempotent else service.next_probe + self._policy.wait_initial
 
-    def _end(self, service: str) -> None:
-        if self._failing:
-            failing = self._failing.pop(service, None)
-            if failing is not None:
-                failing.over.set()
+    def _end(self, name: str) -> None:
+        if (ended := self._failing.pop(name, None)) is not None:
+            ended.over.set()
 
 
-def _service(request: ApiRequest) -> str:
+def _name(request: ApiRequest) -> str:
     """Return the beginning of a path, which names the service that answers: `/v2/processing`."""
     return "/".join(request.path.split("/", 3)[:3])

@@ -9,9 +9,9 @@ there are at once is for the caller to limit.
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -20,15 +20,13 @@ import httpx
 from up42_async import _clock
 from up42_async._errors import ConfigurationError
 from up42_async._http.environment import ProxySetting, has_ssl_context, proxy_for, ssl_context
+from up42_async._http.requests import FRESH
 
 KEEPALIVE_EXPIRY: Final = 5.0
 """Seconds an idle connection is kept; above a server's own limit, requests would meet connections that just closed."""
 
 CLOSING_TIME: Final = 2.0
 """Seconds that closing a connection may take."""
-
-FRESH: Final = "up42_async.fresh"
-"""Request extension: True where a connection that was used before may not serve."""
 
 PROXY: Final = "up42_async.proxy"
 """Request extension: the proxy through which a request goes, noted here for its errors."""
@@ -77,22 +75,18 @@ class ConnectionStack(httpx.AsyncBaseTransport):
         try:
             response = await connection.transport.handle_async_request(request)
         except BaseException:
-            await self._give_back(connection, well=False)
+            await self.give_back(connection, well=False)
             raise
-        response.stream = _Body(response.stream, connection, self._give_back)
+        response.stream = _Body(response.stream, connection, self)
         return response
 
     async def aclose(self) -> None:
         """Close the idle connections; those that are lent are closed when they come back."""
         self._closed = True
-        await self.close_idle(float("inf"))
+        await self._close_idle(float("inf"))
 
-    async def close_idle(self, since: float) -> None:
-        """Close what has been idle since some moment, or longer.
-
-        Args:
-            since: Monotonic time in seconds.
-        """
+    async def _close_idle(self, since: float) -> None:
+        """Close what has been idle since some moment, or longer."""
         while self._idle and self._idle[0].idle_since <= since:
             await close(self._idle.popleft().transport)
 
@@ -118,27 +112,24 @@ class ConnectionStack(httpx.AsyncBaseTransport):
             self._idle.remove(found)
         return found
 
-    async def _give_back(self, connection: Connection, *, well: bool) -> None:
+    async def give_back(self, connection: Connection, *, well: bool) -> None:
+        """Keep a connection for the next exchange, or close it where the last one did not end well."""
         self._lent -= 1
         if not well or self._closed:
             await close(connection.transport)
             return
         connection.idle_since = _clock.now()
         self._idle.append(connection)
-        await self.close_idle(connection.idle_since - KEEPALIVE_EXPIRY)
-
-
-class _GiveBack(Protocol):
-    def __call__(self, connection: Connection, *, well: bool) -> Awaitable[None]: ...
+        await self._close_idle(connection.idle_since - KEEPALIVE_EXPIRY)
 
 
 class _Body(httpx.AsyncByteStream):
     """The body of a response, which knows whether it was read to its end."""
 
-    def __init__(self, stream: Any, connection: Connection, give_back: _GiveBack) -> None:
+    def __init__(self, stream: Any, connection: Connection, stack: ConnectionStack) -> None:
         self._stream = stream
         self._connection = connection
-        self._give_back = give_back
+        self._stack = stack
         self._is_whole = self._is_closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -155,7 +146,7 @@ class _Body(httpx.AsyncByteStream):
             await self._stream.aclose()
             well = self._is_whole
         finally:
-            await self._give_back(self._connection, well=well)
+            await self._stack.give_back(self._connection, well=well)
 
 
 async def close(closable: Any) -> None:
@@ -172,20 +163,17 @@ async def _opened(url: httpx.URL, origin: Origin) -> Connection:
     """Prepare a connection, which opens with its first request."""
     setting = proxy_for(url.scheme, url.host)
     proxy_scheme = None if setting is None else setting.url.scheme
-    trusted = await _trusted() if "https" in {url.scheme, proxy_scheme} else _TRUSTS_NOBODY
-    proxy = (
-        None if setting is None else httpx.Proxy(setting.url, ssl_context=trusted if proxy_scheme == "https" else None)
-    )
+    trusted = _TRUSTS_NOBODY
+    if "https" in {url.scheme, proxy_scheme}:
+        trusted = ssl_context() if has_ssl_context() else await anyio.to_thread.run_sync(ssl_context)
+    if setting is None:
+        return Connection(httpx.AsyncHTTPTransport(verify=trusted, limits=_ONE), origin, None)
+    proxy = httpx.Proxy(setting.url, ssl_context=trusted if proxy_scheme == "https" else None)
     try:
         return Connection(httpx.AsyncHTTPTransport(verify=trusted, limits=_ONE, proxy=proxy), origin, setting)
     except ImportError:
-        source = "" if setting is None else setting.source
-        message = f"the proxy in {source} is a SOCKS proxy, which needs one more package: pip install 'httpx[socks]'"
-        raise ConfigurationError(message) from None
-
-
-async def _trusted() -> ssl.SSLContext:
-    return ssl_context() if has_ssl_context() else await anyio.to_thread.run_sync(ssl_context)
+        problem = "is a SOCKS proxy, which needs one more package: pip install 'httpx[socks]'"
+        raise ConfigurationError(f"the proxy in {setting.source} {problem}") from None
 
 
 def own_client(stack: ConnectionStack) -> httpx.AsyncClient:

@@ -1,6 +1,6 @@
-"""What fetching promises to a sink: batches in order, nothing after it has had enough, and streams that are ended."""
+"""What fetching a file promises to what takes it: batches in order, none too many, and streams that are ended."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 
 import anyio
 import anyio.lowlevel
@@ -9,7 +9,8 @@ import pytest
 
 from tests.wire import Message, Wire, on_transport
 from up42_async import ConnectionLostError
-from up42_async._http import exchange
+from up42_async._downloads import writer
+from up42_async._downloads.writer import pour
 
 PIECE = bytes(2**18)
 MESSAGE = Message(label="GET file", url="https://storage.example/x")
@@ -59,6 +60,10 @@ class Sink:
         self._pause = pause
         self._wanted = wanted
 
+    async def take(self, status: int, headers: Mapping[str, str], body: AsyncIterable[bytes]) -> None:
+        if await self.begin(status, headers):
+            await pour(body, self.write)
+
     async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
         self.head = status, headers
         return self._wanted
@@ -83,7 +88,7 @@ async def test_a_body_comes_in_large_batches_and_its_head_before_it() -> None:
 
 
 async def test_a_slow_body_comes_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "BATCH_TIME", 0.0)
+    monkeypatch.setattr(writer, "BATCH_TIME", 0.0)
     sink = Sink()
     await wire_to(Stream(3)).fetch(MESSAGE, sink)
     assert sink.sizes == [2**18] * 3
