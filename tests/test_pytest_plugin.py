@@ -92,12 +92,40 @@ def test_a_test_that_is_not_async_is_told_what_to_do(tmp_path: Path) -> None:
     assert "up42_client is for async tests, and test_plain is none; take up42_sandbox" in done.stdout
 
 
-def test_without_the_extra_there_are_no_fixtures_and_no_error(tmp_path: Path) -> None:
+def test_a_test_that_is_run_again_has_a_client_of_its_own_each_time(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "import pytest\n"
+        "from _pytest.runner import runtestprotocol\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"  # as pytest-rerunfailures does it
+        "    for again in range(2):\n"
+        "        reports = runtestprotocol(item, nextitem=nextitem, log=False)\n"
+        "        item._initrequest()\n"
+        "    for report in reports:\n"
+        "        item.ihook.pytest_runtest_logreport(report=report)\n"
+        "    return True\n",
+        encoding="utf-8",
+    )
+    text = """\
+import up42_async as up42
+clients = set()
+
+async def test_it(up42_client):
+    clients.add(up42_client)
+    assert [job async for job in up42.Job.all()] == []
+
+def test_each_time():
+    assert len(clients) == 4
+"""
+    assert_passed(run(tmp_path, text, *UNDER_ANYIO, "-o", "anyio_mode=auto"), 3)
+
+
+@pytest.mark.parametrize("missing", ["cql2", "starlette", "uvicorn"])
+def test_without_the_extra_there_are_no_fixtures_and_no_error(tmp_path: Path, missing: str) -> None:
     hidden = tmp_path / "sitecustomize.py"
     hidden.write_text(
         "import importlib.util as util\n"
         "found = util.find_spec\n"
-        "util.find_spec = lambda name, *more: None if name == 'uvicorn' else found(name, *more)\n",
+        f"util.find_spec = lambda name, *more: None if name == {missing!r} else found(name, *more)\n",
         encoding="utf-8",
     )
     text = """\

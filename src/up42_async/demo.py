@@ -6,6 +6,7 @@ It needs no account: it starts an UP42 of its own on this machine (the sandbox),
 a minute. Without a directory the files go to a temporary one, which is removed at the end.
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -26,9 +27,10 @@ try:
 
     from up42_async.sandbox import Sandbox
 except ImportError as error:
-    raise ImportError(
-        "The demo needs the sandbox and rich: python -m pip install 'up42-async[progress,sandbox]'", name=error.name
-    ) from error
+    _message = "The demo needs the sandbox and rich: python -m pip install 'up42-async[progress,sandbox]'"
+    if __name__ == "__main__":
+        sys.exit(_message)
+    raise ImportError(_message, name=error.name) from error
 
 JOBS: Final = 300
 SPEED: Final = 120.0
@@ -130,8 +132,12 @@ async def run(directory: Path, console: Console, *, number: int = JOBS, speed: f
 
 def main(arguments: Sequence[str]) -> None:
     """Run the demo as the command line says."""
+    about, _, more = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(prog="python -m up42_async.demo", description=about, epilog=more.split("\n\n")[-1])
+    parser.add_argument("directory", nargs="?", type=Path, help="where the files go; a temporary one if not given")
+    directory: Path | None = parser.parse_args(arguments).directory
     with tempfile.TemporaryDirectory() as place:
-        anyio.run(run, Path(arguments[0]) if arguments else Path(place), Console())
+        anyio.run(run, directory or Path(place), Console())
 
 
 if __name__ == "__main__":

@@ -18,10 +18,13 @@ import pytest
 
 import up42_async as up42
 
+_OPENED: Final = "__up42_opened__"
+"""Marks a test that opens its client already."""
+
 SPEED: Final = 600.0
 """Sandbox seconds for each real second: a job of an hour takes six seconds."""
 
-if all(importlib.util.find_spec(name) is not None for name in ("starlette", "uvicorn")):
+if all(importlib.util.find_spec(name) is not None for name in ("cql2", "starlette", "uvicorn")):
 
     @pytest.fixture(scope="session")
     def up42_sandbox_options() -> dict[str, Any]:
@@ -70,7 +73,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _with_open_client(item: pytest.Function) -> Callable[..., Any]:
     test: Callable[..., Any] = item.obj
-    if not inspect.iscoroutinefunction(test):
+    if not inspect.iscoroutinefunction(test) or hasattr(test, _OPENED):  # a test that is run again is set up again
         return test
 
     @functools.wraps(test)
@@ -79,4 +82,5 @@ def _with_open_client(item: pytest.Function) -> Callable[..., Any]:
         async with client:
             await test(*arguments, **fixtures)
 
+    setattr(opened, _OPENED, True)
     return opened
