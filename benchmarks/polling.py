@@ -18,8 +18,8 @@ from trio.testing import MockClock
 
 from benchmarks.recorded_lives import ENDED, HUNG
 from up42_async._config import Wait
-from up42_async._jobs.poller import Poller
-from up42_async._jobs.polling_state import Phase, QueryFailure, Subscription, Timings
+from up42_async._jobs.poller import Give, Poller
+from up42_async._jobs.polling_state import Phase, Subscription, Timings
 
 DAY: Final = 86_400.0
 SCHEDULES: Final[Sequence[Wait]] = (60, "adaptive")
@@ -31,8 +31,8 @@ MAX_IDS: Final = 100
 class ReplayedJob:
     """A job that is under way until it has ended."""
 
-    id: str
-    status: str
+    id: str = ""
+    status: str = "running"
     updated: int = 0
     _known_age: float | None = None
     _settling_since: float | None = None
@@ -83,12 +83,12 @@ async def replay(lives: Sequence[Life], wait: Wait) -> Replay:
     """
     found, start = Replay(), anyio.current_time()
 
-    async def ask(ids: Sequence[str], give: Callable[[str, ReplayedJob | QueryFailure], None]) -> None:
+    async def ask(ids: Sequence[str], give: Give[ReplayedJob]) -> None:
         found.requests += 1
         now = anyio.current_time() - start
-        for id_ in ids:
-            life = lives[int(id_)]
-            give(id_, ReplayedJob(id_, "captured" if now - life.begins >= life.seconds else "running"))
+        running, captured = ReplayedJob(status="running"), ReplayedJob(status="captured")
+        ended = {id_: now - lives[int(id_)].begins >= lives[int(id_)].seconds for id_ in ids}
+        give({id_: captured if has_ended else running for id_, has_ended in ended.items()})
 
     poller: Poller[ReplayedJob] = Poller(ask, MAX_IDS, timings=Timings())
 

@@ -59,6 +59,18 @@ async def test_items_come_in_order_and_pages_are_asked_for_when_they_are_needed(
     assert asker.asked == [number(0), number(1), number(2)]
 
 
+async def test_items_can_be_had_a_page_at_a_time_and_one_by_one_in_between() -> None:
+    asker = Asker(pages([1, 2, 3], [3], [4, 5]))
+    items = pager(asker)
+    assert await anext(items) == 1
+    assert list(await items.next_items()) == [2, 3]
+    assert list(await items.next_items()) == []
+    assert list(await items.next_items()) == [4, 5]
+    assert len(asker.asked) == 3
+    with pytest.raises(StopAsyncIteration):
+        await items.next_items()
+
+
 async def test_after_the_end_there_is_nothing_more_to_ask_for() -> None:
     asker = Asker(pages([1]))
     items = pager(asker)

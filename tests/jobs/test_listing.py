@@ -1,6 +1,6 @@
 """Lists of jobs, and many jobs by id, from servers that limit their pages and the ids they take."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -332,11 +332,12 @@ class Asking:
     async def ask(self, ids: Sequence[str]) -> Answers:
         answers: Answers = {}
 
-        def give(id_: str, answer: Named | QueryFailure) -> None:
-            assert id_ not in answers
-            answers[id_] = answer.error if isinstance(answer, QueryFailure) else answer
-            if isinstance(answer, QueryFailure) and answer.is_refusal:
-                self.refused.add(id_)
+        def give(given: Mapping[str, Named | QueryFailure]) -> None:
+            assert answers.keys().isdisjoint(given)
+            for id_, answer in given.items():
+                answers[id_] = answer.error if isinstance(answer, QueryFailure) else answer
+                if isinstance(answer, QueryFailure) and answer.is_refusal:
+                    self.refused.add(id_)
 
         await self._by_id.ask(ids, give)
         return answers
@@ -564,7 +565,21 @@ async def test_answers_are_given_as_they_come() -> None:
     seen: list[str] = []
     asker = Hanging(lambda request: page(["a", "b"]) if request.path == JOBS else metadata("c"))
     with anyio.move_on_after(0.05):
-        await ById(asker.client, read, key).ask(["a", "b", "c"], lambda id_, _: seen.append(id_))
+        await ById(asker.client, read, key).ask(["a", "b", "c"], seen.extend)
+    assert seen == ["a", "b"]
+
+
+async def test_the_answers_of_a_page_are_given_while_the_next_one_hangs() -> None:
+    class Hanging(Asker):
+        async def call(self, request: ApiRequest) -> Any:
+            if self.asked:
+                await anyio.sleep_forever()
+            return await super().call(request)
+
+    seen: list[str] = []
+    asker = Hanging(lambda _: page(["a", "b"], f"{JOBS}?cursor=1"))
+    with anyio.move_on_after(0.05):
+        await ById(asker.client, read, key).ask(["a", "b", "c"], seen.extend)
     assert seen == ["a", "b"]
 
 

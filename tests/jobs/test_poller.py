@@ -32,7 +32,7 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._jobs.poller import Poller
+from up42_async._jobs.poller import Give, Poller
 from up42_async._jobs.polling_state import AT_ONCE, Phase, PollState, QueryFailure, Subscription, Timings
 
 pytestmark = pytest.mark.virtual_time
@@ -86,7 +86,7 @@ class Oracle:
         """Ids whose requests are never answered."""
         self.poller: Poller[Thing] = Poller(self.ask, 100, timings=timings or Timings())
 
-    async def ask(self, ids: Sequence[str], give: Callable[[str, Thing | QueryFailure], None]) -> None:
+    async def ask(self, ids: Sequence[str], give: Give[Thing]) -> None:
         now = anyio.current_time()
         self.asked.append((now, list(ids)))
         self.in_flight += 1
@@ -97,8 +97,7 @@ class Oracle:
         finally:
             self.in_flight -= 1
         self.answered += 1
-        for id_ in ids:
-            give(id_, self.answer(id_, now))
+        give({id_: self.answer(id_, now) for id_ in ids})
 
     def answer(self, id_: str, now: float) -> Thing | QueryFailure:
         state = [state for at, state in self.lives[id_] if at <= now][-1]

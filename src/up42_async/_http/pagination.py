@@ -127,6 +127,19 @@ class Pager(Generic[T]):
                     await self._turn()
         return self._items.popleft()
 
+    async def next_items(self) -> Sequence[T]:
+        """Return all items that come next at once: those of a page, which may be none; one request.
+
+        Raises:
+            APIError: The page could not be had; the next call asks for it again.
+            StopAsyncIteration: There are no more.
+        """
+        async with self._turning:
+            if not self._items:
+                await self._turn()
+            items, self._items = self._items, deque()
+        return items
+
     async def _turn(self) -> None:
         if self._next is None:
             raise StopAsyncIteration

@@ -1,8 +1,9 @@
 """Ask for the state of many jobs by id: each id is answered for itself, as soon as anything is known of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any, Final, Generic
 
 import anyio
@@ -16,8 +17,8 @@ from up42_async._jobs.filters import Filters
 from up42_async._jobs.listing import JobT, Read
 from up42_async._jobs.polling_state import QueryFailure
 
-Give = Callable[[str, JobT | QueryFailure], None]
-"""Takes the answer for one id."""
+Give = Callable[[Mapping[str, JobT | QueryFailure]], None]
+"""Takes the answers for some ids."""
 
 _SPLIT: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 """What UP42 may answer to a whole list for the sake of one id in it: asked for apart, each id answers for itself."""
@@ -57,7 +58,7 @@ class ById(Generic[JobT]):
 
         Args:
             ids: The ids, each once.
-            give: Takes for every id its job or why there is none.
+            give: Takes for every id its job or why there is none, page by page.
         """
         query: _Query[JobT] = _Query(give)
         await self._together([partial(self._ask_list, part, query) for part in listing.parts_of(ids, self._most)])
@@ -73,8 +74,7 @@ class ById(Generic[JobT]):
         except APIError as error:
             if _is_about_the_list(error):
                 return await self._ask_halves(list(missing), query)
-            for id_ in missing:
-                query.give(id_, QueryFailure(error, is_refusal=_is_refusal(error)))
+            query.give(dict.fromkeys(missing, QueryFailure(error, is_refusal=_is_refusal(error))))
             return False
         await self._together([partial(self._ask_one, id_, query) for id_ in missing])
         return True
@@ -91,14 +91,17 @@ class ById(Generic[JobT]):
         """Follow the pages of one list until all ids are there; take from `missing` what has come."""
         limit = len(missing) if self._limited else None
         filters = Filters(ids=list(missing))
-        pages = listing.pager(self._client, self._tolerant, filters, limit=limit, key=_first)
-        async for id_, answer in pages:
-            if id_ in missing:
+        pages = listing.pager(self._client, self._tolerant, filters, limit=limit, key=itemgetter(0))
+        while missing:
+            try:
+                entries = await pages.next_items()
+            except StopAsyncIteration:
+                break
+            answers = {id_: answer for id_, answer in entries if id_ in missing}
+            for id_ in answers:
                 del missing[id_]
-                query.list_came = True
-                query.give(id_, answer)
-                if not missing:
-                    break
+            query.list_came = query.list_came or bool(answers)
+            query.give(answers)
         query.list_came = True
         self._limited = self._limited and not pages.refused_limit
 
@@ -109,7 +112,8 @@ class ById(Generic[JobT]):
         except UnexpectedResponseError as error:
             id_ = str(metadata.get("jobID")) if isinstance(metadata, dict) else ""
             return id_, QueryFailure(error, is_refusal=False)
-        self._warn_once(job, request)
+        if job._misfits:
+            self._warn_once(job, request)
         return self._key(job), job
 
     def _warn_once(self, job: JobT, request: ApiRequest) -> None:
@@ -128,10 +132,10 @@ class ById(Generic[JobT]):
             if isinstance(error, StatusError) and _says_nothing(error):
                 query.doubtful.append((job_id, error))
             else:
-                query.give(job_id, QueryFailure(error, is_refusal=_is_refusal(error)))
+                query.give({job_id: QueryFailure(error, is_refusal=_is_refusal(error))})
             return False
         self._warn_once(job, request)
-        query.give(job_id, job)
+        query.give({job_id: job})
         return True
 
     async def _decide(self, job_id: str, error: StatusError, query: _Query[JobT]) -> None:
@@ -141,11 +145,11 @@ class ById(Generic[JobT]):
             try:
                 await self._read_pages(wanted, query)
             except APIError:
-                query.give(job_id, QueryFailure(error, is_refusal=False))
+                query.give({job_id: QueryFailure(error, is_refusal=False)})
                 return
             if not wanted:  # the list had it
                 return
-        query.give(job_id, QueryFailure(error, is_refusal=True))
+        query.give({job_id: QueryFailure(error, is_refusal=True)})
 
     @staticmethod
     async def _together(questions: Sequence[Callable[[], Any]]) -> None:
@@ -159,10 +163,6 @@ class ById(Generic[JobT]):
                     group.start_soon(question)
         except ExceptionGroup as failures:  # none is an answer: the client was closed, which is one thing for all
             raise failures.exceptions[0] from None
-
-
-def _first(entry: tuple[str, Any]) -> str:
-    return entry[0]
 
 
 def _is_refusal(error: APIError) -> bool:

@@ -190,9 +190,9 @@ class JobState:
 
     def _take_over(self, other: Self) -> None:
         """Become like another object for the same job."""
-        for name in self._names:
-            setattr(self, name, getattr(other, name))
-        self._client, self._misfits = other._client or self._client, other._misfits
+        client, settling_since = other._client or self._client, self._settling_since
+        vars(self).update(vars(other))  # one step, since each query's answer for each job comes here
+        self._client, self._misfits, self._settling_since = client, other._misfits, settling_since
 
     def _follow(self, other: Self) -> None:
         """Become like another object for the same job, one that is looked at instead of this one."""

@@ -11,6 +11,7 @@ import itertools
 import logging
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Generic
 
 import anyio
@@ -20,6 +21,7 @@ import attrs
 from up42_async import _clock
 from up42_async._jobs.polling_state import (
     AT_ONCE,
+    NEVER,
     Grid,
     PollState,
     QueryFailure,
@@ -30,8 +32,8 @@ from up42_async._jobs.polling_state import (
 
 logger = logging.getLogger("up42_async")
 
-Give = Callable[[str, T | QueryFailure], None]
-"""Takes the answer for one id."""
+Give = Callable[[Mapping[str, T | QueryFailure]], None]
+"""Takes the answers for some ids."""
 Due = dict[str, list[tuple[Subscription[T], PollState[T]]]]
 
 
@@ -68,7 +70,7 @@ class Poller(Generic[T]):
         """Set up polling by requests of a kind.
 
         Args:
-            ask: Asks for some ids, and gives for each an item or why there is none, as soon as it is known.
+            ask: Asks for some ids, and gives for each an item or why there is none, once, as soon as it is known.
             max_ids: How many ids to ask for together.
             timings: How long things take.
         """
@@ -165,8 +167,9 @@ class Poller(Generic[T]):
     async def _run_leader(self, subscription: Subscription[T]) -> None:
         lead: _Lead[T] = _Lead()
         async with anyio.create_task_group() as group:
+            due = min(waiting.due for waiting in self._waiting)
             while not (subscription.has_news or self._closed or lead.error):
-                await self._sleep_or_ask(group, lead)
+                due = await self._sleep_or_ask(group, lead, due)
             self._leave(subscription)  # the next one leads on at once, whatever is still under way here
             await self._wait_for_answers(lead)
             group.cancel_scope.cancel()
@@ -174,25 +177,27 @@ class Poller(Generic[T]):
             self._check_open()
             raise lead.error
 
-    async def _sleep_or_ask(self, group: anyio.abc.TaskGroup, lead: _Lead[T]) -> None:
-        due = min(waiting.due for waiting in self._waiting)
+    async def _sleep_or_ask(self, group: anyio.abc.TaskGroup, lead: _Lead[T], due: float) -> float:
+        """Sleep until something is due, and ask for it, unless something happens before; return what is due next."""
         now = _clock.now()
         if due > now:
             self._sleeping_until, self._wake = due, anyio.Event()
             try:
-                await _clock.wait_for(self._wake, due - now)
+                if await _clock.wait_for(self._wake, due - now):
+                    return self._sleeping_until  # or earlier than it was, by an answer or a newcomer
             finally:
                 self._sleeping_until = AT_ONCE
-        else:
-            await _clock.sleep(self.timings.batch_window)
-            self._ask_for_due(group, lead)
+        await _clock.sleep(self.timings.batch_window)
+        return self._ask_for_due(group, lead)
 
-    def _ask_for_due(self, group: anyio.abc.TaskGroup, lead: _Lead[T]) -> None:
-        now = _clock.now()
+    def _ask_for_due(self, group: anyio.abc.TaskGroup, lead: _Lead[T]) -> float:
+        """Ask for all that is due; return when the next of the others is."""
+        now, later = _clock.now(), NEVER
         due: Due[T] = {}
         for subscription in self._waiting:
             for state in subscription.take_due(now):
                 due.setdefault(state.id, []).append((subscription, state))
+            later = min(later, subscription.due)
         if lead.late_at(self.timings.late) <= now:
             lead.slowest = 0.0  # a new round: what an outage took before says nothing of it
         ids = list(due)
@@ -200,13 +205,11 @@ class Poller(Generic[T]):
             query = _Query({id_: due[id_] for id_ in ids[start : start + self._max_ids]}, now)
             lead.queries.add(query)
             group.start_soon(self._run_query, query, lead)
+        return later
 
     async def _run_query(self, query: _Query[T], lead: _Lead[T]) -> None:
-        def give(id_: str, answer: T | QueryFailure) -> None:
-            self._hand_out(query.due.pop(id_), answer, query.asked_at)
-
         try:
-            await self._ask(list(query.due), give)
+            await self._ask(list(query.due), partial(self._hand_out, query))
         except Exception as error:  # noqa: BLE001 - it is no answer, but the client's end or a fault: the leader raises it
             lead.error = lead.error or error
             self._wake.set()
@@ -232,19 +235,25 @@ class Poller(Generic[T]):
                 return
             await _clock.wait_for(lead.answered, patience)
 
-    def _hand_out(
-        self, waiters: Sequence[tuple[Subscription[T], PollState[T]]], answer: T | QueryFailure, asked_at: float
-    ) -> None:
-        for subscription, state in waiters:
-            due = subscription.answer(state, answer, asked_at, self._grid)
-            if due < self._sleeping_until:
-                self._wake_for(due)
-            if subscription.has_news:
-                self._wake_waiter(subscription)
-            if state.unanswered or self._failing_since is not None:
-                self._note_outage(state)
+    def _hand_out(self, query: _Query[T], answers: Mapping[str, T | QueryFailure]) -> None:
+        earliest, asked_at, grid = NEVER, query.asked_at, self._grid
+        told: set[Subscription[T]] = set()
+        for id_, answer in answers.items():
+            for subscription, state in query.due.pop(id_):
+                due = subscription.answer(state, answer, asked_at, grid)
+                earliest = min(earliest, due)
+                if due == NEVER or subscription.awaited:
+                    told.add(subscription)
+                if state.unanswered or self._failing_since is not None:
+                    self._note_outage(state)
+        self._wake_for(earliest)
+        for subscription in told:
+            self._wake_waiter(subscription)
 
     def _wake_waiter(self, subscription: Subscription[T]) -> None:
+        """Wake a caller that waits for what has come."""
+        if not subscription.has_news:
+            return
         if subscription is self._leader:
             self._wake.set()
         elif subscription in self._waiting:

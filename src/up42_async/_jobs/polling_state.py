@@ -7,7 +7,6 @@ the id is due again. Several callers may wait for the same id, each with a state
 import copy
 import enum
 import heapq
-import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -188,11 +187,13 @@ class Subscription(Generic[T]):
         """Which of the two the caller waits for now."""
         self._is_adaptive = wait == ADAPTIVE
         self._wait = math.nan if callable(wait) or wait == ADAPTIVE else wait
+        self._has_grid = self._wait >= timings.batch_window
         self._is_enough = is_enough
         self._stalled_after = stalled_after
         self._timings = timings
-        self._number = itertools.count()
-        self._queue: list[tuple[float, int, PollState[T]]] = []
+        self._moments: list[float] = []
+        """When something is due, as a heap."""
+        self._due_at: dict[float, list[PollState[T]]] = {}
         self._open = 0
         for id_, item in items.items():
             self._add(PollState(id_, _generator(wait), item, item and item.status))
@@ -206,12 +207,18 @@ class Subscription(Generic[T]):
             self._push(AT_ONCE, state)
 
     def _push(self, due: float, state: PollState[T]) -> None:
-        heapq.heappush(self._queue, (due, next(self._number), state))
+        # most ids of a wait are due at the same moments, those of the grid: one entry of the heap for all of them
+        together = self._due_at.get(due)
+        if together is None:
+            self._due_at[due] = [state]
+            heapq.heappush(self._moments, due)
+        else:
+            together.append(state)
 
     @property
     def due(self) -> float:
         """When to ask next, infinity for never."""
-        return self._queue[0][0] if self._queue else NEVER
+        return self._moments[0] if self._moments else NEVER
 
     @property
     def is_new(self) -> bool:
@@ -234,8 +241,8 @@ class Subscription(Generic[T]):
 
     def take_due(self, now: float) -> Iterator[PollState[T]]:
         """Take out of the schedule what is due; each is to be given back by `answer` or `put_back`."""
-        while self._queue and self._queue[0][0] <= now:
-            yield heapq.heappop(self._queue)[2]
+        while self._moments and self._moments[0] <= now:
+            yield from self._due_at.pop(heapq.heappop(self._moments))
 
     def put_back(self, state: PollState[T]) -> None:
         """Note that something that was due was not asked for after all: it is due at once."""
@@ -316,7 +323,8 @@ class Subscription(Generic[T]):
     def _regular_due(self, state: PollState[T], asked_at: float, grid: Grid) -> float:
         if state.intervals is None:
             if not self._is_adaptive:
-                return self._on_grid(asked_at + self._wait, grid.nearest)
+                moment = asked_at + self._wait
+                return grid.nearest(moment, self._wait) if self._has_grid else moment
             spacing = adaptive.interval(asked_at - (asked_at if state.created_at is None else state.created_at))
             return grid.after(asked_at, spacing)
         interval = next(state.intervals)
@@ -332,8 +340,8 @@ class Subscription(Generic[T]):
         """
         timings = self._timings
         last_look = since + timings.settle
-        if self._wait < timings.settle:  # waits that short are kept to, so that strangers still meet
-            last_look = self._on_grid(last_look, grid.at_or_after)
+        if self._has_grid and self._wait < timings.settle:  # waits that short are kept to, so that strangers still meet
+            last_look = grid.at_or_after(last_look, self._wait)
         is_last_query = state.asked == self._retries - 1
         if state.problem is not None:  # the look itself may have been that query
             return max(regular, last_look) if is_last_query else regular
@@ -341,10 +349,6 @@ class Subscription(Generic[T]):
             return last_look
         first_look = since + timings.settle_first_look
         return min(regular, first_look if asked_at < first_look - _ROUNDING else last_look, last_look)
-
-    def _on_grid(self, moment: float, place: Callable[[float, float], float]) -> float:
-        """Return a moment of the grid, or the very moment where waits are too short for one."""
-        return place(moment, self._wait) if self._wait >= self._timings.batch_window else moment
 
     def _end(self, state: PollState[T]) -> float:
         self._open -= 1
