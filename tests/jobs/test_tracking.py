@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import pickle
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -199,11 +199,10 @@ async def test_jobs_that_are_finished_cost_nothing() -> None:
 class Sink:
     """Takes a file and forgets it."""
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
-        return status == 200 or bool(headers)
-
-    async def write(self, chunks: list[bytes]) -> bool:
-        return bool(chunks)
+    async def take(self, status: int, headers: Mapping[str, str], body: AsyncIterable[bytes]) -> None:
+        assert (status, bool(headers)) == (200, True)
+        async for _ in body:
+            pass
 
 
 @virtual
