@@ -1,6 +1,7 @@
 """Run every async test on asyncio and on trio, in real or in virtual time; some with each AsyncClient there may be."""
 
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Generator
 
 import httpx
 import pytest
@@ -16,6 +17,19 @@ FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("explore", deadline=None, suppress_health_check=FINE)
 settings.register_profile("steady", settings.get_profile("explore"), derandomize=True, database=None)
 settings.load_profile("steady")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure no coverage in slow tests: it would double their time, and quick ones reach each line and branch."""
+    if item.get_closest_marker("slow") is None:
+        return (yield)
+    trace = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(trace)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -74,6 +74,7 @@ async def fail(client: Client) -> None:
         await client._session.call(JOBS)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="counting descriptors needs /proc")
 @pytest.mark.parametrize(
     "act",

@@ -103,6 +103,7 @@ def memory() -> Iterator[None]:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit < 150 * MEBIBYTE
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("memory")
 @pytest.mark.parametrize("name", CALLS)
 async def test_odd_answers_end_in_a_value_or_in_an_error_of_ours(name: str) -> None:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.chaos
 
 @pytest.mark.parametrize("with_pipeline", [False, True])
 def test_a_run_that_is_killed_pays_for_nothing_twice(tmp_path: Path, *, with_pipeline: bool) -> None:
-    plan = Plan(seed=11, templates=60, twins=6, kills=4, with_pipeline=with_pipeline, longest=1.2)
+    plan = Plan(seed=11, templates=40, twins=4, kills=3, with_pipeline=with_pipeline, longest=1.2)
     outcome = run(plan, tmp_path)
     assert outcome.problems() == []
 

@@ -104,6 +104,7 @@ TROUBLE: list[faults.Kind] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_goes_wrong_a_file_is_whole_or_absent(tmp_path: Path, seed: int) -> None:
     with Sandbox(seed=seed) as sandbox:

@@ -88,6 +88,7 @@ def answering(data: bytes) -> Fault:
     return fault
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 async def test_an_odd_answer_is_the_file_or_an_error(host: StorageHost, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311 - the same in every run
@@ -155,6 +156,7 @@ def odd_archive(dice: random.Random, path: Path) -> None:
     path.write_bytes(mutated(data, dice) if dice.random() < 0.3 else data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
 async def test_an_odd_archive_is_unpacked_or_refused_in_bounded_memory_and_time(tmp_path: Path, kind: str) -> None:
     dice = random.Random(kind)  # noqa: S311 - the same in every run

@@ -149,9 +149,8 @@ def test_endpoints_work_under_the_test_client(sandbox: Sandbox) -> None:
     [
         ((*UNDER_ANYIO, "-o", "anyio_mode=auto"), "", 2),
         ((*UNDER_ASYNCIO, "-o", "asyncio_mode=auto"), "", 1),
-        ((*UNDER_ASYNCIO, "-o", "asyncio_mode=strict"), "@pytest.mark.asyncio\n", 1),
     ],
-    ids=["anyio", "asyncio-auto", "asyncio-strict"],
+    ids=["anyio", "asyncio"],
 )
 def test_it_can_be_tested_with_our_fixtures(tmp_path: Path, options: tuple[str, ...], mark: str, number: int) -> None:
     text = f"""\

@@ -232,6 +232,7 @@ async def test_an_answer_that_is_right_gives_a_value(name: str) -> None:
         assert not isinstance(await outcome_of(CALLS[name], up.client), BaseException)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 async def test_an_odd_answer_gives_a_value_or_an_error_of_ours_in_bounded_time_and_memory(name: str) -> None:
     before = peak()

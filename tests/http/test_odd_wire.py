@@ -115,6 +115,7 @@ MUTATIONS: Final[list[Callable[[bytes, random.Random], bytes]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
 async def test_odd_bytes_end_in_a_value_or_in_an_error_of_ours(mutate: Callable[[bytes, random.Random], bytes]) -> None:
     retry = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.002, max_retry_after=0.01, budget=10**6)

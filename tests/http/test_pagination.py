@@ -93,6 +93,7 @@ async def test_any_split_into_pages_with_any_repetition_gives_the_same_items_onc
     assert len(asker.asked) == len(cut)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.data())
 async def test_links_to_anywhere_come_to_an_end_without_repeating_an_item(data: st.DataObject) -> None:

@@ -44,6 +44,7 @@ async def test_recorded_jobs_are_noticed_six_times_sooner_with_half_the_requests
     assert adaptive.beyond <= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [7, 8])
 async def test_500_of_them_at_once_are_noticed_four_times_sooner_with_half_the_requests(seed: int) -> None:
     """Those that hang are waited for during a day."""
@@ -53,6 +54,7 @@ async def test_500_of_them_at_once_are_noticed_four_times_sooner_with_half_the_r
     assert adaptive.beyond <= 0
 
 
+@pytest.mark.slow
 async def test_strangers_of_different_ages_meet() -> None:
     found = await replay([Life(11 * n, 86_400, hangs=True) for n in range(100)], "adaptive")
     alone = await replay([Life(0, 86_400, hangs=True)], "adaptive")

@@ -39,6 +39,7 @@ def are_jobs(value: Any) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 async def test_odd_answers_end_in_jobs_or_in_an_error_of_the_library(name: str) -> None:
     async with odd_platform() as odd:

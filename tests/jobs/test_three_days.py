@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 IDS = [f"job-{number}" for number in range(300)]
-LONG = 20
+LONG = 8
 """How many of the jobs take until the last hours of the third day."""
 
 
@@ -38,7 +38,7 @@ def trouble(_: Iterable[str]) -> httpx.Response | Exception | None:
 def platform() -> JobPlatform:
     platform, source = JobPlatform(), random.Random(8)  # noqa: S311 - idempotent on purpose, no secret
     for number, id_ in enumerate(IDS):
-        end = 3 * DAY - source.uniform(5 * MINUTE, 3 * HOUR) if number < LONG else source.uniform(MINUTE, 12 * HOUR)
+        end = 3 * DAY - source.uniform(5 * MINUTE, 3 * HOUR) if number < LONG else source.uniform(MINUTE, 6 * HOUR)
         start = source.uniform(0, end)
         platform.live(id_, [(0, "created"), (start, "running"), (end, "successful"), (end + 3, "captured")])
     platform.trouble = trouble

@@ -51,6 +51,7 @@ def tasks_alive() -> int:
 # many at once, and what they cost
 
 
+@pytest.mark.slow
 @virtual
 async def test_500_jobs_that_flip_at_random_are_followed_to_their_ends_by_pages() -> None:
     source, platform = dice(1), JobPlatform(latency=0.05)
@@ -64,6 +65,7 @@ async def test_500_jobs_that_flip_at_random_are_followed_to_their_ends_by_pages(
     assert platform.most_requests_beyond_need() <= 1
 
 
+@pytest.mark.slow
 @virtual
 async def test_200_tasks_that_track_a_job_each_cost_what_one_track_of_200_jobs_costs() -> None:
     requests = []

@@ -228,6 +228,7 @@ async def test_a_token_that_ends_in_mid_run_costs_nothing(sandbox: Sandbox) -> N
     assert (len(sandbox.executions), sandbox.count("POST", EXECUTION)) == (1, 2)
 
 
+@pytest.mark.slow
 async def test_200_at_once_keep_to_the_limit(sandbox: Sandbox) -> None:
     templates = [trees(sandbox, f"title-{number}") for number in range(200)]
     async with client_of(sandbox):

@@ -66,6 +66,7 @@ async def test_ten_thousand_jobs_have_the_recorded_times_and_shares(clock: Clock
         assert all(job["results"][results] for job in jobs if job["status"] == status)
 
 
+@pytest.mark.slow
 async def test_restarted_jobs_finished_before_they_started_and_never_end(clock: Clock) -> None:
     restarted = [job for job in await recorded(clock, 0) if job["status"] == "running" and job["finished"]]
     assert len(restarted) / 10_000 * 432 == pytest.approx(12, abs=0.5)
@@ -88,6 +89,7 @@ async def test_a_restarted_job_looks_like_any_running_job_before_its_restart(clo
     assert seen == [("running", True, False), ("running", True, False), ("running", True, True)]
 
 
+@pytest.mark.slow
 async def test_few_released_jobs_have_a_collection_that_is_not_there(clock: Clock) -> None:
     async with (
         Sandbox(clock=clock, lives="recorded", token_lifetime=1e12) as sandbox,
@@ -102,6 +104,7 @@ async def test_few_released_jobs_have_a_collection_that_is_not_there(clock: Cloc
         assert (await client.get(path)).status_code == 404
 
 
+@pytest.mark.slow
 async def test_executed_jobs_live_as_those_recorded_ones_that_were_in_order(clock: Clock) -> None:
     async with (
         Sandbox(clock=clock, lives="recorded", token_lifetime=1e12) as sandbox,

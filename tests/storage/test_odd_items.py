@@ -221,6 +221,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 NAMES = [*item_content(), *collection_content(), "start_datetime"]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     changes=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3),
