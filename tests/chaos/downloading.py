@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-import anyio
 import anyio.to_thread
 
 import up42_async as up42
@@ -13,8 +12,6 @@ from tests.chaos.worker import Worker
 from up42_async._storage.download_batch import ResultFile
 
 MOST_AT_ONCE: Final = 8
-IDLE: Final = 0.05
-"""Seconds until somebody with nothing to do looks again."""
 LEAVES: Final = 0.02
 """How often a block is left early, of each file."""
 
@@ -34,9 +31,8 @@ class Downloader:
 
     async def fetch(self) -> None:
         """Take some finished jobs and fetch their results; whatever is there afterwards is looked at."""
-        jobs = self._worker.take_to_fetch(self._dice.randint(1, MOST_AT_ONCE))
+        jobs = await self._worker.take_to_fetch(self._dice.randint(1, MOST_AT_ONCE))
         if not jobs:
-            await anyio.sleep(IDLE)
             return
         complete: set[str] = set()
         way = self._dice.choice([self._each_alone, self._await_all, self._in_block])

@@ -10,8 +10,6 @@ from tests.chaos.callers import Caller, Ended
 from tests.chaos.worker import Worker
 
 MOST_AT_ONCE: Final = 60
-IDLE: Final = 0.05
-"""Seconds until somebody with nothing to do looks again."""
 STOPS: Final = 0.1
 """How often a loop over jobs is left early, of all loops."""
 
@@ -68,9 +66,8 @@ class JobFollower:
 
     async def follow(self) -> None:
         """Take some jobs and follow them, until they are finished, or it is cancelled, or the queries are used up."""
-        ids = self._worker.take_to_follow(self._dice.randint(1, MOST_AT_ONCE))
+        ids = await self._worker.take_to_follow(self._dice.randint(1, MOST_AT_ONCE))
         if not ids:
-            await anyio.sleep(IDLE)
             return
         finished: dict[str, up42.Job] = {}
         way = self._dice.choice([self._await_all, self._iterate, self._watch, self._each_alone])

@@ -2,11 +2,18 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final, TypeVar
 
+import anyio
 import attrs
 
 import up42_async as up42
 from tests.chaos.client_state import ClientState
+
+IDLE: Final = 0.05
+"""Seconds until somebody with nothing to do looks again."""
+
+T = TypeVar("T")
 
 
 @attrs.define
@@ -40,13 +47,9 @@ class Worker:
         """Put jobs on the worker."""
         self.to_follow.update(dict.fromkeys(ids))
 
-    def take_to_follow(self, number: int) -> list[str]:
+    async def take_to_follow(self, number: int) -> list[str]:
         """Take up to so many jobs, the oldest first."""
-        ids = list(self.to_follow)[:number]
-        for id_ in ids:
-            del self.to_follow[id_]
-        self.in_hand += len(ids)
-        return ids
+        return [id_ for id_, _ in await self._take(self.to_follow, number)]
 
     def followed(self, ids: Iterable[str], finished: Iterable[up42.Job]) -> None:
         """Put back what was taken: jobs that are finished go on to have their results fetched.
@@ -65,13 +68,19 @@ class Worker:
             if done[id_].is_successful:
                 self.to_fetch[id_] = done[id_]
 
-    def take_to_fetch(self, number: int) -> list[up42.Job]:
+    async def take_to_fetch(self, number: int) -> list[up42.Job]:
         """Take up to so many jobs whose results are to be fetched."""
-        jobs = list(self.to_fetch.values())[:number]
-        for job in jobs:
-            del self.to_fetch[job.id]
-        self.in_hand += len(jobs)
-        return jobs
+        return [job for _, job in await self._take(self.to_fetch, number)]
+
+    async def _take(self, waiting: dict[str, T], number: int) -> list[tuple[str, T]]:
+        """Take the oldest of what waits; where nothing does, let a moment pass and look again."""
+        if not waiting:
+            await anyio.sleep(IDLE)
+        taken = list(waiting.items())[:number]
+        for id_, _ in taken:
+            del waiting[id_]
+        self.in_hand += len(taken)
+        return taken
 
     def fetched(self, jobs: Iterable[up42.Job], complete: Iterable[str]) -> None:
         """Put back what was taken.
