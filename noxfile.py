@@ -22,7 +22,10 @@ OLDEST = (3, 11)
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Versions that are not on the machine are skipped; the one that runs nox is there, so something is always tested.
 PYTHONS = sorted({"3.11", "3.12", "3.13", "3.14"} | ({THIS} if sys.version_info >= OLDEST else set()))
-CLEAN = {"PYTHONPATH": None}  # what is tested is what is installed
+CLEAN = {
+    "PYTHONPATH": None,  # what is tested is what is installed
+    "PYTHONDONTWRITEBYTECODE": None,  # pytest rewrites hundreds of modules: once for all of its processes, if it may
+}
 
 
 def offer_pyenv_versions() -> None:
@@ -62,8 +65,8 @@ def install_wheel(session: nox.Session, *others: str, extras: str = "[all]") -> 
 def run_tests(session: nox.Session, *, covered: bool) -> None:
     """Run pytest on the installed package, and where it is asked for require that it reaches every line and branch.
 
-    Three processes keep two cores busy: many tests wait for sockets. Files are handed out in the order of their names:
-    by their number of tests, the slow ones would come last, and two processes would wait for the third. What takes
+    Four processes keep two cores busy: many tests wait for sockets. Files are handed out in the order of their names:
+    by their number of tests, the slow ones would come last, and three processes would wait for the fourth. What takes
     long, and the second loop, run where coverage is measured; `nox -s tests -- tests` runs all of it on every Python.
     """
     env = {**CLEAN, "COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
@@ -73,7 +76,7 @@ def run_tests(session: nox.Session, *, covered: bool) -> None:
     pytest = ["coverage", "run", "-m", "pytest"] if covered else ["python", "-m", "pytest"]
     session.run("coverage", "erase", env=env)
     some = [] if covered else ["-m", "not slow and not chaos", "-k", "not trio"]
-    session.run(*pytest, "--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", *some, env=env)
+    session.run(*pytest, "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder", *some, env=env)
     if covered:
         session.run("coverage", "combine", "--quiet", env=env)
         session.run("coverage", "report", env=env)
@@ -230,7 +233,7 @@ def release(session: nox.Session) -> None:
     with tarfile.open(sdist) as archive:
         archive.extractall(unpacked, filter="data")
     with session.chdir(next(unpacked.iterdir())):
-        session.run("python", "-m", "pytest", "--numprocesses=3", "--dist=loadfile", *session.posargs, env=CLEAN)
+        session.run("python", "-m", "pytest", "--numprocesses=4", "--dist=loadfile", *session.posargs, env=CLEAN)
 
 
 def digest(file: Path) -> str:
