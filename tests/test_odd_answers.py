@@ -24,7 +24,7 @@ from up42_async import (
     search_items,
     update_item,
 )
-from up42_async._account.process_states import ProcessCache, ProcessState
+from up42_async._account.processes import ProcessCache
 from up42_async._storage.job_results import result_collection, result_items
 
 ROUNDS = 40
@@ -63,7 +63,7 @@ CALLS: dict[str, tuple[Callable[["Thing"], Awaitable[Any]], Callable[[Any], bool
     "asset.stac_items": (lambda here: here.asset.stac_items(), all_are(pystac.Item)),
     "Process.all": (lambda here: listed(Process.all()), all_are(Process)),
     "Process.get": (lambda here: Process.get(TREES), is_a(Process)),
-    "the state of a process": (lambda here: ProcessCache(here.client).state(TREES, 0), is_a(ProcessState)),
+    "a process to evaluate": (lambda here: ProcessCache(here.client).find(TREES, 0), is_a(Process)),
     "Budget.all": (lambda here: listed(Budget.all(include_usage=True, page_size=1)), all_are(Budget)),
     "Budget.get": (lambda here: Budget.get(here.budget.id), is_a(Budget)),
     "budget.usage": (lambda here: here.budget.usage(), is_a((int, float))),  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import pytest
 from tests.storage_host import StorageHost
 from up42_async import NotFoundError, Process, ProcessInput, ProcessPrice, ServerError, UnexpectedResponseError
 from up42_async._account.eulas import EulaCache
-from up42_async._account.process_states import ProcessCache, ProcessState
+from up42_async._account.processes import ProcessCache
 
 PROCESSES = "/v2/processing/processes"
 TREES = "detection-trees-spacept"
@@ -189,14 +189,16 @@ async def test_a_eula_id_that_cannot_be_one_is_the_server_s_fault(host: StorageH
         with pytest.raises(UnexpectedResponseError, match="EULA id '.' cannot be right"):
             await Process.get(TREES)
         with pytest.raises(UnexpectedResponseError, match="EULA id '.' cannot be right"):
-            await ProcessCache(client).state(TREES, 0)
+            await ProcessCache(client).find(TREES, 0)
 
 
 @pytest.mark.parametrize("description", [{"title": "Trees"}, {"id": 7}, 7, []])
 async def test_an_odd_description_keeps_nobody_from_evaluating(host: StorageHost, description: Any) -> None:
     host.answers[f"GET {PROCESSES}/{TREES}"] = description
     async with host.client() as client:
-        assert await ProcessCache(client).state(TREES, 0) == ProcessState(exists=True)
+        process = await ProcessCache(client).find(TREES, 0)
+        assert process is not None
+        assert (process.id, process.eula_accepted) == (TREES, None)
 
 
 async def test_a_process_that_does_not_exist_is_asked_for_again_only_by_those_who_begin_later(
@@ -206,10 +208,10 @@ async def test_a_process_that_does_not_exist_is_asked_for_again_only_by_those_wh
         began = anyio.current_time()
         cache = ProcessCache(client)
         for _ in range(2):
-            assert await cache.state(TREES, began) == ProcessState(exists=False)
+            assert await cache.find(TREES, began) is None
         assert host.asked[f"GET {PROCESSES}/{TREES}"] == 1
         host.answers[f"GET {PROCESSES}/{TREES}"] = described(eula_id=None)
-        assert await cache.state(TREES, anyio.current_time()) == ProcessState(exists=True)
+        assert await cache.find(TREES, anyio.current_time()) is not None
         for service in (cache, EulaCache(client)):
             assert service.counts() == {}
             service.close()

@@ -1,14 +1,12 @@
 """Whether EULAs are accepted; one that is stays so."""
 
-from collections.abc import Mapping
-
 from up42_async._client import Client
-from up42_async._client.services import CachedCall
+from up42_async._client.services import CachedCall, Service
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, answered_segment
 
 
-class EulaCache:
+class EulaCache(Service):
     """What one client knows of EULAs: each is asked for until it is accepted."""
 
     def __init__(self, client: Client) -> None:
@@ -19,13 +17,6 @@ class EulaCache:
         """
         self._client = client
         self._acceptances: dict[str, CachedCall[bool]] = {}
-
-    def close(self) -> None:
-        """Do nothing: nobody waits here for anything but the client."""
-
-    def counts(self) -> Mapping[str, int]:
-        """Return nothing to count."""
-        return {}
 
     async def is_accepted(self, eula_id: str, since: float) -> bool:
         """Return whether the account has accepted an EULA; one request unless it is known to be accepted.

@@ -9,8 +9,9 @@ from up42_async import _clock, _display
 from up42_async._account.eulas import EulaCache
 from up42_async._client import Client, current_client
 from up42_async._client.readable_list import ReadableList, entry_id
+from up42_async._client.services import CachedCall, Service
 from up42_async._config.arguments import is_number
-from up42_async._errors import UnexpectedResponseError
+from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.pagination import Page, next_page
 from up42_async._http.requests import ApiRequest, check_answered_id, segment
 
@@ -89,11 +90,10 @@ class Process:
             APIError: UP42 could not be asked.
             ValueError: It cannot be an id.
         """
-        user = current_client(client)
-        request = ApiRequest(method="GET", path=f"{PROCESSES}/{segment(process_id, 'process_id')}")
+        user, request = current_client(client), _process_request(process_id)
         process = read_process(await user._session.call(request), request)
         check_answered_id("process", process.id, process_id, request)
-        return await _with_acceptance(process, user)
+        return await _with_acceptance(process, user, _clock.now())
 
     @classmethod
     def all(cls, *, client: Client | None = None) -> "ProcessList":
@@ -128,7 +128,7 @@ class ProcessList(ReadableList[Process]):
         """
         process = self._unread.pop() if self._unread else await super().__anext__()
         try:
-            return await _with_acceptance(process, self._client)
+            return await _with_acceptance(process, self._client, _clock.now())
         except UnexpectedResponseError as error:
             self._mention(error)
             return process
@@ -205,8 +205,48 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-async def _with_acceptance(process: Process, client: Client) -> Process:
+class ProcessCache(Service):
+    """What one client knows of processes: each is described once."""
+
+    def __init__(self, client: Client) -> None:
+        """Keep what this client is told.
+
+        Args:
+            client: The client to ask with.
+        """
+        self._client = client
+        self._descriptions: dict[str, CachedCall[Process | None]] = {}
+
+    async def find(self, process_id: str, since: float) -> Process | None:
+        """Return a process, or None when there is no such process; up to two requests.
+
+        Args:
+            process_id: The process.
+            since: Monotonic time in seconds; an objection that was heard after it is not asked for again.
+
+        Raises:
+            APIError: UP42 could not be asked.
+        """
+        described = self._descriptions.setdefault(process_id, CachedCall())
+        process = await described.get(lambda: self._describe(process_id), keep=bool, since=since)
+        return None if process is None else await _with_acceptance(process, self._client, since)
+
+    async def _describe(self, process_id: str) -> Process | None:
+        request = _process_request(process_id)
+        try:
+            answer = await self._client._session.call(request)
+        except NotFoundError:
+            return None
+        # what is odd here keeps nobody from evaluating: validation has the last word
+        return read_process({**(answer if isinstance(answer, dict) else {}), "id": process_id}, request)
+
+
+def _process_request(process_id: str) -> ApiRequest:
+    return ApiRequest(method="GET", path=f"{PROCESSES}/{segment(process_id, 'process_id')}")
+
+
+async def _with_acceptance(process: Process, client: Client, since: float) -> Process:
     if process.eula_id is None:
         return process
-    accepted = await client._service(EulaCache).is_accepted(process.eula_id, _clock.now())
+    accepted = await client._service(EulaCache).is_accepted(process.eula_id, since)
     return attrs.evolve(process, eula_accepted=accepted)

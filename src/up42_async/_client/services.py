@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from up42_async import _clock
 from up42_async._http.single_flight import SingleFlight
@@ -10,7 +10,7 @@ from up42_async._http.single_flight import SingleFlight
 T = TypeVar("T")
 
 
-class Service(Protocol):
+class Service:
     """What a layer above keeps for one client, such as the schedule of its tracked jobs."""
 
     def close(self) -> None:
@@ -18,7 +18,7 @@ class Service(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """Return what `Client.statistics` tells of it, by the names of the fields of `Statistics`."""
-        ...
+        return {}
 
 
 class CachedCall(Generic[T]):

@@ -13,6 +13,7 @@ import pystac
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
+from up42_async._client.services import Service
 from up42_async._config import Wait
 from up42_async._downloads.options import DownloadOptions
 from up42_async._errors import Up42Error
@@ -359,7 +360,7 @@ read_job: Final = Job._read
 """Makes a job of what UP42 sent."""
 
 
-class JobPoller(Poller[Job]):
+class JobPoller(Poller[Job], Service):
     """Everybody who waits for jobs of one client."""
 
     def __init__(self, client: Client) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from up42_async import _clock
-from up42_async._account.process_states import ProcessCache
+from up42_async._account.processes import ProcessCache
 from up42_async._client import Client
 from up42_async._errors import StatusError, Up42Error
 from up42_async._jobs.models import ValidationError
@@ -120,11 +120,11 @@ def _finding(entry: Any) -> ValidationError:
 
 async def _objections(client: Client, process_id: str, since: float) -> frozenset[ValidationError]:
     """Return what stands in the way of using a process at all, in the official SDK's words; up to two requests."""
-    state = await client._service(ProcessCache).state(process_id, since)
-    if not state.exists:
+    process = await client._service(ProcessCache).find(process_id, since)
+    if process is None:
         message = f"The process {process_id} does not exist."
         return frozenset({ValidationError(name="ProcessNotFound", message=message)})
-    if not state.eula_accepted:
-        message = f"EULA for the process {process_id} not accepted. Accept EULA {state.eula_id} in the UP42 console."
+    if process.eula_accepted is False:
+        message = f"EULA for the process {process_id} not accepted. Accept EULA {process.eula_id} in the UP42 console."
         return frozenset({ValidationError(name="EulaNotAccepted", message=message)})
     return frozenset()

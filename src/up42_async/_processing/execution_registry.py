@@ -15,6 +15,7 @@ import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
+from up42_async._client.services import Service
 
 MOST_TAKEN: Final = 10_000
 """Jobs that are remembered as taken: the newest ones. A lost job is looked for among those of the last minute or so."""
@@ -116,7 +117,7 @@ LOCKS: Final = KeyedLock()
 """Of the whole process: what a client knows is not enough where several clients use one account."""
 
 
-class ExecutionRegistry:
+class ExecutionRegistry(Service):
     """What executions of one client have to know of those of all clients of the process: no job counts twice."""
 
     def __init__(self, client: Client) -> None:
