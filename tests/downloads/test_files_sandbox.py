@@ -13,7 +13,7 @@ import up42_async as up42
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.file_names import RECORD
 from up42_async._downloads.options import DownloadOptions
-from up42_async._storage.asset_filter import AssetFilter
+from up42_async._storage.asset_filter import files_of
 from up42_async.processing_templates import DetectionTreesSpacept
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 
@@ -125,7 +125,7 @@ async def bring(client: up42.Client, asset_id: str, directory: Path) -> None:
     """Download the file of an asset by its item, which knows the checksum, as well as it goes."""
     items = [item async for item in up42.search_items(asset_id=asset_id, client=client)]
     with contextlib.suppress(up42.DownloadError):
-        await fetch_all(Downloads(client, directory, DownloadOptions()), AssetFilter(DownloadOptions()).files_of(items))
+        await fetch_all(Downloads(client, directory, DownloadOptions()), files_of(items, DownloadOptions()))
 
 
 async def test_twenty_long_downloads_keep_no_other_question_waiting(tmp_path: Path) -> None:

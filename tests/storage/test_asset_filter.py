@@ -6,7 +6,7 @@ import pystac
 import pytest
 
 from up42_async._downloads.options import DownloadOptions
-from up42_async._storage.asset_filter import AssetFilter
+from up42_async._storage.asset_filter import files_of
 
 
 def asset(**changes: Any) -> pystac.Asset:
@@ -19,7 +19,7 @@ def asset(**changes: Any) -> pystac.Asset:
 def keys_of(options: DownloadOptions, **assets: pystac.Asset) -> list[str]:
     item = pystac.Item("i1", None, None, pystac.utils.str_to_datetime("2024-05-01T00:00:00Z"), {})
     item.assets = assets
-    return [file.key for file in AssetFilter(options).files_of([item])]
+    return [file.key for file in files_of([item], options)]
 
 
 @pytest.mark.parametrize("roles", ["data", 7, None, {"data": 1}, [["data"], {}, None]])
@@ -38,7 +38,7 @@ def test_an_odd_media_type_matches_nothing_and_hides_no_other(media_type: Any) -
 def test_a_size_that_no_file_has_is_not_known(size: Any) -> None:
     item = pystac.Item("i1", None, None, pystac.utils.str_to_datetime("2024-05-01T00:00:00Z"), {})
     item.assets = {"a": asset(extra_fields={"file:size": size, "file:checksum": 7}, href=5)}
-    (file,) = AssetFilter(DownloadOptions()).files_of([item])
+    (file,) = files_of([item], DownloadOptions())
     assert (file.size, file.checksum, file.href, file.item_id) == (None, None, "", "i1")
 
 

@@ -29,7 +29,7 @@ from up42_async._processing.execution_registry import execution_key
 from up42_async._processing.execution_result import ExecutionResult
 from up42_async._processing.executor import Executed, Executor
 from up42_async._processing.journal_run import Place
-from up42_async._storage.stac import client_of
+from up42_async._storage.guarded import client_of
 
 TemplateT = TypeVar("TemplateT", bound="JobTemplate")
 

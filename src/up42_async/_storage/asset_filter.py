@@ -16,34 +16,27 @@ class HasAssets(Protocol):
     assets: dict[str, pystac.Asset]
 
 
-class AssetFilter:
-    """Which files of items are wanted; all of them when nothing is said.
+def files_of(items: Iterable[HasAssets], options: DownloadOptions) -> list[RemoteFile]:
+    """Return the wanted files of items, in an order that is always the same."""
+    return [
+        remote_file(key, asset, item.id)
+        for item in sorted(items, key=lambda item: item.id)
+        for key, asset in sorted(item.assets.items())
+        if is_wanted(key, asset, options)
+    ]
+
+
+def is_wanted(key: str, asset: pystac.Asset, options: DownloadOptions) -> bool:
+    """Return whether an asset has one of the keys, roles and media types; any does where nothing is said.
 
     What an asset says of itself may be of any type, since pystac takes it over as it came; an odd value matches
     nothing, and keeps no other asset from being read.
     """
-
-    def __init__(self, options: DownloadOptions) -> None:
-        """Choose by keys, roles and media types."""
-        self._options = options
-
-    def accepts(self, key: str, asset: pystac.Asset) -> bool:
-        """Return whether an asset is wanted."""
-        options = self._options
-        return (
-            (options.keys is None or key in options.keys)
-            and (options.roles is None or not options.roles.isdisjoint(_strings(asset.roles)))
-            and (options.media_types is None or not options.media_types.isdisjoint(_media_types(asset.media_type)))
-        )
-
-    def files_of(self, items: Iterable[HasAssets]) -> list[RemoteFile]:
-        """Return the wanted files of items, in an order that is always the same."""
-        return [
-            remote_file(key, asset, item.id)
-            for item in sorted(items, key=lambda item: item.id)
-            for key, asset in sorted(item.assets.items())
-            if self.accepts(key, asset)
-        ]
+    return (
+        (options.keys is None or key in options.keys)
+        and (options.roles is None or not options.roles.isdisjoint(_strings(asset.roles)))
+        and (options.media_types is None or not options.media_types.isdisjoint(_media_types(asset.media_type)))
+    )
 
 
 def remote_file(key: str, asset: pystac.Asset, item_id: str | None = None) -> RemoteFile:

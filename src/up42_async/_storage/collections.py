@@ -10,10 +10,11 @@ from up42_async._config.arguments import integer
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.pagination import Page, next_page
 from up42_async._http.requests import ApiRequest, check_answered_id, query, segment
+from up42_async._storage.guarded import client_of
 from up42_async._storage.items import STORAGE
 from up42_async._storage.properties import TAGS, TITLE
 from up42_async._storage.search import DEFAULT_LIMIT, MOST_LIMIT
-from up42_async._storage.stac import client_of, collection_from, item_from
+from up42_async._storage.stac import collection_from, item_from
 
 COLLECTIONS: Final = f"{STORAGE}/collections"
 

@@ -16,6 +16,8 @@ from pystac.stac_io import DefaultStacIO
 
 from up42_async._client import Client
 
+ROOT_ID: Final = "up42"
+
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -30,6 +32,20 @@ class Origin:
 
     def __reduce__(self) -> tuple[type["Origin"], tuple[()]]:
         return Origin, ()
+
+
+def client_of(stac_object: object) -> Client | None:
+    """Return the client that an item or collection came from.
+
+    Args:
+        stac_object: Anything; clones and copies of an object know its client, what was pickled or written to a file
+            does not.
+
+    Returns:
+        The client; None for an object that came from none.
+    """
+    origin = getattr(stac_object, "up42_origin", None)
+    return origin.client if isinstance(origin, Origin) else None
 
 
 def last_segment(url: str) -> str:
@@ -152,3 +168,22 @@ class LocalStacIO(DefaultStacIO):
         if "://" in href:
             refuse(href, "link")
         return super().read_text_from_href(href)
+
+
+def guarded(stac: Any) -> Any:
+    """Replace the links by ones that refuse hidden network access, and the root by one that has nothing behind it."""
+    root_link = stac.get_root_link()
+    root_href = root_link.get_target_str() if root_link is not None and not root_link.is_resolved() else None
+    stac.links = [_guarded_link(link, stac) for link in stac.links if link.rel != "root"]
+    root = pystac.Catalog(ROOT_ID, "UP42 storage", href=root_href)
+    root._stac_io = LocalStacIO()  # noqa: SLF001 - where pystac keeps the StacIO of a root
+    stac.set_root(root)
+    for parent in stac.get_links("parent"):
+        if root_href is not None and parent.target.rstrip("/") == root_href.rstrip("/"):
+            parent.target = root  # nothing need be fetched
+    return stac
+
+
+def _guarded_link(link: pystac.Link, owner: Any) -> pystac.Link:
+    made = StorageLink(link.rel, link.target, link.media_type, link.title, link.extra_fields)
+    return made.set_owner(owner)

@@ -10,10 +10,10 @@ from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, SourceFiles
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import ask_signed_url
-from up42_async._storage.asset_filter import AssetFilter, remote_file
+from up42_async._storage.asset_filter import files_of, remote_file
 from up42_async._storage.assets import Asset
 from up42_async._storage.download_batch import DownloadBatch
-from up42_async._storage.stac import client_of
+from up42_async._storage.guarded import client_of
 
 _JOB_ID: Final = "up42-system:job_id"
 
@@ -111,4 +111,4 @@ class ItemDownloads(DownloadBatch):
                 client, self._directory, self._options, progress=self._tracker, keys=self._keys
             )
         # nothing was awaited since the item was taken, so that the first item of a key is the first in the list
-        return SourceFiles(downloads=self._downloads[client], files=AssetFilter(self._options).files_of([source]))
+        return SourceFiles(downloads=self._downloads[client], files=files_of([source], self._options))

@@ -12,7 +12,7 @@ from up42_async._downloads.directory import Downloads, SourceFiles, fetch_all
 from up42_async._downloads.options import DownloadOptions
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.requests import segment
-from up42_async._storage.asset_filter import AssetFilter
+from up42_async._storage.asset_filter import files_of
 from up42_async._storage.collections import get_collection
 from up42_async._storage.guarded import last_segment
 from up42_async._storage.items import Items
@@ -75,7 +75,7 @@ async def result_files(downloads: Downloads, collection_url: str | None) -> Sour
         APIError: The items could not be had.
     """
     items = result_items(downloads.client, collection_url)
-    files = AssetFilter(downloads.options).files_of([item async for item in items])
+    files = files_of([item async for item in items], downloads.options)
     return SourceFiles(downloads=downloads, files=files, errors=items.unreadable)
 
 
