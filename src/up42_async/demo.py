@@ -10,7 +10,6 @@ import argparse
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -39,58 +38,49 @@ RESULTS: Final = 60
 """Jobs whose results are downloaded."""
 
 COLOURS: Final = {"captured": "green", "successful": "green", "released": "red", "failed": "red", "running": "cyan"}
-ORDER: Final = [status.value for status in up42.JobStatus]
 
 
-@attrs.define
-class Tally:
-    """What waiting for the jobs has cost, and would have cost job by job."""
+@attrs.frozen
+class Followed:
+    """Jobs that were tracked to their end, and what that took."""
 
-    client: up42.Client
-    jobs: Sequence[up42.Job]
-    minute: float
-    """Seconds of this demo that a minute at UP42 takes."""
-    started: float = attrs.field(factory=time.monotonic)
-    single_requests: int = 0
-    """Requests that one GET a job and minute would have used up to now."""
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return time.monotonic() - self.started
-
-    @property
-    def counts(self) -> list[tuple[str, int]]:
-        """Jobs by status, in the order of a job's life."""
-        return sorted(Counter(job.status.value for job in self.jobs).items(), key=lambda entry: ORDER.index(entry[0]))
-
-    def count(self, job: up42.Job) -> None:
-        """Count what a job that has just finished would have cost alone."""
-        if job.is_finished:
-            self.single_requests += 1 + int(self.elapsed / self.minute)
+    tracker: up42.JobTracker
+    seconds: float
+    single_requests: int
+    """Requests that one GET a job and minute would have used."""
 
 
-async def follow(jobs: Sequence[up42.Job], tally: Tally) -> None:
-    """Track jobs to their end, showing how it goes: a board in a terminal, lines elsewhere."""
-    async for job in up42.track(jobs, bar=True).updates():
-        tally.count(job)
+async def follow(jobs: Sequence[up42.Job], minute: float) -> Followed:
+    """Track jobs to their end, showing how it goes: a board in a terminal, lines elsewhere.
+
+    Args:
+        jobs: The jobs.
+        minute: Seconds of this demo that a minute at UP42 takes.
+    """
+    started = time.monotonic()
+    single_requests = 0
+    tracker = up42.track(jobs, bar=True)
+    async for _ in tracker:
+        single_requests += 1 + int((time.monotonic() - started) / minute)
+    return Followed(tracker, time.monotonic() - started, single_requests)
 
 
-def summarise(tally: Tally, console: Console) -> None:
+def summarise(followed: Followed, requests: int, console: Console) -> None:
     """Say how the jobs ended, and what it cost in requests."""
-    ended = Table(title=f"{len(tally.jobs)} jobs in {tally.elapsed:.0f} s", title_justify="left", show_edge=False)
+    jobs = followed.tracker.finished
+    console.print()
+    ended = Table(title=f"{len(jobs)} jobs in {followed.seconds:.0f} s", title_justify="left", show_edge=False)
     ended.add_column("ended")
     ended.add_column("jobs", justify="right")
     ended.add_column("credits spent", justify="right")
-    for status, number in tally.counts:
+    for status, number in followed.tracker.counts.most_common():
         # the credits of a released job were given back: docs/platform.md, Credits
-        spent = sum(job.credits or 0 for job in tally.jobs if job.status.value == status and job.is_successful)
+        spent = sum(job.credits or 0 for job in jobs if job.status == status and job.is_successful)
         ended.add_row(Text(status, style=COLOURS.get(status, "blue")), str(number), str(spent))
     console.print(ended)
-    requests = tally.client.statistics().requests
     console.print(
-        f"\n{requests} requests in all; one GET a job and minute would have used {tally.single_requests}"
-        f" ({tally.single_requests / requests:.0f} times as many).",
+        f"\n{requests} requests in all; one GET a job and minute would have used {followed.single_requests}"
+        f" ({followed.single_requests / requests:.0f} times as many).",
         highlight=False,
     )
 
@@ -124,9 +114,7 @@ async def run(directory: Path, console: Console, *, number: int = JOBS, speed: f
         )
         async with up42.Client(**sandbox.settings) as client:
             jobs = [job async for job in up42.Job.all(sort_by=up42.JobSorting.created.asc)]
-            tally = Tally(client, jobs, minute=60 / speed)
-            await follow(jobs, tally)
-            summarise(tally, console)
+            summarise(await follow(jobs, minute=60 / speed), client.statistics().requests, console)
             await bring_home([job for job in jobs if job.is_successful][:RESULTS], directory, console)
 
 

@@ -3,20 +3,25 @@
 import csv
 import io
 import json
+import os
+import shlex
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import run, started
+from tests.cli.command import environment, run, started
 from up42_async._jobs import job
 from up42_async._jobs.polling_state import Timings
 from up42_async.cli import jobs
 from up42_async.sandbox import Sandbox
 
+LIKE_JQ = "import json, sys; print(*(job['jobID'] for job in json.load(sys.stdin)), sep=chr(10))"
 PERIODS = ["1h", "60m", "3600s", "3600", "1d", "1w"]
 
 
@@ -118,6 +123,18 @@ def test_a_list_goes_through_a_pipe_into_tracking(sandbox: Sandbox) -> None:
         assert done.exit_code == 0, done.output
         changes = [json.loads(line) for line in done.stdout.splitlines()]
         assert {change["jobID"] for change in changes} == set(ids)
+
+
+def test_a_list_goes_through_a_pipe_of_a_shell(sandbox: Sandbox) -> None:
+    ids = sandbox.seed_jobs(3)
+    up42 = f"{shlex.quote(sys.executable)} -m up42_async"
+    jq = "jq -r '.[].jobID'" if shutil.which("jq") else f"{sys.executable} -c {shlex.quote(LIKE_JQ)}"
+    line = f"set -o pipefail; {up42} jobs list -o json | {jq} | {up42} jobs track -"
+    env = {**os.environ, **environment(sandbox)}
+    done = subprocess.run(["/bin/bash", "-c", line], env=env, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+    last = {change["jobID"]: change["status"] for change in map(json.loads, done.stdout.splitlines())}
+    assert last == dict.fromkeys(ids, "captured")
 
 
 def test_a_job_that_failed_is_exit_code_1(sandbox: Sandbox) -> None:

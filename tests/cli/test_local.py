@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,4 +104,12 @@ def test_a_terminal_shows_a_table_of_jobs(sandbox: Sandbox) -> None:
     (id_,) = sandbox.seed_jobs(1, status="captured")
     code, shown = on_a_terminal(sandbox, "jobs", "list")
     assert code == 0
-    assert id_[:8] in shown
+    assert id_ in shown  # whole, so that it can be copied
+
+
+def test_files_are_shown_as_a_table_on_a_terminal(sandbox: Sandbox, tmp_path: Path) -> None:
+    (id_,) = sandbox.seed_jobs(1, status="captured")
+    code, shown = on_a_terminal(sandbox, "jobs", "download", id_, "-d", str(tmp_path))
+    assert code == 0
+    assert re.search(r"jobID +key +path", re.sub(r"\x1b\[[\d;?]*\w", "", shown))
+    assert '{"jobID"' not in shown

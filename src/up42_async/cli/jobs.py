@@ -11,7 +11,7 @@ import typer
 
 import up42_async as up42
 from up42_async.cli.arguments import ids_of, schedule_of, seconds_of, since, statuses_of
-from up42_async.cli.output import Format, write, write_all, write_line
+from up42_async.cli.output import Format, suited, write, write_all, write_line
 from up42_async.cli.running import FAILED, GOOD, Interruption, counted, reporting, run, say
 from up42_async.cli.settings import Settings
 
@@ -20,6 +20,10 @@ app = typer.Typer(help="List, get, track and download jobs.", no_args_is_help=Tr
 COLUMNS: Final = ("jobID", "processID", "status", "title", "credits", "created", "finished")
 
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to write the rows.")]
+SuitedOutputOption = Annotated[
+    Format | None,
+    typer.Option("--output", "-o", help="How to write the rows: by default a table on a terminal, NDJSON elsewhere."),
+]
 WaitOption = Annotated[
     str | None, typer.Option(envvar="UP42_WAIT", help="Seconds (or 10s, 2m) between two queries, or `adaptive`.")
 ]
@@ -160,10 +164,11 @@ def download_jobs(
     role: Annotated[list[str] | None, typer.Option(help="Only assets with one of these roles, such as data.")] = None,
     media_type: Annotated[list[str] | None, typer.Option(help="Only these media types, such as image/tiff.")] = None,
     unpack: Annotated[bool, typer.Option("--unpack", help="Unpack archives.")] = False,
-    output: OutputOption = Format.NDJSON,
+    output: SuitedOutputOption = None,
 ) -> None:
     """Bring the files of jobs home, each whole or not at all; the same line again fetches only what is missing."""
     settings: Settings = context.obj
+    format_ = suited(output)
     with reporting():
         wanted = ids_of(ids)
 
@@ -179,11 +184,11 @@ def download_jobs(
             async for file in files:
                 if file.error is not None:
                     typer.echo(f"up42: job {file.job_id}: {file.error}", err=True)
-                elif output is Format.NDJSON:
+                elif format_ is Format.NDJSON:
                     write_line(_row_of_file(file))
-        if output is not Format.NDJSON:
+        if format_ is not Format.NDJSON:
             here = [_row_of_file(file) for file in batch.results if file.error is None]
-            write(here, output, columns=("jobID", "key", "path"))
+            write(here, format_, columns=("jobID", "key", "path"))
         return FAILED if any(file.error is not None for file in batch.results) else GOOD
 
     run(settings, work, Interruption(lambda: words))

@@ -4,6 +4,7 @@ import csv
 import enum
 import io
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -16,6 +17,9 @@ Row = Mapping[str, Any]
 
 _WIDE: Final = 10_000
 """Columns of a table that is written to a file or a pipe: nothing is cut off there."""
+_WHOLE: Final = frozenset({"credits", "id", "jobID", "job_id", "state", "status"})
+"""Columns that a terminal shows whole, however narrow it is: an id that is cut cannot be copied."""
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*Z")
 
 
 class Format(enum.StrEnum):
@@ -25,6 +29,11 @@ class Format(enum.StrEnum):
     JSON = "json"
     NDJSON = "ndjson"
     CSV = "csv"
+
+
+def suited(format_: Format | None) -> Format:
+    """Return a format, or where none was asked for a table on a terminal and NDJSON elsewhere."""
+    return format_ or (Format.TABLE if sys.stdout.isatty() else Format.NDJSON)
 
 
 async def write_all(
@@ -116,9 +125,11 @@ def _write_csv(rows: Iterable[Row], columns: Sequence[str], *, header: bool) -> 
 
 
 def _write_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name, no_wrap=name in _WHOLE, overflow="fold")
     for row in rows:
-        table.add_row(*(_text(row.get(name)) for name in columns))
+        table.add_row(*(_TIME.sub(r"\1 \2", _text(row.get(name))) for name in columns))
     width = None if sys.stdout.isatty() else _WIDE
     console = Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
     console.print(table)

@@ -11,15 +11,15 @@ import typer
 import up42_async as up42
 from up42_async import processing_templates
 from up42_async.cli.arguments import pairs_of, schedule_of
-from up42_async.cli.jobs import OutputOption, WaitOption
-from up42_async.cli.output import Format, write, write_line
+from up42_async.cli.jobs import OutputOption, SuitedOutputOption, WaitOption
+from up42_async.cli.output import Format, suited, write, write_line
 from up42_async.cli.run_items import templates_of
 from up42_async.cli.running import FAILED, GOOD, USAGE, Interruption, counted, reporting, run, run_without_client, say
 from up42_async.cli.settings import Settings
 
 journal = typer.Typer(help="Read the journal of a run.", no_args_is_help=True)
 
-COLUMNS: Final = ("title", "jobID", "status", "credits", "files", "error")
+COLUMNS: Final = ("title", "jobID", "status", "credits", "error")
 ENTRIES: Final = ("title", "process_id", "state", "job_id", "status", "credits", "error")
 PRICES: Final = ("title", "credits", "error")
 _UNDER_WAY: Final = frozenset({"executing", "running"})
@@ -50,7 +50,7 @@ def run_process(
         bool, typer.Option("--retry-failed", help="Execute again what ended without a result.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and price, and execute nothing.")] = False,
-    output: OutputOption = Format.NDJSON,
+    output: SuitedOutputOption = None,
 ) -> None:
     """Execute a process on many items, each once, and wait for the results: this spends credits.
 
@@ -58,6 +58,7 @@ def run_process(
     stopped, and buys nothing twice.
     """
     settings: Settings = context.obj
+    format_ = suited(output)
     if not dry_run and max_credits is None and not yes:
         typer.echo("up42: this spends credits; give --max-credits N, or --yes to spend without a limit", err=True)
         raise typer.Exit(USAGE)
@@ -72,7 +73,7 @@ def run_process(
 
     async def work(client: up42.Client) -> int:
         if dry_run:
-            return await _price(client, templates, output, settings)
+            return await _price(client, templates, format_, settings)
         batch = up42.pipeline(
             templates,
             directory,
@@ -90,10 +91,10 @@ def run_process(
         async with batch as results:
             async for result in results:
                 rows.append(_row_of(result))
-                if output is Format.NDJSON:
+                if format_ is Format.NDJSON:
                     write_line(rows[-1])
-        if output is not Format.NDJSON:
-            write(rows, output, columns=COLUMNS)
+        if format_ is not Format.NDJSON:
+            write(rows, format_, columns=COLUMNS)
         say(f"up42: {_counted(batch.counts)}; {batch.spent} credits spent", settings)
         return FAILED if any(row["error"] is not None or row["failed"] for row in rows) else GOOD
 
