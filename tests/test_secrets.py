@@ -15,7 +15,8 @@ import pytest
 
 from tests.fake_platform import Asked, FakePlatform
 from up42_async import Client
-from up42_async._config import Endpoints, RetryPolicy
+from up42_async._client.pagination import follow
+from up42_async._config import Endpoints, RetryPolicy, Timeouts
 from up42_async._errors import (
     APIError,
     AuthenticationError,
@@ -32,7 +33,7 @@ from up42_async._errors import (
 )
 from up42_async._http.auth import Credentials, Token
 from up42_async._http.exchange import SendState
-from up42_async._http.requests import ApiRequest, follow
+from up42_async._http.requests import ApiRequest, RequestBuilder
 from up42_async._http.responses import ApiResponse, decode
 from up42_async._http.secrets import Secret
 
@@ -279,6 +280,26 @@ def shown_by_frames(error: BaseException) -> list[str]:
     ours = list(traceback.TracebackException.from_exception(error, capture_locals=True).stack)[1:]
     assert ours
     return [value for frame in ours for value in (frame.locals or {}).values()]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(("where", "what"), [*(("login", one) for one in AT_LOGIN), *(("api", one) for one in AT_CALL)])
+async def test_no_frame_of_an_error_holds_the_password_or_the_token(where: str, what: str) -> None:
+    platform = FakePlatform()
+    platform.login = login
+    behaviour, kind = (AT_LOGIN if where == "login" else AT_CALL)[what]
+    setattr(platform, where, behaviour)
+    error = await failure_of(platform, ApiRequest(method="GET", path="/v2/processing/jobs"), kind)
+    assert no_canary_in(iter(shown_by_frames(error)))
+
+
+def test_no_frame_of_a_request_that_cannot_be_built_holds_what_it_carries() -> None:
+    builder = RequestBuilder(httpx.AsyncClient(), Timeouts())
+    headers = {"Authorization": Secret(f"{TOKEN}\u00e9")}
+    with pytest.raises(ConnectionFailedError, match="httpx cannot build the request") as caught:
+        builder.build("POST", Secret(SIGNED), headers, Secret(PASSWORD))
+    assert no_canary_in(everything_seen_of(caught.value))
+    assert no_canary_in(iter(shown_by_frames(caught.value)))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ A map of the package; each folder imports only what stands below it:
     _storage               STAC collections, items and assets
     _account               what surrounds a job: processes, budgets, balance
     _downloads             files: whole or absent, resumed, verified, unpacked
-    _client                the client: settings, credentials, lifecycle, the current one; lists that it reads
-    _http                  one request and its answer: session, transport, token, pace, retries, pages
+    _client                the client: settings, credentials, lifecycle, the current one; pages and lists
+    _http                  one request and its answer: session, transport, token, pace, retries
     _bulk                  work on many things inside a block that you can see
     _clock                 time
     _config                settings, and the checks of arguments

@@ -44,11 +44,12 @@ def auth_of(
     platform: FakePlatform,
     policy: RetryPolicy | None = None,
     *,
-    credentials: Credentials | CredentialsFile | None = None,
+    credentials: CredentialsFile | None = None,
     closing: anyio.Event | None = None,
 ) -> TokenProvider:
+    known = Credentials(username=USERNAME, password=Secret(PASSWORD))
     return TokenProvider(
-        credentials or Credentials(username=USERNAME, password=Secret(PASSWORD)),
+        credentials.read if credentials is not None else lambda: known,
         Endpoints.of_region("eu"),
         on_transport(platform).sender,
         policy or RetryPolicy(),

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from up42_async import _clock
+from up42_async._client.pagination import follow
 from up42_async._clock import timestamp
 from up42_async._errors import (
     APIError,
@@ -28,7 +29,7 @@ from up42_async._errors import (
     UnexpectedResponseError,
     UntrustedURLError,
 )
-from up42_async._http.requests import LONGEST_ID, ApiRequest, answered_segment, follow, query, segment
+from up42_async._http.requests import LONGEST_ID, ApiRequest, answered_segment, query, segment
 from up42_async._http.responses import ApiResponse, decode, http_date, parse_json, retry_after
 
 API = "https://api.up42.com"

@@ -8,11 +8,11 @@ import attrs
 from up42_async import _clock, _display
 from up42_async._account.eulas import EulaCache
 from up42_async._client import Client, current_client
+from up42_async._client.pagination import Page, next_page
 from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._client.services import CachedCall, Service
 from up42_async._config.arguments import is_number
 from up42_async._errors import NotFoundError, UnexpectedResponseError
-from up42_async._http.pagination import Page, next_page
 from up42_async._http.requests import ApiRequest, check_answered_id, segment
 
 PROCESSES: Final = "/v2/processing/processes"

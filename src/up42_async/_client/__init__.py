@@ -1,4 +1,4 @@
-"""The client: settings, lifecycle, which one is current; and what all verbs use of it."""
+"""The client: settings, credentials, lifecycle, which one is current; and the pages and lists that verbs read."""
 
 from up42_async._client.client import DEFAULT_TIMEOUTS as DEFAULT_TIMEOUTS
 from up42_async._client.client import Client as Client

@@ -18,12 +18,13 @@ from anyio.lowlevel import RunVar
 
 from up42_async import _clock
 from up42_async._client.balance import Balance, balance_request, read_balance
-from up42_async._client.credentials import find_credentials
+from up42_async._client.credentials import CredentialsFile, find_credentials
+from up42_async._client.plain_request import plain_request
 from up42_async._client.services import CachedCall, Service
 from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.exchange import AsyncClientLike
-from up42_async._http.requests import ApiRequest, plain_request, segment
+from up42_async._http.requests import ApiRequest, segment
 from up42_async._http.secrets import Secret
 from up42_async._http.session import Session
 
@@ -110,7 +111,8 @@ class Client:
         """
         secret = Secret.of(password)
         del password  # whatever is wrong with the settings is told without it in this frame
-        credentials = find_credentials(username, secret, cfg_file)
+        found = find_credentials(username, secret, cfg_file)
+        self._read_credentials = found.read if isinstance(found, CredentialsFile) else lambda: found
         _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
         _check_kind("retry", retry, RetryPolicy, "a RetryPolicy(...)")
         _check_kind("limits", limits, Limits, "Limits(...)")
@@ -120,7 +122,7 @@ class Client:
         self._endpoints = Endpoints.of_region(region) if endpoints is None else Endpoints.of(endpoints)
         self._closing = anyio.Event()
         self._session = Session(
-            credentials,
+            self._read_credentials,
             self._endpoints,
             timeouts=timeouts,
             retry=retry,
@@ -146,7 +148,7 @@ class Client:
         self._check_usable()
         if self._entered:
             raise RuntimeError("this client is entered already; use it inside, or make another one")
-        self._session.tokens.read_credentials()
+        self._read_credentials()
         self._entered = True
         self._outer = _current.get()
         _current.set(self)

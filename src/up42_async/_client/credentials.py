@@ -15,26 +15,29 @@ from up42_async._http.secrets import Secret
 logger = logging.getLogger("up42_async")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class CredentialsFile:
     """A JSON file with `username` and `password`, read when it is first needed."""
 
     path: Path
+    _found: Credentials | None = attrs.field(init=False, default=None)
 
     def read(self) -> Credentials:
-        """Read the file.
+        """Return what is in the file, which is read once.
 
         Raises:
             ConfigurationError: There is no such file, or it does not hold exactly a username and a password.
         """
-        try:
-            self._warn_if_open_to_others()
-            found = _read_content(self.path.read_bytes())
-        except OSError as error:
-            raise self._unusable(f"cannot be read ({error.strerror})") from None
-        if isinstance(found, str):
-            raise self._unusable(found)
-        return found
+        if self._found is None:
+            try:
+                self._warn_if_open_to_others()
+                found = _read_content(self.path.read_bytes())
+            except OSError as error:
+                raise self._unusable(f"cannot be read ({error.strerror})") from None
+            if isinstance(found, str):
+                raise self._unusable(found)
+            self._found = found
+        return self._found
 
     def _unusable(self, what: str) -> ConfigurationError:
         return ConfigurationError(
@@ -69,7 +72,7 @@ def _read_content(body: bytes) -> Credentials | str:
 def find_credentials(
     username: object, password: Secret | None, cfg_file: str | os.PathLike[str] | None
 ) -> Credentials | CredentialsFile:
-    """Choose the one source of credentials; the environment counts when nothing else is given.
+    """Return the one source of credentials; the environment counts when nothing else is given.
 
     Args:
         username: As the caller gave it.

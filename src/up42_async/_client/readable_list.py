@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
+from up42_async._client.pagination import Caller, Page, Pager
 from up42_async._errors import UnexpectedResponseError
-from up42_async._http.pagination import Caller, Page, Pager
 from up42_async._http.requests import ApiRequest
 
 T = TypeVar("T")

@@ -2,8 +2,9 @@
 
 import copy
 import math
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import anyio
@@ -49,22 +50,6 @@ class Credentials:
     username: str
     password: Secret
 
-    def read(self) -> "Credentials":
-        """Return itself, being known already."""
-        return self
-
-
-class CredentialsSource(Protocol):
-    """Where credentials come from."""
-
-    def read(self) -> Credentials:
-        """Return them.
-
-        Raises:
-            ConfigurationError: They cannot be had from there.
-        """
-        ...
-
 
 @attrs.frozen(kw_only=True)
 class Token:
@@ -86,30 +71,22 @@ class TokenProvider:
 
     def __init__(
         self,
-        credentials: CredentialsSource,
+        read_credentials: Callable[[], Credentials],
         endpoints: Endpoints,
         sender: Sender,
         policy: RetryPolicy,
         closing: anyio.Event,
     ) -> None:
-        """Send nothing yet.
-
-        Args:
-            credentials: What to log in with.
-            endpoints: Where.
-            sender: What to send with.
-            policy: How often a login that failed is tried again.
-            closing: Happens when the client is closed; there is no login after that.
-        """
+        """Send nothing yet. There is no login after `closing`; `read_credentials` may raise `ConfigurationError`."""
         self.logins = 0
-        self._credentials = credentials
+        self._read_credentials = read_credentials
         self._url = f"{endpoints.auth}/token"
         self._sender = sender
         self._policy = policy
         self._budget = RetryBudget(policy)
         self._closing = closing
         self._token: Token | None = None
-        self._refresh_again_at = float("-inf")
+        self._refresh_again_at = -math.inf
         self._refused: InvalidCredentialsError | None = None
         self._flight = SingleFlight[Token]()
         self._steps = delays(policy, least=0.5)
@@ -154,20 +131,11 @@ class TokenProvider:
         if self._token is not None and self._token.value == value:
             self._token = None
 
-    def read_credentials(self) -> Credentials:
-        """Return the credentials, which are read once.
-
-        Raises:
-            ConfigurationError: Their file cannot be used.
-        """
-        self._credentials = credentials = self._credentials.read()
-        return credentials
-
     async def _login(self) -> Token:
         """Log in, with tries of our own, since those who wait for the token must not each try again."""
         if self._refused is not None:
             raise copy.copy(self._refused)
-        credentials = self.read_credentials()
+        credentials = self._read_credentials()
         retries = RetryState(self._policy, self._budget, started=_clock.now())
         while True:
             # the steps go on from one row of tries to the next: at most one password is posted in each of them
@@ -196,11 +164,13 @@ class TokenProvider:
         request = self._sender.build("POST", self._url, _HEADERS, _form(credentials))
         reply = await self._sender.send(request, label=str(LOGIN), secret=credentials.password, attempt=attempt)
         try:
-            answer = decode(reply, LOGIN, secret=credentials.password)
+            found = _token_in(decode(reply, LOGIN, secret=credentials.password))
         except StatusError as error:
             raise self._refusal(error) from None
-        lifetime = _lifetime(answer)
-        return Token(value=_token_in(answer), lifetime=lifetime, fetched=fetched, fetched_wall=fetched_wall)
+        if found is None:  # raised out here, where no frame holds the answer
+            raise UnexpectedResponseError("an answer without a token that can be used", request=str(LOGIN))
+        value, lifetime = found
+        return Token(value=value, lifetime=lifetime, fetched=fetched, fetched_wall=fetched_wall)
 
     def _refusal(self, error: StatusError) -> StatusError:
         """Return what an error status of the login means; only `invalid_grant` says that the credentials are wrong."""
@@ -233,20 +203,15 @@ def _form(credentials: Credentials) -> Secret:
     return Secret(urlencode(form))
 
 
-def _token_in(answer: Any) -> Secret:
+def _token_in(answer: Any) -> tuple[Secret, float] | None:
+    """Return the token in an answer, and how long it lives, within bounds that never let us log in again and again."""
     value = answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
-        message = "an answer without a token that can be used"
-        raise UnexpectedResponseError(message, request=str(LOGIN))
-    return Secret(value)
-
-
-def _lifetime(answer: Any) -> float:
-    """Read how long a token lives, within bounds that never let us log in again and again."""
+        return None
     try:
         lifetime = float(answer["expires_in"])
     except (KeyError, TypeError, ValueError, OverflowError):
-        return USUAL_LIFETIME
+        lifetime = USUAL_LIFETIME
     if not math.isfinite(lifetime) or lifetime <= 0:
-        return USUAL_LIFETIME
-    return min(max(lifetime, SHORTEST_LIFETIME), LONGEST_LIFETIME)
+        lifetime = USUAL_LIFETIME
+    return Secret(value), min(max(lifetime, SHORTEST_LIFETIME), LONGEST_LIFETIME)

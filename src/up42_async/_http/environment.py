@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import anyio.to_thread
 import attrs
 import httpx
 
@@ -18,8 +19,6 @@ from up42_async._config import is_loopback
 from up42_async._errors import ConfigurationError
 
 _CERTIFICATE_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "SSLKEYLOGFILE")
-
-
 _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
 
@@ -72,33 +71,29 @@ def _source(url: str, scheme: str) -> str:
     return next((name for name in names if os.environ.get(name) == url), "the system settings")
 
 
-def ssl_context() -> ssl.SSLContext:
+async def ssl_context() -> ssl.SSLContext:
     """Return the TLS settings that all clients of the process share, made again only if the variables change.
-
-    Reading the certificates takes some 25 ms: call it in a worker thread unless `has_ssl_context`.
 
     Raises:
         ConfigurationError: The certificate variables of the environment cannot be used.
     """
-    source = _trust_source()
+    source = tuple((name, os.environ[name]) for name in _CERTIFICATE_VARIABLES if os.environ.get(name))
+    if source in _contexts:
+        return _contexts[source]
+    return await anyio.to_thread.run_sync(_shared_context, source)  # reading the certificates takes some 25 ms
+
+
+_Source = tuple[tuple[str, str], ...]
+_contexts: Final[dict[_Source, ssl.SSLContext]] = {}
+_making: Final = threading.Lock()
+
+
+def _shared_context(source: _Source) -> ssl.SSLContext:
     with _making:
         if source not in _contexts:
             _contexts.clear()
             _contexts[source] = _new_context(dict(source))
         return _contexts[source]
-
-
-def has_ssl_context() -> bool:
-    """Return whether `ssl_context` has nothing left to read."""
-    return _trust_source() in _contexts
-
-
-_contexts: Final[dict[tuple[tuple[str, str], ...], ssl.SSLContext]] = {}
-_making: Final = threading.Lock()
-
-
-def _trust_source() -> tuple[tuple[str, str], ...]:
-    return tuple((name, os.environ[name]) for name in _CERTIFICATE_VARIABLES if os.environ.get(name))
 
 
 def _new_context(variables: Mapping[str, str]) -> ssl.SSLContext:

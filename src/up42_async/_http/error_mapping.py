@@ -11,17 +11,13 @@ from up42_async._errors import ConnectionFailedError, ConnectionLostError, Reque
 from up42_async._http.requests import printable
 from up42_async._http.secrets import Secret
 
-_REFUSED_BY_US: Final = frozenset({"UnsupportedProtocol", "LocalProtocolError"})
-_QUOTING_HEADERS: Final = frozenset({"LocalProtocolError", "UnicodeError"})
-_UNTRUSTED: Final = frozenset({"SSLCertVerificationError"})
-_TIMEOUTS: Final = frozenset({"TimeoutException"})
-_PROXY: Final = frozenset({"ProxyError"})
 _PATIENCE: Final[Mapping[str, str]] = {
     "ConnectTimeout": "no connection within {0.connect:g} s",
     "ReadTimeout": "silence for {0.read:g} s",
     "WriteTimeout": "the server took nothing of the request for {0.write:g} s",
     "PoolTimeout": "no free connection within {0.pool:g} s; the pool of the http_client is smaller than its use",
 }
+_QUOTING_HEADERS: Final = ("LocalProtocolError", "UnicodeError")
 _PROXY_REFUSES: Final = "407"
 _LONGEST: Final = 300
 
@@ -43,27 +39,30 @@ def translate(
     via = f" through {proxy}" if proxy else ""
     failure: TransportError
     if not sent:
-        permanent = is_refused_by_us(error) or _distrusts_certificate(error) or _is_refused_by_proxy(error)
-        message = f"not sent{via}: {words}{_advice(error)}"
-        failure = ConnectionFailedError(message, request=label, permanent=permanent)
-    elif is_named(error, _TIMEOUTS):
+        distrusted = any(is_named(cause, "SSLCertVerificationError") for cause in _chain(error))
+        refused = is_named(error, "ProxyError") and str(error).startswith(_PROXY_REFUSES)
+        if distrusted:
+            words += "; a certificate authority of your own is trusted when its file is named by SSL_CERT_FILE"
+        permanent = distrusted or refused or is_refused_by_us(error)
+        failure = ConnectionFailedError(f"not sent{via}: {words}", request=label, permanent=permanent)
+    elif is_named(error, "TimeoutException"):
         failure = RequestTimeoutError(f"no answer in time{via}: {words}", request=label)
     else:
         failure = ConnectionLostError(f"the connection broke{via}: {words}", request=label)
     # an error that quotes headers may quote the token
-    quotes = is_named(error, _QUOTING_HEADERS) or any(_quotes(cause, secret) for cause in _chain(error))
+    quotes = is_named(error, *_QUOTING_HEADERS) or any(secret.appears_in(str(cause)) for cause in _chain(error))
     failure.__cause__ = None if quotes else without_frames(error)
     return failure
 
 
 def is_refused_by_us(error: BaseException) -> bool:
     """Return whether httpx itself would not send a request."""
-    return is_named(error, _REFUSED_BY_US)
+    return is_named(error, "UnsupportedProtocol", "LocalProtocolError")
 
 
-def is_named(error: BaseException, names: frozenset[str]) -> bool:
+def is_named(error: BaseException, *names: str) -> bool:
     """Return whether an error is of a kind, by name."""
-    return not names.isdisjoint(kind.__name__ for kind in type(error).__mro__)
+    return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 def without_frames(error: Exception) -> Exception:
@@ -83,30 +82,12 @@ def _words(error: Exception, timeouts: Timeouts, secret: Secret) -> str:
     name = type(error).__name__
     if name in _PATIENCE:
         return _PATIENCE[name].format(timeouts)
-    if is_named(error, _QUOTING_HEADERS):
+    if is_named(error, *_QUOTING_HEADERS):
         return name
     for cause in _chain(error):
         if isinstance(cause, Exception) and str(cause) and not isinstance(cause, ExceptionGroup):
-            return name if _quotes(cause, secret) else printable(str(cause), _LONGEST)
+            return name if secret.appears_in(str(cause)) else printable(str(cause), _LONGEST)
     return name
-
-
-def _quotes(error: BaseException, secret: Secret) -> bool:
-    return secret.appears_in(str(error))
-
-
-def _advice(error: Exception) -> str:
-    if _distrusts_certificate(error):
-        return "; a certificate authority of your own is trusted when its file is named by SSL_CERT_FILE"
-    return ""
-
-
-def _is_refused_by_proxy(error: Exception) -> bool:
-    return is_named(error, _PROXY) and str(error).startswith(_PROXY_REFUSES)
-
-
-def _distrusts_certificate(error: BaseException) -> bool:
-    return any(is_named(cause, _UNTRUSTED) for cause in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

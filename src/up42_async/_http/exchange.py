@@ -25,7 +25,6 @@ from up42_async._http.transport import CLOSING_TIME, PROXY, close
 
 logger = logging.getLogger("up42_async.http")
 
-_STATUS_ERRORS: Final = frozenset({"HTTPStatusError"})
 # httpcore's pool loses a connection when a request is cancelled between one of these events and the next one
 _CONNECTED: Final = ("connect_tcp.complete", "start_tls.complete", "connect_unix_socket.complete")
 _CLOSED: Final = "the client was closed before the request was answered; make a new client"
@@ -76,11 +75,6 @@ class Sender:
 
     def __init__(self, http_client: AsyncClientLike, *, timeouts: Timeouts, limits: Limits) -> None:
         """Open nothing yet.
-
-        Args:
-            http_client: What sends.
-            timeouts: How long an exchange may take.
-            limits: How large a response may be.
 
         Raises:
             TypeError: `http_client` is not an asynchronous client of httpx or httpx2.
@@ -252,7 +246,7 @@ class Exchange:
             return await self._sender.http_client.send(self._request, stream=True, auth=None, follow_redirects=False)
         except Exception as error:
             # `response.raise_for_status()` in a hook of the user's must not turn a refusal into a lost response
-            response = getattr(error, "response", None) if is_named(error, _STATUS_ERRORS) else None
+            response = getattr(error, "response", None) if is_named(error, "HTTPStatusError") else None
             if response is None:
                 raise
         return response

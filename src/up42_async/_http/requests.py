@@ -1,4 +1,4 @@
-"""What is sent: requests to the API as values, their ids, queries and links; and the `httpx.Request`s made of them."""
+"""What is sent: requests to the API as values, their ids and queries; and the `httpx.Request`s made of them."""
 
 import json
 import re
@@ -6,12 +6,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Final, Literal
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import attrs
 
 from up42_async._config import VERSION, Timeouts
-from up42_async._errors import APIError, ConnectionFailedError, UnexpectedResponseError, UntrustedURLError
+from up42_async._errors import APIError, ConnectionFailedError, UnexpectedResponseError
 from up42_async._http.secrets import Secret, SecretBytes
 
 USER_AGENT: Final = f"up42-async/{VERSION}"
@@ -24,12 +24,7 @@ LONGEST_ID: Final = 256
 
 # half of a surrogate pair stands for no character: JSON can bring it, but it can neither be sent nor printed
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _HTTPX = frozenset({"httpx", "httpx2"})
-_PORTS = {"https": 443, "http": 80}
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_METHODS = _READS | {"DELETE", "PATCH", "POST", "PUT"}
-_PATH = re.compile(r"(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +42,7 @@ class ApiRequest:
     """Whether sending it twice changes nothing; an execution would be paid twice."""
     empty_ok: bool = False
     """Whether an answer without a body is one; else it is a proxy's, and the request is retried."""
-    was_executed: Callable[[APIError], bool] | None = attrs.field(default=None, repr=False, eq=False)
+    was_executed: Callable[[APIError], bool] = attrs.field(default=lambda _: False, repr=False, eq=False)
     """Tells of a refusal whether it was executed all the same, so that it is not sent again."""
     host: Literal["api", "auth"] = "api"
     """Which of UP42's hosts to ask."""
@@ -133,84 +128,6 @@ def _query_value(value: str | float | Iterable[str]) -> str:
     return str(value) if isinstance(value, str | int | float) else ",".join(value)
 
 
-def plain_request(method: object, path: object, *, params: Mapping[str, Any] | None, json: Any) -> ApiRequest:
-    """Return a request for what has no name in this library.
-
-    Args:
-        method: HTTP method; only reads (GET, HEAD, OPTIONS) count as idempotent.
-        path: Path on the API host, ids quoted.
-        params: Query parameters.
-        json: Body, None for none.
-
-    Raises:
-        TypeError: A method or path that is no string.
-        ValueError: A method that is none, or a path that is not one on the API host and nothing else.
-    """
-    if not isinstance(method, str) or not isinstance(path, str):
-        raise TypeError(f"method and path must be strings, not {type(method).__name__} and {type(path).__name__}")
-    if method.upper() not in _METHODS:
-        raise ValueError(f"method {method[:20]!r} is not one of {', '.join(sorted(_METHODS))}")
-    segments = path.lower().replace("%2e", ".").split("/")
-    if not _PATH.fullmatch(path) or not {".", ".."}.isdisjoint(segments):
-        raise ValueError(
-            f"path {path[:80]!r} cannot be right: expected '/v2/...', quoted where needed, without host, '.', '..' and"
-            " query (give `params=`)"
-        )
-    return ApiRequest(
-        method=method.upper(),
-        path=path,
-        query=query(params or {}),
-        json=json,
-        idempotent=method.upper() in _READS,
-        empty_ok=True,
-    )
-
-
-def follow(link: object, *, api: str, request: ApiRequest) -> ApiRequest:
-    """Turn a link in an answer into a GET request to the API host, whatever host the link names.
-
-    UP42's next links are relative; samples of its STAC storage show absolute ones, some of them with plain `http://`.
-    Only path and query are ever taken over, so the token cannot leave for another host.
-
-    Args:
-        link: The link as it stands in the answer; one that is a query only has the path of the request.
-        api: Base URL of the API.
-        request: The request that brought the link.
-
-    Raises:
-        UntrustedURLError: The link leads to another host.
-    """
-    home = urlsplit(api)
-    try:
-        parts = _split(link)
-        is_relative = not parts.scheme and not parts.netloc and parts.path[:1] in {"", "/"}
-        is_home = is_relative or _same_host(parts, home)
-    except ValueError:
-        message = "an answer held a link that cannot be read; it was not followed"
-        raise UntrustedURLError(message, request=str(request)) from None
-    if not is_home:
-        where = printable(parts.hostname or "nowhere", 255)
-        message = f"an answer held a link to {where}, which is not UP42's {home.hostname}; it was not followed"
-        raise UntrustedURLError(message, request=str(request))
-    path = parts.path.removeprefix(home.path) if parts.path.startswith(f"{home.path}/") else parts.path
-    return ApiRequest(method="GET", path=path or request.path, query=parts.query)
-
-
-def _split(link: object) -> SplitResult:
-    if not isinstance(link, str) or not link or _NOT_IN_LINKS.search(link):
-        raise ValueError("not a link")
-    return urlsplit(link)
-
-
-def _same_host(link: SplitResult, home: SplitResult) -> bool:
-    if "@" in link.netloc or link.hostname != home.hostname or link.scheme not in _PORTS:
-        return False
-    port = _PORTS[link.scheme] if link.port is None else link.port
-    home_port = home.port or _PORTS[home.scheme]
-    downgraded = (link.scheme, port, home.scheme, home_port) == ("http", 80, "https", 443)
-    return downgraded or (link.scheme, port) == (home.scheme, home_port)
-
-
 def printable(text: str, longest: int) -> str:
     """Make words of the server's fit for a message."""
     return _UNPRINTABLE.sub(" ", text[:longest])
@@ -223,11 +140,7 @@ class RequestBuilder:
     """
 
     def __init__(self, http_client: object, timeouts: Timeouts) -> None:
-        """Look which httpx a client is of.
-
-        Args:
-            http_client: What is to send the requests.
-            timeouts: How long each step of an exchange may take.
+        """Look which httpx the client is of that will send the requests.
 
         Raises:
             TypeError: It is not an asynchronous client of httpx or httpx2.

@@ -82,14 +82,7 @@ class Body:
     """The body of a response as it comes, plain or inflated piece by piece: some packed kilobytes can be gigabytes."""
 
     def __init__(self, status: int, encoding: str, *, limit: int, label: str, secret: Secret) -> None:
-        """Start empty.
-
-        Args:
-            status: Of the response.
-            encoding: Its `content-encoding`.
-            limit: Bytes at the most, inflated.
-            label: What errors call the request.
-            secret: What was sent, and is not repeated in errors.
+        """Start empty; `limit` is in bytes, inflated.
 
         Raises:
             UnexpectedResponseError: The encoding is one that was not asked for.
@@ -199,9 +192,7 @@ def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret = NO_SE
     )
 
 
-def refusal(
-    response: ApiResponse, request: ApiRequest, secret: Secret = NO_SECRET
-) -> StatusError | UnexpectedResponseError:
+def refusal(response: ApiResponse, request: ApiRequest, secret: Secret) -> StatusError | UnexpectedResponseError:
     """Return the error that a status outside 200 to 299 stands for."""
     status, request_id = response.status, _request_id(response.headers, secret)
     if status < HTTPStatus.BAD_REQUEST:

@@ -63,13 +63,7 @@ class RetryState:
     """The tries at one call: how many there were, since when, and how long to wait before the next."""
 
     def __init__(self, policy: RetryPolicy, budget: RetryBudget, *, started: float) -> None:
-        """Count no try yet.
-
-        Args:
-            policy: How often, and for how long.
-            budget: What each retry is taken from.
-            started: When the call began, in monotonic seconds, on whose clock all times here are.
-        """
+        """Count no try yet; the call began at `started`, in monotonic seconds, as are all times here."""
         self.started: Final = started
         self.tries = 0
         self.last: APIError | None = None
@@ -95,7 +89,7 @@ class RetryState:
         Args:
             error: How the last try failed.
             idempotent: Whether sending the request twice changes nothing.
-            now: The time.
+            now: Monotonic time in seconds.
             free: Whether a retry costs no budget, since others see to the load.
         """
         self.last = error

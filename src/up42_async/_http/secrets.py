@@ -29,14 +29,6 @@ class Secret:
         """Return the secret itself; keep it out of local variables."""
         return self._value
 
-    def after(self, words: str) -> "Secret":
-        """Return it behind some words, as a header has it.
-
-        Args:
-            words: Such as "Bearer ".
-        """
-        return Secret(words + self._value)
-
     def appears_in(self, text: str) -> bool:
         """Return whether a text holds 8 consecutive characters of the secret, or all of one of 4 to 7.
 
@@ -47,17 +39,16 @@ class Secret:
         if len(self._value) < _SHORTEST:
             return False
         if self._parts is None:
-            self._parts = frozenset(part for form in self._forms() for part in _parts_of(form))
+            value = self._value  # and as forms and JSON write it
+            forms = {value, quote_plus(value), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+            self._parts = frozenset(
+                form[start : start + _TELLING] for form in forms for start in range(max(1, len(form) - _TELLING + 1))
+            )
         return any(
             text[start : start + length] in self._parts
             for length in {len(part) for part in self._parts}
             for start in range(len(text) - length + 1)
         )
-
-    def _forms(self) -> set[str]:
-        """Return the secret as it is, and as forms and JSON write it."""
-        value = self._value
-        return {value, quote_plus(value), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -74,10 +65,6 @@ class Secret:
 
 NO_SECRET: Final = Secret("")
 """For what is not sent with one; it appears in no text."""
-
-
-def _parts_of(secret: str) -> list[str]:
-    return [secret[start : start + _TELLING] for start in range(max(1, len(secret) - _TELLING + 1))]
 
 
 class SecretBytes(bytes):

@@ -19,7 +19,7 @@ import anyio
 from up42_async import _clock
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError, RateLimitError, StatusError
-from up42_async._http.auth import CredentialsSource, TokenProvider
+from up42_async._http.auth import Credentials, TokenProvider
 from up42_async._http.exchange import AsyncClientLike, BodyWriter, Sender, SendState
 from up42_async._http.requests import ApiRequest
 from up42_async._http.responses import ApiResponse, decode, http_date
@@ -34,7 +34,7 @@ class Session:
 
     def __init__(
         self,
-        credentials: CredentialsSource,
+        read_credentials: Callable[[], Credentials],
         endpoints: Endpoints,
         *,
         timeouts: Timeouts,
@@ -46,15 +46,8 @@ class Session:
     ) -> None:
         """Open and send nothing yet.
 
-        Args:
-            credentials: What to log in with.
-            endpoints: Where UP42 is.
-            timeouts: How long an attempt may take.
-            retry: When a failed request is sent again.
-            limits: How much is done at once.
-            http_client: The user's AsyncClient, None for one of our own.
-            closing: Happens when the client is closed.
-            check_usable: Raises when the client is closed, or used in another event loop.
+        `http_client` is the user's, None for one of our own; `closing` happens when the client is closed;
+        `check_usable` raises when the client is closed, or used in another event loop.
         """
         self.requests = self.retried = 0
         self._calls = 0
@@ -73,7 +66,7 @@ class Session:
         # a pool of the user's need not be larger than `max_concurrency`: files take their place in it as calls do
         self._place_in_pool = contextlib.nullcontext() if http_client is None else self._slots
         self._sender = Sender(self.http_client, timeouts=timeouts, limits=limits)
-        self.tokens: Final = TokenProvider(credentials, endpoints, self._sender, retry, closing)
+        self.tokens: Final = TokenProvider(read_credentials, endpoints, self._sender, retry, closing)
         self._server_date: tuple[str, float] | None = None
 
     @property
@@ -138,22 +131,19 @@ class Session:
             free = self._breaker.is_open(request)  # then retries are paced as probes
             delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now(), free=free)
             self._hold_back(outcome, delay)
-            if delay is None or _was_executed(request, outcome):
+            if delay is None or request.was_executed(outcome):
                 raise outcome
             await self.pause(delay)
             self.retried += 1
 
-    async def fetch(
-        self, url: Secret, headers: Mapping[str, str], writer: BodyWriter, *, label: str, attempt: int = 1
-    ) -> ApiResponse:
-        """Fetch a file from a storage host, once; the caller holds a file slot. The token is not sent.
+    async def fetch(self, url: Secret, headers: Mapping[str, str], writer: BodyWriter, *, label: str) -> ApiResponse:
+        """Fetch what a signed URL of another host leads to, once, without the token; the caller holds a file slot.
 
         Args:
             url: A signed URL.
             headers: What to send beside the `User-Agent`.
             writer: What takes the response while it comes.
             label: What errors call the request.
-            attempt: Which try it is, for the log.
 
         Returns:
             The response, without its body.
@@ -165,7 +155,7 @@ class Session:
         self._check_usable()
         request = self._sender.build("GET", url, headers)
         async with self._place_in_pool:
-            return await self._sender.send(request, label=label, secret=url, writer=writer, attempt=attempt)
+            return await self._sender.send(request, label=label, secret=url, writer=writer)
 
     def new_retry_state(self) -> RetryState:
         """Return the account of a new row of tries, by this client's policy and within its budget."""
@@ -219,7 +209,7 @@ class Session:
         token, outcome = await self._paced(request, state, retries)
         # gateways that check the token answer 401 in words of their own
         is_refused = isinstance(outcome, StatusError) and outcome.status == HTTPStatus.UNAUTHORIZED
-        if is_refused and not _was_executed(request, outcome):  # so even an execution may be sent once more
+        if is_refused and not request.was_executed(outcome):  # so even an execution may be sent once more
             self.tokens.invalidate(token)
             self.retried += 1
             _, outcome = await self._paced(request, state, retries)
@@ -246,13 +236,9 @@ class Session:
     def _message(self, request: ApiRequest, token: Secret, *, fresh: bool) -> Any:
         """Return the `httpx.Request`: only here the token meets a URL, whose host is always one of UP42's."""
         base = self._endpoints.auth if request.host == "auth" else self._endpoints.api
-        headers: dict[str, str | Secret] = {"Accept": "application/json", "Authorization": token.after("Bearer ")}
+        bearer = Secret(f"Bearer {token.reveal()}")
+        headers: dict[str, str | Secret] = {"Accept": "application/json", "Authorization": bearer}
         if body := request.body:
             headers["Content-Type"] = "application/json"
         url = f"{base}{request.path}?{request.query}" if request.query else f"{base}{request.path}"
         return self._sender.build(request.method, url, headers, body, fresh=fresh)
-
-
-def _was_executed(request: ApiRequest, outcome: APIError) -> bool:
-    """Return whether a refused request was executed all the same: then it must not be sent again."""
-    return request.was_executed is not None and request.was_executed(outcome)

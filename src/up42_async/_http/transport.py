@@ -14,12 +14,11 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import httpx
 
 from up42_async import _clock
 from up42_async._errors import ConfigurationError
-from up42_async._http.environment import ProxySetting, has_ssl_context, proxy_for, ssl_context
+from up42_async._http.environment import ProxySetting, proxy_for, ssl_context
 from up42_async._http.requests import FRESH
 
 KEEPALIVE_EXPIRY: Final = 5.0
@@ -163,9 +162,7 @@ async def _opened(url: httpx.URL, origin: Origin) -> Connection:
     """Prepare a connection, which opens with its first request."""
     setting = proxy_for(url.scheme, url.host)
     proxy_scheme = None if setting is None else setting.url.scheme
-    trusted = _TRUSTS_NOBODY
-    if "https" in {url.scheme, proxy_scheme}:
-        trusted = ssl_context() if has_ssl_context() else await anyio.to_thread.run_sync(ssl_context)
+    trusted = await ssl_context() if "https" in {url.scheme, proxy_scheme} else _TRUSTS_NOBODY
     if setting is None:
         return Connection(httpx.AsyncHTTPTransport(verify=trusted, limits=_ONE), origin, None)
     proxy = httpx.Proxy(setting.url, ssl_context=trusted if proxy_scheme == "https" else None)

@@ -10,9 +10,9 @@ import anyio
 import attrs
 
 from up42_async._client import Client
+from up42_async._client.pagination import Page, Pager, next_page
 from up42_async._client.readable_list import MOST_MALFORMED
 from up42_async._errors import StatusError, UnexpectedResponseError
-from up42_async._http.pagination import Page, Pager, next_page
 from up42_async._http.requests import ApiRequest, segment
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.parsing import Misfits

@@ -5,10 +5,10 @@ from typing import Any, Final
 import pystac
 
 from up42_async._client import Client, current_client
+from up42_async._client.pagination import Page, next_page
 from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._config.arguments import integer
 from up42_async._errors import NotFoundError, UnexpectedResponseError
-from up42_async._http.pagination import Page, next_page
 from up42_async._http.requests import ApiRequest, check_answered_id, query, segment
 from up42_async._storage.guarded import client_of
 from up42_async._storage.items import STORAGE

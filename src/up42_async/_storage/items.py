@@ -7,9 +7,9 @@ import pystac
 
 from up42_async import _clock
 from up42_async._client import Client
+from up42_async._client.pagination import Page, next_page
 from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._errors import NotFoundError, UnexpectedResponseError
-from up42_async._http.pagination import Page, next_page
 from up42_async._http.requests import ApiRequest
 from up42_async._storage.stac import item_from
 

@@ -1,17 +1,18 @@
 """Walk through pages: an iterator class that asks inside `__anext__`, with nothing under way between two items."""
 
 import copy
+import re
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import anyio
 import attrs
 
 from up42_async._errors import APIError, PaginationError, StatusError, UnexpectedResponseError, UntrustedURLError
-from up42_async._http.requests import ApiRequest, follow
+from up42_async._http.requests import ApiRequest, printable
 
 T = TypeVar("T")
 
@@ -20,6 +21,8 @@ MOST_EMPTY_PAGES: Final = 100
 MOST_TIMES_ASKED: Final = 10
 """How many times the entries that were asked for a page may hold: some servers take a page size as a hint."""
 
+_NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
+_PORTS = {"https": 443, "http": 80}
 _PAGE_SIZE_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
@@ -69,6 +72,51 @@ def next_page(answer: dict[str, Any], api: str, request: ApiRequest) -> ApiReque
     if not isinstance(added, dict):
         added = {name: value for name, value in parse_qsl(target.query) if name == "token"}
     return ApiRequest(method="POST", path=request.path, json={**request.json, **added})
+
+
+def follow(link: object, *, api: str, request: ApiRequest) -> ApiRequest:
+    """Turn a link in an answer into a GET request to the API host, whatever host the link names.
+
+    UP42's next links are relative; samples of its storage show absolute ones, some of them with plain `http://`. Only
+    path and query are ever taken over, so the token cannot leave for another host.
+
+    Args:
+        link: The link as it stands in the answer; one that is a query only has the path of the request.
+        api: Base URL of the API.
+        request: The request that brought the link.
+
+    Raises:
+        UntrustedURLError: The link leads to another host.
+    """
+    home = urlsplit(api)
+    try:
+        parts = _split(link)
+        is_relative = not parts.scheme and not parts.netloc and parts.path[:1] in {"", "/"}
+        is_home = is_relative or _same_host(parts, home)
+    except ValueError:
+        message = "an answer held a link that cannot be read; it was not followed"
+        raise UntrustedURLError(message, request=str(request)) from None
+    if not is_home:
+        where = printable(parts.hostname or "nowhere", 255)
+        message = f"an answer held a link to {where}, which is not UP42's {home.hostname}; it was not followed"
+        raise UntrustedURLError(message, request=str(request))
+    path = parts.path.removeprefix(home.path) if parts.path.startswith(f"{home.path}/") else parts.path
+    return ApiRequest(method="GET", path=path or request.path, query=parts.query)
+
+
+def _split(link: object) -> SplitResult:
+    if not isinstance(link, str) or not link or _NOT_IN_LINKS.search(link):
+        raise ValueError("not a link")
+    return urlsplit(link)
+
+
+def _same_host(link: SplitResult, home: SplitResult) -> bool:
+    if "@" in link.netloc or link.hostname != home.hostname or link.scheme not in _PORTS:
+        return False
+    port = _PORTS[link.scheme] if link.port is None else link.port
+    home_port = home.port or _PORTS[home.scheme]
+    downgraded = (link.scheme, port, home.scheme, home_port) == ("http", 80, "https", 443)
+    return downgraded or (link.scheme, port) == (home.scheme, home_port)
 
 
 class Pager(Generic[T]):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.job_answers import Asker, collect
 from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
-from up42_async._http.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Page, Pager, next_page
+from up42_async._client.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Page, Pager, next_page
 from up42_async._http.requests import ApiRequest
 
 
