@@ -17,10 +17,10 @@ from urllib.parse import parse_qs
 import anyio
 import attrs
 import httpx
-import pytest
 
 from up42_async import Client
 from up42_async._config import Limits, RetryPolicy, Timeouts
+from up42_async.processing_templates import DetectionTreesSpacept
 
 EPOCH = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 ITEM = "https://api.up42.com/v2/assets/stac/collections/c/items/i"
@@ -256,15 +256,15 @@ class Untraced(httpx.AsyncBaseTransport):
 
 def client_of(
     platform: PayingPlatform,
-    monkeypatch: pytest.MonkeyPatch | None = None,
     *,
+    traced: bool = True,
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
     retry: RetryPolicy | None = None,
     workspace_id: str | None = "w",
 ) -> Client:
-    """Make a client on a platform; it is told when a request leaves only if `monkeypatch` is given."""
-    transport = Untraced(platform) if monkeypatch is None else platform
+    """Make a client on a platform, which tells it when a request leaves unless it is not `traced`."""
+    transport = platform if traced else Untraced(platform)
     return Client(
         "user",
         "password",
@@ -274,6 +274,11 @@ def client_of(
         timeouts=timeouts or Timeouts(),
         retry=retry or RetryPolicy(),
     )
+
+
+def trees(title: str = "t", **more: Any) -> DetectionTreesSpacept:
+    """Return a template on the platform's item."""
+    return DetectionTreesSpacept(title=title, item=ITEM, **more)
 
 
 def titles(count: int) -> Iterable[str]:

@@ -2,14 +2,13 @@
 
 import copy
 import pickle
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from tests.paying_platform import ITEM, PayingPlatform, client_of, described, titles
+from tests.paying_platform import ITEM, PayingPlatform, client_of, described, titles, trees
 from up42_async import Client
 from up42_async._errors import NotFoundError, PermissionDeniedError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._jobs.models import ValidationError
@@ -25,22 +24,6 @@ NOT_ACCEPTED = ValidationError(
     "EULA for the process detection-trees-spacept not accepted. Accept EULA the-eula in the UP42 console.",
     "EulaNotAccepted",
 )
-
-
-def trees(title: str = "t", **more: Any) -> DetectionTreesSpacept:
-    return DetectionTreesSpacept(title=title, item=ITEM, **more)
-
-
-@pytest.fixture
-def platform() -> PayingPlatform:
-    return PayingPlatform()
-
-
-@pytest.fixture
-async def client(platform: PayingPlatform) -> AsyncIterator[Client]:
-    client = client_of(platform)
-    yield client
-    await client.aclose()
 
 
 async def test_a_valid_template_gets_its_price(client: Client) -> None:

@@ -4,7 +4,6 @@ import copy
 import logging
 import pickle
 import warnings
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -22,6 +21,7 @@ from tests.paying_platform import (
     slow,
     status,
     titles,
+    trees,
 )
 from up42_async import Client, Job
 from up42_async._errors import PermissionDeniedError, RateLimitError, StatusError
@@ -35,25 +35,9 @@ from up42_async.processing_templates import DetectionTreesSpacept
 pytestmark = pytest.mark.virtual_time
 
 
-def trees(title: str = "t", **more: Any) -> DetectionTreesSpacept:
-    return DetectionTreesSpacept(title=title, item=ITEM, **more)
-
-
 def price_in_title(inputs: Any) -> int:
     """Let a title such as `30 credits` say its price."""
     return int(str(inputs["title"]).split(" ")[0])
-
-
-@pytest.fixture
-def platform() -> PayingPlatform:
-    return PayingPlatform()
-
-
-@pytest.fixture
-async def client(platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
-    client = client_of(platform, monkeypatch)
-    yield client
-    await client.aclose()
 
 
 # One template
@@ -90,7 +74,7 @@ async def test_a_price_for_one_account_does_not_count_for_another(client: Client
     other_platform.prices = lambda _: 99
     template = trees()
     await evaluate([template], client=client)
-    async with client_of(other_platform):
+    async with client_of(other_platform, traced=False):
         with pytest.raises(CostLimitError):
             await template.execute(max_credits=50)
     assert other_platform.posts == 0
@@ -151,10 +135,8 @@ async def test_workspace_and_budget_are_sent(platform: PayingPlatform, client: C
     ]
 
 
-async def test_the_users_own_workspace_is_the_last_resort(
-    platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with client_of(platform, monkeypatch, workspace_id=None):
+async def test_the_users_own_workspace_is_the_last_resort(platform: PayingPlatform) -> None:
+    async with client_of(platform, workspace_id=None):
         await trees().execute()
         await trees().execute()
     assert [job["workspaceID"] for job in platform.jobs] == [WORKSPACE] * 2
@@ -388,7 +370,7 @@ async def test_free_executions_always_run(platform: PayingPlatform, client: Clie
 
 async def test_each_template_uses_its_own_client(client: Client) -> None:
     other_platform = PayingPlatform()
-    async with client_of(other_platform) as other:
+    async with client_of(other_platform, traced=False) as other:
         await execute([trees("a", client=client), trees("b", client=other)])
     assert [job["definition"]["inputs"]["title"] for job in other_platform.jobs] == ["b"]
 
@@ -517,7 +499,7 @@ async def test_forgetting_to_await_is_noticed(client: Client) -> None:
 
 
 async def test_a_closed_client_is_the_outcome_of_its_templates(platform: PayingPlatform) -> None:
-    client = client_of(platform)
+    client = client_of(platform, traced=False)
     templates = await evaluate([trees(title) for title in titles(2)], client=client)
     await client.aclose()
     outcomes = await execute(templates, client=client)

@@ -3,7 +3,7 @@
 import copy
 import datetime as dt
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any, Final
@@ -28,6 +28,7 @@ from tests.paying_platform import (
     slow,
     status,
     titles,
+    trees,
     unsent,
 )
 from tests.virtual_time import virtual_backend
@@ -42,25 +43,9 @@ from up42_async._errors import (
 from up42_async._processing import execution_registry
 from up42_async._processing.batch import execute
 from up42_async._processing.execution import ExecutionUncertainError
-from up42_async.processing_templates import DetectionShadowsSpacept, DetectionTreesSpacept
+from up42_async.processing_templates import DetectionShadowsSpacept
 
 pytestmark = pytest.mark.virtual_time
-
-
-def trees(title: str = "t", **more: Any) -> DetectionTreesSpacept:
-    return DetectionTreesSpacept(title=title, item=ITEM, **more)
-
-
-@pytest.fixture
-def platform() -> PayingPlatform:
-    return PayingPlatform()
-
-
-@pytest.fixture
-async def client(platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
-    client = client_of(platform, monkeypatch)
-    yield client
-    await client.aclose()
 
 
 UNSENT: Final = {
@@ -133,7 +118,7 @@ async def test_an_attempt_that_ends_before_it_left_is_an_ordinary_error(
 async def test_a_transport_of_the_users_proves_nothing(platform: PayingPlatform, fate: Fate) -> None:
     """A failure to connect reported by a foreign transport may have come after the server had read everything."""
     platform.fates.append(fate)
-    async with client_of(platform) as client:
+    async with client_of(platform, traced=False) as client:
         with pytest.raises(ExecutionUncertainError):
             await trees(client=client).execute()
     assert platform.count("POST .*/execution") == 1
@@ -141,7 +126,7 @@ async def test_a_transport_of_the_users_proves_nothing(platform: PayingPlatform,
 
 async def test_a_foreign_transport_that_lies_about_connecting_is_not_sent_to_again(platform: PayingPlatform) -> None:
     platform.fates.append(lost(httpx.ConnectTimeout, acted=True))
-    async with client_of(platform) as client:
+    async with client_of(platform, traced=False) as client:
         assert (await trees(client=client).execute()).id == "job-1"
     assert (platform.posts, platform.job_ids) == (1, ["job-1"])
 
@@ -510,18 +495,16 @@ def loop_name(request: pytest.FixtureRequest) -> str:
 @settings(max_examples=250)
 @given(schedule=schedules)
 @pytest.mark.slow
-def test_every_job_that_was_made_is_named_to_the_one_who_executed(
-    schedule: Schedule, loop_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_job_that_was_made_is_named_to_the_one_who_executed(schedule: Schedule, loop_name: str) -> None:
     """Executions at the server are the jobs returned and the jobs named, and each call posts at most once."""
     backend, options = virtual_backend(loop_name)
-    anyio.run(_keep_books, schedule, monkeypatch, backend=backend, backend_options=options)
+    anyio.run(_keep_books, schedule, backend=backend, backend_options=options)
 
 
-async def _keep_books(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+async def _keep_books(schedule: Schedule) -> None:
     platform = PayingPlatform(*(FATES[name] for name in schedule.fates))
     platform.listed_after = schedule.listed_after
-    client = client_of(platform, None if schedule.foreign else monkeypatch)
+    client = client_of(platform, traced=not schedule.foreign)
     templates = [trees(f"kind {kind}") for kind in schedule.kinds]
     handle = execute(templates, max_credits=schedule.max_credits, client=client)
 

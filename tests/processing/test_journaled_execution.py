@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.paying_platform import ITEM, Fate, PayingPlatform, Posting, lost, status
+from tests.paying_platform import Fate, PayingPlatform, Posting, lost, status, trees
 from up42_async import (
     Client,
     CostLimitError,
@@ -29,10 +29,6 @@ from up42_async._processing.journal_run import JournalRun
 from up42_async.processing_templates import DetectionTreesSpacept
 
 Results = list[ExecutionResult[DetectionTreesSpacept]]
-
-
-def trees(title: str = "t") -> DetectionTreesSpacept:
-    return DetectionTreesSpacept(title=title, item=ITEM)
 
 
 class RealTime(PayingPlatform):

@@ -5,7 +5,7 @@ import datetime as dt
 import logging
 import pickle
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.paying_platform import (
     lost,
     slow,
     status,
+    trees,
     unsent,
 )
 from up42_async import Client, Polling
@@ -39,22 +40,6 @@ from up42_async._storage.guarded import Origin
 from up42_async.processing_templates import DetectionTreesSpacept, MultiItemJobTemplate, SimularityJobTemplate
 
 pytestmark = pytest.mark.virtual_time
-
-
-def trees(title: str = "t", **more: Any) -> DetectionTreesSpacept:
-    return DetectionTreesSpacept(title=title, item=ITEM, **more)
-
-
-@pytest.fixture
-def platform() -> PayingPlatform:
-    return PayingPlatform()
-
-
-@pytest.fixture
-async def client(platform: PayingPlatform, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
-    client = client_of(platform, monkeypatch)
-    yield client
-    await client.aclose()
 
 
 def cost(platform: PayingPlatform, credits: int) -> None:
@@ -146,7 +131,7 @@ async def test_evaluating_many_tells_what_a_run_would_cost(platform: PayingPlatf
     assert "20 credits" in batch._repr_html_()
     assert "<td>10</td>" in batch._repr_html_()
     platform.eula_accepted = False
-    invalid = evaluate([trees("three", client=client_of(platform))])
+    invalid = evaluate([trees("three", client=client_of(platform, traced=False))])
     await invalid
     assert invalid.credits == 0
     assert "EulaNotAccepted" in invalid._repr_html_()
@@ -192,11 +177,9 @@ async def test_any_other_status_is_a_lost_answer(platform: PayingPlatform, clien
 # Which job may be the lost one
 
 
-async def test_two_clients_of_one_account_never_share_a_job(
-    platform: PayingPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_two_clients_of_one_account_never_share_a_job(platform: PayingPlatform, client: Client) -> None:
     platform.fates.extend([slow(3), lost(httpx.ReadError, acted=False)])
-    async with client_of(platform, monkeypatch) as other:
+    async with client_of(platform) as other:
         results: list[Any] = []
         async with anyio.create_task_group() as group:
             for one in (client, other):
@@ -210,10 +193,8 @@ async def keep(work: Any, results: list[Any]) -> None:
     results.extend(await work)
 
 
-async def test_a_client_that_is_closed_leaves_its_jobs_taken(
-    platform: PayingPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with client_of(platform, monkeypatch) as first:
+async def test_a_client_that_is_closed_leaves_its_jobs_taken(platform: PayingPlatform, client: Client) -> None:
+    async with client_of(platform) as first:
         await trees(client=first).execute()
     platform.fates.append(lost(httpx.ReadError, acted=False))
     with pytest.raises(ExecutionUncertainError, match="no job that could be it was seen"):
@@ -403,7 +384,7 @@ async def test_what_must_be_done_before_sending_keeps_the_request_back(
     async def full() -> None:
         raise JournalError("the disk is full")
 
-    for one in (client, client_of(platform)):
+    for one in (client, client_of(platform, traced=False)):
         state = SendState(before_send=full)
         path = "/v2/processing/processes/x/execution"
         with pytest.raises(JournalError):
@@ -431,14 +412,14 @@ async def test_it_is_done_again_for_a_request_that_is_sent_again(platform: Payin
 
 
 async def test_the_workspace_that_was_used_shows_and_is_not_taken_for_a_given_one(
-    platform: PayingPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
+    platform: PayingPlatform, client: Client
 ) -> None:
     template = trees()
     before = template.fingerprint
     await execute([template], client=client)
     assert (template.workspace_id, template.fingerprint) == ("w", before)
     assert copy.copy(template).fingerprint == before
-    async with client_of(platform, monkeypatch, workspace_id="v") as other:
+    async with client_of(platform, workspace_id="v") as other:
         await execute([template], client=other)
     assert (template.workspace_id, template.fingerprint) == ("v", before)
     given = trees(workspace_id="v")
@@ -473,7 +454,7 @@ async def test_a_template_without_a_client_uses_the_one_its_items_came_from(
     platform: PayingPlatform, client: Client
 ) -> None:
     other_platform = PayingPlatform()
-    async with client_of(other_platform) as current:
+    async with client_of(other_platform, traced=False) as current:
         await DetectionTreesSpacept(title="t", item=item_of(client)).execute()
         await Merge(title="t", items=[item_of(None), item_of(client)]).evaluate()
         await execute([DetectionTreesSpacept(title="u", item=item_of(client))])
