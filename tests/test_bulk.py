@@ -256,3 +256,7 @@ async def test_one_that_is_closed_unused_warns_of_nothing() -> None:
         warnings.simplefilter("error")
         del work
         gc.collect()
+
+
+def test_it_can_be_made_before_there_is_an_event_loop() -> None:
+    assert asyncio.run(Sleepers([0], sleep)) == ["0"]

@@ -127,7 +127,6 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         self._unread: deque[ResultT] = deque()
         self._failure: Exception | None = None
         self._changed = anyio.Event()
-        self._scope = anyio.CancelScope()
         self._block = contextlib.AsyncExitStack()
         self._begun = False
         self._is_over = False
@@ -155,6 +154,9 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
             message = f"this {self._verb}(...) was begun already; read its `results`, or call {self._verb}() again"
             raise RuntimeError(message)
         self._begun = True
+        self._scope = (
+            anyio.CancelScope()
+        )  # not before: it needs an event loop, and `asyncio.run(execute(...))` has none
         self._begin()
         group = await self._block.enter_async_context(anyio.create_task_group())
         group.start_soon(self._run)
@@ -172,7 +174,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         try:
             await self._block.aclose()  # the caller's own error is kept out of the group, which would wrap it
         except BaseExceptionGroup as group:
-            raise _lone(group) from None
+            raise lone(group) from None
         finally:
             self._is_over = True
         if error is None:
@@ -245,8 +247,8 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
             with self._scope:
                 await self._work_on_all()
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
-            lone = _lone(error) if isinstance(error, ExceptionGroup) else error
-            self._fail(lone if isinstance(lone, Exception) else error)
+            alone = lone(error) if isinstance(error, ExceptionGroup) else error
+            self._fail(alone if isinstance(alone, Exception) else error)
         finally:
             self._failure = self._failure or self._source.error
             self._is_over = True
@@ -267,8 +269,8 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
                 self._fail(error)
 
 
-def _lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the only error of a group as itself."""
+def lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the only error of a group as itself: trio raises Ctrl-C in whichever task is at work, for one."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

@@ -15,6 +15,7 @@ import anyio.lowlevel
 import attrs
 
 from up42_async import _clock
+from up42_async._bulk import lone
 from up42_async._config import Limits, Timeouts
 from up42_async._errors import ConfigurationError, RequestTimeoutError, Up42Error
 from up42_async._http.error_mapping import is_named, is_refused_by_us, translate
@@ -131,6 +132,8 @@ class Sender:
                 group.start_soon(exchange.run)
                 if exchange.over is not None:
                     group.start_soon(exchange.hurry_when_cancelled, exchange.over)
+        except BaseExceptionGroup as failures:
+            raise lone(failures) from None
         finally:
             exchange.log(attempt, _clock.now() - started)
             self._scopes.discard(group.cancel_scope)

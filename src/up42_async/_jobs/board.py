@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from up42_async import _clock, _display
+from up42_async._bulk import lone
 from up42_async._jobs.models import JobStatus
 
 R = TypeVar("R")
@@ -107,6 +108,8 @@ class Board:
                     group.cancel_scope.cancel()
         except ExceptionGroup as group_of_one:  # the error of what was waited for leaves as itself
             raise group_of_one.exceptions[0] from None
+        except BaseExceptionGroup as failures:
+            raise lone(failures) from None
         finally:
             self._surface.end(self._state(), self._elapsed())
         return results[0]

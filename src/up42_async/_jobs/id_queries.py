@@ -9,6 +9,7 @@ from typing import Any, Final, Generic
 import anyio
 import attrs
 
+from up42_async._bulk import lone
 from up42_async._client import Client
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, check_answered_id
@@ -163,6 +164,8 @@ class ById(Generic[JobT]):
                     group.start_soon(question)
         except ExceptionGroup as failures:  # none is an answer: the client was closed, which is one thing for all
             raise failures.exceptions[0] from None
+        except BaseExceptionGroup as failures:
+            raise lone(failures) from None
 
 
 def _is_refusal(error: APIError) -> bool:

@@ -19,6 +19,7 @@ import anyio.abc
 import attrs
 
 from up42_async import _clock
+from up42_async._bulk import lone
 from up42_async._jobs.polling_state import (
     AT_ONCE,
     NEVER,
@@ -166,13 +167,16 @@ class Poller(Generic[T]):
 
     async def _run_leader(self, subscription: Subscription[T]) -> None:
         lead: _Lead[T] = _Lead()
-        async with anyio.create_task_group() as group:
-            due = min(waiting.due for waiting in self._waiting)
-            while not (subscription.has_news or self._closed or lead.error):
-                due = await self._sleep_or_ask(group, lead, due)
-            self._leave(subscription)  # the next one leads on at once, whatever is still under way here
-            await self._wait_for_answers(lead)
-            group.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as group:
+                due = min(waiting.due for waiting in self._waiting)
+                while not (subscription.has_news or self._closed or lead.error):
+                    due = await self._sleep_or_ask(group, lead, due)
+                self._leave(subscription)  # the next one leads on at once, whatever is still under way here
+                await self._wait_for_answers(lead)
+                group.cancel_scope.cancel()
+        except BaseExceptionGroup as failures:
+            raise lone(failures) from None
         if lead.error is not None:
             self._check_open()
             raise lead.error

@@ -1,0 +1,83 @@
+"""What ends a program leaves every verb as itself, not in a group: trio raises Ctrl-C in whichever task is at work."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from up42_async import Client, Job, download, track
+from up42_async._jobs.id_queries import ById
+from up42_async.sandbox import Sandbox, faults
+
+
+class InterruptError(BaseException):
+    """Stands for Ctrl-C, which asyncio would not leave to the task it comes in."""
+
+
+class Interrupting(httpx.AsyncHTTPTransport):
+    """Is interrupted once, at a request to some path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = "$^"
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if re.search(self.at, request.url.path):
+            self.at = "$^"
+            raise InterruptError
+        return await super().handle_async_request(request)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(speed=6000) as running:
+        yield running
+
+
+@pytest.fixture
+def wire() -> Interrupting:
+    return Interrupting()
+
+
+@pytest.fixture
+async def job(sandbox: Sandbox, wire: Interrupting) -> AsyncIterator[Job]:
+    (job_id,) = sandbox.seed_jobs(1, status="captured")
+    async with httpx.AsyncClient(transport=wire) as http_client, Client(**sandbox.settings, http_client=http_client):
+        yield await Job.get(job_id)
+
+
+async def listed(_: Job, __: Path) -> None:
+    async for _ in Job.all():
+        pass
+
+
+VERBS: dict[str, Callable[[Job, Path], Awaitable[object]]] = {
+    "Job.get": lambda job, _: Job.get(job.id),
+    "Job.all": listed,
+    "track": lambda job, _: track([job.id]),
+    "track with a board": lambda job, _: track([job.id], bar=True),
+    "job.download": lambda job, place: job.download(place),
+    "download": lambda job, place: download([job], place),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_what_ends_a_program_leaves_a_verb_as_itself(
+    job: Job, wire: Interrupting, tmp_path: Path, verb: str
+) -> None:
+    wire.at = faults.FILES if "download" in verb else "/jobs"
+    with pytest.raises(InterruptError):
+        await VERBS[verb](job, tmp_path)
+
+
+async def test_questions_that_are_asked_together_do_so_too() -> None:
+    async def interrupted() -> None:
+        raise InterruptError
+
+    async def answered() -> None:
+        """Say nothing."""
+
+    with pytest.raises(InterruptError):
+        await ById._together([interrupted, answered])
