@@ -306,6 +306,6 @@ def connections(up: Platform) -> list[Any]:
 
 async def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for something that is about to happen."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while not condition():  # noqa: ASYNC110 - what is waited for happens outside of the program
             await anyio.sleep(0.001)

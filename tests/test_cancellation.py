@@ -54,18 +54,18 @@ async def test_thousands_of_cancellations_lose_no_connection(http_client: httpx.
                 group.start_soon(keep_cancelling, up.client, CHURN, random.Random(seed))  # noqa: S311
         assert leaks.in_use(up.client) == 0
         await wait_until(lambda: up.api.open == len(connections(up)))
-        with anyio.fail_after(1):
+        with anyio.fail_after(10):
             await call_often(up.client, 10)
 
 
 async def test_waiting_for_a_turn_can_be_cancelled_without_using_it_up() -> None:
-    async with platform(answer(), limits=Limits(max_concurrency=20, requests_per_second=50, burst=1)) as up:
+    async with platform(answer(), limits=Limits(max_concurrency=20, requests_per_second=5, burst=1)) as up:
         await up.client._session.call(JOBS)
         async with anyio.create_task_group() as group:
             for _ in range(200):
                 group.start_soon(up.client._session.call, JOBS)
             group.cancel_scope.cancel()
-        with anyio.fail_after(1):
+        with anyio.fail_after(10):
             await up.client._session.call(JOBS)
 
 
@@ -98,7 +98,7 @@ async def test_calls_cancelled_at_the_very_moment_they_are_connected_lose_nothin
         await cancel_when_connected(up.client, monkeypatch, CONNECTIONS + 1)
         assert leaks.in_use(up.client) == 0
         await wait_until(lambda: up.api.open == len(connections(up)))
-        with anyio.fail_after(1):
+        with anyio.fail_after(10):
             assert await up.client._session.call(JOBS) == {"id": 1}
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
@@ -149,7 +149,7 @@ async def test_tasks_cancelled_twice_the_asyncio_way_lose_no_connection(
             await asyncio.sleep(number / 1000)
             await cancel_twice(tasks, turns)
         assert leaks.in_use(up.client) == 0
-        with anyio.fail_after(1):
+        with anyio.fail_after(10):
             await call_often(up.client, 3)
     assert asyncio.all_tasks() == before
 
@@ -174,7 +174,7 @@ async def test_deadlines_of_asyncio_work_and_lose_no_connection() -> None:
                     await up.client._session.call(JOBS)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(up.client._session.call(JOBS), 0.01)
-        with anyio.fail_after(1):
+        with anyio.fail_after(10):
             await call_often(up.client, 2)
 
 

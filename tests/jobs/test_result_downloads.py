@@ -298,7 +298,7 @@ async def test_a_bar_shows_how_far_it_has_come(
 
 async def test_a_bar_goes_when_the_block_is_left(host: StorageHost, tmp_path: Path) -> None:
     async with host.client(limits=Limits(max_downloads=1)):
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with download([job(f"j{number}") for number in range(6)], tmp_path, bar=True) as files:
                 await anext(files)
 

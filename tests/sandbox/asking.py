@@ -82,7 +82,7 @@ async def executed(
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait, in a thread, for what another thread does."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
