@@ -90,7 +90,7 @@ from up42_async._processing.cost import Cost as Cost
 from up42_async._processing.credit_budget import CostLimitError as CostLimitError
 from up42_async._processing.evaluation import InvalidTemplateError as InvalidTemplateError
 from up42_async._processing.execution import ExecutionUncertainError as ExecutionUncertainError
-from up42_async._processing.execution_result import ExecutionResult as ExecutionResult
+from up42_async._processing.executor import ExecutionResult as ExecutionResult
 from up42_async._processing.journal import Journal as Journal
 from up42_async._processing.journal import JournalEntry as JournalEntry
 from up42_async._processing.pipeline import pipeline as pipeline

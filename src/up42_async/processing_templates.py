@@ -9,13 +9,15 @@ An item is a `pystac.Item` with a self link, or that link itself. Building a tem
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
+import pystac
 
 from up42_async._config import arguments
+from up42_async._config.arguments import Attribute
 from up42_async._processing.template import JobTemplate
-from up42_async._processing.validators import Attribute, Item, are_items, is_item, is_title, item_url
 
 __all__ = [
     "CoregistrationSimularity",
@@ -45,35 +47,104 @@ JobTemplate.__module__ = __name__  # where users find it
 
 DEFAULT_SENSITIVITY: Final = 2
 
+LONGEST_TITLE: Final = 250
+"""Characters of a title at the most."""
+
+Item: TypeAlias = pystac.Item | str
+"""A STAC item: the object, or the absolute URL of its self link."""
+
+
+def _item_url(item: object, name: str) -> str:
+    """Return the URL that stands for an item.
+
+    Args:
+        item: A `pystac.Item`, or its URL.
+        name: What it is called in the error.
+
+    Raises:
+        TypeError: It is neither an item nor a string.
+        ValueError: It has no self link, or one that is no absolute URL.
+    """
+    url = item
+    if not isinstance(item, str):
+        if not isinstance(item, pystac.Item):
+            message = f"{name} must be a pystac.Item or the URL of one, not {item!r:.80}"
+            raise TypeError(message)
+        url = item.get_self_href()
+    if not isinstance(url, str) or not url:
+        message = (
+            f"{name} has no self link, which UP42 knows it by; set it with set_self_href(), or give the URL instead"
+        )
+        raise ValueError(message)
+    if not _is_absolute(url):
+        message = f"{name} must be known by an absolute URL (https://...), not {url!r:.80}"
+        raise ValueError(message)
+    return url
+
+
+def _is_absolute(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"https", "http"} and bool(parts.hostname)
+
+
+def _is_item(_: object, attribute: Attribute, value: object) -> None:
+    """Refuse what is neither an item with a self link nor its URL."""
+    _item_url(value, attribute.name)
+
+
+def _are_items(_: object, attribute: Attribute, value: object) -> None:
+    """Refuse what is no list of items, or an empty one."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        message = f"{attribute.name} must be a list of items, not {value!r:.80}"
+        raise TypeError(message)
+    if not value:
+        message = f"{attribute.name} must hold at least one item"
+        raise ValueError(message)
+    for position, item in enumerate(value):
+        _item_url(item, f"{attribute.name}[{position}]")
+
+
+def _is_title(_: object, attribute: Attribute, value: object) -> None:
+    """Refuse what is no title: UP42 takes 1 to 250 characters."""
+    if not isinstance(value, str):
+        message = f"{attribute.name} must be a string, not {value!r:.80}"
+        raise TypeError(message)
+    if not 1 <= len(value) <= LONGEST_TITLE:
+        message = f"{attribute.name} must have 1 to {LONGEST_TITLE} characters, not {len(value)}"
+        raise ValueError(message)
+
 
 @attrs.define(slots=False, repr=False)
 class SingleItemJobTemplate(JobTemplate):
     """A template for a process that takes one STAC item."""
 
-    title: str = attrs.field(validator=is_title)
+    title: str = attrs.field(validator=_is_title)
     """The title of the resulting STAC item and collection, 1 to 250 characters."""
-    item: Item = attrs.field(validator=is_item)
+    item: Item = attrs.field(validator=_is_item)
     """The STAC item to process."""
 
     @property
     def inputs(self) -> dict[str, Any]:
         """The title and the item."""
-        return {"title": self.title, "item": item_url(self.item, "item")}
+        return {"title": self.title, "item": _item_url(self.item, "item")}
 
 
 @attrs.define(slots=False, repr=False)
 class MultiItemJobTemplate(JobTemplate):
     """A template for a process that takes several STAC items."""
 
-    title: str = attrs.field(validator=is_title)
+    title: str = attrs.field(validator=_is_title)
     """The title of the resulting STAC item and collection, 1 to 250 characters."""
-    items: Sequence[Item] = attrs.field(validator=are_items)
+    items: Sequence[Item] = attrs.field(validator=_are_items)
     """The STAC items to process, one or more."""
 
     @property
     def inputs(self) -> dict[str, Any]:
         """The title and the items."""
-        urls = [item_url(item, f"items[{position}]") for position, item in enumerate(self.items)]
+        urls = [_item_url(item, f"items[{position}]") for position, item in enumerate(self.items)]
         return {"title": self.title, "items": urls}
 
 
@@ -200,11 +271,11 @@ class Pansharpening(SingleItemJobTemplate):
 class SimularityJobTemplate(JobTemplate):
     """A template for a process that compares two STAC items (Simularity)."""
 
-    title: str = attrs.field(validator=is_title)
+    title: str = attrs.field(validator=_is_title)
     """The title of the resulting STAC item and collection, 1 to 250 characters."""
-    source_item: Item = attrs.field(validator=is_item)
+    source_item: Item = attrs.field(validator=_is_item)
     """The STAC item to process."""
-    reference_item: Item = attrs.field(validator=is_item)
+    reference_item: Item = attrs.field(validator=_is_item)
     """The STAC item to compare it with."""
 
     @property
@@ -212,8 +283,8 @@ class SimularityJobTemplate(JobTemplate):
         """The title and the two items."""
         return {
             "title": self.title,
-            "sourceItem": item_url(self.source_item, "source_item"),
-            "referenceItem": item_url(self.reference_item, "reference_item"),
+            "sourceItem": _item_url(self.source_item, "source_item"),
+            "referenceItem": _item_url(self.reference_item, "reference_item"),
         }
 
 

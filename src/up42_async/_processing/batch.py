@@ -8,8 +8,7 @@ from up42_async import _clock, _display
 from up42_async._bulk import BulkOperation
 from up42_async._client import Client
 from up42_async._processing.execution import logger
-from up42_async._processing.execution_result import ExecutionResult
-from up42_async._processing.executor import Executor
+from up42_async._processing.executor import ExecutionResult, Executor
 from up42_async._processing.journal import Journal
 from up42_async._processing.journal_run import Place
 from up42_async._processing.template import JobTemplate, TemplateT

@@ -4,11 +4,11 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
 
-from up42_async import _clock
+from up42_async import _clock, _display
 from up42_async._client import Client
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import JobStatus
@@ -20,6 +20,8 @@ from up42_async._processing.journal import Journal, JournalEntry
 from up42_async._processing.journal_run import JournalRun, Place
 from up42_async._processing.journaled_execution import JournaledExecution
 from up42_async._processing.rejection import warn_of_rejection
+
+T = TypeVar("T")
 
 PRICE_AGE: Final = 60.0
 """Seconds for which a price counts; then it is asked again."""
@@ -37,6 +39,31 @@ class Price(Protocol):
     def __call__(self, *, asked_since: float) -> Awaitable[Cost]:
         """Return the price, asked again when it was last asked before a moment (monotonic, in seconds)."""
         ...
+
+
+@attrs.frozen
+class ExecutionResult(Generic[T]):
+    """What came of executing a template: either a job or an error."""
+
+    template: T
+    """The template."""
+    job: Job | None = None
+    """The job that was made."""
+    error: Exception | None = None
+    """Why there is none, or why it is not known: see `ExecutionUncertainError`."""
+    recovered: bool = attrs.field(default=False, kw_only=True)
+    """Whether UP42's answer was lost, and the job was found in the list of jobs."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what is neither, or both."""
+        if (self.job is None) == (self.error is None):
+            message = "an ExecutionResult has either a job or an error"
+            raise ValueError(message)
+
+    def __repr__(self) -> str:
+        """Return what came of it, in one line of at most 200 characters."""
+        values = [("template", str(self.template)), ("job", None if self.job is None else self.job.id)]
+        return _display.line("ExecutionResult", [*values, ("error", _display.error_words(self.error))])
 
 
 @attrs.frozen

@@ -21,8 +21,7 @@ from up42_async._jobs.result_downloads import JobDownloads
 from up42_async._processing import brought_files
 from up42_async._processing.batch import checked_one
 from up42_async._processing.execution import ExecutionUncertainError
-from up42_async._processing.execution_result import ExecutionResult
-from up42_async._processing.executor import Executor
+from up42_async._processing.executor import ExecutionResult, Executor
 from up42_async._processing.journal import NO_RESULT
 from up42_async._processing.journal_run import Place
 from up42_async._processing.journal_start import noted

@@ -26,8 +26,7 @@ from up42_async._processing.evaluation import (
 )
 from up42_async._processing.execution import ExecutionUncertainError, Order, describe
 from up42_async._processing.execution_registry import execution_key
-from up42_async._processing.execution_result import ExecutionResult
-from up42_async._processing.executor import Executed, Executor
+from up42_async._processing.executor import Executed, ExecutionResult, Executor
 from up42_async._processing.journal_run import Place
 from up42_async._storage.guarded import client_of
 
