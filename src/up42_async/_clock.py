@@ -3,6 +3,8 @@
 It also reads the moments in UP42's JSON.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import time
 from typing import Any

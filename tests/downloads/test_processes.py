@@ -53,7 +53,8 @@ def test_a_program_that_is_killed_leaves_what_the_next_one_continues(host: Stora
     def killing(exchange: object) -> None:
         exchange.head()  # type: ignore[attr-defined]
         exchange.wfile.write(exchange.rest[: 70 * 2**20])  # type: ignore[attr-defined]
-        while not (tmp_path / "result.tif.part.json").exists():
+        note = tmp_path / "result.tif.part.json"
+        while not (note.exists() and note.read_bytes()):
             pass
         program.kill()
         program.wait()

@@ -11,7 +11,6 @@ from types import TracebackType, UnionType
 from typing import Any, Final, Self, TypeVar, cast
 
 import anyio
-import anyio.lowlevel
 import attrs
 import httpx
 from anyio.lowlevel import RunVar

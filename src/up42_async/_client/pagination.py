@@ -34,7 +34,7 @@ class Caller(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Page(Generic[T]):
     """One answer of a paged list."""
 

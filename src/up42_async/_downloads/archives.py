@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
-import anyio.from_thread
+import anyio
 import attrs
 
 from up42_async._downloads.file_names import PART, member_name, safe_name, with_digest
@@ -44,7 +44,7 @@ class BadArchiveError(Exception):
     """An archive that is broken, or reaches for more than it may."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Member:
     """A file in an archive."""
 

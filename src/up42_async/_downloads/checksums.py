@@ -25,7 +25,7 @@ _ALGORITHMS: Final[dict[int, tuple[str, int]]] = {
 _LONGEST: Final = 200
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Checksum:
     """What the bytes of a file must hash to."""
 

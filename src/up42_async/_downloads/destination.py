@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import anyio
-import anyio.to_thread
 
 from up42_async._downloads.checksums import Checksum, read_multihash
 from up42_async._downloads.directory_record import DirectoryRecord

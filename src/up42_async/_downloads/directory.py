@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from up42_async._bulk import lone
@@ -25,7 +24,7 @@ from up42_async._errors import UnexpectedResponseError, Up42Error
 logger = logging.getLogger("up42_async")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class DownloadedFile:
     """A file that is here."""
 
@@ -129,7 +128,7 @@ class Downloads:
         return tuple(unpacked)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class SourceFiles:
     """The wanted files of one job or item."""
 

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-import anyio.from_thread
+import anyio
 
 from up42_async._downloads.file_names import PART, RECORD, same_name
 from up42_async._downloads.safe_open import open_locked

@@ -8,6 +8,8 @@ One file, from the outside in:
     _fetch         one answer, taken by a `DownloadWriter`; given up when it comes so slowly that others should go first
 """
 
+from __future__ import annotations
+
 import logging
 from collections import deque
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ def _media_types(values: Iterable[str]) -> frozenset[str]:
     return frozenset(strings(values, "media_types"))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Timings:
     """How patient a download is; tests are less so."""
 
@@ -31,7 +31,7 @@ class Timings:
     """Seconds between two drawings of a progress bar."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class DownloadOptions:
     """Which files are wanted, and what is done with them."""
 

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-import anyio.from_thread
+import anyio
 
 from up42_async._downloads.checksums import Checksum
 from up42_async._downloads.file_names import PART

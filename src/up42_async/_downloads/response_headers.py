@@ -39,7 +39,7 @@ _CODINGS: Final = frozenset(
 )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FileHead:
     """What is known of a file before its bytes come."""
 

@@ -33,7 +33,7 @@ def _size(value: int | None) -> int | None:
     return value if value is not None and 0 <= value <= _LARGEST else None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RemoteFile:
     """A file in UP42's storage."""
 

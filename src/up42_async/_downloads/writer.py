@@ -1,12 +1,13 @@
 """Take the answer of a storage host, and write it: one batch by a thread while the next is received."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Final
 
 import anyio
-import anyio.abc
 
 from up42_async import _clock
 from up42_async._downloads.content_codings import Decoder

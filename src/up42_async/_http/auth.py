@@ -1,5 +1,7 @@
 """Keep one token for all tasks of a client: one login however many wait, renewed early, remembered when refused."""
 
+from __future__ import annotations
+
 import copy
 import math
 from collections.abc import Callable
@@ -51,7 +53,7 @@ class Credentials:
     password: Secret
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Token:
     """A bearer token and how long it can be used, by two clocks: either may stand still or jump."""
 

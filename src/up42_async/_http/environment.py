@@ -22,7 +22,7 @@ _CERTIFICATE_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_B
 _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ProxySetting:
     """A proxy, and where it is set."""
 

@@ -5,13 +5,14 @@ httpcore can stand. What the `trace` extension tells while the request is sent d
 left, whether cancelling may cut it off, and which socket is to be closed after a cancelled TLS handshake.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import anyio
-import anyio.lowlevel
 import attrs
 
 from up42_async import _clock
@@ -31,7 +32,7 @@ _CONNECTED: Final = ("connect_tcp.complete", "start_tls.complete", "connect_unix
 _CLOSED: Final = "the client was closed before the request was answered; make a new client"
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False, repr=False)
 class SendState:
     """What is known of a request that must not be sent twice, while it is under way and ever after."""
 

@@ -68,7 +68,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ApiResponse:
     """An answer, read to its end."""
 

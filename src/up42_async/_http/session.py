@@ -8,6 +8,8 @@ From the outside in:
     _attempt               attempt: one exchange, then decode
 """
 
+from __future__ import annotations
+
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Mapping

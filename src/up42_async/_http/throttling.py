@@ -1,10 +1,11 @@
 """Hold requests back: at the pace of this client, while UP42 asks for it (429), and during outages of its services."""
 
-from collections.abc import Generator, Mapping
+from __future__ import annotations
+
+from collections.abc import Generator
 from typing import Final
 
 import anyio
-import attrs
 
 from up42_async import _clock
 from up42_async._config import Limits, RetryPolicy
@@ -54,20 +55,20 @@ class RateLimiter:
         return self._paused_until - _clock.now() if self._paused_until > float("-inf") else 0.0
 
 
-@attrs.define(eq=False)
 class _Service:
     """A service whose last requests have failed."""
 
-    last: str = ""
-    """What the last failure said."""
-    failures: int = 0
-    began: float = attrs.field(factory=_clock.now)
-    probe_delays: Generator[float, None, None] | None = None
-    """Set while it has an outage."""
-    next_probe: float = 0.0
-    over: anyio.Event = attrs.field(factory=anyio.Event)
-    turns: Mapping[bool, anyio.Lock] = attrs.field(factory=lambda: {True: anyio.Lock(), False: anyio.Lock()})
-    """Those who wait, in two lines: requests that may be sent twice, and executions."""
+    def __init__(self) -> None:
+        self.last = ""
+        """What the last failure said."""
+        self.failures = 0
+        self.began = _clock.now()
+        self.probe_delays: Generator[float, None, None] | None = None
+        """Set while it has an outage."""
+        self.next_probe = 0.0
+        self.over = anyio.Event()
+        self.turns = {True: anyio.Lock(), False: anyio.Lock()}
+        """Those who wait, in two lines: requests that may be sent twice, and executions."""
 
     def schedule_probe(self, probe_delays: Generator[float, None, None]) -> None:
         """Set when the next probe is due."""

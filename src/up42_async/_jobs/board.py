@@ -25,7 +25,7 @@ _ORDER: Final = {status.value: position for position, status in enumerate(JobSta
 _WIDTH: Final = 40
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class BoardState:
     """What a board shows."""
 

@@ -21,7 +21,7 @@ _SORTED_BY: Final = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Filters:
     """Which jobs, and in which order."""
 

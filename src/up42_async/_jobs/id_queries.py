@@ -7,7 +7,6 @@ from operator import itemgetter
 from typing import Any, Final, Generic
 
 import anyio
-import attrs
 
 from up42_async._bulk import lone
 from up42_async._client import Client
@@ -25,15 +24,15 @@ _SPLIT: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 """What UP42 may answer to a whole list for the sake of one id in it: asked for apart, each id answers for itself."""
 
 
-@attrs.define(eq=False)
 class _Query(Generic[JobT]):
     """What is known while some ids are asked for."""
 
-    give: Give[JobT]
-    list_came: bool = False
-    """Whether UP42 answered a list of them, so that an id which is not in it is not there."""
-    doubtful: list[tuple[str, StatusError]] = attrs.field(factory=list)
-    """Refusals without a body: UP42's, when a list came without that id, else a gateway's."""
+    def __init__(self, give: Give[JobT]) -> None:
+        self.give = give
+        self.list_came = False
+        """Whether UP42 answered a list of them, so that an id which is not in it is not there."""
+        self.doubtful: list[tuple[str, StatusError]] = []
+        """Refusals without a body: UP42's, when a list came without that id, else a gateway's."""
 
 
 class ById(Generic[JobT]):

@@ -7,6 +7,8 @@ its caller, and the next one leads. What a leader that goes leaves unanswered is
 it again.
 """
 
+from __future__ import annotations
+
 import itertools
 import logging
 import weakref
@@ -15,8 +17,6 @@ from functools import partial
 from typing import Generic
 
 import anyio
-import anyio.abc
-import attrs
 
 from up42_async import _clock
 from up42_async._bulk import lone
@@ -38,24 +38,24 @@ Give = Callable[[Mapping[str, T | QueryFailure]], None]
 Due = dict[str, list[tuple[Subscription[T], PollState[T]]]]
 
 
-@attrs.define(eq=False)
 class _Query(Generic[T]):
     """One request that is under way."""
 
-    due: Due[T]
-    """Who waits for the ids that are not answered yet."""
-    asked_at: float
+    def __init__(self, due: Due[T], asked_at: float) -> None:
+        self.due = due
+        """Who waits for the ids that are not answered yet."""
+        self.asked_at = asked_at
 
 
-@attrs.define(eq=False)
 class _Lead(Generic[T]):
     """The requests of one leader that are under way."""
 
-    queries: set[_Query[T]] = attrs.field(factory=set)
-    slowest: float = 0.0
-    """Seconds that the slowest answer of this round took."""
-    error: Exception | None = None
-    answered: anyio.Event = attrs.field(factory=anyio.Event)
+    def __init__(self) -> None:
+        self.queries: set[_Query[T]] = set()
+        self.slowest = 0.0
+        """Seconds that the slowest answer of this round took."""
+        self.error: Exception | None = None
+        self.answered = anyio.Event()
 
     def late_at(self, allowance: float) -> float:
         """Return when all requests that are still under way are late."""

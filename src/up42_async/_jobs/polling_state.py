@@ -35,7 +35,7 @@ class Phase(enum.Enum):
     FINISHED = "finished"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Timings:
     """How long things take while jobs are polled, in seconds."""
 
@@ -93,7 +93,7 @@ class Pollable(Protocol):
 T = TypeVar("T", bound=Pollable)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class QueryFailure:
     """Why a query for one id brought nothing."""
 
@@ -102,7 +102,7 @@ class QueryFailure:
     """Whether UP42 itself refuses to answer for this id; all else is an outage, which passes."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Grid:
     """Moments at which strangers meet: multiples of a spacing, counted from one origin."""
 
@@ -121,7 +121,7 @@ class Grid:
         return self.origin + spacing * round((moment - self.origin) / spacing)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class PollState(Generic[T]):
     """What is known of one id that a caller waits for."""
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from up42_async._storage.download_batch import ResultFile
 

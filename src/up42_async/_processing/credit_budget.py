@@ -107,7 +107,7 @@ class CreditBudget:
         return CostLimitError(message, cost=cost, max_credits=max_credits)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Reservation:
     """Credits set aside for one execution."""
 

@@ -16,7 +16,7 @@ from up42_async._processing.execution import process_request
 _BAD_REQUEST, _UNPROCESSABLE = 400, 422
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Evaluation:
     """What UP42 says of some inputs."""
 
@@ -26,7 +26,7 @@ class Evaluation:
     """The price, None when there are errors."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Evaluated:
     """An evaluation, and what it holds for."""
 

@@ -71,7 +71,7 @@ class ExecutionUncertainError(Up42Error):
         self.candidates = tuple(candidates)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Order:
     """What is to be executed."""
 

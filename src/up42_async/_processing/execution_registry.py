@@ -10,8 +10,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import anyio
-import anyio.lowlevel
-import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
@@ -104,12 +102,12 @@ class KeyedLock:
             return True
 
 
-@attrs.define
 class _Turn:
     """Those in one event loop who want one key, while there are any."""
 
-    lock: anyio.Lock = attrs.field(factory=anyio.Lock)
-    users: int = 0
+    def __init__(self) -> None:
+        self.lock = anyio.Lock()
+        self.users = 0
 
 
 TAKEN_JOBS: Final = TakenJobs()

@@ -66,7 +66,7 @@ class ExecutionResult(Generic[T]):
         return _display.line("ExecutionResult", [*values, ("error", _display.error_words(self.error))])
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Executed:
     """What came of an execution that went well."""
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from up42_async import _clock
@@ -40,7 +39,7 @@ _CLAIM: Final = """
 """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Place:
     """Which entry of the journal an execution is: the n-th with the same process, workspace and inputs."""
 
@@ -307,10 +306,10 @@ def _record(job: Job) -> str:
     return json.dumps({name: value for name, value in job.to_metadata().items() if name not in job.extra})
 
 
-@attrs.define(eq=False)
 class _Write:
     """Some statements that are to be written together."""
 
-    statements: Sequence[Statement]
-    is_done: bool = False
-    error: JournalError | None = None
+    def __init__(self, statements: Sequence[Statement]) -> None:
+        self.statements = statements
+        self.is_done = False
+        self.error: JournalError | None = None

@@ -59,7 +59,7 @@ class PipelineResult(Generic[TemplateT]):
         return _display.line("PipelineResult", [*values, ("error", _display.error_words(self.error))])
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Passage(Generic[TemplateT]):
     """One template on its way."""
 

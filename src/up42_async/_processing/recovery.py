@@ -1,5 +1,7 @@
 """Look for the job of an execution whose answer was lost, in the list of jobs."""
 
+from __future__ import annotations
+
 import datetime as dt
 import itertools
 import logging
@@ -42,7 +44,7 @@ DOCUMENTED_DEFAULTS: Final[Mapping[str, Any]] = {"sensitivity": 2}
 """Inputs that UP42 documents to have a value when they are left out."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class LostExecution:
     """An execution that was sent, and whose answer did not come or could not be read."""
 
@@ -59,7 +61,7 @@ class LostExecution:
     """The id of the job, when that much of the answer could be read."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Findings:
     """The jobs that a lost execution may have made."""
 
