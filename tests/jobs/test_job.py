@@ -254,6 +254,54 @@ async def test_refresh_finds_successful_and_failed_finished_when_they_stay(word:
 
 
 @pytest.mark.virtual_time
+@pytest.mark.parametrize("word", ["successful", "failed"])
+async def test_credits_that_a_job_had_are_due_though_its_last_status_shows_none(word: str) -> None:
+    platform = FakePlatform()
+    none: dict[str, Any] = {"creditConsumption": None}
+    answers = [metadata(status="running"), metadata(status=word, **none), metadata(status=word, **none)]
+    platform.api = lambda asked: httpx.Response(200, json=answers[asked.number - 1])
+    async with client_of(platform):
+        job = await Job.get("job-1")
+        assert not (await job.refresh()).is_finished
+        copied = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
+        assert (copied.is_finished, copy.copy(job).is_finished) == (False, False)
+        await anyio.sleep(Polling().settle)
+        assert (await job.refresh()).is_finished
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("word", "date", "is_finished"),
+    [
+        ("failed", "Thu, 01 Jan 2026 00:00:01 GMT", False),
+        ("failed", "Thu, 01 Jan 2026 00:00:02 GMT", True),
+        ("successful", "Thu, 01 Jan 2026 00:00:01 GMT", True),
+        ("failed", None, True),
+    ],
+)
+async def test_a_job_that_has_just_failed_may_still_be_released(word: str, date: str | None, is_finished: bool) -> None:
+    """By UP42's clock: FAILED shows no credits, and RELEASED comes within two seconds where some are due."""
+    platform, record = FakePlatform(), metadata(status=word, creditConsumption=None, updated="2026-01-01T00:00:00Z")
+    dates = [date, "Thu, 01 Jan 2026 00:00:02 GMT"]
+    platform.api = lambda asked: httpx.Response(
+        200, json=record, headers={"Date": now} if (now := dates[asked.number - 1]) else {}
+    )
+    async with client_of(platform):
+        job = await Job.get("job-1")
+        assert job.is_finished is is_finished
+        assert (await job.refresh()).is_finished
+
+
+@pytest.mark.virtual_time
+async def test_a_failed_job_with_an_odd_time_is_finished() -> None:
+    platform = FakePlatform()
+    record = metadata(status="failed", creditConsumption=None, updated="yesterday")
+    platform.api = lambda _: httpx.Response(200, json=record, headers={"Date": "Thu, 01 Jan 2026 00:00:01 GMT"})
+    async with client_of(platform):
+        assert (await Job.get("job-1")).is_finished
+
+
+@pytest.mark.virtual_time
 async def test_a_status_that_changes_settles_anew() -> None:
     platform = FakePlatform()
     words = ["successful", "running", "successful", "successful", "failed"]

@@ -1,5 +1,6 @@
 """Jobs that live as 863 real ones were recorded to live."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -65,8 +66,22 @@ async def test_ten_thousand_jobs_have_the_recorded_times_and_shares(clock: Clock
     for status, results in [("invalid", "errors"), ("captured", "collection"), ("successful", "collection")]:
         assert all(job["results"][results] for job in jobs if job["status"] == status)
 
+    errors = [error for job in jobs if job["status"] == "invalid" for error in job["results"]["errors"]]
+    assert Counter(error["name"] for error in errors).keys() == {"InvalidDataProduct", "NotFound"}
+    not_found = [error["message"] for error in errors if error["name"] == "NotFound"]
+    assert len(not_found) / len(errors) == pytest.approx(11 / 41, abs=0.02)
+    assert all(re.fullmatch(r"item=https?://\S+/items/\S+ is not found", message) for message in not_found)
+
 
 @pytest.mark.slow
+async def test_invalid_jobs_with_several_items_say_that_these_do_not_match() -> None:
+    sandbox = Sandbox()
+    ids = sandbox.seed_jobs(6, status="invalid", process_id="sandbox-mosaic")
+    jobs = [sandbox._world.jobs.get(id_) for id_ in ids]
+    names = Counter(error["name"] for job in jobs if job is not None for error in job.errors)
+    assert names == {"NotMatchingProducts": 4, "InvalidDataProduct": 2}
+
+
 async def test_restarted_jobs_finished_before_they_started_and_never_end(clock: Clock) -> None:
     restarted = [job for job in await recorded(clock, 0) if job["status"] == "running" and job["finished"]]
     assert len(restarted) / 10_000 * 432 == pytest.approx(12, abs=0.5)

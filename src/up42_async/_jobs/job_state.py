@@ -24,6 +24,8 @@ from up42_async._jobs.polling_state import AT_ONCE, Phase
 _TERMINAL = frozenset(TERMINAL_STATUSES)
 _SETTLING = frozenset(SETTLING_STATUSES)
 _TIMES: Final = frozenset({"created", "updated", "finished"})
+_CLEARING: Final = 2.0
+"""Seconds after its end within which a job's credits are captured or released: 1.8 at the most (recorded)."""
 _ROUNDING: Final = 0.001
 """Seconds by which the clock of the loop may wake early."""
 
@@ -50,6 +52,8 @@ class JobState:
     """What did not fit in its record, by field."""
     _settling_since: float | None = None
     """When SUCCESSFUL or FAILED was first seen, on the clock of the loop; minus infinity once it is the end."""
+    _had_credits: bool = False
+    """Whether an earlier state of it had credits."""
 
     @classmethod
     def _read(cls, client: Client | None, metadata: Any, request: ApiRequest | None = None) -> Self:
@@ -121,7 +125,8 @@ class JobState:
     def is_finished(self) -> bool:
         """Whether nothing more will happen.
 
-        So it is after a terminal status, and after SUCCESSFUL or FAILED where no credits are due. Where they are,
+        So it is after a terminal status, and after SUCCESSFUL or FAILED where no credits are due (a FAILED job shows
+        none: those that it had before are due, and any in its first 2 seconds by UP42's clock). Where they are,
         CAPTURED or RELEASED follows within 1.8 seconds (recorded); a few jobs stay as they are, and are finished when
         `track` or `refresh` still finds them so 5 seconds after they were first seen (`Polling.settle`).
         """
@@ -136,13 +141,15 @@ class JobState:
         """
         if not _TIMES.isdisjoint(self._misfits or ()):
             return dt.timedelta(0)
-        if self.status in _TERMINAL or self.status in _SETTLING:
-            end = self.finished or self.updated
-        elif self._client is not None:
-            end = self._client._session.server_time()
-        else:
-            end = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
+        has_ended = self.status in _TERMINAL or self.status in _SETTLING
+        end = (self.finished or self.updated) if has_ended else self._time()
         return max(end - self.created, dt.timedelta(0))
+
+    def _time(self) -> dt.datetime:
+        """Return the time of day, by UP42's clock as far as it is known."""
+        if self._client is not None:
+            return self._client._session.server_time()
+        return dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
 
     @property
     def _known_age(self) -> float | None:
@@ -159,8 +166,20 @@ class JobState:
 
     @property
     def _owes_credits(self) -> bool:
-        """Whether credits are to be captured or released: it has some, or those that it has could not be read."""
-        return self.credits is not None or CREDITS in (self._misfits or ())
+        """Whether credits are to be captured or released: it has or had some, or those that it has could not be read.
+
+        A job that has just failed may show none though they are about to be released.
+        """
+        if self.credits is not None or self._had_credits or CREDITS in (self._misfits or ()):
+            return True
+        return self.status is JobStatus.FAILED and self._has_just_changed
+
+    @property
+    def _has_just_changed(self) -> bool:
+        """Whether it was updated less than 2 seconds ago, on UP42's clock; False where that is not known."""
+        if self._client is None or not self._client._session.knows_server_time or "updated" in (self._misfits or ()):
+            return False
+        return (self._time() - self.updated).total_seconds() < _CLEARING
 
     def to_metadata(self) -> JobMetadata:
         """Return the job as UP42 sends it, ready for JSON: the inverse of `from_metadata`.
@@ -185,6 +204,8 @@ class JobState:
         """
         if newer.status is not self.status:
             self._settling_since = None
+        if self.credits is not None:
+            self._had_credits = True
         self._take_over(newer)
         self._look(asked_at, settle)
 
@@ -209,12 +230,8 @@ class JobState:
             self._settling_since = AT_ONCE
 
     def __copy__(self) -> Self:
-        duplicate = type(self)(**{name: getattr(self, name) for name in self._names})
-        duplicate._client, duplicate._misfits, duplicate._settling_since = (
-            self._client,
-            self._misfits,
-            self._settling_since,
-        )
+        duplicate = object.__new__(type(self))
+        vars(duplicate).update(vars(self))
         return duplicate
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -225,12 +242,10 @@ class JobState:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the client out: it holds a password, and connections that cannot be copied."""
-        # moments of one loop's clock mean nothing to another, that a job has settled does
-        settled = AT_ONCE if self._settling_since == AT_ONCE else None
-        state = {name: getattr(self, name) for name in self._names}
-        return {**state, "_misfits": self._misfits, "_settling_since": settled}
+        state = {name: value for name, value in vars(self).items() if name != "_client"}
+        if self._settling_since != AT_ONCE:  # moments of one loop's clock mean nothing to another
+            state.pop("_settling_since", None)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._client = None
-        for name, value in state.items():
-            setattr(self, name, value)
+        vars(self).update(state)

@@ -199,8 +199,9 @@ class Poller(Generic[T]):
         now, later = _clock.now(), NEVER
         due: Due[T] = {}
         for subscription in self._waiting:
-            for state in subscription.take_due(now):
-                due.setdefault(state.id, []).append((subscription, state))
+            if subscription.due <= now:
+                for state in subscription.take_due(now):
+                    due.setdefault(state.id, []).append((subscription, state))
             later = min(later, subscription.due)
         if lead.late_at(self.timings.late) <= now:
             lead.slowest = 0.0  # a new round: what an outage took before says nothing of it

@@ -6,9 +6,10 @@ import attrs
 
 from up42_async.sandbox._account import draw_id
 from up42_async.sandbox._jobs import Job
-from up42_async.sandbox._lifecycle import CAPTURED, Steps, scripted
+from up42_async.sandbox._lifecycle import CAPTURED, INVALID, Steps, scripted
 from up42_async.sandbox._lives import LONGEST, Life, resting
 from up42_async.sandbox._processes import EXECUTABLE_WITH_ITEM, Process
+from up42_async.sandbox._recorded_errors import USUAL
 from up42_async.sandbox._scaled_clock import SECOND
 from up42_async.sandbox._world import World
 
@@ -21,8 +22,6 @@ REFERENCE_ASSET = "68567134-27ad-7bd7-4b65-d61adb11fc78"
 
 _ITEM_URL = "{api}/v2/assets/stac/collections/{collection_id}/items/{item_id}"
 _REFERENCE_PROCESS = "detection-trees-spacept"
-_ERRORS = [{"name": "InvalidDataProduct", "message": "The STAC item isn't a supported data product."}]
-"""What most recorded INVALID jobs said."""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,13 +57,15 @@ def seed(world: World, seeds: Seeds, age: float) -> Job:
         process = world.processes[seeds.process_id or world.random.choice(EXECUTABLE_WITH_ITEM)]
         inputs = _made_up_inputs(world, process)
         price = world.priced(process, inputs).credits
+        life = _life(world, seeds, world.now() - round(age * SECOND), price)
+        is_invalid = INVALID in life.timeline.statuses
         job = world.new_job(
             process_id=process.id,
             workspace_id=seeds.workspace_id,
             inputs=inputs,
             price=price,
-            life=_life(world, seeds, world.now() - round(age * SECOND), price),
-            errors=[dict(error) for error in _ERRORS],
+            life=life,
+            errors=world.errors.draw(inputs) if is_invalid else USUAL,
         )
         world.jobs.add(job)
         return job

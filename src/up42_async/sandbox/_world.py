@@ -14,6 +14,7 @@ from up42_async.sandbox._jobs import Job, JobStore
 from up42_async.sandbox._lifecycle import Steps, Timeline
 from up42_async.sandbox._lives import Life, Lives, ShortLives
 from up42_async.sandbox._processes import PROCESSES, Process, eulas
+from up42_async.sandbox._recorded_errors import RecordedErrors
 from up42_async.sandbox._recorded_lives import RecordedLives
 from up42_async.sandbox._scaled_clock import ScaledClock
 from up42_async.sandbox._settings import Settings
@@ -65,6 +66,7 @@ class World:
                 id=draw_id(self.ids), workspace_id=draw_id(self.ids), username=_USERNAME, password=_PASSWORD
             )
             self.lives = _lives(settings, self.random)
+            self.errors = RecordedErrors(Random(f"errors {settings.seed}"))  # noqa: S311 - the same
             self.ledger = Ledger(settings.balance)
             self.jobs = JobStore()
             self.eulas = eulas(accepted=settings.eula_accepted)
