@@ -11,7 +11,7 @@ from benchmarks.findings import Findings
 from benchmarks.rounds import ROOT, WorkFailed
 from benchmarks.scale import FULL, QUICK
 
-ORDER: Final = ("listing", "calling", "tracking", "modelling", "executing", "downloading", "importing")
+ORDER: Final = ("listing", "calling", "tracking", "modelling", "polling", "executing", "downloading", "importing")
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 BUILD: Final = ROOT / "build"
 """Where figures are kept as JSON, and pages that do not show all of them."""

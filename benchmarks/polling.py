@@ -9,21 +9,26 @@ one job each.
 import itertools
 import random
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import anyio
 import attrs
 from trio.testing import MockClock
 
+from benchmarks.findings import Findings, Table, Target, at_most
 from benchmarks.recorded_lives import ENDED, HUNG
+from benchmarks.scale import FULL, Scale
 from up42_async._config import Wait
 from up42_async._jobs.poller import Give, Poller
 from up42_async._jobs.polling_state import Phase, Subscription, Timings
 
 DAY: Final = 86_400.0
 SCHEDULES: Final[Sequence[Wait]] = (60, "adaptive")
-CROWDS: Final = (1, 10, 100, 500, 2000, 10_000)
+ALONE: Final = "each alone"
+DELAY_BOUNDS: Final = {ALONE: 1 / 6, "500 at once": 1 / 4}
+"""What the median delay may be at the most, times that of 60 s."""
 MAX_IDS: Final = 100
 
 
@@ -127,32 +132,68 @@ def crowd(number: int, seed: int = 1) -> list[Life]:
     ]
 
 
-def row(name: str, wait: Wait, found: Replay) -> str:
+def row(name: str, wait: Wait, found: Replay) -> list[str]:
     """Return a line of the table."""
     delays = sorted(delay for delay, _ in found.delays)
     p90 = delays[int(0.9 * (len(delays) - 1))]
-    return (
-        f"| {name} | {wait} | {found.requests} | {found.median:.1f} | {p90:.1f} | {delays[-1]:.0f} |"
-        f" {'yes' if found.beyond <= 0 else 'no'} |"
+    within = "yes" if found.beyond <= 0 else "no"
+    return [name, str(wait), f"{found.requests:,}", f"{found.median:.1f}", f"{p90:.1f}", f"{delays[-1]:.0f}", within]
+
+
+def compared(name: str, fixed: Replay, adaptive: Replay) -> list[Target]:
+    """Judge the two schedules by what was to be reached."""
+    delay, requests = adaptive.median / fixed.median, adaptive.requests / fixed.requests
+    beyond = Target(
+        what=f'{name}: seconds by which the worst delay with "adaptive" passes a minute or 5 % of the age',
+        bound="at most 0",
+        seen=f"{adaptive.beyond:.0f}",
+        met=adaptive.beyond <= 0,
+        why="",
+    )
+    return [
+        at_most(f"{name}: median delay, times that of 60 s", DELAY_BOUNDS[name], [delay]),
+        at_most(f"{name}: requests, times those of 60 s", 1 / 2, [requests]),
+        beyond,
+    ]
+
+
+def measure(scale: Scale) -> Findings:
+    """Replay the recorded jobs, each alone and some at once."""
+    works: dict[str, Callable[[Wait], Awaitable[Replay]]] = {ALONE: each_alone}
+    for number in scale.polled:
+        works[f"{number:,} at once"] = partial(replay, crowd(number, seed=7))
+    rows: list[list[str]] = []
+    targets: list[Target] = []
+    for name, work in works.items():
+        fixed, adaptive = [
+            anyio.run(work, wait, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
+            for wait in SCHEDULES
+        ]
+        rows += [row(name, wait, found) for wait, found in zip(SCHEDULES, (fixed, adaptive), strict=True)]
+        if name in DELAY_BOUNDS:
+            targets += compared(name, fixed, adaptive)
+    columns = ["jobs", "wait", "requests", "delay, median (s)", "90 %", "largest", "within a minute or 5 % of the age"]
+    return Findings(
+        title="Polling fitted to what jobs do",
+        how=(
+            "432 recorded jobs are replayed against the library's own polling on a clock that jumps: each alone, and"
+            " many at once, drawn from them and started within a minute, each tracked by a task of its own. Those that"
+            " hang are waited for during a day. The delay is the time from the end of a job to our notice."
+        ),
+        tables=[Table(caption='`wait="adaptive"` against `wait=60`', columns=columns, rows=rows)],
+        targets=targets,
+        facts={},
     )
 
 
 def main() -> None:
     """Print the table."""
-
-    def run(work: Callable[..., Any], *arguments: Any) -> Replay:
-        clock = {"clock": MockClock(autojump_threshold=0)}
-        found = anyio.run(work, *arguments, backend="trio", backend_options=clock)
-        assert isinstance(found, Replay)  # noqa: S101 - a benchmark checks itself
-        return found
-
-    print("| jobs | wait | requests | median delay (s) | p90 | largest | within a minute or 5 % |")
-    print("|---|---|---|---|---|---|---|")
-    for wait in SCHEDULES:
-        print(row("each alone", wait, run(each_alone, wait)))
-    for number in CROWDS:
-        for wait in SCHEDULES:
-            print(row(f"{number} at once", wait, run(replay, crowd(number, seed=7), wait)))
+    findings = measure(FULL)
+    (table,) = findings["tables"]
+    for cells in (table["columns"], ["---"] * len(table["columns"]), *table["rows"]):
+        print(f"| {' | '.join(cells)} |")
+    for target in findings["targets"]:
+        print(f"{'met' if target['met'] else 'MISSED'}: {target['what']}: {target['seen']} ({target['bound']})")
 
 
 if __name__ == "__main__":

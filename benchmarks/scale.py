@@ -25,6 +25,8 @@ class Scale:
     """Bytes of the file that is downloaded."""
     modelled: tuple[int, ...]
     """Jobs that the library itself tracks in virtual time."""
+    polled: tuple[int, ...]
+    """Recorded jobs that are replayed at once."""
 
 
 FULL: Final = Scale(
@@ -40,6 +42,7 @@ FULL: Final = Scale(
     templates=200,
     file=1_000_000_000,
     modelled=(100, 1000, 3000),
+    polled=(1, 10, 100, 500, 2000, 10_000),
 )
 QUICK: Final = Scale(
     name="quick",
@@ -54,4 +57,5 @@ QUICK: Final = Scale(
     templates=30,
     file=60_000_000,
     modelled=(100, 1000),
+    polled=(10, 500),
 )
