@@ -391,6 +391,17 @@ async def test_a_flood_of_retries_is_bounded_by_the_budget() -> None:
     assert up.client.statistics().requests == 30 + 10
 
 
+async def test_each_answer_earns_a_share_of_a_retry() -> None:
+    policy = RetryPolicy(attempts=2, wait_initial=0.001, budget=0, budget_share=0.5)
+    acts = [answer(), answer(), answer(status=503), answer({"id": 1}), answer(status=503)]
+    async with platform(*acts, retry=policy) as up:
+        for _ in range(2):
+            await up.client._session.call(JOBS)
+        assert await up.client._session.call(JOBS) == {"id": 1}
+        await _fail(up.client._session.call, ServerError)
+    assert up.client.statistics().requests == 5
+
+
 async def test_being_told_to_slow_down_costs_no_budget() -> None:
     policy = RetryPolicy(attempts=3, wait_initial=0.001, budget=0, budget_share=0)
     async with platform(answer(status=429), retry=policy) as up:
