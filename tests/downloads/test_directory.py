@@ -114,13 +114,15 @@ async def test_a_whole_file_with_a_known_checksum_costs_no_request_to_the_storag
 
 
 @pytest.mark.parametrize("checksum", [None, f"1220{hashlib.sha256(CONTENT).hexdigest()}"])
-async def test_another_file_of_the_same_name_and_size_is_replaced(
+async def test_a_file_that_was_not_fetched_here_is_left_alone_even_if_it_has_the_size(
     host: StorageHost, tmp_path: Path, checksum: str | None
 ) -> None:
-    (tmp_path / "result.tif").write_bytes(bytes(len(CONTENT)))
+    mine = tmp_path / "result.tif"
+    mine.write_bytes(bytes(len(CONTENT)))
     async with host.client() as client:
         (path,) = await bring(client, tmp_path, remote(size=len(CONTENT), checksum=checksum))
-    assert path.read_bytes() == CONTENT
+    assert path != mine
+    assert (path.read_bytes(), mine.read_bytes()) == (CONTENT, bytes(len(CONTENT)))
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,18 @@ async def test_a_file_of_somebody_else_with_the_right_checksum_is_taken_for_the_
     assert json.loads((place / RECORD).read_text()) == {"result.tif": {"source": f"/v2/assets/{ONE}"}}
 
 
-async def test_a_newer_version_takes_the_place_of_the_older_one(host: StorageHost, place: Path) -> None:
+@pytest.mark.parametrize(
+    "newer", [StoredFile(b"NEW" * 500), StoredFile(b"NEW" * 1000, modified="Wed, 21 Oct 2015 07:28:01 GMT")]
+)
+async def test_a_newer_version_takes_the_place_of_the_older_one(
+    host: StorageHost, place: Path, newer: StoredFile
+) -> None:
+    """Another length shows that it is one, and so does another time of change."""
     async with host.client() as client:
         (path,) = await bring(client, place, remote(ONE))
-        host.files[ONE] = StoredFile(b"NEW" * 500)
+        host.files[ONE] = newer
         assert await bring(client, place, remote(ONE)) == [path]
-    assert path.read_bytes() == b"NEW" * 500
+    assert path.read_bytes() == newer.content
 
 
 async def test_a_part_holds_its_name_against_others(host: StorageHost, place: Path) -> None:

@@ -378,6 +378,15 @@ async def test_the_id_of_a_budget_is_checked(
     assert platform.posts == 0
 
 
+@pytest.mark.parametrize("workspace_id", ["..", "a\nb", "w" * 300])
+async def test_the_id_of_a_workspace_is_checked(platform: PayingPlatform, client: Client, workspace_id: str) -> None:
+    template = trees(client=client)
+    template.workspace_id = workspace_id
+    with pytest.raises(ValueError, match="workspace_id"):
+        await template.execute()
+    assert platform.posts == 0
+
+
 async def test_what_must_be_done_before_sending_keeps_the_request_back(
     platform: PayingPlatform, client: Client
 ) -> None:
