@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from tests import raw_server
 from tests.fake_platform import Asked, FakePlatform
 from up42_async import Client
 from up42_async._client.pagination import follow
@@ -335,6 +336,38 @@ VALUES = [
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_values_that_carry_secrets_do_not_show_them(value: object) -> None:
     assert "CANARY" not in repr(value) + str(value)
+
+
+BROKEN: dict[str, raw_server.Act] = {
+    "FIN": raw_server.close_after_request,
+    "silence": raw_server.hang,
+    "garbage": raw_server.raw_and_close(b"%&?!\r\n\r\n"),
+}
+
+
+def frames_shown(error: BaseException) -> str:
+    """Return what loguru or rich show of an error and its causes: local variables, but for those of the test."""
+    details = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(one for one in "".join(details.format()).split("  File ") if "/tests/" not in one.split("\n")[0])
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("what", ["login", "call", "file"])
+async def test_no_frame_of_a_broken_connection_shows_a_secret(
+    name: str, what: str, http_client: httpx.AsyncClient | None
+) -> None:
+    """In the frames of httpx, httpcore and h11 headers, body and target are plain bytes."""
+    settings: dict[str, Any] = {"retry": RetryPolicy(attempts=1), "timeouts": Timeouts(read=0.05), "password": PASSWORD}
+    login = BROKEN[name] if what == "login" else raw_server.token(TOKEN)
+    async with raw_server.platform(BROKEN[name], login=login, http_client=http_client, **settings) as up:
+        with pytest.raises(TransportError) as caught:
+            if what == "file":
+                url = Secret(f"{up.api.url}/file?signature=CANARY")
+                await up.client._session.fetch(url, {}, cast("Any", None), label="GET file")
+            else:
+                await up.client._session.call(CALLS[1])
+    assert "CANARY" not in frames_shown(caught.value)
+    assert caught.value.__cause__ is not None
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickle.dumps])
