@@ -1,5 +1,6 @@
 """Whatever breaks on the way, a call is answered by a later try or ends in one error that says what happened."""
 
+import gzip
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -412,6 +413,17 @@ async def test_being_told_to_slow_down_costs_no_budget() -> None:
 async def _fail(call: Callable[[ApiRequest], Any], error: type[APIError]) -> None:
     with pytest.raises(error):
         await call(JOBS)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_an_answer_may_have_16_mebibytes(more: int) -> None:
+    body = b'"' + b"x" * (2**24 - 2 + more) + b'"'
+    async with platform(packed(gzip.compress(body, 1)), retry=SOON) as up:
+        if not more:
+            assert len(await up.client._session.call(JOBS)) == 2**24 - 2
+            return
+        with pytest.raises(UnexpectedResponseError, match=f"more than {2**24} bytes"):
+            await up.client._session.call(JOBS)
 
 
 async def test_a_huge_answer_is_refused_after_the_limit() -> None:

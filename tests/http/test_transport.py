@@ -227,6 +227,7 @@ async def test_a_trickling_answer_ends_with_the_attempt_and_its_connection_is_no
         with pytest.raises(RequestTimeoutError, match=r"GET /v2/jobs: no whole answer within 0.2 s"):
             await one.send(get(server))
         assert 0.2 <= anyio.current_time() - began < 5
+        assert idle(one.stack) == []
         assert (await one.send(get(server))).status == 200
     assert server.accepted == 2
 
