@@ -29,7 +29,7 @@ from up42_async._processing.batch import evaluate, execute
 from up42_async._processing.credit_budget import CostLimitError
 from up42_async._processing.evaluation import InvalidTemplateError
 from up42_async._processing.execution import ExecutionUncertainError
-from up42_async._processing.execution_result import ExecutionResult
+from up42_async._processing.executor import ExecutionResult
 from up42_async.processing_templates import DetectionTreesSpacept
 
 pytestmark = pytest.mark.virtual_time
