@@ -191,8 +191,8 @@ async def test_a_refusal_in_the_middle_of_an_upload_is_a_refusal_or_a_broken_con
 
 async def test_a_trickling_answer_ends_with_the_attempt() -> None:
     drip = raw_server.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", pause=0.01)
-    async with platform(drip, answer({"id": 1}), timeouts=Timeouts(total=0.3), retry=RetryPolicy(attempts=1)) as up:
-        with pytest.raises(RequestTimeoutError, match=r"no whole answer within 0\.3 s"):
+    async with platform(drip, answer({"id": 1}), timeouts=Timeouts(total=0.8), retry=RetryPolicy(attempts=1)) as up:
+        with pytest.raises(RequestTimeoutError, match=r"no whole answer within 0\.8 s"):
             await up.client._session.call(JOBS)
         assert await up.client._session.call(JOBS) == {"id": 1}
     assert up.api.accepted == 2
