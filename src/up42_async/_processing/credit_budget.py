@@ -1,7 +1,6 @@
 """Keep to a limit on credits, however many executions run at once: a price is reserved before anything is sent."""
 
 import anyio
-import attrs
 
 from up42_async._config import arguments
 from up42_async._errors import Up42Error
@@ -69,8 +68,8 @@ class CreditBudget:
         self._spent -= credits
         self._announce()
 
-    async def reserve(self, cost: Cost, label: str) -> "Reservation":
-        """Set the price of one execution aside; while others may still give credits back, wait for them.
+    async def reserve(self, cost: Cost, label: str) -> None:
+        """Set the price of one execution aside until `commit`; while others may still give credits back, wait for them.
 
         Args:
             cost: The price.
@@ -84,16 +83,15 @@ class CreditBudget:
                 raise self._refusal(cost, label, self.max_credits)
             await self._changed.wait()
         self._reserved += cost.credits
-        return Reservation(self, cost.credits)
 
-    def commit(self, reserved: int, spent: int) -> None:
-        """Note what a reservation came to.
+    def commit(self, reserved: Cost, spent: int) -> None:
+        """Give back what was not spent of a price that was set aside; to be called once.
 
         Args:
-            reserved: The credits that were set aside.
+            reserved: The price that was set aside.
             spent: The credits that were, or may have been, spent.
         """
-        self._reserved -= reserved
+        self._reserved -= reserved.credits
         self._spent += spent
         self._announce()
 
@@ -105,19 +103,3 @@ class CreditBudget:
         rest = f", of which {max(0, max_credits - self._spent):.15g} are left" if self._spent else ""
         message = f"{label} costs {cost.credits} credits; max_credits is {max_credits:.15g}{rest}. Nothing was sent"
         return CostLimitError(message, cost=cost, max_credits=max_credits)
-
-
-@attrs.frozen(eq=False, repr=False)
-class Reservation:
-    """Credits set aside for one execution."""
-
-    _budget: CreditBudget
-    credits: int
-
-    def commit(self, spent: int) -> None:
-        """Give back what was not spent; to be called once.
-
-        Args:
-            spent: The credits that were, or may have been, spent.
-        """
-        self._budget.commit(self.credits, spent)

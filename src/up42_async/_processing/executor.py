@@ -14,7 +14,7 @@ from up42_async._jobs.job import Job
 from up42_async._jobs.models import JobStatus
 from up42_async._processing import journal_start
 from up42_async._processing.cost import Cost
-from up42_async._processing.credit_budget import CreditBudget, Reservation
+from up42_async._processing.credit_budget import CreditBudget
 from up42_async._processing.execution import ExecutionCall, ExecutionUncertainError, Order
 from up42_async._processing.journal import Journal, JournalEntry
 from up42_async._processing.journal_run import JournalRun, Place
@@ -195,7 +195,7 @@ class Executor:
         self, call: ExecutionCall, price: Price, keep: Keep, log: JournaledExecution | None = None
     ) -> Executed:
         """Send once; whatever was or may have been bought is kept before anything else can happen."""
-        cost, reservation = await self._reserve(price, call)
+        cost = await self._reserve(price, call)
         if log is not None:
             log.credits = cost.credits
         failure: BaseException | None = None
@@ -209,22 +209,22 @@ class Executor:
             raise
         finally:
             spent = _spent(call, cost)
-            reservation.commit(spent)
+            self.budget.commit(cost, spent)
             call.registry.spent += spent
             if call.job is not None or call.uncertain is not None:
                 keep(call.job, call.uncertain, call.recovered)
             if log is not None:
                 await log.outcome(call, failure)
 
-    async def _reserve(self, price: Price, call: ExecutionCall) -> tuple[Cost, Reservation]:
+    async def _reserve(self, price: Price, call: ExecutionCall) -> Cost:
         """Set a price aside that is still fresh when that is done: it may have to wait for others."""
         while True:
             cost = await price(asked_since=self.oldest_price())
             began = _clock.now()
-            reservation = await self.budget.reserve(cost, str(call))
+            await self.budget.reserve(cost, str(call))
             if _clock.now() - began <= CAPPED_PRICE_AGE:
-                return cost, reservation
-            reservation.commit(0)
+                return cost
+            self.budget.commit(cost, 0)
 
 
 def _remembered(log: JournaledExecution, client: Client, entry: JournalEntry, keep: Keep) -> Executed:

@@ -95,7 +95,7 @@ class JournaledExecution:
         Raises:
             ExecutionUncertainError: The list of jobs could not be had.
         """
-        findings = await call.search(self._lost(entry)).look_once()
+        findings = await call.search(self._lost(entry)).look()
         if findings.job is not None:
             await self._journal.made(self._place, call.take(findings.job), recovered=True)
             return True

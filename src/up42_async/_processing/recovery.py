@@ -118,13 +118,9 @@ class JobSearch:
                 pause, is_last = next(pauses)
                 if await _clock.wait_for(self._closing, pause):
                     break
-                findings = await self._look()
+                findings = await self.look()
                 is_over = bool(findings.equal) or (findings.is_answered and is_last) or _clock.now() >= ends
         return findings
-
-    async def look_once(self) -> Findings:
-        """Look a single time: long after it was sent."""
-        return await self._look()
 
     def _pauses(self, recover: float) -> Iterator[tuple[float, bool]]:
         """Yield the seconds before each look, and whether "there is none" counts after it.
@@ -144,7 +140,8 @@ class JobSearch:
         while True:  # the list could not be had so far
             yield RECOVERY_DELAYS[-1] * share, True
 
-    async def _look(self) -> Findings:
+    async def look(self) -> Findings:
+        """Look a single time; when the jobs cannot be listed, that is a line in the log."""
         try:
             return await self._candidates()
         except (APIError, RuntimeError) as error:  # the latter when the client is closed meanwhile
