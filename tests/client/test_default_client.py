@@ -136,6 +136,25 @@ def test_two_loops_in_two_threads_never_mix() -> None:
     assert found["a"] is not found["b"]
 
 
+async def test_the_default_of_a_loop_is_closer_than_a_block_around_of_another_loop() -> None:
+    found: list[Client] = []
+
+    async def use() -> None:
+        found.append(current_client())
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await up42.Job.get("job")
+        client = client_for("inner")
+        set_default_client(client)
+        found.append(current_client())
+        await client.aclose()
+
+    async with client_for("outer") as outer:
+        await anyio.to_thread.run_sync(asyncio.run, use())  # a thread has a copy of the context
+        assert current_client() is outer
+    assert found[0] is outer
+    assert found[1] is not outer
+
+
 async def test_a_client_of_another_loop_is_refused() -> None:
     made: list[Client] = []
 

@@ -11,7 +11,6 @@ from types import TracebackType, UnionType
 from typing import Any, Final, Self, TypeVar, cast
 
 import anyio
-import attrs
 import httpx
 from anyio.lowlevel import RunVar
 
@@ -20,6 +19,7 @@ from up42_async._client.balance import Balance, balance_request, read_balance
 from up42_async._client.credentials import CredentialsFile, find_credentials
 from up42_async._client.plain_request import plain_request
 from up42_async._client.services import CachedCall, Service
+from up42_async._client.statistics import Statistics
 from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.exchange import AsyncClientLike
@@ -35,28 +35,6 @@ DEFAULT_LIMITS = Limits()
 DEFAULT_POLLING = Polling()
 
 ServiceT = TypeVar("ServiceT", bound=Service)
-
-
-@attrs.frozen(kw_only=True)
-class Statistics:
-    """What a client has done so far, and is doing."""
-
-    requests: int
-    """Requests sent to the API, repeated ones included; logins and files are not."""
-    retried: int
-    """How many of them were sent because an earlier try failed."""
-    in_flight: int
-    """Requests under way now."""
-    logins: int
-    """Tokens asked for."""
-    waiting: int = 0
-    """Calls that wait: for their turn, for another try, or for the end of an outage."""
-    paused_until: dt.datetime | None = None
-    """Until when UP42 asked the client to wait (429), on this machine's clock (aware, UTC); None when it did not."""
-    tracked: int = 0
-    """Jobs that are waited for now, each once however many wait for it."""
-    spent: int = 0
-    """Credits of what was, or may have been, executed with this client, as priced when it was sent."""
 
 
 class Client:
@@ -371,6 +349,17 @@ def _open_default() -> Client | None:
     return None if client is None or client._closed else client  # noqa: SLF001 - its own module
 
 
+def _entered() -> Client | None:
+    """Return the client of the `async with` block around, None when it belongs to another event loop.
+
+    A context is copied into threads, and so into the event loops that run there: a service in a test, for one.
+    """
+    client = _current.get()
+    if client is None or client._loop_token in (None, _running_loop()):  # noqa: SLF001 - its own module
+        return client
+    return None
+
+
 def current_client(client: Client | None = None) -> Client:
     """Return the client to use.
 
@@ -381,7 +370,7 @@ def current_client(client: Client | None = None) -> Client:
         RuntimeError: None was given, no `async with Client(...)` is open in this task, and no default is set.
         TypeError: Something else than a client was given.
     """
-    found = client if client is not None else _current.get() or _open_default()
+    found = client if client is not None else _entered() or _open_default() or _current.get()
     if found is None:
         message = (
             "no UP42 client: open one with `async with up42_async.Client(...)`, make one the default with"

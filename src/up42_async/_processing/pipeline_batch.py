@@ -265,7 +265,8 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         counts = self.counts
         ended = counts["done"] + counts["failed"] + counts["uncertain"]
         requests = sum(client.statistics().requests for client in self._clients)
-        return BoardState(counts=counts, ended=ended, total=sum(counts.values()), requests=requests)
+        shown = {stage: count for stage, count in counts.items() if count}
+        return BoardState(counts=shown, ended=ended, total=sum(counts.values()), requests=requests)
 
     def __repr__(self) -> str:
         """Return how many templates are at each stage, in one line."""
