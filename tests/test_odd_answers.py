@@ -14,6 +14,7 @@ from up42_async import (
     Balance,
     Budget,
     Client,
+    Job,
     Process,
     Up42Error,
     delete_collection,
@@ -21,6 +22,7 @@ from up42_async import (
     get_item,
     get_queryables,
     list_collections,
+    processing_templates,
     search_items,
     update_item,
 )
@@ -69,6 +71,8 @@ CALLS: dict[str, tuple[Callable[["Thing"], Awaitable[Any]], Callable[[Any], bool
     "budget.usage": (lambda here: here.budget.usage(), is_a((int, float))),  # type: ignore[arg-type]
     "Budget.is_enforced": (lambda here: Budget.is_enforced(), is_a(bool)),
     "client.balance": (lambda here: here.client.balance(), is_a(Balance)),
+    "evaluate": (lambda here: here.template().evaluate(), is_a(processing_templates.JobTemplate)),
+    "execute": (lambda here: here.template().execute(), is_a(Job)),
     "delete_collection": (lambda here: delete_collection("not-there"), lambda value: value is None),
 }
 
@@ -81,6 +85,9 @@ class Thing:
     item: pystac.Item
     asset: Asset
     budget: Budget
+
+    def template(self) -> processing_templates.DetectionTreesSpacept:
+        return processing_templates.DetectionTreesSpacept(title="t", item=self.item)
 
     @classmethod
     async def of(cls, sandbox: Any, client: Client) -> "Thing":

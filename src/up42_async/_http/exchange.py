@@ -7,6 +7,7 @@ left, whether cancelling may cut it off, and which socket is to be closed after 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
@@ -237,8 +238,11 @@ class Exchange:
         response = await self._head()
         try:
             body = await self._body(response)
-        finally:
+        except BaseException:
             await close(response)
+            raise
+        with contextlib.suppress(Exception):  # a transport may raise anything, and what was read is good in any case
+            await response.aclose()
         answer = ApiResponse(status=response.status_code, headers=response.headers, body=body)
         if state is not None:
             state.response = answer

@@ -10,7 +10,7 @@ import contextlib
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from typing import Any, Final
 
 import anyio
@@ -173,11 +173,13 @@ async def _opened(url: httpx.URL, origin: Origin) -> Connection:
         raise ConfigurationError(f"the proxy in {setting.source} {problem}") from None
 
 
-def own_client(stack: ConnectionStack) -> httpx.AsyncClient:
-    """Return the AsyncClient of a client that is given none; it keeps no cookies.
+class _NoCookies(CookieJar):
+    """Keeps no cookies, and does not look for them either."""
 
-    Args:
-        stack: What it sends on.
-    """
-    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    return httpx.AsyncClient(transport=stack, cookies=cookies)
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Do nothing."""
+
+
+def own_client(stack: ConnectionStack) -> httpx.AsyncClient:
+    """Return the AsyncClient of a client that is given none."""
+    return httpx.AsyncClient(transport=stack, cookies=_NoCookies())
