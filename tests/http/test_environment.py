@@ -5,6 +5,7 @@ import importlib.util
 import ssl
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,24 @@ async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -
             async with wire() as one:
                 assert (await one.send(get(server.url))).status == 200
     assert len(made) == 1
+
+
+def test_certificates_wanted_by_two_at_once_are_read_once(outside: pytest.MonkeyPatch) -> None:
+    made: list[ssl.SSLContext] = []
+    both = threading.Barrier(2)
+
+    def make() -> ssl.SSLContext:
+        made.append(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        return made[-1]
+
+    def shared() -> ssl.SSLContext:
+        both.wait(5)
+        return environment._shared_context(())
+
+    outside.setattr(httpx, "create_ssl_context", make)
+    with ThreadPoolExecutor(2) as threads:
+        contexts = [one.result(5) for one in [threads.submit(shared), threads.submit(shared)]]
+    assert contexts == made * 2
 
 
 async def test_making_clients_behind_proxies_reads_no_certificates_and_using_them_reads_them_once(

@@ -30,7 +30,8 @@ from up42_async._errors import (
     UntrustedURLError,
 )
 from up42_async._http.requests import LONGEST_ID, ApiRequest, answered_segment, query, segment
-from up42_async._http.responses import ApiResponse, decode, http_date, parse_json, retry_after
+from up42_async._http.responses import ApiResponse, Body, decode, http_date, parse_json, retry_after
+from up42_async._http.secrets import NO_SECRET
 
 API = "https://api.up42.com"
 ASKED = ApiRequest(method="GET", path="/v2/processing/jobs", query="status=RUNNING")
@@ -378,6 +379,18 @@ class TestRetryAfter:
 
     def test_dates_without_a_zone_are_utc(self) -> None:
         assert http_date("Sun, 01 Mar 2026 12:00:00") == NOW
+
+
+class TestBodies:
+    def test_what_comes_after_too_much_is_not_kept(self) -> None:
+        body = Body(200, "", limit=3, label="GET /v2/things", secret=NO_SECRET)
+        assert [body.append(b"abc"), body.append(b"")] == [None, None]
+        problem = body.append(b"d")
+        assert str(problem) == "GET /v2/things: status 200 with a body of more than 3 bytes"
+        assert body.append(b"") is problem
+        with pytest.raises(UnexpectedResponseError) as caught:
+            body.finish()
+        assert caught.value is problem
 
 
 class TestAnswers:

@@ -79,12 +79,7 @@ def segment(value: object, name: str = "id") -> str:
 
 
 def answered_segment(value: object, name: str, request: ApiRequest) -> str:
-    """Quote an id that came in an answer, and so is the server's fault where it cannot be one.
-
-    Args:
-        value: The id.
-        name: What it is called in the error.
-        request: The request that brought it, for the error.
+    """Quote an id that came in the answer to a request, and so is the server's fault where it cannot be one.
 
     Raises:
         UnexpectedResponseError: It cannot be an id.
@@ -96,13 +91,7 @@ def answered_segment(value: object, name: str, request: ApiRequest) -> str:
 
 
 def check_answered_id(what: str, came: str, asked: str, request: ApiRequest) -> None:
-    """Make sure that an answer is about what was asked for; ids are the same in capitals.
-
-    Args:
-        what: What it is about.
-        came: The id in the answer.
-        asked: The id that was asked for.
-        request: What was asked, for the error.
+    """Make sure that the id that came in the answer to a request is the one that was asked for, but for capitals.
 
     Raises:
         UnexpectedResponseError: It is about something else, as when a cache mixes answers up.

@@ -149,11 +149,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 async def close(closable: Any) -> None:
-    """Close something in a bounded time, also while the caller is cancelled; what cannot be closed is lost anyway.
-
-    Args:
-        closable: A transport, or the body of a response.
-    """
+    """Close a transport or response in a bounded time, also in a cancelled task; what cannot be closed is lost."""
     with anyio.move_on_after(CLOSING_TIME, shield=True), contextlib.suppress(Exception):
         await closable.aclose()
 
