@@ -8,6 +8,9 @@ Back-pressure goes both ways: at most MOST_RUNNING jobs are under way at UP42, a
 the workers; while they do, no further result is taken. A worker that dies costs its task, which Dask gives to another.
 """
 
+# Dask and odc-stac are installed where this runs, not where types are checked.
+# pyright: reportMissingImports=false, reportUnknownParameterType=false
+
 import csv
 import os
 import sys

@@ -6,6 +6,9 @@ Each task opens a client in its own event loop, made of settings that travel. Fo
 `up42.pipeline` does the same with a fraction of the requests: see `examples/dask_pipeline.py`.
 """
 
+# Prefect is installed where this runs, not where types are checked; `submit` comes from its decorator.
+# pyright: reportMissingImports=false, reportFunctionMemberAccess=false
+
 import functools
 import tempfile
 from collections.abc import Callable
