@@ -25,11 +25,11 @@ try:
     from rich.text import Text
 
     from up42_async.sandbox import Sandbox
-except ImportError as error:
+except ImportError as _error:
     _message = "The demo needs the sandbox and rich: python -m pip install 'up42-async[progress,sandbox]'"
     if __name__ == "__main__":
         sys.exit(_message)
-    raise ImportError(_message, name=error.name) from error
+    raise ImportError(_message, name=_error.name) from _error
 
 JOBS: Final = 300
 SPEED: Final = 120.0

@@ -72,7 +72,7 @@ class DownloadErrorGroup(ExceptionGroup[Up42Error], DownloadError):
 
     def __init__(self, message: str, errors: Sequence[Up42Error]) -> None:
         DownloadError.__init__(self, message)
-        self.args = (message, list(errors))  # what copies and pickles are made of
+        self.args: tuple[Any, ...] = (message, list(errors))  # what copies and pickles are made of
 
     def derive(self, excs: Sequence[Any], /) -> Any:
         """Return a group of the same kind, as `split` and `except*` need it."""

@@ -45,9 +45,9 @@ class ProgressTask:
         self._tracker = tracker
         self.name = name
         self.job_id = job_id
-        self.done = 0
+        self.done: int = 0
         self.total = total
-        self.is_active = False
+        self.is_active: bool = False
 
     def update(self, done: int, total: int | None) -> None:
         """Say how far it has come.
@@ -81,7 +81,7 @@ class ProgressTracker:
         self._is_listed = False
         self._is_over = False
         self._changed = anyio.Event()
-        self.version = 0
+        self.version: int = 0
 
     @property
     def is_over(self) -> bool:

@@ -71,9 +71,9 @@ class UnfinishedJob(Up42Error):
     ) -> None:
         """Say which jobs are not finished, and why the wait ended."""
         super().__init__(message)
-        self.finished = list(finished)
-        self.unfinished = list(unfinished)
-        self.reasons = dict(reasons or {})
+        self.finished: list[Job] = list(finished)
+        self.unfinished: list[Job | str] = list(unfinished)
+        self.reasons: dict[str, str] = dict(reasons or {})
         self.job = job
 
 
@@ -116,7 +116,9 @@ class Job(JobState):
     extra: dict[str, Any] = attrs.field(factory=dict, eq=False)
     """Keys of its record that this version of the library does not know, as they came; equality leaves them out."""
 
-    __hash__ = JobState.__hash__
+    def __hash__(self) -> int:
+        """Return the hash of the id."""
+        return hash(self.id)
 
     @staticmethod
     def from_metadata(metadata: JobMetadata, *, client: Client | None = None) -> "Job":

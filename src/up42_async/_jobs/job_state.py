@@ -86,10 +86,6 @@ class JobState:
         listing.warn_of(listing.misfit(job, request))
         return job
 
-    def __hash__(self) -> int:
-        """Return the hash of the id."""
-        return hash(self.id)
-
     def __repr__(self) -> str:
         """Return the job in one line of at most 200 characters."""
         names = ("id", "process_id", "status", "updated", "credits")

@@ -39,7 +39,7 @@ class CreditBudget:
             TypeError: It is not a number.
             ValueError: It is negative.
         """
-        self.max_credits = (
+        self.max_credits: float | None = (
             None if max_credits is None else arguments.real(max_credits, "max_credits", least=0, unit="credits")
         )
         self._spent = 0

@@ -47,7 +47,7 @@ class InvalidTemplateError(Up42Error):
     def __init__(self, message: str, *, errors: frozenset[ValidationError] = frozenset()) -> None:
         """Say what is wrong with which template."""
         super().__init__(message)
-        self.errors = set(errors)
+        self.errors: set[ValidationError] = set(errors)
 
 
 async def evaluate_inputs(

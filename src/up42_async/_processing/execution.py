@@ -66,9 +66,9 @@ class ExecutionUncertainError(Up42Error):
         """Say what was sent, and what is known of it."""
         super().__init__(message)
         self.process_id = process_id
-        self.inputs = dict(inputs or {})
+        self.inputs: dict[str, Any] = dict(inputs or {})
         self.sent_at = sent_at
-        self.candidates = tuple(candidates)
+        self.candidates: tuple[str, ...] = tuple(candidates)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -105,10 +105,10 @@ class Executor:
             raise ValueError(
                 "retry_uncertain and retry_failed need a journal: without one, nothing is known of earlier runs"
             )
-        self.budget = CreditBudget(max_credits)
+        self.budget: Final = CreditBudget(max_credits)
         self.journal: JournalRun | None = None
         """The journal, while it is open."""
-        self.since = 0.0
+        self.since: float = 0.0
         """When the call began (monotonic, in seconds)."""
         self._budget_id = budget_id
         self._path = journal.path if isinstance(journal, Journal) else None if journal is None else Path(journal)

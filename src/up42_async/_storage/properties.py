@@ -39,18 +39,20 @@ class Up42Properties:
     A property that is missing reads as None. `await update_item(item)` sends the title and the tags.
     """
 
-    title = _Property[str](TITLE, "Title given by the user.")
-    tags = _Property[list[str]](TAGS, "Tags given by the user.")
-    asset_id = _Property[str]("up42-system:asset_id", "The asset it is part of.")
-    account_id = _Property[str]("up42-system:account_id", "The account it belongs to.")
-    workspace_id = _Property[str]("up42-system:workspace_id", "The workspace it belongs to.")
-    job_id = _Property[str]("up42-system:job_id", "The job that made it.")
-    source = _Property[str]("up42-system:source", "Where it came from, such as `ARCHIVE` or `ANALYTICS`.")
-    metadata_version = _Property[str]("up42-system:metadata_version", "Version of UP42's own metadata.")
-    order_id = _Property[str]("up42-order:id", "The order that brought it.")
-    product_id = _Property[str]("up42-product:product_id", "The data product.")
-    collection_name = _Property[str]("up42-product:collection_name", "The geospatial collection, such as `phr`.")
-    modality = _Property[str]("up42-product:modality", "Kind of imagery, such as `multispectral`.")
+    title: _Property[str] = _Property(TITLE, "Title given by the user.")
+    tags: _Property[list[str]] = _Property(TAGS, "Tags given by the user.")
+    asset_id: _Property[str] = _Property("up42-system:asset_id", "The asset it is part of.")
+    account_id: _Property[str] = _Property("up42-system:account_id", "The account it belongs to.")
+    workspace_id: _Property[str] = _Property("up42-system:workspace_id", "The workspace it belongs to.")
+    job_id: _Property[str] = _Property("up42-system:job_id", "The job that made it.")
+    source: _Property[str] = _Property("up42-system:source", "Where it came from, such as `ARCHIVE` or `ANALYTICS`.")
+    metadata_version: _Property[str] = _Property("up42-system:metadata_version", "Version of UP42's own metadata.")
+    order_id: _Property[str] = _Property("up42-order:id", "The order that brought it.")
+    product_id: _Property[str] = _Property("up42-product:product_id", "The data product.")
+    collection_name: _Property[str] = _Property(
+        "up42-product:collection_name", "The geospatial collection, such as `phr`."
+    )
+    modality: _Property[str] = _Property("up42-product:modality", "Kind of imagery, such as `multispectral`.")
 
     def __init__(self, stac_object: pystac.Item | pystac.Collection) -> None:
         """View an item or collection.

@@ -1,6 +1,6 @@
 """`up42 auth`, `up42 processes`, `up42 balance` and `up42 budgets`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import attrs
 import typer
@@ -11,9 +11,9 @@ from up42_async.cli.output import Format, write_all, write_one
 from up42_async.cli.running import GOOD, run
 from up42_async.cli.settings import Settings
 
-auth = typer.Typer(help="Check credentials.", no_args_is_help=True)
-processes = typer.Typer(help="List processes, and show what one needs and costs.", no_args_is_help=True)
-budgets = typer.Typer(help="List budgets.", no_args_is_help=True)
+auth: Final = typer.Typer(help="Check credentials.", no_args_is_help=True)
+processes: Final = typer.Typer(help="List processes, and show what one needs and costs.", no_args_is_help=True)
+budgets: Final = typer.Typer(help="List budgets.", no_args_is_help=True)
 
 
 def row_of(value: Any) -> dict[str, Any]:

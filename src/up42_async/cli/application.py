@@ -1,7 +1,7 @@
 """All commands, and the options that stand before their names."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -9,7 +9,7 @@ import up42_async as up42
 from up42_async.cli import account, jobs, local, runs, storage
 from up42_async.cli.settings import Settings
 
-app = typer.Typer(
+app: Final = typer.Typer(
     help="Check, price and run UP42 processes, follow jobs, and bring results home.",
     epilog="Credentials come from UP42_USERNAME and UP42_PASSWORD, or from --cfg-file; never from an argument.",
     no_args_is_help=True,

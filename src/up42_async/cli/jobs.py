@@ -15,7 +15,7 @@ from up42_async.cli.output import Format, suited, write, write_all, write_line
 from up42_async.cli.running import FAILED, GOOD, Interruption, counted, reporting, run, say
 from up42_async.cli.settings import Settings
 
-app = typer.Typer(help="List, get, track and download jobs.", no_args_is_help=True)
+app: Final = typer.Typer(help="List, get, track and download jobs.", no_args_is_help=True)
 
 COLUMNS: Final = ("jobID", "processID", "status", "title", "credits", "created", "finished")
 

@@ -17,7 +17,7 @@ from up42_async.cli.run_items import templates_of
 from up42_async.cli.running import FAILED, GOOD, USAGE, Interruption, counted, reporting, run, run_without_client, say
 from up42_async.cli.settings import Settings
 
-journal = typer.Typer(help="Read the journal of a run.", no_args_is_help=True)
+journal: Final = typer.Typer(help="Read the journal of a run.", no_args_is_help=True)
 
 COLUMNS: Final = ("title", "jobID", "status", "credits", "error")
 ENTRIES: Final = ("title", "process_id", "state", "job_id", "status", "credits", "error")

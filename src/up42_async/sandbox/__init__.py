@@ -42,10 +42,10 @@ try:
     import cql2 as _cql2
     import starlette as _starlette
     import uvicorn as _uvicorn
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
-        f"The sandbox needs {error.name}, which is not installed: pip install 'up42-async[sandbox]'", name=error.name
-    ) from error
+        f"The sandbox needs {_error.name}, which is not installed: pip install 'up42-async[sandbox]'", name=_error.name
+    ) from _error
 
 from up42_async.sandbox import faults as faults
 from up42_async.sandbox._account import Balance as Balance

@@ -35,8 +35,8 @@ class Exchange:
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, world: World) -> None:
-        self.scope = scope
-        self.send = send
+        self.scope: Scope = scope
+        self.send: Send = send
         self.world = world
         self.most: int | None = None
         """How many bytes of the answer `act` brings at least, before it leaves out the rest; None for all of them."""

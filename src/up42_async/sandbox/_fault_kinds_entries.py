@@ -145,7 +145,7 @@ class AddEntries:
     """
 
     def __init__(self, *entries: Any) -> None:
-        self.entries = entries or (None, 5, "text", {}, [])
+        self.entries: tuple[Any, ...] = entries or (None, 5, "text", {}, [])
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and add them to every list of jobs, items, budgets, assets, processes or collections."""

@@ -27,7 +27,7 @@ class Fault:
 
     def __init__(self, kind: Kind, rule: "Rule", faults: "Faults") -> None:
         self.kind = kind
-        self.hits = 0
+        self.hits: int = 0
         self._seen = 0
         self._rule = rule
         self._faults = faults

@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from starlette.types import ASGIApp
 
@@ -131,7 +131,7 @@ class Sandbox(StorageControls):
         self._server: Server | None = None
         self._control_server: Server | None = None
         self._control: SandboxControl | None = None
-        self.faults = Faults(seed)
+        self.faults: Final = Faults(seed)
         """What goes wrong, see `up42_async.sandbox.faults`."""
         sender = Sender(self._settings.bandwidth)
         self._api_app = api_app(self._storage, sender, self._traffic, self.faults)

@@ -26,7 +26,7 @@ class Connection:
 
     def __init__(self, number: int, transport: asyncio.Transport) -> None:
         self.number = number
-        self.peer_port = int(transport.get_extra_info("peername")[1])
+        self.peer_port: int = int(transport.get_extra_info("peername")[1])
         self._transport = transport
 
     @property

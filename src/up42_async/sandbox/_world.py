@@ -3,17 +3,17 @@
 import threading
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from up42_async.sandbox import _pricing
 from up42_async.sandbox._account import Account, Ledger, Tokens, draw_id, stage_of
-from up42_async.sandbox._budgets import seeded_budgets
+from up42_async.sandbox._budgets import Budget, seeded_budgets
 from up42_async.sandbox._jobs import Job, JobStore
 from up42_async.sandbox._lifecycle import Steps, Timeline
 from up42_async.sandbox._lives import Life, Lives, ShortLives
-from up42_async.sandbox._processes import PROCESSES, Process, eulas
+from up42_async.sandbox._processes import PROCESSES, Eula, Process, eulas
 from up42_async.sandbox._recorded_errors import RecordedErrors
 from up42_async.sandbox._recorded_lives import RecordedLives
 from up42_async.sandbox._scaled_clock import ScaledClock
@@ -47,36 +47,37 @@ class World:
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.settings = settings
-        self.lock = threading.RLock()
-        self.clock = ScaledClock(clock, settings.speed)
-        self.processes = dict(PROCESSES)
-        self.tokens = Tokens(self.clock, Random(f"tokens {settings.seed}"), settings.token_lifetime)  # noqa: S311 - repeatable on purpose, no secret
-        self.signed_urls = SignedUrls(self.clock, settings.seed, settings.signed_url_lifetime)
+        self.lock: Final = threading.RLock()
+        self.clock: Final = ScaledClock(clock, settings.speed)
+        self.processes: dict[str, Process] = dict(PROCESSES)
+        self.tokens: Final = Tokens(self.clock, Random(f"tokens {settings.seed}"), settings.token_lifetime)  # noqa: S311 - repeatable on purpose, no secret
+        self.signed_urls: Final = SignedUrls(self.clock, settings.seed, settings.signed_url_lifetime)
         self._request_ids = Random(f"requests {settings.seed}")  # noqa: S311 - the same
-        self.api_url, self.files_url = "https://sandbox.invalid", "https://files.sandbox.invalid"
+        self.api_url: str = "https://sandbox.invalid"
+        self.files_url: str = "https://files.sandbox.invalid"
         self.reset()
 
     def reset(self) -> None:
         """Go back to the state after construction, but for the clock, the tokens, the signed URLs and the address."""
         settings = self.settings
         with self.lock:
-            self.ids = Random(f"ids {settings.seed}")  # noqa: S311 - repeatable on purpose, no secret
-            self.random = Random(f"lives {settings.seed}")  # noqa: S311 - the same
-            self.account = Account(
+            self.ids: Random = Random(f"ids {settings.seed}")  # noqa: S311 - repeatable on purpose, no secret
+            self.random: Random = Random(f"lives {settings.seed}")  # noqa: S311 - the same
+            self.account: Account = Account(
                 id=draw_id(self.ids), workspace_id=draw_id(self.ids), username=_USERNAME, password=_PASSWORD
             )
-            self.lives = _lives(settings, self.random)
-            self.errors = RecordedErrors(Random(f"errors {settings.seed}"))  # noqa: S311 - the same
-            self.ledger = Ledger(settings.balance)
-            self.jobs = JobStore()
-            self.eulas = eulas(accepted=settings.eula_accepted)
-            self.rates = {process.id: process.rate for process in PROCESSES.values()}
+            self.lives: Lives = _lives(settings, self.random)
+            self.errors: RecordedErrors = RecordedErrors(Random(f"errors {settings.seed}"))  # noqa: S311 - the same
+            self.ledger: Ledger = Ledger(settings.balance)
+            self.jobs: JobStore = JobStore()
+            self.eulas: dict[str, Eula] = eulas(accepted=settings.eula_accepted)
+            self.rates: dict[str, int] = {process.id: process.rate for process in PROCESSES.values()}
             self.unsuitable_items: dict[str, str] = {}
             self.executions: list[ExecutionRecord] = []
             self.scripts: list[Steps] = []
             budgets = Random(f"budgets {settings.seed}")  # noqa: S311 - the same
-            self.budgets = seeded_budgets(budgets, self.account.workspace_id, self.now())
-            self.budget_setting_id = draw_id(budgets)
+            self.budgets: dict[str, Budget] = seeded_budgets(budgets, self.account.workspace_id, self.now())
+            self.budget_setting_id: str = draw_id(budgets)
             self.budgets_enforced = False
 
     def serve_at(self, api_url: str, files_url: str) -> None:
