@@ -61,6 +61,15 @@ def timestamp(value: Any) -> dt.datetime:
         raise ValueError(message) from None
 
 
+def as_text(moment: dt.datetime) -> str:
+    """Return a moment as UP42 reads it in queries and bodies: in UTC, with `Z`.
+
+    Raises:
+        ValueError: It lies outside the years 2 to 9998.
+    """
+    return in_utc(moment).isoformat().replace("+00:00", "Z")
+
+
 def in_utc(moment: dt.datetime) -> dt.datetime:
     """Return the same instant in UTC, where one without an offset is already.
 

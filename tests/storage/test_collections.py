@@ -27,9 +27,10 @@ from up42_async._storage.collections import (
     list_collections,
     update_item,
 )
+from up42_async._storage.guarded import StorageCollection, StorageItem
 from up42_async._storage.job_results import download_result, result_collection, result_items
 from up42_async._storage.properties import Up42Properties
-from up42_async._storage.stac import collection_from, item_from
+from up42_async._storage.stac import stac_from
 
 ABOUT = ApiRequest(method="GET", path="/about")
 API = "https://api.up42.com"
@@ -99,12 +100,12 @@ def host() -> Iterator[StorageHost]:
 
 @pytest.fixture
 def item() -> pystac.Item:
-    return item_from(item_content(), ABOUT)
+    return stac_from(StorageItem, item_content(), ABOUT)
 
 
 @pytest.fixture
 def collection() -> pystac.Collection:
-    return collection_from(collection_content(), ABOUT)
+    return stac_from(StorageCollection, collection_content(), ABOUT)
 
 
 METADATA = {
@@ -445,7 +446,7 @@ def test_the_objects_work_in_pystacs_own_api(item: pystac.Item, collection: pyst
 
 
 def test_local_files_can_be_read_through_the_objects(item: pystac.Item, tmp_path: Path) -> None:
-    item_from(item_content("other"), ABOUT).save_object(dest_href=str(tmp_path / "other.json"))
+    stac_from(StorageItem, item_content("other"), ABOUT).save_object(dest_href=str(tmp_path / "other.json"))
     item.add_link(pystac.Link("child", str(tmp_path / "other.json")))
     assert item.get_links("child")[0].resolve_stac_object(item.get_root()).target.id == "other"  # type: ignore[union-attr]
 
@@ -477,10 +478,10 @@ def test_what_is_here_already_can_be_put_behind_a_link(item: pystac.Item, collec
 
 def test_objects_without_links_are_fine() -> None:
     content = item_content() | {"links": []}
-    item = item_from(content, ABOUT)
+    item = stac_from(StorageItem, content, ABOUT)
     assert item.get_collection() is None
     content = collection_content() | {"links": []}
-    assert list(collection_from(content, ABOUT).get_items()) == []
+    assert list(stac_from(StorageCollection, content, ABOUT).get_items()) == []
 
 
 def hrefs(content: dict[str, Any]) -> dict[str, str]:
@@ -495,8 +496,8 @@ def linked(content: dict[str, Any], *, without: str, **links: str) -> dict[str, 
 
 def test_what_has_a_parent_but_no_self_link_is_parsed_and_stays_guarded() -> None:
     parent = f"{API}/v2/assets/stac/collections/c0"
-    collection = collection_from(linked(collection_content(), without="self", parent=parent), ABOUT)
-    item = item_from(linked(item_content(), without="self"), ABOUT)
+    collection = stac_from(StorageCollection, linked(collection_content(), without="self", parent=parent), ABOUT)
+    item = stac_from(StorageItem, linked(item_content(), without="self"), ABOUT)
     for one, name in ((collection, "c0"), (item, "c1")):
         assert one.get_self_href() is None
         with pytest.raises(RuntimeError, match=rf"use `await up42_async.get_collection\('{name}'\)` instead"):
@@ -505,7 +506,7 @@ def test_what_has_a_parent_but_no_self_link_is_parsed_and_stays_guarded() -> Non
 
 def test_what_has_a_parent_but_no_self_link_goes_into_a_catalogue_of_the_users_own() -> None:
     catalog = pystac.Catalog("mine", "What I keep.")
-    item = item_from(linked(item_content(), without="self"), ABOUT)
+    item = stac_from(StorageItem, linked(item_content(), without="self"), ABOUT)
     catalog.add_item(item)
     assert (item.get_parent(), item.get_root()) == (catalog, catalog)
 
@@ -521,7 +522,7 @@ def test_the_self_link_can_be_taken_away_and_given_anew(item: pystac.Item, colle
 
 def test_a_collection_below_the_root_is_normalised_and_saved_offline(item: pystac.Item, tmp_path: Path) -> None:
     content = linked(collection_content(), without="", parent=f"{API}/v2/assets/stac")
-    collection = collection_from(content, ABOUT)
+    collection = stac_from(StorageCollection, content, ABOUT)
     assert collection.get_parent() is collection.get_root()
     collection.add_item(item)
     collection.normalize_and_save(str(tmp_path), pystac.CatalogType.SELF_CONTAINED)
@@ -535,7 +536,7 @@ def test_a_collection_below_the_root_is_normalised_and_saved_offline(item: pysta
 def test_a_parent_that_is_no_collection_is_not_to_be_had_as_one() -> None:
     content = linked(collection_content(), without="root", parent=f"{API}/v2/assets/stac")
     with pytest.raises(RuntimeError, match=r"fetch /v2/assets/stac \(parent\).*use `up42_async.search_items"):
-        collection_from(content, ABOUT).get_parent()
+        stac_from(StorageCollection, content, ABOUT).get_parent()
 
 
 async def test_an_item_comes_by_its_collection_and_id(host: StorageHost) -> None:
@@ -559,7 +560,7 @@ async def test_what_was_not_asked_for_is_an_error(host: StorageHost) -> None:
             (get_collection("c1"), "collection 'c2' instead of 'c1'"),
             (get_item("c1", "i1"), "item 'i2' instead of 'i1'"),
             (get_item("c1", "i3"), "item of collection 'c3' instead of 'c1'"),
-            (update_item(item_from(item_content("i1"), ABOUT)), "item 'i2' instead of 'i1'"),
+            (update_item(stac_from(StorageItem, item_content("i1"), ABOUT)), "item 'i2' instead of 'i1'"),
             (initialize_asset("a2"), "asset 'a1' instead of 'a2'"),
         ):
             with pytest.raises(UnexpectedResponseError, match=message) as caught:

@@ -17,9 +17,9 @@ from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import UnexpectedResponseError, get_collection, get_item, search_items
 from up42_async._client.readable_list import MOST_MALFORMED
 from up42_async._downloads.options import DownloadOptions
-from up42_async._storage.guarded import client_of
+from up42_async._storage.guarded import StorageCollection, StorageItem, client_of
 from up42_async._storage.job_results import download_result
-from up42_async._storage.stac import collection_from, item_from
+from up42_async._storage.stac import stac_from
 
 SEARCH = "POST /v2/assets/stac/search"
 
@@ -210,7 +210,7 @@ async def test_an_item_knows_the_client_it_came_from_and_so_do_its_copies(host: 
         assert client_of(pickle.loads(pickle.dumps(one))) is None  # noqa: S301
         assert client_of(type(one).from_dict(one.to_dict())) is None
     assert client_of(pystac.Item.from_dict(item.to_dict())) is None
-    assert client_of(item_from(item_content(), ABOUT)) is None
+    assert client_of(stac_from(StorageItem, item_content(), ABOUT)) is None
     assert client_of("an item's URL") is None
 
 
@@ -231,9 +231,9 @@ NAMES = [*item_content(), *collection_content(), "start_datetime"]
 def test_whatever_stands_in_it_an_object_is_read_or_an_error(changes: dict[str, Any], inner: dict[str, Any]) -> None:
     item = item_content()
     item["properties"] |= inner
-    for content, read in ((item, item_from), (collection_content(), collection_from)):
+    for content, kind in ((item, StorageItem), (collection_content(), StorageCollection)):
         try:
-            made: Any = read(content | changes, ABOUT)
+            made: Any = stac_from(kind, content | changes, ABOUT)
         except UnexpectedResponseError:
             continue
         assert isinstance(made.id, str)

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from up42_async._clock import in_utc
+from up42_async._clock import as_text
 from up42_async._config.arguments import is_number
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, query
@@ -32,7 +32,7 @@ def balance_request(at: dt.datetime | None) -> ApiRequest:
     """
     if at is not None and not isinstance(at, dt.datetime):
         raise TypeError(f"at must be a datetime, not {at!r:.80}")
-    moment = None if at is None else in_utc(at).isoformat().replace("+00:00", "Z")
+    moment = None if at is None else as_text(at)
     return ApiRequest(method="GET", path="/v2/payments/balances", query=query({"balanceAt": moment}))
 
 

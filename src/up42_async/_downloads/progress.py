@@ -79,14 +79,10 @@ class ProgressTracker:
         self._done = self._failed = 0
         self._searches = 0
         self._is_listed = False
-        self._is_over = False
+        self.is_over = False
+        """Whether nothing will change any more."""
         self._changed = anyio.Event()
         self.version: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing will change any more."""
-        return self._is_over
 
     def add_task(self, name: str, job_id: str | None = None, total: int | None = None) -> ProgressTask:
         """Return what counts for one more file.
@@ -129,7 +125,7 @@ class ProgressTracker:
 
     def close(self) -> None:
         """Say that nothing will change any more."""
-        self._is_over = True
+        self.is_over = True
         self.announce()
 
     async def change(self) -> None:

@@ -12,7 +12,7 @@ import pystac
 from up42_async import _display
 from up42_async._client import Client, current_client
 from up42_async._client.readable_list import ReadableList, entry_id, numbered_page
-from up42_async._clock import in_utc
+from up42_async._clock import as_text
 from up42_async._config.arguments import integer, joinable, optional, string
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.options import DownloadOptions
@@ -231,4 +231,4 @@ def _read_asset(content: Any, request: ApiRequest, client: Client, report: Repor
 def _iso(value: object, name: str) -> str:
     if not isinstance(value, dt.datetime):
         raise TypeError(f"{name} must be a datetime, not {value!r:.80}")
-    return in_utc(value).isoformat().replace("+00:00", "Z")
+    return as_text(value)

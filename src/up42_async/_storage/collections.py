@@ -10,11 +10,11 @@ from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._config.arguments import integer
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, check_answered_id, query, segment
-from up42_async._storage.guarded import client_of
+from up42_async._storage.guarded import StorageCollection, StorageItem, client_of
 from up42_async._storage.items import STORAGE
 from up42_async._storage.properties import TAGS, TITLE
 from up42_async._storage.search import DEFAULT_LIMIT, MOST_LIMIT
-from up42_async._storage.stac import collection_from, item_from
+from up42_async._storage.stac import stac_from
 
 COLLECTIONS: Final = f"{STORAGE}/collections"
 
@@ -34,7 +34,7 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
     """
     request = ApiRequest(method="GET", path=f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}")
     user = current_client(client)
-    collection = collection_from(await user._session.call(request), request, user)
+    collection = stac_from(StorageCollection, await user._session.call(request), request, user)
     check_answered_id("collection", collection.id, collection_id, request)
     return collection
 
@@ -55,7 +55,7 @@ async def get_item(collection_id: str, item_id: str, *, client: Client | None = 
     """
     request = ApiRequest(method="GET", path=_item_path(collection_id, item_id))
     user = current_client(client)
-    item = item_from(await user._session.call(request), request, user)
+    item = stac_from(StorageItem, await user._session.call(request), request, user)
     check_answered_id("item", item.id, item_id, request)
     check_answered_id("item of collection", item.collection_id or collection_id, collection_id, request)
     return item
@@ -83,7 +83,7 @@ async def update_item(item: pystac.Item, *, client: Client | None = None) -> pys
     changes = {key: item.properties[key] for key in (TITLE, TAGS) if key in item.properties}
     request = ApiRequest(method="PATCH", path=_item_path(item.collection_id, item.id), json=changes)
     user = current_client(client or client_of(item))
-    answer = item_from(await user._session.call(request), request, user)
+    answer = stac_from(StorageItem, await user._session.call(request), request, user)
     check_answered_id("item", answer.id, item.id, request)
     item.properties.clear()
     item.properties.update(answer.properties)
@@ -139,7 +139,11 @@ def list_collections(
 
     first = ApiRequest(method="GET", path=COLLECTIONS, query=query({"workspace_id": workspace_id, "limit": size}))
     return ReadableList(
-        user._session, first, split, lambda content, request: collection_from(content, request, user), key=entry_id
+        user._session,
+        first,
+        split,
+        lambda content, request: stac_from(StorageCollection, content, request, user),
+        key=entry_id,
     )
 
 

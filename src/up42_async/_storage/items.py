@@ -11,7 +11,8 @@ from up42_async._client.pagination import Page, next_page
 from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.requests import ApiRequest
-from up42_async._storage.stac import item_from
+from up42_async._storage.guarded import StorageItem
+from up42_async._storage.stac import stac_from
 
 STORAGE: Final = "/v2/assets/stac"
 SEARCH: Final = f"{STORAGE}/search"
@@ -89,7 +90,7 @@ class Items(ReadableList[pystac.Item]):
 
     def _read_item(self, content: Any, request: ApiRequest) -> pystac.Item:
         self._check_asked(content, request)
-        return item_from(content, request, self._client, report=self._mention)
+        return stac_from(StorageItem, content, request, self._client, report=self._mention)
 
     def _check_asked(self, content: Any, request: ApiRequest) -> None:
         """Refuse an item that was not asked for: a cache that mixes answers up would sell it as another job's.

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from up42_async._client import Client, current_client
-from up42_async._clock import in_utc
+from up42_async._clock import as_text
 from up42_async._config.arguments import integer, optional, real, string, strings
 from up42_async._storage.items import Items
 
@@ -105,7 +105,7 @@ def _moment(value: Moment) -> str:
         return value
     if not isinstance(value, dt.datetime):
         raise TypeError(f"datetime must be a string or a datetime, not {value!r:.80}")
-    return in_utc(value).isoformat().replace("+00:00", "Z")
+    return as_text(value)
 
 
 def _box(value: Iterable[float] | None) -> list[float] | None:

@@ -11,7 +11,7 @@ from pystac.utils import str_to_datetime
 from up42_async._client import Client
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, printable
-from up42_async._storage.guarded import Origin, StorageCollection, StorageItem, guarded
+from up42_async._storage.guarded import Origin, guarded
 
 StacT = TypeVar("StacT", bound=pystac.STACObject)
 
@@ -31,39 +31,21 @@ def log(error: UnexpectedResponseError) -> None:
     logger.warning("%s", error)
 
 
-def item_from(content: Any, request: ApiRequest, client: Client | None = None, *, report: Report = log) -> pystac.Item:
-    """Make an item of a decoded answer, which it takes over.
+def stac_from(
+    kind: type[StacT], content: Any, request: ApiRequest, client: Client | None = None, *, report: Report = log
+) -> StacT:
+    """Make an item or collection of a decoded answer, which it takes over.
 
     Args:
-        content: The GeoJSON feature.
-        request: What was asked, for the error.
-        client: The client it came from.
-        report: Is told of the parts that were taken out.
-
-    Raises:
-        UnexpectedResponseError: It is no STAC item.
-    """
-    return _parse(StorageItem, content, request, client, report)
-
-
-def collection_from(
-    content: Any, request: ApiRequest, client: Client | None = None, *, report: Report = log
-) -> pystac.Collection:
-    """Make a collection of a decoded answer, which it takes over.
-
-    Args:
+        kind: `StorageItem` or `StorageCollection`.
         content: The JSON object.
         request: What was asked, for the error.
         client: The client it came from.
         report: Is told of the parts that were taken out.
 
     Raises:
-        UnexpectedResponseError: It is no STAC collection.
+        UnexpectedResponseError: It is no STAC object, or another kind of one.
     """
-    return _parse(StorageCollection, content, request, client, report)
-
-
-def _parse(kind: type[StacT], content: Any, request: ApiRequest, client: Client | None, report: Report) -> StacT:
     if not isinstance(content, dict) or not isinstance(content.get("id"), str) or not content["id"]:
         raise UnexpectedResponseError("an answer that is no STAC object: it has no id", request=str(request))
     name, problems = _name(content), _repair(content)
