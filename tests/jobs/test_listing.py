@@ -14,8 +14,8 @@ from up42_async import APIError, NotFoundError, ServerError, StatusError, Unexpe
 from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters, arranged
 from up42_async._jobs.id_queries import ById
-from up42_async._jobs.listing import IdPager, one, page_of, pager
-from up42_async._jobs.parsing import Misfits
+from up42_async._jobs.listing import IdPager, pager
+from up42_async._jobs.parsing import Misfits, one, page_of
 from up42_async._jobs.polling_state import QueryFailure
 
 LIST = ApiRequest(method="GET", path=JOBS)

@@ -10,12 +10,18 @@ import anyio
 
 from up42_async._bulk import lone
 from up42_async._client import Client
+from up42_async._client.pagination import Pager
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, check_answered_id
-from up42_async._jobs import listing
-from up42_async._jobs.filters import Filters
-from up42_async._jobs.listing import JobT, Read
+from up42_async._http.requests import query as query_of
+from up42_async._jobs.parsing import PATH, JobT, Read, misfit, one, page_of, warn_of
 from up42_async._jobs.polling_state import QueryFailure
+
+MAX_IDS: Final = 100
+"""Ids a request: 100 UUIDs make a URL of 4 kB, and servers usually refuse one of 8."""
+
+REFUSED: Final = frozenset({400, 413, 414, 422, 431})
+"""What a server answers to a list of ids that is too long, or to a page size that is too large."""
 
 Give = Callable[[Mapping[str, JobT | QueryFailure]], None]
 """Takes the answers for some ids."""
@@ -49,7 +55,7 @@ class ById(Generic[JobT]):
         self._client = client
         self._read = read
         self._key = key
-        self._most = listing.MAX_IDS
+        self._most = MAX_IDS
         self._limited = True
         self._warned: set[str] = set()
 
@@ -61,7 +67,7 @@ class ById(Generic[JobT]):
             give: Takes for every id its job or why there is none, page by page.
         """
         query: _Query[JobT] = _Query(give)
-        await self._together([partial(self._ask_list, part, query) for part in listing.parts_of(ids, self._most)])
+        await self._together([partial(self._ask_list, part, query) for part in parts_of(ids, self._most)])
         await self._together([partial(self._decide, id_, error, query) for id_, error in query.doubtful])
 
     async def _ask_list(self, ids: Sequence[str], query: _Query[JobT]) -> bool:
@@ -82,7 +88,7 @@ class ById(Generic[JobT]):
     async def _ask_halves(self, ids: Sequence[str], query: _Query[JobT]) -> bool:
         """Ask in halves, and remember their size when the server takes both: then it was not about one bad id."""
         half = (len(ids) + 1) // 2
-        took = [await self._ask_list(part, query) for part in listing.parts_of(ids, half)]
+        took = [await self._ask_list(part, query) for part in parts_of(ids, half)]
         if all(took):
             self._most = min(self._most, half)
         return False
@@ -90,8 +96,13 @@ class ById(Generic[JobT]):
     async def _read_pages(self, missing: dict[str, None], query: _Query[JobT]) -> None:
         """Follow the pages of one list until all ids are there; take from `missing` what has come."""
         limit = len(missing) if self._limited else None
-        filters = Filters(ids=list(missing))
-        pages = listing.pager(self._client, self._tolerant, filters, limit=limit, key=itemgetter(0))
+        pages: Pager[tuple[str, JobT | QueryFailure]] = Pager(
+            self._client._session,
+            listed(list(missing), limit),
+            partial(page_of, self._tolerant, self._client._session.api, []),
+            key=itemgetter(0),
+            without_limit=None if limit is None else listed(list(missing), None),
+        )
         while missing:
             try:
                 entries = await pages.next_items()
@@ -117,14 +128,14 @@ class ById(Generic[JobT]):
         return self._key(job), job
 
     def _warn_once(self, job: JobT, request: ApiRequest) -> None:
-        error = listing.misfit(job, request)
+        error = misfit(job, request)
         if error is not None and job.id not in self._warned:
             self._warned.add(job.id)
-            listing.warn_of(error)
+            warn_of(error)
 
     async def _ask_one(self, job_id: str, query: _Query[JobT]) -> bool:
         """Ask for one job; return whether there was one."""
-        request = listing.one(job_id)
+        request = one(job_id)
         try:
             job = self._read(await self._client._session.call(request), request)
             check_answered_id("job", job.id, job_id, request)
@@ -167,6 +178,21 @@ class ById(Generic[JobT]):
             raise lone(failures) from None
 
 
+def listed(ids: Sequence[str], limit: int | None) -> ApiRequest:
+    """Return the request for the jobs with some ids.
+
+    Args:
+        ids: The ids.
+        limit: Jobs a page, None to leave it to the server.
+    """
+    return ApiRequest(method="GET", path=PATH, query=query_of({"limit": limit, "ids": ids}))
+
+
+def parts_of(ids: Sequence[str], most: int) -> list[Sequence[str]]:
+    """Return ids in parts of so many at the most."""
+    return [ids[start : start + most] for start in range(0, len(ids), most)]
+
+
 def _is_refusal(error: APIError) -> bool:
     """Return whether UP42 itself refuses, so that asking again will most likely be refused again."""
     return isinstance(error, StatusError) and error.from_platform and not error.transient
@@ -181,4 +207,4 @@ def _is_about_the_list(error: APIError) -> bool:
     """Return whether a list may be refused for its length, or for one id in it; a gateway's page is about neither."""
     if not isinstance(error, StatusError):
         return False
-    return error.status in listing.REFUSED or (error.status in _SPLIT and (error.from_platform or not error.body))
+    return error.status in REFUSED or (error.status in _SPLIT and (error.from_platform or not error.body))

@@ -13,12 +13,11 @@ import pystac
 
 from up42_async import _clock
 from up42_async._client import Client, current_client
-from up42_async._client.services import Service
 from up42_async._config import Wait
 from up42_async._downloads.options import DownloadOptions
 from up42_async._errors import Up42Error
 from up42_async._jobs import filters, listing
-from up42_async._jobs.id_queries import ById
+from up42_async._jobs.id_queries import MAX_IDS, ById
 from up42_async._jobs.job_state import JobState
 from up42_async._jobs.models import (
     SETTLING_STATUSES,
@@ -28,9 +27,9 @@ from up42_async._jobs.models import (
     SortingField,
     ValidationError,
 )
-from up42_async._jobs.poller import Poller
+from up42_async._jobs.parsing import misfit, one, read, read_one, warn_of
+from up42_async._jobs.poller import Poller, Waiting
 from up42_async._jobs.polling_state import Timings
-from up42_async._jobs.waiting import Waiting
 from up42_async._storage import job_results
 from up42_async._storage.items import Items
 
@@ -133,7 +132,7 @@ class Job(JobState):
             UnexpectedResponseError: It has no id or no status.
         """
         job = read_job(client, metadata)
-        listing.warn_of(listing.misfit(job, None))
+        warn_of(misfit(job, None))
         return job
 
     @classmethod
@@ -161,9 +160,10 @@ class Job(JobState):
         if wanted is None or (job_id is not None and id is not None):
             raise TypeError("Job.get() takes the ID of one job: Job.get(job_id)")
         client = current_client(client)
-        request, asked_at = listing.one(wanted), _clock.now()
-        job = Job._read_one(client, await client._session.call(request), request, wanted)
-        job._look(asked_at, client._polling.settle)
+        request, asked_at = one(wanted), _clock.now()
+        job = read_one(Job, client, await client._session.call(request), request, wanted)
+        if job.status in SETTLING_STATUSES:
+            job._look(asked_at, client._polling.settle)
         return job
 
     @staticmethod
@@ -240,8 +240,8 @@ class Job(JobState):
             APIError: It could not be asked for.
         """
         client = current_client(self._client)
-        request, asked_at = listing.one(self.id), _clock.now()
-        newer = self._read_one(client, await client._session.call(request), request, self.id)
+        request, asked_at = one(self.id), _clock.now()
+        newer = read_one(type(self), client, await client._session.call(request), request, self.id)
         self._update(newer, asked_at, client._polling.settle)
         return self
 
@@ -279,8 +279,9 @@ class Job(JobState):
             TypeError: A schedule of the wrong type.
             ValueError: A schedule that cannot be right.
         """
-        waiting = waiting_for(
+        waiting: Waiting[Job] = Waiting(
             current_client(self._client),
+            JobPoller,
             {self.id: self},
             wait=wait,
             retries=retries,
@@ -358,11 +359,11 @@ class Job(JobState):
 
 Job._names = tuple(field.name for field in attrs.fields(Job))
 
-read_job: Final = Job._read
+read_job: Final = partial(read, Job)
 """Makes a job of what UP42 sent."""
 
 
-class JobPoller(Poller[Job], Service):
+class JobPoller(Poller[Job]):
     """Everybody who waits for jobs of one client."""
 
     def __init__(self, client: Client) -> None:
@@ -372,21 +373,4 @@ class JobPoller(Poller[Job], Service):
             client: Whom to ask with.
         """
         by_id = ById(client, partial(read_job, client), _id_of)
-        super().__init__(by_id.ask, listing.MAX_IDS, timings=Timings(settle=client._polling.settle))
-
-
-def waiting_for(client: Client, jobs: Mapping[str, Job | None], **how: Any) -> Waiting[Job]:
-    """Return a wait for jobs, by the client's schedule where none is given.
-
-    Args:
-        client: Whom to ask with.
-        jobs: The jobs by id, None where only the id is known.
-        how: The schedule, what else ends the wait, and whether to show it, as `Waiting` takes them.
-
-    Raises:
-        TypeError: A schedule of the wrong type.
-        ValueError: A schedule that cannot be right.
-    """
-    return Waiting(
-        client._service(JobPoller), jobs, client._polling, requests=lambda: client.statistics().requests, **how
-    )
+        super().__init__(by_id.ask, MAX_IDS, timings=Timings(settle=client._polling.settle))

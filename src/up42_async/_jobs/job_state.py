@@ -1,4 +1,4 @@
-"""What a job is without asking UP42: how it is read, shown, compared, copied and written, and when it has ended."""
+"""What a job is without asking UP42: how it is shown, compared, copied and written, and when it has ended."""
 
 import copy
 import datetime as dt
@@ -7,9 +7,7 @@ from typing import Any, ClassVar, Final, Self
 
 from up42_async import _clock, _display
 from up42_async._client import Client
-from up42_async._errors import UnexpectedResponseError
-from up42_async._http.requests import ApiRequest, check_answered_id
-from up42_async._jobs import job_schema, listing
+from up42_async._jobs import job_schema
 from up42_async._jobs.models import (
     SETTLING_STATUSES,
     SUCCESSFUL_STATUSES,
@@ -18,7 +16,7 @@ from up42_async._jobs.models import (
     JobStatus,
     ValidationError,
 )
-from up42_async._jobs.parsing import CREDITS, Misfits, job_fields, job_metadata
+from up42_async._jobs.parsing import CREDITS, Misfits, job_metadata, read
 from up42_async._jobs.polling_state import AT_ONCE, Phase
 
 _TERMINAL = frozenset(TERMINAL_STATUSES)
@@ -55,37 +53,6 @@ class JobState:
     _had_credits: bool = False
     """Whether an earlier state of it had credits."""
 
-    @classmethod
-    def _read(cls, client: Client | None, metadata: Any, request: ApiRequest | None = None) -> Self:
-        """Make a job of what UP42 sent.
-
-        Raises:
-            UnexpectedResponseError: It has no id or no status.
-        """
-        try:
-            fields, misfits = job_fields(metadata)
-        except ValueError as error:
-            id_ = metadata.get("jobID") if isinstance(metadata, dict) else None
-            message = f"job {id_!r:.80} cannot be read: {error!s:.200}"
-            raise UnexpectedResponseError(message, request=str(request or "")) from None
-        job = cls(*fields)  # type: ignore[call-arg] # the fields are those of the subclass
-        job._client = client
-        if misfits:
-            job._misfits = misfits
-        return job
-
-    @classmethod
-    def _read_one(cls, client: Client, metadata: Any, request: ApiRequest, job_id: str) -> Self:
-        """Make a job of what UP42 sent for one id, and warn of what does not fit in it.
-
-        Raises:
-            UnexpectedResponseError: It is another job, or has no id or no status.
-        """
-        job = cls._read(client, metadata, request)
-        check_answered_id("job", job.id, job_id, request)
-        listing.warn_of(listing.misfit(job, request))
-        return job
-
     def __repr__(self) -> str:
         """Return the job in one line of at most 200 characters."""
         names = ("id", "process_id", "status", "updated", "credits")
@@ -100,7 +67,7 @@ class JobState:
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
         """Tell pydantic how to read and write a job."""
-        return job_schema.core_schema(cls, functools.partial(cls._read, None), cls.to_metadata)
+        return job_schema.core_schema(cls, functools.partial(read, cls, None), cls.to_metadata)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _core_schema: Any, _handler: Any) -> dict[str, Any]:

@@ -1,44 +1,23 @@
 """Ask for lists of jobs, with their filters, however the server limits its pages and its ids."""
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Self
 
 import anyio
 import attrs
 
 from up42_async._client import Client
-from up42_async._client.pagination import Page, Pager, next_page
-from up42_async._client.readable_list import MOST_MALFORMED
+from up42_async._client.pagination import Pager
 from up42_async._errors import StatusError, UnexpectedResponseError
-from up42_async._http.requests import ApiRequest, segment
+from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters
-from up42_async._jobs.parsing import Misfits
-
-logger = logging.getLogger("up42_async")
-
-PATH: Final = "/v2/processing/jobs"
+from up42_async._jobs.id_queries import MAX_IDS, REFUSED, parts_of
+from up42_async._jobs.parsing import PATH, JobT, Read, T, misfit, page_of, warn_of
 
 PAGE_SIZE: Final = 500
 """Jobs a page: at 50 ms a request 10,000 jobs take 1.2 s instead of 10.6 s at the usual 50, and more gains nothing."""
-
-MAX_IDS: Final = 100
-"""Ids a request: 100 UUIDs make a URL of 4 kB, and servers usually refuse one of 8."""
-
-REFUSED: Final = frozenset({400, 413, 414, 422, 431})
-"""What a server answers to a list of ids that is too long, or to a page size that is too large."""
-
-
-def one(job_id: object) -> ApiRequest:
-    """Return the request for one job.
-
-    Raises:
-        TypeError: The id is not a string.
-        ValueError: It cannot be an id.
-    """
-    return ApiRequest(method="GET", path=f"{PATH}/{segment(job_id, 'job id')}")
 
 
 def listed(filters: Filters, *, limit: int | None) -> ApiRequest:
@@ -51,41 +30,6 @@ def listed(filters: Filters, *, limit: int | None) -> ApiRequest:
     return ApiRequest(method="GET", path=PATH, query=filters.query(limit=limit))
 
 
-class Readable(Protocol):
-    """A job, as far as lists need to know it."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        ...
-
-    @property
-    def _misfits(self) -> Misfits | None:
-        """What did not fit in its record."""
-        ...
-
-
-T = TypeVar("T")
-JobT = TypeVar("JobT", bound=Readable)
-Read = Callable[[Any, ApiRequest], T]
-"""Makes a job of its metadata."""
-
-
-def misfit(job: Readable, request: ApiRequest | None) -> UnexpectedResponseError | None:
-    """Return what is to be said of a job some of whose fields could not be read, None when all could."""
-    if not job._misfits:
-        return None
-    fields = "; ".join(f"{name}: {problem}" for name, problem in job._misfits.items())
-    message = f"job {job.id!r:.80} has fields that do not fit and are None: {fields:.300}"
-    return UnexpectedResponseError(message, request=str(request or ""))
-
-
-def warn_of(error: UnexpectedResponseError | None) -> None:
-    """Say once in the log what could not be read."""
-    if error is not None:
-        logger.warning("%s", error)
-
-
 class JobList(AsyncIterator[T]):
     """Jobs, one page after another.
 
@@ -95,42 +39,6 @@ class JobList(AsyncIterator[T]):
     """
 
     errors: list[UnexpectedResponseError]
-
-
-def page_of(
-    read: Read[T],
-    api: str,
-    errors: list[UnexpectedResponseError],
-    answer: Any,
-    request: ApiRequest,
-) -> Page[T]:
-    """Read a page of jobs.
-
-    Args:
-        read: Makes a job of its metadata.
-        api: Base URL of the API, for the next link.
-        errors: Takes what cannot be read.
-        answer: The decoded body.
-        request: What was asked, for errors.
-
-    Raises:
-        UnexpectedResponseError: It is no page of jobs.
-    """
-    entries = answer.get("jobs", ...) if isinstance(answer, dict) else ...
-    if not isinstance(entries, list | None):
-        raise UnexpectedResponseError("an answer without a list of jobs", request=str(request))
-    jobs, malformed = [], 0
-    for entry in entries or ():
-        try:
-            jobs.append(read(entry, request))
-        except UnexpectedResponseError as error:
-            malformed += 1
-            if malformed > MOST_MALFORMED:
-                message = f"a page with more than {MOST_MALFORMED} jobs that cannot be read, the last: {error}"
-                raise UnexpectedResponseError(message, request=str(request)) from None
-            errors.append(error)
-            warn_of(error)
-    return Page(items=jobs, next=next_page(answer, api, request))
 
 
 def pager(
@@ -272,8 +180,3 @@ class IdPager(JobList[JobT]):
         if pages.refused_limit:
             self._limit = None
         return found
-
-
-def parts_of(ids: Sequence[str], most: int) -> list[Sequence[str]]:
-    """Return ids in parts of so many at the most."""
-    return [ids[start : start + most] for start in range(0, len(ids), most)]

@@ -1,16 +1,26 @@
-"""Read the record of a job as UP42 sends it, and write it again.
+"""The record of a job as UP42 sends it: asked for, read, and written again.
 
 A list has thousands of jobs, so a record that is as usual is read without a call to anything of ours. In one that is
 not, each field is read for itself: a job that has an id and a status is always a job.
 """
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
+from up42_async._client import Client
+from up42_async._client.pagination import Page, next_page
+from up42_async._client.readable_list import MOST_MALFORMED
 from up42_async._clock import in_utc, timestamp
+from up42_async._errors import UnexpectedResponseError
+from up42_async._http.requests import ApiRequest, check_answered_id, segment
 from up42_async._jobs.models import JobMetadata, JobStatus, ValidationError
+
+logger = logging.getLogger("up42_async")
+
+PATH: Final = "/v2/processing/jobs"
 
 _FIELDS: Final = itemgetter(
     "processID",
@@ -198,6 +208,124 @@ def _credits(value: Any) -> int:
         message = f"{value!r} is not a number of credits"
         raise ValueError(message)
     return int(value)
+
+
+def one(job_id: object) -> ApiRequest:
+    """Return the request for one job.
+
+    Raises:
+        TypeError: The id is not a string.
+        ValueError: It cannot be an id.
+    """
+    return ApiRequest(method="GET", path=f"{PATH}/{segment(job_id, 'job id')}")
+
+
+class Readable(Protocol):
+    """A job, as far as lists need to know it."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def _misfits(self) -> Misfits | None:
+        """What did not fit in its record."""
+        ...
+
+
+T = TypeVar("T")
+JobT = TypeVar("JobT", bound=Readable)
+Read = Callable[[Any, ApiRequest], T]
+"""Makes a job of its metadata."""
+
+
+def read(kind: Callable[..., T], client: Client | None, metadata: Any, request: ApiRequest | None = None) -> T:
+    """Make a job of what UP42 sent.
+
+    Args:
+        kind: The class of jobs, whose fields are `JobFields`.
+        client: The client it came from.
+        metadata: The decoded JSON.
+        request: What was asked, for errors.
+
+    Raises:
+        UnexpectedResponseError: It has no id or no status.
+    """
+    try:
+        fields, misfits = job_fields(metadata)
+    except ValueError as error:
+        id_ = metadata.get("jobID") if isinstance(metadata, dict) else None
+        message = f"job {id_!r:.80} cannot be read: {error!s:.200}"
+        raise UnexpectedResponseError(message, request=str(request or "")) from None
+    job: Any = kind(*fields)
+    job._client = client
+    if misfits:
+        job._misfits = misfits
+    return cast("T", job)
+
+
+def read_one(kind: Callable[..., JobT], client: Client, metadata: Any, request: ApiRequest, job_id: str) -> JobT:
+    """Make a job of what UP42 sent for one id, and warn of what does not fit in it.
+
+    Raises:
+        UnexpectedResponseError: It is another job, or has no id or no status.
+    """
+    job = read(kind, client, metadata, request)
+    check_answered_id("job", job.id, job_id, request)
+    warn_of(misfit(job, request))
+    return job
+
+
+def misfit(job: Readable, request: ApiRequest | None) -> UnexpectedResponseError | None:
+    """Return what is to be said of a job some of whose fields could not be read, None when all could."""
+    if not job._misfits:
+        return None
+    fields = "; ".join(f"{name}: {problem}" for name, problem in job._misfits.items())
+    message = f"job {job.id!r:.80} has fields that do not fit and are None: {fields:.300}"
+    return UnexpectedResponseError(message, request=str(request or ""))
+
+
+def warn_of(error: UnexpectedResponseError | None) -> None:
+    """Say once in the log what could not be read."""
+    if error is not None:
+        logger.warning("%s", error)
+
+
+def page_of(
+    read: Read[T],
+    api: str,
+    errors: list[UnexpectedResponseError],
+    answer: Any,
+    request: ApiRequest,
+) -> Page[T]:
+    """Read a page of jobs.
+
+    Args:
+        read: Makes a job of its metadata.
+        api: Base URL of the API, for the next link.
+        errors: Takes what cannot be read.
+        answer: The decoded body.
+        request: What was asked, for errors.
+
+    Raises:
+        UnexpectedResponseError: It is no page of jobs.
+    """
+    entries = answer.get("jobs", ...) if isinstance(answer, dict) else ...
+    if not isinstance(entries, list | None):
+        raise UnexpectedResponseError("an answer without a list of jobs", request=str(request))
+    jobs, malformed = [], 0
+    for entry in entries or ():
+        try:
+            jobs.append(read(entry, request))
+        except UnexpectedResponseError as error:
+            malformed += 1
+            if malformed > MOST_MALFORMED:
+                message = f"a page with more than {MOST_MALFORMED} jobs that cannot be read, the last: {error}"
+                raise UnexpectedResponseError(message, request=str(request)) from None
+            errors.append(error)
+            warn_of(error)
+    return Page(items=jobs, next=next_page(answer, api, request))
 
 
 def job_metadata(

@@ -12,14 +12,23 @@ from __future__ import annotations
 import itertools
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Generic
+from typing import Any, Final, Generic
 
 import anyio
 
 from up42_async import _clock
 from up42_async._bulk import lone
+from up42_async._client import Client
+from up42_async._client.services import Service
+from up42_async._config import Wait
+from up42_async._config.arguments import real
+from up42_async._config.polling import checked_retries, checked_wait
+from up42_async._jobs.board import Board, BoardState
+from up42_async._jobs.filters import statuses
+from up42_async._jobs.models import JobStatus, passed
 from up42_async._jobs.polling_state import (
     AT_ONCE,
     NEVER,
@@ -32,6 +41,8 @@ from up42_async._jobs.polling_state import (
 )
 
 logger = logging.getLogger("up42_async")
+
+_ABOVE_ZERO: Final[dict[str, Any]] = {"above": 0, "unit": "seconds"}
 
 Give = Callable[[Mapping[str, T | QueryFailure]], None]
 """Takes the answers for some ids."""
@@ -62,7 +73,7 @@ class _Lead(Generic[T]):
         return max((query.asked_at for query in self.queries), default=AT_ONCE) + 2 * self.slowest + allowance
 
 
-class Poller(Generic[T]):
+class Poller(Service, Generic[T]):
     """Everybody who waits for jobs of one client; one of them leads."""
 
     def __init__(
@@ -277,3 +288,81 @@ class Poller(Generic[T]):
         elif not state.unanswered and not self._unanswered and self._failing_since is not None:
             logger.warning("job status requests are answered again, after %.0f s", now - self._failing_since)
             self._failing_since = None
+
+
+class Waiting(Generic[T]):
+    """What one caller waits for, and how it is shown meanwhile."""
+
+    def __init__(
+        self,
+        client: Client,
+        kind: Callable[[Client], Poller[T]],
+        items: Mapping[str, T | None],
+        *,
+        wait: Wait | None,
+        retries: int | None,
+        until: Iterable[JobStatus] | None,
+        stalled_after: float | None,
+        bar: bool,
+    ) -> None:
+        """Check the schedule.
+
+        Args:
+            client: Whom to ask with, by its schedule where none is given.
+            kind: Who asks: what makes the poller of a client.
+            items: What to wait for by id, None where only the id is known.
+            wait: Seconds between two queries, or what makes a generator of them; None for the client's.
+            retries: How often to ask for each id at the most; None for the client's.
+            until: Statuses that end the wait as well, also when they have been passed since.
+            stalled_after: Seconds without a change after which an id is given up; None for never.
+            bar: Whether to show a board.
+
+        Raises:
+            RuntimeError: A board is wanted in a terminal, and `rich` is not installed.
+            TypeError: A schedule of the wrong type.
+            ValueError: A schedule that cannot be right.
+        """
+        polling = client._polling
+        self._client = client
+        self._poller: Poller[T] = client._service(kind)
+        self._enough = frozenset(() if until is None else statuses(until, "until") or ())
+        self._subscription: Subscription[T] = Subscription(
+            items,
+            wait=polling.wait if wait is None else checked_wait(wait),
+            retries=polling.retries if retries is None else checked_retries(retries),
+            is_enough=self._is_enough if self._enough else None,
+            stalled_after=None if stalled_after is None else real(stalled_after, "stalled_after", **_ABOVE_ZERO),
+            timings=self._poller.timings,
+        )
+        self._board = Board(self._state) if bar else None
+
+    @property
+    def states(self) -> Mapping[str, PollState[T]]:
+        """What is known of each id."""
+        return self._subscription.states
+
+    def counts(self) -> Counter[str]:
+        """Return how many ids there are of each status, `"unknown"` for those that were never seen."""
+        return self._subscription.counts()
+
+    async def next_ended(self) -> PollState[T] | None:
+        """Wait for the next id whose wait has ended; None when there is none left."""
+        return await self._next(self._subscription.ended)
+
+    async def next_changed(self) -> PollState[T] | None:
+        """Wait for the next id with a new status; None when there will be no more."""
+        return await self._next(self._subscription.changed)
+
+    async def _next(self, events: dict[str, None]) -> PollState[T] | None:
+        if self._board is None or events or self._subscription.is_over:
+            return await self._poller.next_event(self._subscription, events)
+        return await self._board.during(partial(self._poller.next_event, self._subscription, events))
+
+    def _is_enough(self, item: T) -> bool:
+        return not self._enough.isdisjoint(passed(item.status))
+
+    def _state(self) -> BoardState:
+        ended = sum(not state.is_open for state in self.states.values())
+        return BoardState(
+            counts=self.counts(), ended=ended, total=len(self.states), requests=self._client.statistics().requests
+        )

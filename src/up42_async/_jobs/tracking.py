@@ -8,8 +8,9 @@ from up42_async._bulk import AsCoroutine
 from up42_async._client import Client, current_client
 from up42_async._config import Wait
 from up42_async._http.requests import segment
-from up42_async._jobs.job import Job, UnfinishedJob, waiting_for
+from up42_async._jobs.job import Job, JobPoller, UnfinishedJob
 from up42_async._jobs.models import JobStatus
+from up42_async._jobs.poller import Waiting
 from up42_async._jobs.polling_state import PollState
 
 
@@ -49,8 +50,9 @@ class JobTracker(AsCoroutine[list[Job]]):
         known: dict[str, Job | None] = {}
         for entry in self._given:
             self._note(entry, known)
-        self._waiting = waiting_for(
+        self._waiting: Waiting[Job] = Waiting(
             current_client(_common_client(self._given) if client is None else client),
+            JobPoller,
             known,
             wait=wait,
             retries=retries,
