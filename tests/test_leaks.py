@@ -41,6 +41,7 @@ async def call_often(client: Client, times: int, request: ApiRequest = JOBS) -> 
             group.start_soon(client._session.call, request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
 async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_limit(
     request_: ApiRequest, http_client: httpx.AsyncClient | None
@@ -54,6 +55,7 @@ async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_li
     assert len(up.api.requests) == 150
 
 
+@pytest.mark.slow
 async def test_calls_that_wait_for_a_slot_are_not_waiting_for_a_connection(
     http_client: httpx.AsyncClient | None,
 ) -> None:

@@ -156,6 +156,7 @@ async def watch_others(leave: Leave, sandbox: Sandbox, http_client: httpx.AsyncC
         assert sandbox.count() == asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", WAYS)
 async def test_nobody_else_notices_and_nothing_goes_on(
     leave: Leave,
@@ -169,6 +170,7 @@ async def test_nobody_else_notices_and_nothing_goes_on(
     assert leaks.tasks(anyio_backend_name) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_nobody_else_notices_cancelling_the_asyncio_way(
     sandbox: Sandbox, http_client: httpx.AsyncClient | None, tmp_path: Path

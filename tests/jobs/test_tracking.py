@@ -503,6 +503,7 @@ def spoil(status: int, *, alone: int | None = None) -> Any:
     return trouble
 
 
+@pytest.mark.slow
 @virtual
 @pytest.mark.parametrize(
     "trouble", [spoil(400), spoil(404), spoil(403), spoil(422), spoil(400, alone=404), spoil(403, alone=403)]
