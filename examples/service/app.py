@@ -12,12 +12,12 @@ import logging
 import sys
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import attrs
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Path, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -28,6 +28,9 @@ logger = logging.getLogger("trees")
 
 PULSE = 1.0
 """Seconds between two looks at whether the server is about to stop, while a stream is quiet."""
+
+
+JobId = Annotated[str, Path(pattern=r"^[\w-]+$")]
 
 
 class Order(BaseModel):
@@ -84,7 +87,10 @@ async def place(order: Order) -> list[Placed]:
     """
     kind = _template_of(order.process)
     name = uuid.uuid4().hex[:8]  # a title of its own lets each job be found again, whoever else executes the same
-    templates = [kind(title=f"Order {name}, item {place}", item=item) for place, item in enumerate(order.items)]
+    try:
+        templates = [kind(title=f"Order {name}, item {place}", item=item) for place, item in enumerate(order.items)]
+    except ValueError as error:  # an item that is no URL
+        raise HTTPException(422, str(error)) from None
     results = await up42.execute(templates, max_credits=order.max_credits)
     for result in results:
         job = "no job" if result.job is None else f"job {result.job.id}"
@@ -108,12 +114,12 @@ def _template_of(process_id: str) -> type[processing_templates.SingleItemJobTemp
     raise HTTPException(422, f"no process {process_id!r} that takes one item")
 
 
-async def job(job_id: str) -> up42.Job:
+async def job(job_id: JobId) -> up42.Job:
     """Return a job as UP42 has it now; a `Job` goes through FastAPI as it is."""
     return await up42.Job.get(job_id)
 
 
-async def events(job_id: str, request: Request) -> StreamingResponse:
+async def events(job_id: JobId, request: Request) -> StreamingResponse:
     """Follow a job by Server-Sent Events: one for each change of its status, until it is finished.
 
     However many follow however many jobs, all are asked for together: one request for 100 jobs.

@@ -83,6 +83,10 @@ async def test_a_price_above_the_limit_is_the_error_of_its_item(sandbox: Sandbox
 async def test_what_cannot_be_ordered_is_refused(sandbox: Sandbox, browser: httpx.AsyncClient) -> None:
     assert (await browser.post("/orders", json=order(sandbox, process="nonsense"))).status_code == 422
     assert (await browser.post("/orders", json=order(sandbox, items=[]))).status_code == 422
+    answer = await browser.post("/orders", json=order(sandbox, items=["nonsense"]))
+    assert answer.status_code == 422
+    assert "item must be known by an absolute URL" in answer.json()["detail"]
+    assert (await browser.get("/jobs/%2e%2e%00")).status_code == 422
 
 
 async def test_a_job_that_does_not_exist_is_404_and_an_outage_502(sandbox: Sandbox, browser: httpx.AsyncClient) -> None:
