@@ -20,7 +20,18 @@ def in_a_new_interpreter(code: str, tmp_path: Path) -> str:
     return done.stdout.strip()
 
 
-HEAVY = {"anyio.abc", "asyncio", "backoff", "requests", "rich", "starlette", "trio", "urllib3", "uvicorn"}
+HEAVY = {
+    "anyio.abc",
+    "anyio.lowlevel",
+    "asyncio",
+    "backoff",
+    "requests",
+    "rich",
+    "starlette",
+    "trio",
+    "urllib3",
+    "uvicorn",
+}
 """backoff imports asyncio; anyio loads its tasks and locks (`anyio.abc`) at their first use, or when an annotation that
 names one is evaluated."""
 

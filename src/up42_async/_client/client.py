@@ -1,6 +1,7 @@
 """The client: settings, lifecycle, and which one is current. How one call is made is in `_http/session.py`."""
 
 import datetime as dt
+import functools
 import logging
 import os
 import warnings
@@ -12,7 +13,6 @@ from typing import Any, Final, Self, TypeVar, cast
 
 import anyio
 import httpx
-from anyio.lowlevel import RunVar
 
 from up42_async import _clock
 from up42_async._client.balance import Balance, balance_request, read_balance
@@ -314,7 +314,11 @@ def _running_loop() -> object:
 
 
 _current: ContextVar[Client | None] = ContextVar("up42_async_client", default=None)
-_default: RunVar[Client | None] = RunVar("up42_async_default_client", None)
+
+
+@functools.cache  # anyio.lowlevel is loaded at its first use, not at import
+def _default() -> "anyio.lowlevel.RunVar[Client | None]":
+    return anyio.lowlevel.RunVar("up42_async_default_client", None)
 
 
 def set_default_client(client: Client | None) -> None:
@@ -340,12 +344,12 @@ def set_default_client(client: Client | None) -> None:
     before = _open_default()
     if before is not None and client is not None and before is not client:
         logger.warning("%r takes the place of %r as the default client of this event loop", client, before)
-    _default.set(client)
+    _default().set(client)
 
 
 def _open_default() -> Client | None:
     """Return the default client of the running event loop, None when there is none or it is closed."""
-    client = None if _running_loop() is None else _default.get()
+    client = None if _running_loop() is None else _default().get()
     return None if client is None or client._closed else client  # noqa: SLF001 - its own module
 
 

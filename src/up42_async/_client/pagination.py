@@ -21,7 +21,7 @@ MOST_EMPTY_PAGES: Final = 100
 MOST_TIMES_ASKED: Final = 10
 """How many times the entries that were asked for a page may hold: some servers take a page size as a hint."""
 
-_NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
+_NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\]|[\ud800-\udfff]+")
 _PORTS = {"https": 443, "http": 80}
 _PAGE_SIZE_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 

@@ -25,7 +25,7 @@ _ID_LETTERS: Final = 8
 _NOT_ALLOWED: Final = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
 _SEPARATORS: Final = frozenset("/\\:")
 _SUFFIX: Final = re.compile(r"(\.tar)?\.[A-Za-z][A-Za-z0-9]{0,7}$")
-_HIDING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HIDING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]|[\u202a-\u202e\u2066-\u2069]+|[\ud800-\udfff]+")
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$", re.IGNORECASE)
 
 

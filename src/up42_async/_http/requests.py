@@ -23,7 +23,8 @@ LONGEST_ID: Final = 256
 """Characters of an id in a path at the most; UP42's own are UUIDs or short names."""
 
 # half of a surrogate pair stands for no character: JSON can bring it, but it can neither be sent nor printed
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# two sets, since for one of them re builds a table of 65,536 characters
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]|[\ud800-\udfff]+")
 _HTTPX = frozenset({"httpx", "httpx2"})
 
 

@@ -7,6 +7,7 @@ there are at once is for the caller to limit.
 """
 
 import contextlib
+import functools
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -32,10 +33,13 @@ PROXY: Final = "up42_async.proxy"
 
 _ONE: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_EXPIRY)
 
-_TRUSTS_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For connections without TLS, since httpx would read the certificates for them, too."""
-
 Origin = tuple[bytes, bytes]
+
+
+@functools.cache
+def _trusts_nobody() -> ssl.SSLContext:
+    """Return TLS settings for connections without TLS, since httpx would read the certificates for them, too."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Connection:
@@ -158,7 +162,7 @@ async def _opened(url: httpx.URL, origin: Origin) -> Connection:
     """Prepare a connection, which opens with its first request."""
     setting = proxy_for(url.scheme, url.host)
     proxy_scheme = None if setting is None else setting.url.scheme
-    trusted = await ssl_context() if "https" in {url.scheme, proxy_scheme} else _TRUSTS_NOBODY
+    trusted = await ssl_context() if "https" in {url.scheme, proxy_scheme} else _trusts_nobody()
     if setting is None:
         return Connection(httpx.AsyncHTTPTransport(verify=trusted, limits=_ONE), origin, None)
     proxy = httpx.Proxy(setting.url, ssl_context=trusted if proxy_scheme == "https" else None)

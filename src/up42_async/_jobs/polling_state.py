@@ -102,11 +102,11 @@ class QueryFailure:
     """Whether UP42 itself refuses to answer for this id; all else is an outage, which passes."""
 
 
-@attrs.frozen(eq=False, repr=False)
 class Grid:
     """Moments at which strangers meet: multiples of a spacing, counted from one origin."""
 
-    origin: float = 0.0
+    def __init__(self, origin: float = 0.0) -> None:
+        self.origin = origin
 
     def at_or_after(self, moment: float, spacing: float) -> float:
         """Return the first moment of the grid at or after another."""
