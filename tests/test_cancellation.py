@@ -13,7 +13,7 @@ import pytest
 from tests import raw_server
 from tests.chaos import leaks
 from tests.http_clients import CONNECTIONS
-from tests.raw_server import answer, connections, platform, wait_until
+from tests.raw_server import Connection, answer, connections, platform, wait_until
 from tests.wire import Message, on_transport
 from up42_async._client import Client
 from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
@@ -106,12 +106,16 @@ async def test_calls_cancelled_at_the_very_moment_they_are_connected_lose_nothin
 async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(
     http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = []
+    results: list[Any] = []
 
     async def call() -> None:
         results.append(await up.client._session.call(JOBS))
 
-    async with platform(answer("slow", delay=0.5), answer("quick"), http_client=http_client, limits=limits(3)) as up:
+    async def slow(connection: Connection) -> None:
+        await wait_until(lambda: len(results) == 2)
+        await answer("slow")(connection)
+
+    async with platform(slow, answer("quick"), http_client=http_client, limits=limits(3)) as up:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await wait_until(lambda: up.api.busy == 1)

@@ -19,8 +19,15 @@ pytestmark = pytest.mark.chaos
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
 def outcome(request: pytest.FixtureRequest) -> Outcome:
-    """Run once on each loop, with few callers, and sooner looks at what may be lost or finished than in real life."""
-    return run(request.param, Plan.draw(11, SECONDS, clients=1, executors=6, speed=3600, polling=SOON))
+    """Run once on each loop, with few callers, and sooner looks at what may be lost or finished than in real life.
+
+    A machine so busy that nothing could be executed has shown nothing, and is given longer.
+    """
+    for seconds in (SECONDS, 5 * SECONDS):
+        outcome = run(request.param, Plan.draw(11, seconds, clients=1, executors=6, speed=3600, polling=SOON))
+        if outcome.server.jobs:
+            break
+    return outcome
 
 
 def test_what_the_server_knows_is_what_the_clients_know(outcome: Outcome) -> None:

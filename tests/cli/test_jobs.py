@@ -205,7 +205,7 @@ def test_requests_are_shown_on_stderr_without_secrets(sandbox: Sandbox) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_traceback(sandbox: Sandbox) -> None:
-    seeded(sandbox, 60)
+    seeded(sandbox, 400)  # more lines than a pipe holds
     with started(sandbox, "jobs", "list", "-o", "ndjson") as process:
         assert process.stdout is not None
         assert process.stderr is not None
