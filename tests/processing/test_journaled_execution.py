@@ -500,6 +500,7 @@ async def test_results_show_as_a_table(platform: PayingPlatform, path: Path) -> 
         batch = execute([trees("a"), trees("<b>")], journal=path, client=client)
         await batch
     text = batch._repr_html_()
+    assert repr(batch) == "<ExecutionBatch: 2 of 2 executed, 10 credits>"
     assert "2 of 2 executed: 10 credits" in text
     assert "&lt;b&gt;" in text
     assert "StatusError" in text

@@ -130,6 +130,10 @@ async def test_evaluating_many_tells_what_a_run_would_cost(platform: PayingPlatf
     assert batch.credits == 20
     assert "20 credits" in batch._repr_html_()
     assert "<td>10</td>" in batch._repr_html_()
+    assert repr(batch) == "<EvaluationBatch: 2 of 2 evaluated>"
+    batch.results[0].title = "another"
+    assert "<p>2 of 2 evaluated: 10 credits</p>" in batch._repr_html_()
+    assert "<td>changed since it was evaluated</td>" in batch._repr_html_()
     platform.eula_accepted = False
     invalid = evaluate([trees("three", client=client_of(platform, traced=False))])
     await invalid

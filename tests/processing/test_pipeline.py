@@ -92,6 +92,7 @@ async def test_a_block_gives_each_as_it_is_complete_and_keeps_what_is_unread(
         await until(lambda: batch.counts["done"] == 4)
         assert len(batch.results) == 2
         assert "<td>done</td><td>4</td>" in batch._repr_html_()
+        assert repr(batch) == f"<PipelineBatch: 4 done; {batch.spent:,} credits spent>"
         seen += [result async for result in batch]
         assert batch.results == []
     assert len({id(result.template) for result in seen}) == 4

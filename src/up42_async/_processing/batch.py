@@ -41,11 +41,11 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
 
     def _repr_html_(self) -> str:
         """Return the templates and their prices as a table, for notebooks."""
-        rows = [
-            (str(template), f"{template.cost.credits:,}" if template.is_valid else _words(template))
-            for template in self.results
-        ]
-        title = f"{len(rows)} of {len(self._clients)} evaluated: {self.credits:,} credits"
+        prices = [_price(template) for template in self.results]
+        shown = [f"{price:,}" if isinstance(price, int) else price for price in prices]
+        rows = list(zip(map(str, self.results), shown, strict=True))
+        credits = sum(price for price in prices if isinstance(price, int))
+        title = f"{len(rows)} of {len(self._clients)} evaluated: {credits:,} credits"
         return _display.listing(title, ("template", "credits"), rows)
 
 
@@ -202,5 +202,11 @@ def checked_one(item: TemplateT, verb: str) -> TemplateT:
     return item
 
 
-def _words(template: JobTemplate) -> str:
-    return "; ".join(sorted(error.name for error in template.errors))
+def _price(template: JobTemplate) -> int | str:
+    """Return what a template costs, or why that is not known."""
+    try:
+        return (
+            template.cost.credits if template.is_valid else "; ".join(sorted(error.name for error in template.errors))
+        )
+    except RuntimeError:
+        return "changed since it was evaluated"
