@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -301,13 +302,19 @@ async def test_making_clients_behind_proxies_reads_no_certificates_and_using_the
     async with serve(answer(status=503)) as proxy:
         outside.setenv("https_proxy", proxy.url)
         outside.setenv("http_proxy", "http://127.0.0.1:1")
-        for _ in range(2):
-            read = len(threads)
-            async with Client("person", "password", endpoints=endpoints, retry=RetryPolicy(attempts=1)) as client:
-                assert len(threads) == read
+        clients = [Client("person", "password", endpoints=endpoints, retry=RetryPolicy(attempts=1)) for _ in range(3)]
+        assert threads == []
+
+        async def use(client: Client) -> None:
+            async with client:
                 with pytest.raises(ConnectionFailedError, match="503"):
                     await client.workspace_id()
-    assert [seen.method for seen in proxy.requests] == ["CONNECT", "CONNECT"]
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(use, clients[0])
+            group.start_soon(use, clients[1])
+        await use(clients[2])
+    assert [seen.method for seen in proxy.requests] == ["CONNECT"] * 3
     assert len(threads) == 1
     assert threads != [threading.get_ident()]
 
