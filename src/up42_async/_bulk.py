@@ -33,7 +33,7 @@ class AsCoroutine(Coroutine[Any, Any, T]):
         """Do what awaiting this does."""
 
     def __await__(self) -> Generator[Any, Any, T]:
-        """Do all of the work, and return what it brings."""
+        """Run the whole operation, and return its result."""
         return self._all().__await__()
 
     def send(self, value: Any) -> Any:

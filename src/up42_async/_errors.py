@@ -1,6 +1,6 @@
 """Name everything that can go wrong, in one tree.
 
-    Up42Error                               everything the world does wrong; catch this to catch all
+    Up42Error                               base of all errors below: catch it to catch them all
     ├── ConfigurationError                  credentials file, proxy or certificate settings that cannot be used
     ├── APIError                            one request failed: `.request`, `.tries`, `.elapsed`, `.transient`
     │   ├── TransportError                  no answer came
@@ -26,7 +26,7 @@
     └── DownloadError                       a file did not come whole                               (`_downloads`)
         └── DownloadErrorGroup              ... several files of one call; an exception group as well
 
-The caller's mistakes are `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or a signed
+Wrong arguments and wrong use raise `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or a signed
 URL, and all of them can be copied and pickled.
 """
 
@@ -34,7 +34,7 @@ from typing import Any, Final
 
 
 class Up42Error(Exception):
-    """Everything that can go wrong outside the caller's own code."""
+    """Base of the errors that the caller's code did not cause: network, server, platform, files."""
 
 
 class ConfigurationError(Up42Error):
@@ -144,8 +144,8 @@ class StatusError(APIError):
     """An error status: of UP42 itself (`from_platform`), or of a gateway between you and UP42.
 
     Other statuses than those of the subclasses, such as 400 and 422, mean that the request is wrong: read `detail` and
-    `payload`. From a gateway (a firewall, a load balancer), whatever the status below 429, it says nothing of the thing
-    you asked for: 403 is no missing permission and 404 no missing job, and so not one of the subclasses.
+    `payload`. An error status below 429 of a gateway (a firewall, a load balancer) is a plain `StatusError`: its 403 does
+    not mean that a permission is missing, nor its 404 that a job is.
 
     Attributes:
         status: HTTP status code.
@@ -225,8 +225,8 @@ class ServerError(StatusError):
 class UnexpectedResponseError(APIError):
     """An answer that does not fit what UP42 documents.
 
-    When it stays, the platform has changed or something between you and UP42 answers in its place: see the message,
-    and look for a newer version of this library.
+    When it repeats, the platform has changed or a gateway answers in its place: read the message, and look for a newer
+    version of this library.
     """
 
 
@@ -237,5 +237,5 @@ class UntrustedURLError(UnexpectedResponseError):
 class PaginationError(UnexpectedResponseError):
     """A list whose pages never end: a page that was seen before, or page after page without a new item.
 
-    What came before is good. Ask again later, or narrow the list down by filters.
+    The items that came before it are valid. Ask again later, or narrow the list down by filters.
     """

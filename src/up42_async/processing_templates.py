@@ -55,7 +55,7 @@ Item: TypeAlias = pystac.Item | str
 
 
 def _item_url(item: object, name: str) -> str:
-    """Return the URL that stands for an item.
+    """Return the URL that names an item in the inputs of a process.
 
     Args:
         item: A `pystac.Item`, or its URL.

@@ -38,7 +38,7 @@ ServiceT = TypeVar("ServiceT", bound=Service)
 
 
 class Client:
-    """A connection to one UP42 account: one pool of connections, one token, one pace for all tasks that use it.
+    """A connection to one UP42 account: one pool of connections, one token and one rate limit for all tasks.
 
         async with up42.Client(username="...", password="...", region="eu"):
             job = await up42.Job.get(job_id)
@@ -75,8 +75,8 @@ class Client:
             timeouts: How long an attempt may take.
             retry: When a failed request is sent again.
             limits: How much is done at once.
-            polling: When jobs are asked for where `track` is not told otherwise, and how long a lost job or results
-                that are not visible yet are looked for; anything with the fields of `Polling` will do.
+            polling: The schedule of `track` when it is called without one, and how long a lost job or results that are
+                not visible yet are looked for; anything with the fields of `Polling` will do.
             http_client: An `httpx.AsyncClient` of yours to send with (an `httpx2.AsyncClient` will do, too); it is not
                 closed with this client. What belongs to the wire counts: transport, mounts, proxies, certificates,
                 HTTP/2, event hooks. What belongs to requests does not: auth, default headers, parameters, cookies,
@@ -87,7 +87,7 @@ class Client:
             ValueError: Not exactly one source of credentials, or a setting that cannot be right.
         """
         secret = Secret.of(password)
-        del password  # whatever is wrong with the settings is told without it in this frame
+        del password  # so that the traceback of a refused setting does not show it
         found = find_credentials(username, secret, cfg_file)
         self._read_credentials = found.read if isinstance(found, CredentialsFile) else lambda: found
         _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
@@ -152,7 +152,7 @@ class Client:
         await self._session.aclose()
 
     def __del__(self) -> None:
-        """Complain when connections were opened and not closed."""
+        """Warn (`ResourceWarning`) when connections were opened and not closed."""
         session: Session | None = self.__dict__.get("_session")  # a client whose settings were refused has none
         if session is not None and session.is_open:
             message = f"unclosed {self!r}; use `async with` or `aclose()`"
@@ -220,7 +220,7 @@ class Client:
         params: Mapping[str, str | float | Iterable[str] | None] | None = None,
         json: Any = None,
     ) -> Any:
-        """Send one request to the API with this client's token and pace: for what has no name in this library.
+        """Send one request to the API with this client's token and rate limit: for what this library does not cover.
 
         One request. Reads (GET, HEAD, OPTIONS) are sent again as `RetryPolicy` says; anything else only when it
         certainly never arrived or was refused unprocessed (429, 401), and when it is cancelled after it left, its
@@ -238,7 +238,7 @@ class Client:
             The decoded JSON of the answer; None when it has no body.
 
         Raises:
-            APIError: The answer did not come, was a refusal or made no sense; the subclass says which.
+            APIError: No answer came, it was an error status, or it was not JSON; the subclass says which.
             TypeError: A method or path that is no string, or a body that is no JSON.
             ValueError: A method that is none, or a path that cannot be right.
             RuntimeError: The client is closed, or belongs to another event loop.
@@ -306,7 +306,7 @@ def _check_kind(name: str, value: object, kind: type | UnionType, wanted: str) -
 
 
 def _running_loop() -> object:
-    """Return what stands for the event loop that is running, None outside of one."""
+    """Return the token of the running event loop, None outside of one."""
     try:
         return anyio.lowlevel.current_token()
     except RuntimeError:

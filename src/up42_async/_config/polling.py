@@ -10,10 +10,10 @@ from up42_async._config.arguments import Attribute, integer, is_integer, is_real
 ADAPTIVE: Final = "adaptive"
 
 Wait = float | Literal["adaptive"] | Callable[[], Iterator[float | None]]
-"""Seconds between two queries for a job, a word for what fits its age, or what makes a generator of seconds."""
+"""Seconds between two queries for a job, "adaptive" for what fits its age, or a callable that returns a generator."""
 
 LONGEST_WAIT: Final = 1e9
-"""Seconds between two queries at the most: thirty years, which is as good as for ever and still a time one can add."""
+"""Seconds between two queries at the most: thirty years, finite so that it can be added to a time."""
 
 
 def checked_wait(value: object) -> Wait:

@@ -109,7 +109,7 @@ def write_one(row: Row, format_: Format) -> None:
 
 
 def write_line(row: Row) -> None:
-    """Write one line of NDJSON, so that whoever reads the pipe has it at once."""
+    """Write one line of NDJSON, and flush it, so that the reader of a pipe has it at once."""
     sys.stdout.write(json.dumps(row, default=str) + "\n")
     sys.stdout.flush()
 

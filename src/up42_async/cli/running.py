@@ -81,7 +81,7 @@ def reporting(interruption: Interruption | None = None) -> Generator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     except KeyboardInterrupt:
-        # the last words are said, and the exit code is the promised one, however often Ctrl-C is pressed
+        # the message is printed, and the exit code is 130, however often Ctrl-C is pressed
         otherwise = signal.SIG_IGN
         signal.signal(signal.SIGINT, otherwise)
         if interruption is not None and interruption.words is not None:
@@ -94,7 +94,7 @@ def reporting(interruption: Interruption | None = None) -> Generator[None]:
         typer.echo(f"up42: {error}", err=True)
         raise typer.Exit(USAGE) from None
     except BrokenPipeError:
-        # whoever read stdout has gone, as `head` does; Python would complain once more when it flushes at exit
+        # the reader of stdout has closed it, as `head` does; Python would report that once more when it flushes at exit
         sys.stdout = None
         raise typer.Exit(FAILED) from None
     finally:
