@@ -36,9 +36,8 @@ from up42_async._errors import (
 )
 from up42_async._http.auth import Credentials, Token
 from up42_async._http.exchange import SendState
-from up42_async._http.requests import ApiRequest, RequestBuilder
+from up42_async._http.requests import ApiRequest, RequestBuilder, Secret
 from up42_async._http.responses import ApiResponse, decode
-from up42_async._http.secrets import Secret
 
 PASSWORD = 'CANARY-pass word/+&=%"\\\u00e9'
 TOKEN = "CANARY." + base64.urlsafe_b64encode(b"token").decode()

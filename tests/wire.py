@@ -8,8 +8,8 @@ import httpx
 
 from up42_async._config import Limits, Timeouts
 from up42_async._http.exchange import AsyncClientLike, BodyWriter, Sender, SendState
+from up42_async._http.requests import NO_SECRET, Secret
 from up42_async._http.responses import ApiResponse
-from up42_async._http.secrets import NO_SECRET, Secret
 from up42_async._http.transport import Connection, ConnectionStack, own_client
 
 

@@ -11,7 +11,7 @@ import pytest
 from up42_async._client.credentials import CredentialsFile, find_credentials
 from up42_async._errors import ConfigurationError
 from up42_async._http.auth import Credentials
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import Secret
 
 GOOD = '{"username": "person@example.com", "password": "SECRET"}'
 ENVIRONMENT = {"UP42_USERNAME": "of the environment", "UP42_PASSWORD": "SECRET"}

@@ -36,8 +36,7 @@ from up42_async._downloads.download import DownloadError, DownloadErrorGroup
 from up42_async._downloads.file_names import RECORD
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
-from up42_async._http.requests import ApiRequest
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import ApiRequest, Secret
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
 SHA256 = f"1220{hashlib.sha256(CONTENT).hexdigest()}"

@@ -27,8 +27,7 @@ from up42_async._errors import (
     UnexpectedResponseError,
 )
 from up42_async._http.auth import REFRESH_PAUSE, Credentials, TokenProvider
-from up42_async._http.requests import ApiRequest
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import ApiRequest, Secret
 
 pytestmark = pytest.mark.virtual_time
 

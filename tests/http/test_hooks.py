@@ -14,8 +14,7 @@ from tests.raw_server import answer, gzipped, platform, serve
 from tests.wire import Message, Wire, wire
 from up42_async import ConnectionFailedError, ConnectionLostError, RateLimitError, RetryPolicy, UnexpectedResponseError
 from up42_async._http.exchange import SendState
-from up42_async._http.requests import ApiRequest
-from up42_async._http.secrets import Secret, SecretBytes
+from up42_async._http.requests import ApiRequest, Secret, SecretBytes
 
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 ONCE = RetryPolicy(attempts=1)

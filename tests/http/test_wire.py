@@ -29,9 +29,8 @@ from up42_async._errors import (
     UnexpectedResponseError,
     UntrustedURLError,
 )
-from up42_async._http.requests import LONGEST_ID, ApiRequest, answered_segment, query, segment
+from up42_async._http.requests import LONGEST_ID, NO_SECRET, ApiRequest, answered_segment, query, segment
 from up42_async._http.responses import ApiResponse, Body, decode, http_date, parse_json, retry_after
-from up42_async._http.secrets import NO_SECRET
 
 API = "https://api.up42.com"
 ASKED = ApiRequest(method="GET", path="/v2/processing/jobs", query="status=RUNNING")

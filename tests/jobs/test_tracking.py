@@ -17,7 +17,7 @@ import trio
 from tests.job_platform import JobPlatform, Life, outage
 from tests.virtual_time import virtual_backend
 from up42_async import Client, Job, JobStatus, Polling, RetryPolicy, UnfinishedJob, track
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import Secret
 from up42_async.sandbox import Sandbox, faults
 
 virtual = pytest.mark.virtual_time

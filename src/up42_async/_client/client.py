@@ -23,8 +23,7 @@ from up42_async._client.statistics import Statistics
 from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.exchange import AsyncClientLike
-from up42_async._http.requests import ApiRequest, segment
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import ApiRequest, Secret, segment
 from up42_async._http.session import Session
 
 logger = logging.getLogger("up42_async")

@@ -9,8 +9,8 @@ import attrs
 
 from up42_async._errors import ConfigurationError
 from up42_async._http.auth import Credentials
+from up42_async._http.requests import Secret
 from up42_async._http.responses import parse_json
-from up42_async._http.secrets import Secret
 
 logger = logging.getLogger("up42_async")
 

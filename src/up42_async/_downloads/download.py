@@ -29,8 +29,7 @@ from up42_async._downloads.progress import ProgressTask
 from up42_async._downloads.signed_urls import ask_signed_url, check_signed_url, host_of
 from up42_async._downloads.writer import DownloadWriter
 from up42_async._errors import APIError, UnexpectedResponseError, Up42Error
-from up42_async._http.requests import ApiRequest
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import ApiRequest, Secret
 
 logger = logging.getLogger("up42_async")
 

@@ -14,8 +14,7 @@ import attrs
 from up42_async._client.pagination import follow
 from up42_async._config import is_loopback
 from up42_async._errors import UnexpectedResponseError, UntrustedURLError
-from up42_async._http.requests import ApiRequest
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import ApiRequest, Secret
 from up42_async._http.session import Session
 
 LONGEST: Final = 16_384

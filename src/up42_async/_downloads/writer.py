@@ -16,7 +16,7 @@ from up42_async._downloads.file_names import names_of
 from up42_async._downloads.progress import ProgressTask
 from up42_async._downloads.response_headers import REDIRECTS, FileHead, read_head, refusal
 from up42_async._errors import APIError, ConnectionLostError, UnexpectedResponseError
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import Secret
 
 _NO_PAGES: Final = frozenset({".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".zip", ".tgz", ".gz", ".tar"})
 _PAGES: Final = frozenset({".html", ".htm", ".xhtml"})

@@ -22,10 +22,9 @@ from up42_async._errors import (
     UnexpectedResponseError,
 )
 from up42_async._http.exchange import Sender
-from up42_async._http.requests import ApiRequest
+from up42_async._http.requests import ApiRequest, Secret
 from up42_async._http.responses import decode
 from up42_async._http.retry import RetryBudget, RetryState, delays
-from up42_async._http.secrets import Secret
 from up42_async._http.single_flight import SingleFlight
 
 # UP42's Keycloak: tokens of 300 s for this public client id

@@ -8,8 +8,7 @@ from typing import Final
 
 from up42_async._config import Timeouts
 from up42_async._errors import ConnectionFailedError, ConnectionLostError, RequestTimeoutError, TransportError
-from up42_async._http.requests import printable
-from up42_async._http.secrets import Secret
+from up42_async._http.requests import Secret, printable
 
 _PATIENCE: Final[Mapping[str, str]] = {
     "ConnectTimeout": "no connection within {0.connect:g} s",

@@ -21,9 +21,8 @@ from up42_async._bulk import lone
 from up42_async._config import Limits, Timeouts
 from up42_async._errors import ConfigurationError, RequestTimeoutError, Up42Error
 from up42_async._http.error_mapping import is_named, is_refused_by_us, translate
-from up42_async._http.requests import Pieces, RequestBuilder
+from up42_async._http.requests import Pieces, RequestBuilder, Secret
 from up42_async._http.responses import ApiResponse, Body
-from up42_async._http.secrets import Secret
 from up42_async._http.transport import CLOSING_TIME, PROXY, close
 
 logger = logging.getLogger("up42_async.http")

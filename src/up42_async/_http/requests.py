@@ -1,18 +1,20 @@
-"""What is sent: requests to the API as values, their ids and queries; and the `httpx.Request`s made of them."""
+"""What is sent: secrets and requests as values, ids and queries in them, and the `httpx.Request`s made of them.
+
+Secrets do not show themselves: not in reprs, and so not in tracebacks with local variables.
+"""
 
 import json
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, Final, Literal
-from urllib.parse import quote, urlencode
+from typing import Any, Final, Literal, NoReturn
+from urllib.parse import quote, quote_plus, urlencode
 
 import attrs
 
 from up42_async._config import VERSION, Timeouts
 from up42_async._errors import APIError, ConnectionFailedError, UnexpectedResponseError
-from up42_async._http.secrets import Secret, SecretBytes
 
 USER_AGENT: Final = f"up42-async/{VERSION}"
 
@@ -26,6 +28,77 @@ LONGEST_ID: Final = 256
 # two sets, since for one of them re builds a table of 65,536 characters
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]|[\ud800-\udfff]+")
 _HTTPX = frozenset({"httpx", "httpx2"})
+
+_TELLING: Final = 8
+"""Consecutive characters of a secret that a text must not hold."""
+
+_SHORTEST: Final = 4
+"""Characters below which a secret cannot be told from the other words of a text."""
+
+
+class Secret:
+    """A password, token or signed URL; `reveal` is called where it is written into a request, and nowhere else."""
+
+    __slots__ = ("_parts", "_value")
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        self._parts: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, value: str | None) -> "Secret | None":
+        """Return a value that the caller or the environment gave, or left out, as a secret."""
+        return None if value is None else cls(value)
+
+    def reveal(self) -> str:
+        """Return the secret itself; keep it out of local variables."""
+        return self._value
+
+    def appears_in(self, text: str) -> bool:
+        """Return whether a text holds 8 consecutive characters of the secret, or all of one of 4 to 7.
+
+        Args:
+            text: Words of a server, such as the body of an error, which may repeat what was sent. It is walked through
+                once, character by character, so let it be short (64 kB take 10 ms).
+        """
+        if len(self._value) < _SHORTEST:
+            return False
+        if self._parts is None:
+            value = self._value  # and as forms and JSON write it
+            forms = {value, quote_plus(value), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+            self._parts = frozenset(
+                form[start : start + _TELLING] for form in forms for start in range(max(1, len(form) - _TELLING + 1))
+            )
+        return any(
+            text[start : start + length] in self._parts
+            for length in {len(part) for part in self._parts}
+            for start in range(len(text) - length + 1)
+        )
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled or copied")
+
+
+NO_SECRET: Final = Secret("")
+"""For what is not sent with one; it appears in no text."""
+
+
+class SecretBytes(bytes):
+    """A secret as bytes, where httpx takes nothing else."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "SecretBytes(b'***')"
 
 
 @attrs.frozen(kw_only=True)

@@ -30,8 +30,7 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._http.requests import ApiRequest, printable
-from up42_async._http.secrets import NO_SECRET, Secret
+from up42_async._http.requests import NO_SECRET, ApiRequest, Secret, printable
 
 MOST_VALUES: Final = 500_000
 """Values in the JSON of one answer: 48 kB on the wire can unpack to millions of lists, of 56 bytes each in memory."""

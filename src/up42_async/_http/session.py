@@ -23,10 +23,9 @@ from up42_async._config import Endpoints, Limits, RetryPolicy, Timeouts
 from up42_async._errors import APIError, RateLimitError, StatusError
 from up42_async._http.auth import Credentials, TokenProvider
 from up42_async._http.exchange import AsyncClientLike, BodyWriter, Sender, SendState
-from up42_async._http.requests import ApiRequest
+from up42_async._http.requests import ApiRequest, Secret
 from up42_async._http.responses import ApiResponse, decode, http_date
 from up42_async._http.retry import RetryBudget, RetryState
-from up42_async._http.secrets import Secret
 from up42_async._http.throttling import CircuitBreaker, RateLimiter
 from up42_async._http.transport import ConnectionStack, own_client
 
