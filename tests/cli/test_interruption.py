@@ -42,6 +42,14 @@ def test_while_the_command_is_imported(name: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+def test_before_anything_was_asked_the_jobs_that_were_given_are_named() -> None:
+    start = INTERRUPTED_AT.format(name="anyio._backends._asyncio")
+    code = f"{start}\nsys.argv = ['up42', 'jobs', 'track', 'one', 'two']; {BY_NAME}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    said = "up42: interrupted; these jobs may be under way at UP42: one two\n"
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
+
+
 def test_when_the_work_is_over_its_exit_code_stands() -> None:
     code = "import atexit, os, signal, sys; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))"
     entry = f"{code}; sys.argv = ['up42', '--version']; {BY_NAME}"
@@ -65,7 +73,7 @@ def test_when_the_work_is_over_its_exit_code_stands() -> None:
 )
 def test_while_the_login_takes_long(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     (id_,) = sandbox.seed_jobs(1, status="running")
-    sandbox.faults.add(faults.Hang(), path="/auth/realms")
+    sandbox.faults.add(faults.Hang(), path=faults.LOGIN)
     with started(sandbox, *(word.format(id=id_, directory=tmp_path) for word in words)) as process:
         wait_for_login(sandbox)
         process.send_signal(signal.SIGINT)

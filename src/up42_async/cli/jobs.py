@@ -117,7 +117,8 @@ def track_jobs(
         wanted = ids_of(ids)
         stops = statuses_of(until or ()) or []
         schedule = schedule_of(wait)
-    interruption = Interruption()
+    named = f"up42: interrupted; these jobs may be under way at UP42: {' '.join(wanted)}"
+    interruption = Interruption(lambda: named)  # until it is known how they are doing
 
     async def work(client: up42.Client) -> int:
         board = shows_board(settings)
