@@ -333,6 +333,16 @@ async def test_where_no_credits_are_due_successful_and_failed_are_the_end_at_onc
 
 
 @virtual
+async def test_a_job_that_ends_as_it_was_is_no_change_and_the_changes_of_the_others_come() -> None:
+    platform = JobPlatform()
+    ids = [platform.live("stays", [(0, "successful")]), platform.live("goes on", [(0, "running"), (90, "captured")])]
+    async with platform.client():
+        seen = [(job.id, job.status.value) async for job in track(ids).updates()]
+    assert seen == [("stays", "successful"), ("goes on", "running"), ("goes on", "captured")]
+    assert anyio.current_time() == pytest.approx(120, abs=0.1)
+
+
+@virtual
 async def test_a_job_that_failed_is_a_result() -> None:
     platform = JobPlatform()
     async with platform.client():
