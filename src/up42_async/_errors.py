@@ -26,8 +26,8 @@
     └── DownloadError                       a file did not come whole                               (`_downloads`)
         └── DownloadErrorGroup              ... several files of one call; an exception group as well
 
-Wrong arguments and wrong use raise `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or a signed
-URL, and all of them can be copied and pickled.
+Wrong arguments and wrong use raise `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or
+a signed URL, and all of them can be copied and pickled.
 """
 
 from typing import Any, Final
@@ -144,8 +144,8 @@ class StatusError(APIError):
     """An error status: of UP42 itself (`from_platform`), or of a gateway between you and UP42.
 
     Other statuses than those of the subclasses, such as 400 and 422, mean that the request is wrong: read `detail` and
-    `payload`. An error status below 429 of a gateway (a firewall, a load balancer) is a plain `StatusError`: its 403 does
-    not mean that a permission is missing, nor its 404 that a job is.
+    `payload`. An error status below 429 of a gateway (a firewall, a load balancer) is a plain `StatusError`: its 403
+    does not mean that a permission is missing, nor its 404 that a job is.
 
     Attributes:
         status: HTTP status code.
