@@ -142,13 +142,15 @@ async def watch_others(leave: Leave, sandbox: Sandbox, http_client: httpx.AsyncC
     async with Client(**sandbox.settings, http_client=http_client) as client:
         jobs = [await Job.get(id_) for id_ in waiting]
         async with anyio.create_task_group() as group:
-            for job in jobs:
-                group.start_soon(partial(job.track, wait=SOON))
-            await anyio.lowlevel.checkpoint()
-            await leave_all(leave, makers)
+            async with anyio.create_task_group() as leaving:
+                leaving.start_soon(leave_all, leave, makers)
+                await anyio.lowlevel.checkpoint()
+                for job in jobs:  # after those who leave, one of whom leads the polling until then
+                    group.start_soon(partial(job.track, wait=SOON))
             gc.collect()  # what was only forgotten complains now, if at all
             for id_ in waiting:
                 sandbox.set_status(id_, "captured")
+            group.cancel_scope.deadline = anyio.current_time() + 30  # in which all hear of it
         assert {job.status for job in jobs} == {JobStatus.CAPTURED}
         assert leaks.in_use(client) == 0
         asked = sandbox.count()
