@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.http_clients import HTTP_CLIENTS, Maker
-from up42_async import Client
+from up42_async import Client, pipeline
 from up42_async._config import Limits, RetryPolicy, Timeouts
 from up42_async._errors import ConnectionFailedError
 from up42_async._processing import recovery
@@ -296,3 +296,19 @@ async def test_leaving_early_loses_no_job(sandbox: Sandbox) -> None:
     known = sorted(outcome.job.id for outcome in outcomes.results if outcome.job)
     assert known == sorted(execution.job_id for execution in sandbox.executions)
     assert 1 <= len(known) < 100
+
+
+async def test_what_runs_shows_in_one_line_how_far_it_is(sandbox: Sandbox) -> None:
+    templates = [trees(sandbox, name) for name in "ab"]
+    async with client_of(sandbox):
+        evaluating = evaluate(templates)
+        assert repr(evaluating) == "<EvaluationBatch: 0 of 2 evaluated>"
+        await evaluating
+        executing = execute(templates)
+        await executing
+        running = pipeline([], client=templates[0].client)
+        await running
+    spent = sum(execution.price for execution in sandbox.executions)
+    assert repr(evaluating) == "<EvaluationBatch: 2 of 2 evaluated>"
+    assert repr(executing) == f"<ExecutionBatch: 2 of 2 executed, {spent:,} credits>"
+    assert repr(running) == "<PipelineBatch: no templates; 0 credits spent>"
