@@ -1,10 +1,14 @@
 """Ctrl-C at any moment: exit code 130, no traceback, and the jobs under way named."""
 
+import array
+import fcntl
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -73,12 +77,12 @@ def test_when_the_work_is_over_its_exit_code_stands() -> None:
 )
 def test_while_the_login_takes_long(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     (id_,) = sandbox.seed_jobs(1, status="running")
-    sandbox.faults.add(faults.Hang(), path=faults.LOGIN)
+    login = sandbox.faults.add(faults.Hang(), path=faults.LOGIN)
     with started(sandbox, *(word.format(id=id_, directory=tmp_path) for word in words)) as process:
         wait_for_login(sandbox)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err.strip()) == (130, "", said.format(id=id_))
+    assert (process.returncode, out, err.strip(), login.hits) == (130, "", said.format(id=id_), 1)
 
 
 def wait_for_login(sandbox: Sandbox) -> None:
@@ -108,9 +112,20 @@ def test_pressed_again_and_again(sandbox: Sandbox) -> None:
     assert said == f"1 job is still under way at UP42: {id_}\n"
 
 
+def wait_until_read(pipe: IO[str]) -> None:
+    """Wait until the other end has taken what was written."""
+    until, unread = time.monotonic() + 30, array.array("i", [1])
+    while unread[0] and time.monotonic() < until:
+        time.sleep(0.01)
+        fcntl.ioctl(pipe, termios.FIONREAD, unread)
+
+
 def test_ids_that_were_to_come_from_stdin_are_not_waited_for(sandbox: Sandbox) -> None:
     with started(sandbox, "jobs", "track", "-") as process:
-        time.sleep(1)
+        assert process.stdin is not None
+        process.stdin.write("11111111-1111-1111-1111-111111111111\n")
+        process.stdin.flush()
+        wait_until_read(process.stdin)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert (process.returncode, said) == (130, "")

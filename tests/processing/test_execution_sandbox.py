@@ -306,7 +306,7 @@ async def test_what_runs_shows_in_one_line_how_far_it_is(sandbox: Sandbox) -> No
         await evaluating
         executing = execute(templates)
         await executing
-        running = pipeline([], client=templates[0].client)
+        running = pipeline(templates[:0])
         await running
     spent = sum(execution.price for execution in sandbox.executions)
     assert repr(evaluating) == "<EvaluationBatch: 2 of 2 evaluated>"
