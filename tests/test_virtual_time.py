@@ -42,7 +42,7 @@ async def test_sleepers_wake_in_the_order_of_their_deadlines() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_deadlines_hold() -> None:
+async def test_a_deadline_passes_in_virtual_time() -> None:
     started = anyio.current_time()
     with pytest.raises(TimeoutError), anyio.fail_after(90):
         await anyio.sleep_forever()

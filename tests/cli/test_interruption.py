@@ -91,7 +91,7 @@ def wait_for_login(sandbox: Sandbox) -> None:
         time.sleep(0.01)
 
 
-def test_on_a_terminal(sandbox: Sandbox) -> None:
+def test_ctrl_c_on_a_terminal_names_the_jobs_that_go_on(sandbox: Sandbox) -> None:
     (id_,) = sandbox.seed_jobs(1, status="running")
     code, shown = on_a_terminal(sandbox, "jobs", "track", id_, press_at="0 of 1 finished")
     assert code == 130

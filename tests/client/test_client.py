@@ -310,7 +310,7 @@ async def test_services_tell_their_part_of_the_statistics() -> None:
     assert (client.statistics().tracked, client.statistics().spent) == (2, 3)
 
 
-async def test_a_service_is_made_once_for_each_client_and_let_go_with_it() -> None:
+async def test_a_service_is_made_once_for_each_client_and_closed_with_it() -> None:
     one, other = Client("a", "b"), Client("a", "b")
     note = one._service(Note)
     assert note is one._service(Note)

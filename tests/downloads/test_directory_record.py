@@ -53,7 +53,7 @@ def test_what_was_claimed_and_never_came_is_free_again(tmp_path: Path) -> None:
     assert claim(tmp_path, ONE, "a.tif", "a-one.tif") == "a-one.tif"
 
 
-def test_a_part_holds_its_name(tmp_path: Path) -> None:
+def test_a_part_file_keeps_its_name_from_other_files(tmp_path: Path) -> None:
     claim(tmp_path, ONE, "a.tif")
     (tmp_path / "a.tif").rename(tmp_path / "a.tif.part")
     assert claim(tmp_path, TWO, "a.tif", "a-two.tif") == "a-two.tif"

@@ -254,7 +254,7 @@ class TestOutageOfTheLogin:
         platform.login = grant
         assert await auth.token(_clock.now()) == Secret("token-2")
 
-    async def test_at_most_one_password_is_posted_in_each_step_of_an_outage_whoever_asks(self) -> None:
+    async def test_at_most_one_login_is_sent_in_each_step_of_an_outage(self) -> None:
         platform = FakePlatform()
         platform.login = lambda asked: httpx.Response(503) if asked.at < 600 else grant(asked)
         auth = auth_of(platform, RetryPolicy(attempts=3))

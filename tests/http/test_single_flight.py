@@ -114,7 +114,7 @@ async def _expect_done(flight: SingleFlight[str], work: Work, count: int) -> Non
     assert await gather(lambda: flight.run(work), count) == ["done"] * count
 
 
-async def test_who_is_cancelled_in_line_disturbs_nobody() -> None:
+async def test_cancelling_a_waiting_task_does_not_disturb_the_others() -> None:
     flight, work = SingleFlight[str](), Work("done")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_expect_done, flight, work, 3)

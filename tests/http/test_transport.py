@@ -339,7 +339,7 @@ async def test_a_receipt_shows_that_a_request_never_left() -> None:
     assert (state.sent, state.response, server.requests) == (False, None, [])
 
 
-async def test_a_receipt_is_of_the_last_try() -> None:
+async def test_the_send_state_describes_the_last_try() -> None:
     state = SendState()
     async with serve(answer(status=429)) as server, wire() as one:
         await one.send(post(server, state))

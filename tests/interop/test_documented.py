@@ -62,6 +62,6 @@ def test_pytest_httpx(tmp_path: Path) -> None:
     ("words", "package"),
     [("from opentelemetry", "opentelemetry.instrumentation.httpx"), ("import sentry_sdk", "sentry_sdk")],
 )
-def test_what_watches(words: str, package: str, tmp_path: Path) -> None:
+def test_documented_tracing_examples_run(words: str, package: str, tmp_path: Path) -> None:
     pytest.importorskip(package)
     run_alone("-c", shown(words).replace("https://...", "https://key@sentry.invalid/1"), where=tmp_path)

@@ -55,7 +55,7 @@ async def test_500_of_them_at_once_are_noticed_four_times_sooner_with_half_the_r
 
 
 @pytest.mark.slow
-async def test_strangers_of_different_ages_meet() -> None:
+async def test_trackers_that_started_at_different_times_poll_together() -> None:
     found = await replay([Life(11 * n, 86_400, hangs=True) for n in range(100)], "adaptive")
     alone = await replay([Life(0, 86_400, hangs=True)], "adaptive")
     assert found.requests < 3 * alone.requests

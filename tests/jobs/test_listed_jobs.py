@@ -118,7 +118,7 @@ async def test_jobs_come_in_the_order_asked_for_with_and_without_ids(
         assert len(queries(sandbox)) == (6 if with_ids else 3)
 
 
-async def test_filters_hold_together() -> None:
+async def test_a_listed_job_matches_all_filters() -> None:
     async with connected() as sandbox:
         (wanted,) = sandbox.seed_jobs(1, process_id=TREES, status="running", workspace_id="w")
         sandbox.seed_jobs(1, process_id=SHIPS, status="running", workspace_id="w")

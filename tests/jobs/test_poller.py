@@ -509,7 +509,7 @@ async def test_a_refusal_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == []
 
 
-async def test_an_outage_is_over_for_whoever_has_given_up_or_gone(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_does_not_outlast_trackers_that_gave_up_or_left(caplog: pytest.LogCaptureFixture) -> None:
     oracle = Oracle(a=[(0, ServerError("down", transient=True))], b=[(0, "running"), (200, "done")])
     await finish(oracle.watch("a", retries=2))
     with anyio.move_on_after(100):
@@ -587,7 +587,7 @@ async def test_everybody_who_is_due_is_asked_for_together() -> None:
     assert oracle.times == [0] * 3 + [60] * 3 + [120] * 3 + [180] * 3
 
 
-async def test_strangers_meet_on_a_common_grid() -> None:
+async def test_independent_trackers_poll_at_common_moments() -> None:
     oracle = Oracle(a=FOREVER, b=FOREVER, c=FOREVER)
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a", retries=5))
@@ -656,7 +656,7 @@ async def test_a_request_that_hangs_holds_up_only_what_it_asked_for() -> None:
     await finish(watcher)
 
 
-async def test_whoever_has_its_news_does_not_cut_short_requests_that_are_about_to_be_answered() -> None:
+async def test_a_tracker_with_its_result_does_not_cancel_requests_of_others() -> None:
     """Requests that are answered one after another, as a pace makes them, are each sent once."""
     lives = many(1000, [(0, "running"), (30, "done")])
     oracle = Oracle(0, None, **lives)
@@ -786,7 +786,7 @@ async def test_a_leader_cancelled_again_and_again_does_not_keep_others_from_thei
     assert anyio.current_time() < 130
 
 
-async def test_nothing_is_asked_for_whoever_does_not_wait() -> None:
+async def test_jobs_that_no_task_waits_for_are_not_asked_for() -> None:
     oracle = Oracle(a=[(0, "running"), (50, "done")], b=FOREVER)
     watcher = oracle.watch("a", "b")
     await watcher.next_ended()

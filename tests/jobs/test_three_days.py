@@ -113,7 +113,7 @@ async def test_a_wait_for_100_000_jobs_takes_little_memory() -> None:
     del tracking
 
 
-async def test_a_job_is_forgotten_when_whoever_waited_for_it_forgets_it() -> None:
+async def test_a_job_is_released_when_its_last_tracker_is_gone() -> None:
     platform = JobPlatform()
     async with platform.client():
         for number in range(50):

@@ -417,7 +417,7 @@ async def test_a_job_that_is_refreshed_meanwhile_comes_to_its_end() -> None:
 
 
 @virtual
-async def test_whoever_tracks_by_id_gets_an_object_of_their_own() -> None:
+async def test_tracking_by_id_gives_each_caller_its_own_job_object() -> None:
     platform = JobPlatform()
     platform.live("job", [(0, "running"), (30, "captured")])
     found: list[Job] = []

@@ -103,7 +103,7 @@ async def watch_others(client: Client, platform: JobPlatform, leave: Leave) -> l
 
 @virtual
 @pytest.mark.parametrize("leave", WAYS)
-async def test_nobody_else_notices(leave: Leave) -> None:
+async def test_leaving_one_tracker_does_not_disturb_the_others(leave: Leave) -> None:
     platform, alive = JobPlatform(latency=LATENCY), tasks_alive()
     async with platform.client() as client:
         others = await watch_others(client, platform, leave)
@@ -178,7 +178,7 @@ async def test_questions_that_were_not_answered_for_leaving_are_not_counted() ->
 
 
 @virtual
-async def test_whoever_leads_and_is_cancelled_in_mid_question_leaves_no_gap_for_the_others() -> None:
+async def test_cancelling_the_leading_tracker_during_a_request_delays_no_other() -> None:
     platform = JobPlatform(latency=LATENCY)
     ids = [platform.live(f"job-{n}", [(0, "running"), (90, "captured")]) for n in range(250)]
     scopes = [anyio.CancelScope() for _ in range(10)]

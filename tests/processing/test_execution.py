@@ -324,7 +324,7 @@ async def test_something_dear_does_not_stop_something_cheap(platform: PayingPlat
     assert cheap.job is not None
 
 
-async def test_what_is_left_is_said(platform: PayingPlatform, client: Client) -> None:
+async def test_the_cost_limit_error_says_how_many_credits_are_left(platform: PayingPlatform, client: Client) -> None:
     platform.prices = price_in_title
     outcomes = await execute([trees("60 credits"), trees("60 credits ")], max_credits=100, client=client)
     (error,) = [outcome.error for outcome in outcomes if outcome.error]
@@ -471,7 +471,7 @@ async def test_a_deadline_of_the_caller_inside_the_block_is_the_callers(
 # Misuse
 
 
-async def test_a_handle_is_used_once(client: Client) -> None:
+async def test_a_batch_that_was_begun_cannot_be_begun_again(client: Client) -> None:
     handle = execute([trees()], client=client)
     assert len(await handle) == 1
     with pytest.raises(RuntimeError, match=r"this execute\(\.\.\.\) was begun already"):

@@ -176,7 +176,9 @@ async def test_what_is_read_late_holds_up_the_rest_of_a_stream(
         assert len([result async for result in batch]) == 5
 
 
-async def test_nobody_needs_to_read(sandbox: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pipeline_goes_on_when_its_results_are_not_read(
+    sandbox: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("up42_async._processing.pipeline_batch.BACKLOG", 1)
     async with pipeline(trees(sandbox, 6), max_running=1) as batch:
         await until(lambda: batch.counts["done"] == 6)
@@ -282,7 +284,7 @@ async def test_without_a_client_nothing_begins(sandbox: Sandbox) -> None:
         ({"retry_failed": True}, ValueError),
     ],
 )
-def test_terms_are_checked(terms: dict[str, Any], error: type[Exception]) -> None:
+def test_wrong_pipeline_arguments_are_refused(terms: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         pipeline([], **terms)
 

@@ -67,7 +67,7 @@ async def test_an_error_can_repeat_the_token(sandbox: Sandbox, client: httpx.Asy
 
 
 @pytest.mark.parametrize("where", ["header", "status-line", "content-type", "content-encoding"])
-async def test_so_can_an_answer_that_is_no_good_http(where: Any) -> None:
+async def test_an_answer_with_invalid_http_can_echo_headers(where: Any) -> None:
     async with Sandbox() as sandbox, logged_in(sandbox) as client:
         sandbox.faults.add(faults.EchoHeaders(where, status=200))
         token = client.headers["authorization"]

@@ -54,7 +54,7 @@ def test_the_same_seed_draws_the_same_picture_and_another_another() -> None:
     assert one == same != other
 
 
-def test_tiles_differ() -> None:
+def test_the_tiles_of_a_geotiff_differ() -> None:
     content = geotiff(2, west=0, north=0, degrees=1, seed=5)
     assert len({content[-(place + 1) * TILE * TILE :][: TILE * TILE] for place in range(4)}) == 4
 

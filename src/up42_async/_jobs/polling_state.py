@@ -103,7 +103,7 @@ class QueryFailure:
 
 
 class Grid:
-    """Moments at which strangers meet: multiples of a spacing, counted from one origin."""
+    """Moments at which independent subscriptions fall due together: multiples of a spacing from one origin."""
 
     def __init__(self, origin: float = 0.0) -> None:
         self.origin = origin
