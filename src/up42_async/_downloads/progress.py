@@ -79,7 +79,7 @@ class ProgressTracker:
         self._done = self._failed = 0
         self._searches = 0
         self._is_listed = False
-        self.is_over = False
+        self.is_over: bool = False
         """Whether nothing will change any more."""
         self._changed = anyio.Event()
         self.version: int = 0
