@@ -23,8 +23,9 @@ A map of the package; each folder imports only what stands below it:
 """
 
 import sys as _sys
+from itertools import pairwise as _pairwise
 
-if _sys.argv[:1] == ["-m"] and "up42_async" in _sys.orig_argv:
+if _sys.argv[:1] == ["-m"] and ("-m", "up42_async") in _pairwise(_sys.orig_argv):
     # `python -m up42_async` imports the package before __main__: Ctrl-C ends the command without a traceback here, too
     import _up42_command
 

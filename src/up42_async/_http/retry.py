@@ -3,6 +3,8 @@
 from collections.abc import Generator
 from typing import Final
 
+import backoff
+
 from up42_async._config import RetryPolicy
 from up42_async._errors import APIError, ConnectionFailedError, RateLimitError, StatusError
 
@@ -52,8 +54,6 @@ def delays(policy: RetryPolicy, *, least: float = 0.0) -> Generator[float, None,
         policy: Has the bounds.
         least: Part of each number that is not random, from 0 (full jitter) to 1.
     """
-    import backoff  # noqa: PLC0415 - imports asyncio, which costs half of `import httpx` and may never be needed
-
     numbers = backoff.expo(base=2, factor=policy.wait_initial, max_value=policy.wait_max)
     next(numbers)  # backoff's generators say nothing the first time
     yield from (number * least + backoff.full_jitter(number * (1 - least)) for number in numbers)
