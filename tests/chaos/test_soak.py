@@ -23,11 +23,11 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize("client", HTTP_CLIENTS)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_calls_faults_and_cancelling_leave_nothing_behind(server: Server, backend: str, client: str) -> None:
-    for seconds in (SECONDS, 5 * SECONDS):  # a machine so busy that little was called is given longer
-        soak = Soak(server.base, backend, seconds, client, settled=SETTLED)
+    soak = Soak(server.base, backend, SECONDS, client, settled=SETTLED)
+    anyio.run(soak.run, backend=backend)
+    if soak.calls["ended"] <= CALLERS:  # a machine so busy that little was called is given longer
+        soak = Soak(server.base, backend, 5 * SECONDS, client, settled=SETTLED)
         anyio.run(soak.run, backend=backend)
-        if soak.calls["ended"] > CALLERS:
-            break
     assert set(soak.calls) <= {"ended", "cancelled", "ConnectionLostError", "ServerError", "UnexpectedResponseError"}
     assert (soak.calls["ended"] > CALLERS, soak.calls["cancelled"] > 0) == (True, True)
     assert soak.left == 0

@@ -16,6 +16,7 @@ from tests.raw_server import answer, platform, raw, response, wait_until
 from up42_async import ConnectionLostError, _clock
 from up42_async._client import Client, Statistics, current_client
 from up42_async._client.client import _current
+from up42_async._client.services import Service
 from up42_async._config import VERSION, Limits, RetryPolicy
 from up42_async._errors import AuthenticationError, InvalidCredentialsError, RateLimitError, UnexpectedResponseError
 from up42_async._http import environment
@@ -290,7 +291,7 @@ def test_anything_with_two_hosts_will_do_as_endpoints() -> None:
 # What layers above keep for a client
 
 
-class Note:
+class Note(Service):
     """A service that knows when its client closes."""
 
     def __init__(self, client: Client) -> None:
