@@ -46,7 +46,7 @@ class ReplayedJob:
     def _phase(self) -> Phase:
         return Phase.FINISHED if self.status == "captured" else Phase.UNDER_WAY
 
-    def _update(self, newer: "ReplayedJob", asked_at: float, settle: float) -> None:
+    def _update(self, newer: Any, asked_at: float, settle: float) -> None:
         del asked_at, settle
         self.status = newer.status
 

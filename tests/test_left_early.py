@@ -6,7 +6,7 @@ Over real sockets, with each AsyncClient; each kind of iterator has tests of its
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @contextlib.asynccontextmanager
-async def opened(iterable: Any) -> AsyncIterator[Any]:
+async def opened(iterable: Any) -> AsyncGenerator[Any]:
     """Enter what is to be entered."""
     if not hasattr(iterable, "__aenter__"):
         yield iterable

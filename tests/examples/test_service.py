@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -213,7 +213,7 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(sandbox: Sandbox, folder: Path, *, grace: int) -> Iterator[Service]:
+def serving(sandbox: Sandbox, folder: Path, *, grace: int) -> Generator[Service]:
     """Start the service on a sandbox, with a client that is held up by nothing but UP42."""
     settings = {
         **sandbox.settings,
