@@ -1,6 +1,7 @@
 """How a sandbox begins, refuses, breaks off and ends."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import gc
 import socket
@@ -114,6 +115,38 @@ async def test_ends_in_the_middle_of_an_answer() -> None:
             tasks.start_soon(ask)
             await anyio.to_thread.run_sync(until, lambda: sandbox.count() > 0)
             sandbox.stop()
+
+
+def test_ends_while_nobody_reads_an_answer() -> None:
+    with contextlib.ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox())
+        sandbox.faults.add(faults.RawAnswer(bytes(10_000_000), acts=False))
+        for client in connected(stack, sandbox, 3):
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        until(lambda: sandbox.count() == 3)
+        sandbox.stop()
+        gc.collect()  # a connection left open would warn here, and warnings are errors
+
+
+def test_ends_while_connections_are_accepted() -> None:
+    for _ in range(5):
+        with contextlib.ExitStack() as stack:
+            sandbox = stack.enter_context(Sandbox())
+            others = threading.Thread(target=connected, args=(stack, sandbox, 1000))
+            others.start()
+            until(lambda sandbox=sandbox: sandbox.connections.opened > 10)  # type: ignore[misc]
+            sandbox.stop()
+            others.join()
+    gc.collect()
+
+
+def connected(stack: contextlib.ExitStack, sandbox: Sandbox, number: int) -> list[socket.socket]:
+    """Connect so many times, or until nobody accepts any more."""
+    address, clients = ("127.0.0.1", int(sandbox.files_url.rsplit(":", 1)[1])), list[socket.socket]()
+    with contextlib.suppress(OSError):
+        for _ in range(number):
+            clients.append(stack.enter_context(socket.create_connection(address, timeout=5)))
+    return clients
 
 
 async def test_refuses_connections_while_not_listening_and_keeps_its_port(

@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn's protocol on a loop of its own, in a thread, so that it serves callers on any loop."""
 
 import asyncio
+import contextlib
 import contextvars
 import socket
 import threading
@@ -20,6 +21,8 @@ _BACKLOG = 2048
 _LARGEST_HEAD = 1 << 20
 """Bytes; long lists of ids are refused by the platform's own rule, not by the parser."""
 _ANSWER_SECONDS = 30.0
+_ACCEPTING = 3
+"""Turns of the loop in which a connection that is being accepted becomes one that can be dropped."""
 
 
 class Origin:
@@ -100,9 +103,15 @@ class Origin:
     async def close(self) -> None:
         """Stop for good, in mid-answer if need be."""
         if self._server is not None:
+            with contextlib.suppress(NotImplementedError):  # Windows; asyncio forgets what it accepts while closing
+                asyncio.get_running_loop().remove_reader(self._socket)
+            for _ in range(_ACCEPTING):
+                await asyncio.sleep(0)
             self._server.close()
         self.give_back_port()
         await self.drop_connections(reset=False)
+        for protocol in list(self._state.connections):  # an answer that nobody reads would keep it open for ever
+            protocol.transport.abort()
         tasks = list(self._state.tasks)
         for task in tasks:
             task.cancel()
