@@ -19,7 +19,7 @@ from tests.cli.command import environment, run, started
 from up42_async._jobs import job
 from up42_async._jobs.polling_state import Timings
 from up42_async.cli import jobs
-from up42_async.sandbox import Sandbox
+from up42_async.sandbox import Sandbox, faults
 
 LIKE_JQ = "import json, sys; print(*(job['jobID'] for job in json.load(sys.stdin)), sep=chr(10))"
 PERIODS = ["1h", "60m", "3600s", "3600", "1d", "1w"]
@@ -60,6 +60,14 @@ def test_a_list_goes_back_to_a_moment(sandbox: Sandbox, period: str) -> None:
     ids = seeded(sandbox, 2)
     rows = json.loads(run(sandbox, "jobs", "list", "--since", period, "-o", "json").stdout)
     assert {row["jobID"] for row in rows} == set(ids)
+
+
+def test_a_job_whose_time_cannot_be_read_is_listed_however_old_it_may_be(sandbox: Sandbox) -> None:
+    (id_,) = seeded(sandbox, 1)
+    untimed = faults.Rewrite(lambda page: {**page, "jobs": [{**job, "created": None} for job in page["jobs"]]})
+    with sandbox.faults.during(untimed, path="/v2/processing/jobs"):
+        rows = json.loads(run(sandbox, "jobs", "list", "--since", "1h", "-o", "json").stdout)
+    assert [row["jobID"] for row in rows] == [id_]
 
 
 def test_nothing_is_listed_that_is_older_than_asked_for(sandbox: Sandbox) -> None:

@@ -305,6 +305,32 @@ async def test_a_job_named_in_an_answer_that_makes_no_sense_is_not_lost(
     assert caught.value.candidates == ("job-1",)
 
 
+def untimed(fate: Any) -> Any:
+    """Let the job that is made have no time that can be read."""
+
+    async def without_time(posting: Any) -> httpx.Response:
+        answered: httpx.Response = await fate(posting)
+        posting.platform.jobs[-1]["created"] = "0"
+        return answered
+
+    return without_time
+
+
+async def test_a_job_whose_time_cannot_be_read_is_named(platform: PayingPlatform, client: Client) -> None:
+    """It has the inputs that were sent, but may be one of long ago."""
+    platform.fates.append(untimed(status(502, acted=True)))
+    with pytest.raises(ExecutionUncertainError, match="it could be job-1") as caught:
+        await trees(client=client).execute()
+    assert caught.value.candidates == ("job-1",)
+
+
+async def test_a_job_named_in_an_answer_is_recognised_without_its_time(
+    platform: PayingPlatform, client: Client
+) -> None:
+    platform.fates.append(untimed(garbled(lambda job: {"jobID": job["jobID"], "status": 3})))
+    assert (await trees(client=client).execute()).id == "job-1"
+
+
 async def test_a_job_named_in_an_answer_is_recognised_among_others(platform: PayingPlatform, client: Client) -> None:
     async def twice(posting: Any) -> httpx.Response:
         response = await garbled(lambda job: {"jobID": job["jobID"], "status": 3})(posting)

@@ -68,7 +68,7 @@ class Findings:
     equal: tuple[Job, ...] = ()
     """Those with the same inputs, as UP42 completes them, or with the id that the answer named."""
     similar: tuple[Job, ...] = ()
-    """Others of the same process, workspace and moment."""
+    """Others of the same process, workspace and moment, or of a moment that cannot be read."""
     from_the_future: bool = False
     """Whether one was created after now, on UP42's clock: then its clocks disagree, and times prove nothing."""
     is_answered: bool = False
@@ -158,12 +158,15 @@ class JobSearch:
         async for _, job in listed:
             if job is None or not self._is_free(job.id):
                 continue
-            if job.created < self._earliest():
+            has_time = isinstance(job.created, dt.datetime)  # None where it cannot be read
+            if has_time and job.created < self._earliest():
                 break
             if job.id == lost.named:
                 equal = [job]
                 break
-            if same_inputs(lost.inputs, job.definition.get("inputs")):
+            if not has_time:
+                similar.append(job)
+            elif same_inputs(lost.inputs, job.definition.get("inputs")):
                 equal.append(job)
             elif job.created <= lost.sent_at + SAME_MOMENT:
                 similar.append(job)
@@ -171,7 +174,7 @@ class JobSearch:
         return Findings(
             equal=tuple(equal),
             similar=tuple(similar[:MOST_NAMED]),
-            from_the_future=any(job.created > latest for job in equal),
+            from_the_future=any(isinstance(job.created, dt.datetime) and job.created > latest for job in equal),
             is_answered=True,
         )
 

@@ -76,7 +76,7 @@ class _Since(AsyncIterator[up42.Job]):
 
     async def __anext__(self) -> up42.Job:
         job = await anext(self._jobs)
-        if job.created < self._earliest:
+        if isinstance(job.created, dt.datetime) and job.created < self._earliest:  # None where it cannot be read
             raise StopAsyncIteration
         return job
 
