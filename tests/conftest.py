@@ -1,7 +1,8 @@
 """Run every async test on asyncio and on trio, in real or in virtual time; some with each AsyncClient there may be."""
 
+import logging
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import httpx
 import pytest
@@ -39,6 +40,17 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
     if request.node.get_closest_marker("virtual_time"):
         return virtual_backend(name)
     return name, {}
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Take back what a program that runs in a test sets: the logger of the library belongs to the whole process."""
+    logger = logging.getLogger("up42_async")
+    handlers, propagate, level = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    if logger.level != level:
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
