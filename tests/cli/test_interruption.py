@@ -15,6 +15,8 @@ import pytest
 from tests.cli.command import on_a_terminal, started
 from up42_async.sandbox import Sandbox, faults
 
+pytestmark = pytest.mark.slow  # each test starts the command in a process of its own
+
 # Stands for Ctrl-C while a module is loaded; the command goes on as if it had come from the terminal.
 INTERRUPTED_AT = """
 import os, signal, sys

@@ -18,7 +18,7 @@ import pytest
 from tests.cli.command import environment, run, started
 from up42_async._jobs import job
 from up42_async._jobs.polling_state import Timings
-from up42_async.cli import jobs
+from up42_async.cli import jobs, output
 from up42_async.sandbox import Sandbox, faults
 
 LIKE_JQ = "import json, sys; print(*(job['jobID'] for job in json.load(sys.stdin)), sep=chr(10))"
@@ -44,6 +44,11 @@ def test_jobs_are_listed_in_every_format(sandbox: Sandbox, output: str) -> None:
     else:
         found = [line.split()[0] for line in text.splitlines()[1:]]
     assert sorted(found) == sorted(ids)
+
+
+def test_what_has_parts_is_json_in_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write([{"one": {"a": [1]}, "two": ["b"]}], output.Format.CSV, columns=["one", "two"])
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["one", "two"], ['{"a": [1]}', '["b"]']]
 
 
 def test_a_list_is_filtered_and_cut(sandbox: Sandbox) -> None:

@@ -184,6 +184,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 def test_processes_that_write_one_directory_lose_no_entry(tmp_path: Path) -> None:
     workers = [
         subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path), str(number)])  # noqa: S603

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.downloads.bringing import left_in
 from tests.storage_host import StorageHost, StoredFile
 
@@ -27,6 +29,7 @@ anyio.run(main, *sys.argv[1:], backend=sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_programs_that_fetch_into_one_directory_share_its_names(host: StorageHost, tmp_path: Path) -> None:
     for number in range(24):
         host.files[f"{number:08}-id"] = StoredFile(f"{number:08}".encode() * 1000)
@@ -47,6 +50,7 @@ def test_programs_that_fetch_into_one_directory_share_its_names(host: StorageHos
         assert (tmp_path / name).read_bytes() == content.encode() * 1000
 
 
+@pytest.mark.slow
 def test_a_program_that_is_killed_leaves_what_the_next_one_continues(host: StorageHost, tmp_path: Path) -> None:
     host.files["a1"] = StoredFile(bytes(80 * 2**20))
 

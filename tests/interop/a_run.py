@@ -21,7 +21,8 @@ async def using(way: Maker, sandbox: Sandbox) -> AsyncGenerator[up42.Client]:
         http_client = way()
         if http_client is not None:
             await stack.enter_async_context(http_client)
-        client = up42.Client(**sandbox.settings, http_client=http_client)
+        quick = up42.RetryPolicy(wait_initial=0.01, wait_max=0.1)
+        client = up42.Client(**sandbox.settings, http_client=http_client, retry=quick)
         yield await stack.enter_async_context(client)
 
 

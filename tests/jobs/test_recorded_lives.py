@@ -92,6 +92,6 @@ async def test_no_job_is_given_up_before_its_end_nor_waited_for_after_it(wait: f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("wait", "seconds"), [(60, HOUR / 4), ("adaptive", HOUR / 2)])
+@pytest.mark.parametrize(("wait", "seconds"), [(60, HOUR / 4), ("adaptive", HOUR / 4)])
 async def test_no_job_of_ten_thousand_is_either(wait: float | Literal["adaptive"], seconds: float) -> None:
     await follow(10_000, wait, seed=7, seconds=seconds)
