@@ -51,6 +51,11 @@ def test_what_has_parts_is_json_in_a_cell(capsys: pytest.CaptureFixture[str]) ->
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["one", "two"], ['{"a": [1]}', '["b"]']]
 
 
+def test_what_is_not_there_is_an_empty_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write([{"one": None, "two": 2}, {}], output.Format.CSV, columns=["one", "two"])
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["one", "two"], ["", "2"], ["", ""]]
+
+
 def test_a_list_is_filtered_and_cut(sandbox: Sandbox) -> None:
     seeded(sandbox, 3)
     (running,) = seeded(sandbox, 1, "running")
