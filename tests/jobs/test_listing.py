@@ -14,8 +14,8 @@ from up42_async import APIError, NotFoundError, ServerError, StatusError, Unexpe
 from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters, arranged
 from up42_async._jobs.id_queries import ById
-from up42_async._jobs.listing import IdPager, pager
-from up42_async._jobs.parsing import Misfits, one, page_of
+from up42_async._jobs.listing import IdPager
+from up42_async._jobs.parsing import JobPager, Misfits, one, page_of
 from up42_async._jobs.polling_state import QueryFailure
 
 LIST = ApiRequest(method="GET", path=JOBS)
@@ -273,7 +273,7 @@ async def test_a_small_page_size_holds_for_lists_of_ids_too() -> None:
 async def test_a_refusal_without_page_size_is_not_asked_again() -> None:
     asker = Asker(lambda _: 400)
     with pytest.raises(StatusError):
-        await anext(pager(asker.client, read, Filters(), limit=None, key=key))
+        await anext(JobPager(asker.client, read, Filters().query, limit=None, key=key))
     assert len(asker.asked) == 1
 
 

@@ -10,11 +10,10 @@ import anyio
 
 from up42_async._bulk import lone
 from up42_async._client import Client
-from up42_async._client.pagination import Pager
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
+from up42_async._http import requests
 from up42_async._http.requests import ApiRequest, check_answered_id
-from up42_async._http.requests import query as query_of
-from up42_async._jobs.parsing import PATH, JobT, Read, misfit, one, page_of, warn_of
+from up42_async._jobs.parsing import JobPager, JobT, Read, misfit, one, warn_of
 from up42_async._jobs.polling_state import QueryFailure
 
 MAX_IDS: Final = 100
@@ -96,13 +95,8 @@ class ById(Generic[JobT]):
     async def _read_pages(self, missing: dict[str, None], query: _Query[JobT]) -> None:
         """Follow the pages of one list until all ids are there; take from `missing` what has come."""
         limit = len(missing) if self._limited else None
-        pages: Pager[tuple[str, JobT | QueryFailure]] = Pager(
-            self._client._session,
-            listed(list(missing), limit),
-            partial(page_of, self._tolerant, self._client._session.api, []),
-            key=itemgetter(0),
-            without_limit=None if limit is None else listed(list(missing), None),
-        )
+        query_of = partial(_query_of, list(missing))
+        pages = JobPager(self._client, self._tolerant, query_of, limit=limit, key=itemgetter(0))
         while missing:
             try:
                 entries = await pages.next_items()
@@ -178,14 +172,9 @@ class ById(Generic[JobT]):
             raise lone(failures) from None
 
 
-def listed(ids: Sequence[str], limit: int | None) -> ApiRequest:
-    """Return the request for the jobs with some ids.
-
-    Args:
-        ids: The ids.
-        limit: Jobs a page, None to leave it to the server.
-    """
-    return ApiRequest(method="GET", path=PATH, query=query_of({"limit": limit, "ids": ids}))
+def _query_of(ids: Sequence[str], *, limit: int | None) -> str:
+    """Return the query for the jobs with some ids; so many a page, None to leave it to the server."""
+    return requests.query({"limit": limit, "ids": ids})
 
 
 def parts_of(ids: Sequence[str], most: int) -> list[Sequence[str]]:

@@ -6,12 +6,13 @@ not, each field is read for itself: a job that has an id and a status is always 
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from up42_async._client import Client
-from up42_async._client.pagination import Page, next_page
+from up42_async._client.pagination import Page, Pager, next_page
 from up42_async._client.readable_list import MOST_MALFORMED
 from up42_async._clock import in_utc, timestamp
 from up42_async._errors import UnexpectedResponseError
@@ -326,6 +327,42 @@ def page_of(
             errors.append(error)
             warn_of(error)
     return Page(items=jobs, next=next_page(answer, api, request))
+
+
+class JobPager(Pager[T]):
+    """Iterate over a list of jobs; it asks without a page size when the server refuses the one it is given."""
+
+    def __init__(
+        self,
+        client: Client,
+        read: Read[T],
+        query: Callable[..., str],
+        *,
+        limit: int | None,
+        key: Callable[[T], Hashable],
+        errors: list[UnexpectedResponseError] | None = None,
+    ) -> None:
+        """Begin the list at its first page.
+
+        Args:
+            client: Whom to ask with.
+            read: Makes a job of its metadata.
+            query: Makes the query of a `limit`: jobs a page, None to leave it to the server.
+            limit: Jobs a page.
+            key: The id of a job.
+            errors: Takes what cannot be read.
+        """
+
+        def first(limit: int | None) -> ApiRequest:
+            return ApiRequest(method="GET", path=PATH, query=query(limit=limit))
+
+        super().__init__(
+            client._session,
+            first(limit),
+            partial(page_of, read, client._session.api, [] if errors is None else errors),
+            key=key,
+            without_limit=None if limit is None else first(None),
+        )
 
 
 def job_metadata(

@@ -15,10 +15,11 @@ from up42_async import _clock
 from up42_async._client import Client
 from up42_async._errors import APIError, UnexpectedResponseError
 from up42_async._http.requests import ApiRequest
-from up42_async._jobs import listing
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.job import Job, read_job
+from up42_async._jobs.listing import PAGE_SIZE
 from up42_async._jobs.models import JobSorting
+from up42_async._jobs.parsing import JobPager
 
 logger = logging.getLogger("up42_async")
 
@@ -152,7 +153,7 @@ class JobSearch:
         """List the jobs it may have made: same process and workspace, new, and of no other execution."""
         lost = self._lost
         filters = Filters(process_id=[lost.process_id], workspace_id=lost.workspace_id, sort_by=JobSorting.created.desc)
-        listed = listing.pager(self._client, self._read, filters, limit=listing.PAGE_SIZE, key=lambda entry: entry[0])
+        listed = JobPager(self._client, self._read, filters.query, limit=PAGE_SIZE, key=lambda entry: entry[0])
         equal: list[Job] = []
         similar: list[Job] = []
         async for _, job in listed:
