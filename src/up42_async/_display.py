@@ -24,6 +24,11 @@ def line(kind: str, values: Iterable[tuple[str, Any]]) -> str:
     return bounded(f"{kind}({shown})")
 
 
+def attributes(shown: object, *names: str) -> str:
+    """Return an object in one line of at most 200 characters, by some of its attributes."""
+    return line(type(shown).__name__, [(name, getattr(shown, name)) for name in names])
+
+
 def bounded(text: str) -> str:
     """Return the repr of an object, which ends with a bracket, with at most 200 characters."""
     return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 4]}...{text[-1]}"

@@ -66,8 +66,7 @@ class Budget:
 
     def __repr__(self) -> str:
         """Return the budget in one line of at most 200 characters."""
-        names = ("id", "name", "status", "spend_limit", "remaining_credits")
-        return _display.line("Budget", [(name, getattr(self, name)) for name in names])
+        return _display.attributes(self, "id", "name", "status", "spend_limit", "remaining_credits")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the client out of copies and pickles, which then use the current one."""

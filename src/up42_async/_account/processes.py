@@ -74,8 +74,7 @@ class Process:
 
     def __repr__(self) -> str:
         """Return the process in one line of at most 200 characters."""
-        names = ("id", "title", "eula_accepted")
-        return _display.line("Process", [(name, getattr(self, name)) for name in names])
+        return _display.attributes(self, "id", "title", "eula_accepted")
 
     @classmethod
     async def get(cls, process_id: str, *, client: Client | None = None) -> "Process":

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from up42_async._clock import as_text
-from up42_async._config.arguments import is_number
+from up42_async._config.arguments import is_number, moment
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, query
 
@@ -30,10 +30,8 @@ def balance_request(at: dt.datetime | None) -> ApiRequest:
     Raises:
         TypeError: It is no datetime.
     """
-    if at is not None and not isinstance(at, dt.datetime):
-        raise TypeError(f"at must be a datetime, not {at!r:.80}")
-    moment = None if at is None else as_text(at)
-    return ApiRequest(method="GET", path="/v2/payments/balances", query=query({"balanceAt": moment}))
+    wanted = None if at is None else as_text(moment(at, "at"))
+    return ApiRequest(method="GET", path="/v2/payments/balances", query=query({"balanceAt": wanted}))
 
 
 def read_balance(answer: Any, request: ApiRequest) -> Balance:

@@ -6,6 +6,7 @@ back as `int` or `float`; a bool is not. One string where a list of strings is w
 be the entries.
 """
 
+import datetime as dt
 import math
 import numbers
 from collections.abc import Callable, Iterable
@@ -93,6 +94,21 @@ def _bounds(least: float, above: float, most: float) -> str:
     if above > -math.inf:
         return f"above {above:g}"
     return f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+
+
+def moment(value: object, name: str) -> dt.datetime:
+    """Return a datetime.
+
+    Args:
+        value: What was given.
+        name: What it is called in the error.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(value, dt.datetime):
+        raise TypeError(f"{name} must be a datetime, not {value!r:.80}")
+    return value
 
 
 def string(value: object, name: str) -> str:

@@ -26,7 +26,7 @@ _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 class ProxySetting:
     """A proxy, and where it is set."""
 
-    url: httpx.URL = attrs.field(repr=False)
+    url: httpx.URL
     """May hold a user name and password."""
     source: str
     """Name of the environment variable, or "the system settings"."""

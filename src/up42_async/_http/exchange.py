@@ -36,7 +36,7 @@ _CLOSED: Final = "the client was closed before the request was answered; make a 
 class SendState:
     """What is known of a request that must not be sent twice, while it is under way and ever after."""
 
-    before_send: Callable[[], Awaitable[None]] | None = attrs.field(default=None, repr=False)
+    before_send: Callable[[], Awaitable[None]] | None = None
     """Awaited before each exchange begins; when it raises, nothing is sent, and its error is that of the call."""
     sent: bool = False
     """Whether bytes of it may have left, so that the server may act on it."""

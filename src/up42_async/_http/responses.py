@@ -72,9 +72,9 @@ class ApiResponse:
     """An answer, read to its end."""
 
     status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
+    headers: Mapping[str, str]
     """Header names are in lower case."""
-    body: bytes = attrs.field(repr=False)
+    body: bytes
 
 
 class Body:

@@ -55,8 +55,7 @@ class JobState:
 
     def __repr__(self) -> str:
         """Return the job in one line of at most 200 characters."""
-        names = ("id", "process_id", "status", "updated", "credits")
-        return _display.line("Job", [(name, getattr(self, name)) for name in names])
+        return _display.attributes(self, "id", "process_id", "status", "updated", "credits")
 
     def _repr_html_(self) -> str:
         """Return the job as a table, for notebooks."""

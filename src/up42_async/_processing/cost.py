@@ -51,8 +51,7 @@ class Cost:
 
     def __repr__(self) -> str:
         """Return the price in one line of at most 200 characters."""
-        names = ("strategy", "credits", "size", "unit")
-        return _display.line("Cost", [(name, getattr(self, name)) for name in names])
+        return _display.attributes(self, "strategy", "credits", "size", "unit")
 
     def _repr_html_(self) -> str:
         """Return the price in one line, for notebooks."""

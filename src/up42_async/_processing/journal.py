@@ -80,8 +80,7 @@ class JournalEntry:
 
     def __repr__(self) -> str:
         """Return what came of it, in one line of at most 200 characters."""
-        names = ("process_id", "state", "job_id", "credits", "error")
-        return _display.line("JournalEntry", [(name, getattr(self, name)) for name in names])
+        return _display.attributes(self, "process_id", "state", "job_id", "credits", "error")
 
 
 class Journal:

@@ -77,7 +77,7 @@ class JobTemplate(abc.ABC):
     def __repr__(self) -> str:
         """Return the template in one line of at most 200 characters."""
         fields = [field.name for field in attrs.fields(type(self)) if field.repr and field.name != "workspace_id"]
-        return _display.line(type(self).__name__, [(name, getattr(self, name)) for name in [*fields, "workspace_id"]])
+        return _display.attributes(self, *fields, "workspace_id")
 
     @property
     @abc.abstractmethod

@@ -13,7 +13,7 @@ from up42_async import _display
 from up42_async._client import Client, current_client
 from up42_async._client.readable_list import ReadableList, entry_id, numbered_page
 from up42_async._clock import as_text
-from up42_async._config.arguments import integer, joinable, optional, string
+from up42_async._config.arguments import integer, joinable, moment, optional, string
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
@@ -64,8 +64,7 @@ class Asset:
 
     def __repr__(self) -> str:
         """Return the asset in one line of at most 200 characters."""
-        names = ("id", "title", "name", "size", "created")
-        return _display.line("Asset", [(name, getattr(self, name)) for name in names])
+        return _display.attributes(self, "id", "title", "name", "size", "created")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied and pickled: all but the client, so that a copy uses the current one."""
@@ -229,6 +228,4 @@ def _read_asset(content: Any, request: ApiRequest, client: Client, report: Repor
 
 
 def _iso(value: object, name: str) -> str:
-    if not isinstance(value, dt.datetime):
-        raise TypeError(f"{name} must be a datetime, not {value!r:.80}")
-    return as_text(value)
+    return as_text(moment(value, name))
