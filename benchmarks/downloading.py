@@ -61,6 +61,8 @@ def measure(scale: Scale) -> Findings:
             " up42-py downloads from the signed URL; curl is given the URL. The files land on a RAM disk where"
             " there is one. The server's CPU is not shown: it runs in a process of its own, and curl, the fastest"
             " client, shows that it can be faster than the others. curl's CPU and memory are its own process's."
+            " Before pauses of the event loop are measured, one item is read: the first one in a process makes pystac"
+            " look for its extensions, which takes some 40 ms once."
         ),
         tables=tables,
         targets=targets,
@@ -131,7 +133,7 @@ def _judged(what: str, samples: Mapping[str, list[Result]], *, limited: bool) ->
     faster = ratios(samples["up42-py"], samples["up42-async"], "wall")
     flat = middle(samples["up42-async"], "grown") / 1e6
     return [
-        at_least(f"{what}: times faster than up42-py", 1.2, faster),
+        at_least(f"{what}: times faster than up42-py", 1.5, faster),
         at_most(f"{what}: memory grown by, in MB", 64, [flat]),
     ]
 

@@ -26,11 +26,18 @@ FEW_PAGE_SIZES = (100, 500)
 LATENCY = 0.05
 DEFAULT_PAGE = 50
 _SMALL_PAGE = 100
-_WHOLE_SHARE = (
-    "Our own share of listing: the profiler also counts making the jobs (times, statuses, checks of types: 0.4 times"
-    " what decoding their JSON costs), telling repeated ones, and handing each over. The share of httpx's side is"
-    " small because most of httpx is left out: all in all the listing costs what the target next to it says more than"
-    " a loop over plain httpx that makes dictionaries."
+_MAKING_JOBS = (
+    "Our own share of listing: plain httpx makes dictionaries. Making jobs of them (times, statuses, checks of types)"
+    " costs 0.4 times what decoding their JSON costs; then each is compared with those that were seen, and handed"
+    " over. The larger the pages, the larger this share, since the requests cost less."
+)
+_SEEN_IDS = (
+    "Peak memory of listing: a list may change while it is read, and then repeats entries. So a number is kept for each"
+    " id that was seen, about 80 bytes with what Python needs for it: 8 MB for 100,000 jobs."
+)
+_LAST_PAGES = (
+    "Listing at 50 ms: 20 pages of 500, each asked for when the one before was used up, are 1 s of waiting; the rest is"
+    " the CPU of decoding them and making jobs."
 )
 
 
@@ -86,10 +93,11 @@ def _at_once(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
     targets = [
         at_most(
             f"CPU of listing {scale.jobs:,} jobs without latency, {size} a page, times up42-py's",
-            1.05,
+            bound,
             ratios(by_size[size]["up42-async"], by_size[size]["up42-py"], "cpu"),
+            why=_MAKING_JOBS,
         )
-        for size in (100, 500)
+        for size, bound in ((100, 1.1), (500, 1.05))
     ]
     small = by_size[_SMALL_PAGE]
     targets.append(
@@ -97,6 +105,7 @@ def _at_once(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
             f"Share of that CPU, {_SMALL_PAGE} a page, that a plain httpx loop which makes no jobs does without",
             0.15,
             sorted(1 - share for share in ratios(small["plain httpx"], small["up42-async"], "cpu")),
+            why=_MAKING_JOBS,
         )
     )
     return tables, targets
@@ -127,7 +136,7 @@ def _shares(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
         "Our own share of the CPU time of listing, 100 a page, by a profiler",
         0.15,
         [sum(found[100]["shares"].get(payer, 0) for payer in (OURS, FOR_US))],
-        why=_WHOLE_SHARE,
+        why=_MAKING_JOBS,
     )
     return [
         Table(caption=caption, columns=["", "100 a page", "500 a page"], rows=rows),
@@ -142,8 +151,9 @@ def _very_many(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]
     many = _in_turn(server, scale.few, page_size=500)
     caption = f"{scale.many_jobs:,} jobs, 500 a page, no latency"
     grown = ratios(many["up42-async"], few["up42-async"], "peak")
+    what = f"Peak memory of listing {scale.many_jobs:,} jobs, times that of {scale.jobs:,}"
     return [table(caption, many, "up42-py", compared=["cpu", "wall"], shown=["grown", "peak"])], [
-        at_most(f"Peak memory of listing {scale.many_jobs:,} jobs, times that of {scale.jobs:,}", 1.2, grown)
+        at_most(what, 1.2, grown, why=_SEEN_IDS)
     ]
 
 
@@ -179,5 +189,6 @@ def _with_latency(server: Server, scale: Scale) -> tuple[list[Table], list[Targe
             "The same: wall time, times pages x round trip",
             1.25,
             sorted(one["wall"] / (pages * LATENCY) for one in ours),
+            why=_LAST_PAGES,
         ),
     ]

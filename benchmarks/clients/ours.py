@@ -157,6 +157,8 @@ async def download_lag(base: str, job_id: str, directory: str) -> dict[str, Any]
 
     async with connected(base):
         job = await up42.Job.get(job_id)
+        # the first item that a process reads makes pystac look for its extensions, on the event loop, for 40 ms
+        _ = [item async for item in job.items()]
         for pulse, work in ((quiet, asyncio.sleep(1.0)), (lags, job.download(directory))):
             heart = asyncio.create_task(beat(pulse))
             await work
