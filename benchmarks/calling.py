@@ -108,17 +108,17 @@ _FLOOR: Final = (
     " less than half (see the table, also for 100 requests under way)."
 )
 _BESIDE: Final = (
-    "20 calls at a time: what a call costs is for three quarters httpx, httpcore and h11, of which each request needs"
-    " all (see the table of shares); the pool of a bare client, whose cost grows with the requests under way, is what is"
-    " saved. The ratio varies by a fifth from round to round."
+    "20 calls at a time: three quarters of the CPU of a call are httpx, httpcore and h11, which each request needs (see"
+    " the table of shares); saved is the pool of a bare client, whose cost grows with the requests under way. The ratio"
+    " varies by a fifth from round to round."
 )
 _COSTS: Final = (
-    "500 calls at once without latency: of the CPU of a call three quarters are httpx, httpcore and h11 (see the table of"
-    " shares), so that a call cannot cost much less than it does. How much a bare client costs more depends on the"
-    " machine: where the server answers at once, its pool comes to a dozen connections only, and its cost grows with the"
-    " number of those. Between 1.8 and 3.5 times its rate were seen. TLS adds about a fifth to the CPU of either client:"
-    " up42-async opens 21 connections for such a burst, and certificates are read once for all of them. Sessions are not"
-    " resumed: neither httpcore nor anyio hands one on."
+    "500 calls at once without latency: three quarters of the CPU of a call are httpx, httpcore and h11 (see the table"
+    " of shares), so a call cannot cost much less than it does. How much more a bare client costs depends on the"
+    " machine: where the server answers at once, its pool has a dozen connections only, and its cost grows with their"
+    " number. Between 1.8 and 3.5 times its rate were seen. TLS adds about a fifth to the CPU of either client:"
+    " up42-async opens 21 connections for such a burst, and certificates are read once for all of them. Sessions are"
+    " not resumed: neither httpcore nor anyio hands one on."
 )
 _AT_ONCE: Final[dict[str, dict[str, Any]]] = {
     "plain httpx": {},

@@ -46,7 +46,10 @@ def measure(scale: Scale) -> Findings:
         tables=[table("Importing", samples, "httpx", compared=["cpu", "wall"])],
         targets=[
             at_most(
-                "`import up42_async`, CPU times `import httpx`", 2.2, ratios(ours, samples["httpx"], "cpu"), why=_RETRIES
+                "`import up42_async`, CPU times `import httpx`",
+                2.2,
+                ratios(ours, samples["httpx"], "cpu"),
+                why=_RETRIES,
             ),
             at_most("`import up42_async`, CPU times `import up42`", 1.0, ratios(ours, samples["up42-py"], "cpu")),
         ],
