@@ -1,7 +1,6 @@
-"""Work on many things at once, inside a call or a block that the caller can see."""
+"""Work on many items at once, inside a call or a block that the caller can see."""
 
 import abc
-import contextlib
 import warnings
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterable, Iterator, Sized
@@ -15,70 +14,70 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 MAX_CONCURRENT: Final = 100
-"""Things worked on at once; how many requests that makes is for the client to limit."""
+"""Items worked on at once; how many requests are sent at once is bounded by the client's `Limits`."""
 
 
 class AsCoroutine(Coroutine[Any, Any, T]):
-    """An awaitable that is a coroutine wherever one is wanted: `asyncio.create_task(...)`, `group.start_soon(...)`.
+    """An awaitable that is also a coroutine, for `asyncio.create_task(...)` and `group.start_soon(...)`.
 
-    A subclass says in `_all` what awaiting it does. asyncio and trio drive a task through `send`, `throw` and `close`,
-    and look at the `cr_...` attributes to see whether it has begun; None for a frame makes trio wrap it.
+    asyncio and trio run a task by `send`, `throw` and `close`, and read the `cr_...` attributes to see whether it has
+    begun; where the frame is None trio wraps the coroutine in one of its own.
     """
 
     _driven: Any = None
-    """The coroutine at work, when an event loop drives this as a task."""
+    """The coroutine that runs, when an event loop runs this as a task."""
 
     @abc.abstractmethod
     def _all(self) -> Coroutine[Any, Any, T]:
-        """Do what awaiting this does."""
+        """Return the coroutine that runs when this is awaited."""
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Run the whole operation, and return its result."""
         return self._all().__await__()
 
     def send(self, value: Any) -> Any:
-        """Go on, as a task does."""
+        """Run to the next suspension; called by the event loop."""
         if self._driven is None:
             self._driven = self._all()
         return self._driven.send(value)
 
     def throw(self, *details: Any) -> Any:
-        """Go on with an error, as a task does that is cancelled."""
+        """Raise an error at the suspension, such as a cancellation; called by the event loop."""
         if self._driven is None:
             self._driven = self._all()
         return self._driven.throw(*details)
 
     def close(self) -> None:
-        """End what was begun, as a task does that is dropped."""
+        """End the coroutine if it has begun; called when a task is dropped."""
         if self._driven is not None:
             self._driven.close()
 
     @property
     def cr_running(self) -> bool:
-        """Whether it is at work right now."""
+        """Whether it runs at this moment."""
         return self._driven is not None and self._driven.cr_running
 
     @property
     def cr_suspended(self) -> bool:
-        """Whether it has begun, and waits."""
+        """Whether it has begun and is suspended."""
         return self._driven is not None and self._driven.cr_suspended
 
     @property
     def cr_frame(self) -> FrameType | None:
-        """The frame at work, None before and after."""
+        """The frame of the coroutine, None before it begins and after its end."""
         return None if self._driven is None else self._driven.cr_frame
 
 
 class Source(Generic[ItemT]):
-    """What to work on: a list, an iterator or an asynchronous iterator, of which each item is taken once."""
+    """The items to work on: a list, an iterator or an asynchronous iterator; each item is taken once."""
 
     def __init__(self, items: Iterable[ItemT] | AsyncIterable[ItemT]) -> None:
         self.size = len(items) if isinstance(items, Sized) else None
-        """How many items there are, None when that is not known."""
+        """Number of items, None when it is not known."""
         self.taken = 0
-        """Items that were taken so far."""
+        """Number of items taken so far."""
         self.error: Exception | None = None
-        """Why no more are taken; raised when the work on those before has come to its end."""
+        """The error that ended the iteration; raised when the work on the items before it is done."""
         self._items: Iterator[ItemT] | AsyncIterator[ItemT] = (
             aiter(items) if isinstance(items, AsyncIterable) else iter(items)
         )
@@ -86,7 +85,7 @@ class Source(Generic[ItemT]):
         self._turn = anyio.Lock(fast_acquire=True)  # an asynchronous iterator serves one task at a time
 
     async def next(self) -> tuple[int, ItemT] | None:
-        """Return the next item and its position; None when there are no more, or the iterator failed."""
+        """Return the position of the next item and the item; None when there are no more, or the iterator failed."""
         async with self._turn:
             if self._is_over:
                 return None
@@ -104,22 +103,22 @@ class Source(Generic[ItemT]):
 
 
 class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
-    """Work on many things that goes on while the caller's own code runs.
+    """Work on many items that goes on while the caller's own code runs.
 
-    `await` it for the list of all results, in the order of the things. Or open it as a block, `async with ... as
+    `await` it for the list of all results, in the order of the items. Or open it as a block, `async with ... as
     batch`, and iterate with `async for` over each result as it is known. The block owns the work: leaving it early
-    stops what has not begun, waits a bounded time for what cannot be stopped, and whatever came of it stays readable in
-    `results`.
+    stops what has not begun and waits a bounded time for what cannot be stopped. All results up to then stay readable
+    in `results`.
     """
 
     _workers = MAX_CONCURRENT
 
     def __init__(self, items: Iterable[ItemT] | AsyncIterable[ItemT], verb: str) -> None:
-        """Take what to work on; nothing begins yet.
+        """Keep the items; nothing begins yet.
 
         Args:
-            items: What to work on.
-            verb: What the user called, for messages.
+            items: The items to work on.
+            verb: Name of the function that the user called, for messages.
         """
         self._source = Source(items)
         self._verb = verb
@@ -127,38 +126,36 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         self._unread: deque[ResultT] = deque()
         self._failure: Exception | None = None
         self._changed = anyio.Event()
-        self._block = contextlib.AsyncExitStack()
         self._begun = False
         self._is_over = False
-        """Whether no result will be added."""
+        """Whether no further result will come."""
 
     @property
     def results(self) -> list[ResultT]:
-        """All results known so far, in the order of what was given; also after the block was left or cancelled."""
+        """All results known so far, in the order of the items; also after the block was left or cancelled."""
         return [self._known[position] for position in sorted(self._known)]
 
     async def _all(self) -> list[ResultT]:
-        """Do all of the work; return the results in the order of what was given."""
+        """Do all of the work; return the results in the order of the items."""
         async with self:
             async for _ in self:
                 pass
         return self.results
 
     async def __aenter__(self) -> Self:
-        """Begin.
+        """Begin the work.
 
         Raises:
-            RuntimeError: It was begun before.
+            RuntimeError: The work was begun before.
         """
         if self._begun:
             message = f"this {self._verb}(...) was begun already; read its `results`, or call {self._verb}() again"
             raise RuntimeError(message)
         self._begun = True
-        self._scope = (
-            anyio.CancelScope()
-        )  # not before: it needs an event loop, and `asyncio.run(execute(...))` has none
+        # made here, since they need an event loop, and `asyncio.run(execute(...))` calls `__init__` without one
+        self._scope, self._block = anyio.CancelScope(), TaskGroup()
         self._begin()
-        group = await self._block.enter_async_context(anyio.create_task_group())
+        group = await self._block.__aenter__()
         group.start_soon(self._run)
         return self
 
@@ -168,13 +165,11 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         """Stop what has not begun, and wait for what has.
 
         Raises:
-            Exception: What stopped the work, unless the caller knows it already or has an error of its own.
+            Exception: The error that stopped the work, unless it was raised before or the block raised one of its own.
         """
         self._scope.cancel()
         try:
-            await self._block.aclose()  # the caller's own error is kept out of the group, which would wrap it
-        except BaseExceptionGroup as group:
-            raise lone(group) from None
+            await self._block.__aexit__(None, None, None)  # without the caller's own error, which it would wrap
         finally:
             self._is_over = True
         if error is None:
@@ -207,7 +202,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         super().close()
 
     def __del__(self) -> None:
-        """Complain when nothing was done at all."""
+        """Warn (`RuntimeWarning`) when the work was never begun."""
         if not getattr(self, "_begun", True):
             message = f"{self._verb}(...) was never awaited; `await` it, or use it in `async with`"
             warnings.warn(message, RuntimeWarning, stacklevel=2, source=self)
@@ -217,10 +212,10 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
 
     @abc.abstractmethod
     async def _work_on(self, position: int, item: ItemT) -> None:
-        """Do the work on one thing, and `_record` what came of it. An exception stops the work on all."""
+        """Do the work on one item, and `_record` its result. An exception stops all of the work."""
 
     def _record(self, position: int, result: ResultT) -> None:
-        """Make a result known, once for each thing."""
+        """Add the result of an item; called once for each."""
         self._known[position] = result
         self._unread.append(result)
         self._announce()
@@ -242,13 +237,12 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
             raise failure
 
     async def _run(self) -> None:
-        """Do all of the work in a scope of its own, so that stopping it never cancels the caller's code."""
+        """Do all of the work in a cancel scope of its own, so that stopping it never cancels the caller's code."""
         try:
             with self._scope:
                 await self._work_on_all()
         except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
-            alone = lone(error) if isinstance(error, ExceptionGroup) else error
-            self._fail(alone if isinstance(alone, Exception) else error)
+            self._fail(error)
         finally:
             self._failure = self._failure or self._source.error
             self._is_over = True
@@ -257,7 +251,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
     async def _work_on_all(self) -> None:
         """Run the workers."""
         size = self._source.size
-        async with anyio.create_task_group() as workers:
+        async with TaskGroup() as workers:
             for _ in range(self._workers if size is None else min(self._workers, size or 1)):
                 workers.start_soon(self._work)
 
@@ -269,8 +263,28 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
                 self._fail(error)
 
 
+class TaskGroup:
+    """A task group of anyio; when a single error comes out of it, that error is raised as itself, without a group."""
+
+    def __init__(self) -> None:
+        self._group = anyio.create_task_group()
+
+    async def __aenter__(self) -> anyio.abc.TaskGroup:
+        """Open the group."""
+        return await self._group.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Wait for the tasks; return whether an error of the block was a cancellation that ends here."""
+        try:
+            return await self._group.__aexit__(kind, error, traceback)
+        except BaseExceptionGroup as failures:
+            raise lone(failures) from None
+
+
 def lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the only error of a group as itself: trio raises Ctrl-C in whichever task is at work, for one."""
+    """Return the single error of a group, else the group: trio, for example, raises Ctrl-C in any task that runs."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

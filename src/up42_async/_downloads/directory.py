@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import attrs
 
-from up42_async._bulk import lone
+from up42_async._bulk import TaskGroup
 from up42_async._client import Client
 from up42_async._downloads.archives import BadArchiveError, folder_name, is_archive, unpack
 from up42_async._downloads.destination import Destination
@@ -165,12 +165,9 @@ async def fetch_all(
         except Exception as error:  # noqa: BLE001 - raised below, when the others have come
             errors[position] = error
 
-    try:
-        async with anyio.create_task_group() as group:
-            for position, (file, shares_name) in enumerate(zip(files, downloads.sharing_names(files), strict=True)):
-                group.start_soon(functools.partial(bring, position, file, shares_name=shares_name))
-    except BaseExceptionGroup as failures:
-        raise lone(failures) from None
+    async with TaskGroup() as group:
+        for position, (file, shares_name) in enumerate(zip(files, downloads.sharing_names(files), strict=True)):
+            group.start_soon(functools.partial(bring, position, file, shares_name=shares_name))
     failed: list[Up42Error] = []
     for error in (*(errors[position] for position in sorted(errors)), *unreadable):
         if not isinstance(error, Up42Error):

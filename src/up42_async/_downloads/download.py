@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 import anyio
 
 from up42_async import _clock
-from up42_async._bulk import lone
+from up42_async._bulk import TaskGroup
 from up42_async._client import Client
 from up42_async._downloads.destination import Destination
 from up42_async._downloads.file_names import name_in_url, names_of
@@ -201,13 +201,10 @@ class FileDownload:
     async def _fetch(self, url: Secret, *, named_by: Secret) -> DownloadWriter | None:
         """Fetch one answer; None when it came so slowly that others should go first."""
         watched, watching = anyio.CancelScope(), anyio.CancelScope()
-        try:
-            async with anyio.create_task_group() as group:
-                writer = DownloadWriter(self._destination, named_by, group, self._progress, host=host_of(url))
-                group.start_soon(self._exchange, url, writer, watched, watching)
-                group.start_soon(self._give_way, writer, watched, watching)
-        except BaseExceptionGroup as failures:
-            raise lone(failures) from None
+        async with TaskGroup() as group:
+            writer = DownloadWriter(self._destination, named_by, group, self._progress, host=host_of(url))
+            group.start_soon(self._exchange, url, writer, watched, watching)
+            group.start_soon(self._give_way, writer, watched, watching)
         if writer.problem is not None:
             raise writer.problem
         return None if watched.cancelled_caught else writer

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
-import anyio
 import attrs
 
 from up42_async import _clock, _display
-from up42_async._bulk import lone
+from up42_async._bulk import TaskGroup
 from up42_async._jobs.models import JobStatus
 
 R = TypeVar("R")
@@ -100,16 +99,12 @@ class Board:
         results: list[R] = []
         self._surface.begin()
         try:
-            async with anyio.create_task_group() as group:
+            async with TaskGroup() as group:
                 group.start_soon(self._draw)
                 try:
                     results.append(await wait())
                 finally:
                     group.cancel_scope.cancel()
-        except ExceptionGroup as group_of_one:  # the error of what was waited for leaves as itself
-            raise group_of_one.exceptions[0] from None
-        except BaseExceptionGroup as failures:
-            raise lone(failures) from None
         finally:
             self._surface.end(self._state(), self._elapsed())
         return results[0]

@@ -6,9 +6,7 @@ from http import HTTPStatus
 from operator import itemgetter
 from typing import Any, Final, Generic
 
-import anyio
-
-from up42_async._bulk import lone
+from up42_async._bulk import TaskGroup
 from up42_async._client import Client
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._http import requests
@@ -163,13 +161,11 @@ class ById(Generic[JobT]):
             await questions[0]()
             return
         try:
-            async with anyio.create_task_group() as group:
+            async with TaskGroup() as group:
                 for question in questions:
                     group.start_soon(question)
         except ExceptionGroup as failures:  # none is an answer: the client was closed, which is one thing for all
             raise failures.exceptions[0] from None
-        except BaseExceptionGroup as failures:
-            raise lone(failures) from None
 
 
 def _query_of(ids: Sequence[str], *, limit: int | None) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final, Generic
 import anyio
 
 from up42_async import _clock
-from up42_async._bulk import lone
+from up42_async._bulk import TaskGroup
 from up42_async._client import Client
 from up42_async._client.services import Service
 from up42_async._config import Wait
@@ -178,16 +178,13 @@ class Poller(Service, Generic[T]):
 
     async def _run_leader(self, subscription: Subscription[T]) -> None:
         lead: _Lead[T] = _Lead()
-        try:
-            async with anyio.create_task_group() as group:
-                due = min(waiting.due for waiting in self._waiting)
-                while not (subscription.has_news or self._closed or lead.error):
-                    due = await self._sleep_or_ask(group, lead, due)
-                self._leave(subscription)  # the next one leads on at once, whatever is still under way here
-                await self._wait_for_answers(lead)
-                group.cancel_scope.cancel()
-        except BaseExceptionGroup as failures:
-            raise lone(failures) from None
+        async with TaskGroup() as group:
+            due = min(waiting.due for waiting in self._waiting)
+            while not (subscription.has_news or self._closed or lead.error):
+                due = await self._sleep_or_ask(group, lead, due)
+            self._leave(subscription)  # the next one leads on at once, whatever is still under way here
+            await self._wait_for_answers(lead)
+            group.cancel_scope.cancel()
         if lead.error is not None:
             self._check_open()
             raise lead.error

@@ -12,7 +12,7 @@ import anyio
 import attrs
 
 from up42_async import _display
-from up42_async._bulk import MAX_CONCURRENT, BulkOperation
+from up42_async._bulk import MAX_CONCURRENT, BulkOperation, TaskGroup
 from up42_async._client import Client
 from up42_async._downloads.options import DownloadOptions
 from up42_async._jobs.board import Board, BoardState
@@ -160,7 +160,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
 
     async def _take_all(self) -> None:
         """Take template after template, as fast as places become free."""
-        async with contextlib.AsyncExitStack() as stack, anyio.create_task_group() as group:
+        async with contextlib.AsyncExitStack() as stack, TaskGroup() as group:
             while True:
                 for limiter in (self._held, self._executing, self._running):
                     await limiter.acquire_on_behalf_of(self._source.taken)

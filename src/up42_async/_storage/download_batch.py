@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import anyio
 import attrs
 
 from up42_async import _display
-from up42_async._bulk import BulkOperation
+from up42_async._bulk import BulkOperation, TaskGroup
 from up42_async._client import Client
 from up42_async._client.readable_list import ReadableList
 from up42_async._downloads.directory import SourceFiles
@@ -111,7 +110,7 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
         """
 
     async def _work_on_all(self) -> None:
-        async with anyio.create_task_group() as group:
+        async with TaskGroup() as group:
             if self._bar:
                 group.start_soon(show_bar, self.progress(), self._options.timings.redraw)
             try:
@@ -148,7 +147,7 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
 
     async def _bring_all(self, found: SourceFiles, job_id: str | None, first: int) -> None:
         shares_name = found.downloads.sharing_names(found.files)
-        async with anyio.create_task_group() as group:
+        async with TaskGroup() as group:
             for number, file in enumerate(found.files):
                 fetch = partial(found.downloads.fetch, file, job_id=job_id, shares_name=shares_name[number])
                 result = ResultFile(job_id=job_id, item_id=file.item_id, asset_key=file.key)
