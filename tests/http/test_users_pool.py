@@ -47,7 +47,7 @@ async def test_files_take_their_places_in_the_pool_as_calls_do() -> None:
     async with (
         with_pool(1) as http_client,
         platform(answer(), http_client=http_client, limits=limits) as up,
-        up.client._session._place_in_pool,
+        up.client._session._slot_for_file,
     ):
         assert up.client.statistics().in_flight == 1
 

@@ -1,8 +1,8 @@
-"""One exchange: a request is sent on an `httpx.AsyncClient`, ours or the user's, and its response read.
+"""One exchange: send a request on an `httpx.AsyncClient`, ours or the user's, and read its response.
 
-It runs in a task group of its own, so that `task.cancel()` reaches httpx as anyio's kind of cancellation, which
-httpcore can stand. What the `trace` extension tells while the request is sent decides three things: whether it may have
-left, whether cancelling may cut it off, and which socket is to be closed after a cancelled TLS handshake.
+It runs in a task group of its own, so that asyncio's `task.cancel()` reaches httpx as a cancellation of anyio, after
+which httpcore cleans up. The events of the `trace` extension decide three things: whether the request may have left,
+whether a cancellation may end it, and which socket must be closed after a cancelled TLS handshake.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import anyio
@@ -34,22 +34,22 @@ _CLOSED: Final = "the client was closed before the request was answered; make a 
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class SendState:
-    """What is known of a request that must not be sent twice, while it is under way and ever after."""
+    """How far a request that must not be sent twice has come; kept up to date while it is sent."""
 
     before_send: Callable[[], Awaitable[None]] | None = None
-    """Awaited before each exchange begins; when it raises, nothing is sent, and its error is that of the call."""
+    """Awaited before each exchange; when it raises, nothing is sent, and the call raises its error."""
     sent: bool = False
-    """Whether bytes of it may have left, so that the server may act on it."""
+    """Whether bytes of the request may have left, so that the server may act on it."""
     response: ApiResponse | None = None
     """The response, even when the caller was cancelled meanwhile."""
 
 
 class AsyncClientLike(Protocol):
-    """What of an `httpx.AsyncClient` is used: an `httpx2.AsyncClient` has it, too."""
+    """The part of an `httpx.AsyncClient` that is used; an `httpx2.AsyncClient` has it, too."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether it can send no more."""
+        """Whether it was closed."""
         ...
 
     async def aclose(self) -> None:
@@ -57,22 +57,22 @@ class AsyncClientLike(Protocol):
         ...
 
     async def send(self, request: Any, *, stream: bool = ..., auth: Any = ..., follow_redirects: Any = ...) -> Any:
-        """Send a request as it is."""
+        """Send a request without changing it."""
         ...
 
 
 class BodyWriter(Protocol):
-    """Takes a response in the caller's own way."""
+    """Takes the body of a response as it arrives."""
 
     async def take(self, status: int, headers: Mapping[str, str], body: AsyncIterable[bytes]) -> None:
-        """Take the body while it comes, or leave it unread; nothing may be raised but what the body raises."""
+        """Take the body, or leave it unread; must not raise anything but the errors of `body`."""
         ...
 
 
 class Sender:
-    """Sends the requests of one client on its `httpx.AsyncClient`, and ends them when the client is closed.
+    """Sends the requests of one client on its `httpx.AsyncClient`, and cancels them when the client is closed.
 
-    How many are sent at once is for the caller to limit.
+    The caller limits how many are sent at once.
     """
 
     def __init__(self, http_client: AsyncClientLike, *, timeouts: Timeouts, limits: Limits) -> None:
@@ -99,22 +99,22 @@ class Sender:
         writer: BodyWriter | None = None,
         attempt: int = 1,
     ) -> ApiResponse:
-        """Send a request and read the whole response, or hand it to a writer, however long that takes.
+        """Send a request and read the whole response, within `Timeouts.total`; a writer has no such bound.
 
         Args:
-            request: From `build`.
-            label: What errors call it: method and path.
-            secret: What it carries and no error may repeat.
-            state: Given, and filled in, for a request that must not be sent twice.
-            writer: What takes the body while it comes; the response then has none.
-            attempt: Which try this is, for the log.
+            request: A request made by `build`.
+            label: Name of the request in errors: method and path.
+            secret: The secret that the request carries, which no error may repeat.
+            state: For a request that must not be sent twice: kept up to date while it is sent.
+            writer: Takes the body as it arrives; the response then has none.
+            attempt: Number of the try, from 1, for the log.
 
         Raises:
             TransportError: No response came, or it broke off; `ConnectionFailedError` when the request certainly never
                 arrived.
-            UnexpectedResponseError: The response is too large, or packed in a way that was not asked for.
+            UnexpectedResponseError: The body is too large, broken, or in an encoding that was not asked for.
             ConfigurationError: The proxy or certificate variables of the environment cannot be used.
-            RuntimeError: The client was closed.
+            RuntimeError: The client, or the AsyncClient given to it, was closed.
         """
         if state is not None and state.before_send is not None:
             await anyio.lowlevel.checkpoint_if_cancelled()
@@ -125,7 +125,6 @@ class Sender:
         if self.http_client.is_closed:
             raise RuntimeError("the AsyncClient given as http_client is closed; close it after the client that uses it")
         exchange = Exchange(self, request, label, secret, state, writer)
-        started = _clock.now()
         group = anyio.create_task_group()
         try:
             async with group:
@@ -133,17 +132,17 @@ class Sender:
                 group.start_soon(exchange.run)
                 if exchange.over is not None:
                     group.start_soon(exchange.hurry_when_cancelled, exchange.over)
-        except BaseExceptionGroup as failures:
+        except BaseExceptionGroup as failures:  # as `_bulk.TaskGroup` does, which would cost each call more
             raise lone(failures) from None
         finally:
-            exchange.log(attempt, _clock.now() - started)
+            exchange.log(attempt)
             self._scopes.discard(group.cancel_scope)
             if self._ended is not None and not self._scopes:
                 self._ended.set()
         return exchange.result()
 
     async def aclose(self) -> None:
-        """End what is under way; the AsyncClient itself is for its owner to close."""
+        """Cancel the exchanges and wait for their end, bounded; the AsyncClient itself stays open."""
         self._closed = True
         for scope in self._scopes:
             scope.cancel()
@@ -173,23 +172,26 @@ class Exchange:
         self._writer = writer
         self._response: ApiResponse | None = None
         self._error: Exception | None = None
-        self._scope = anyio.CancelScope()
+        self._started = _clock.now()
+        # a file may take any time; a server that is silent is noticed by the read timeout
+        seconds = sender.timeouts.total if writer is None else math.inf
+        self._scope = anyio.CancelScope(deadline=self._started + seconds)
         self.over = None if state is None else anyio.Event()
-        """Set at the end of an exchange that is not to be cut off in the middle."""
+        """Set at the end of an exchange that must not be cancelled once the request was sent."""
         self._is_traced = self._is_sent = False
         self._half_open: Any = None
         request.extensions["trace"] = self._trace
 
     def result(self) -> ApiResponse:
-        """Return the response, or raise why there is none."""
+        """Return the response, or raise the error in its place."""
         if self._error is not None:
             raise self._error
         if self._response is None:
             raise RuntimeError(_CLOSED)
         return self._response
 
-    def log(self, attempt: int, seconds: float) -> None:
-        """Write one line at DEBUG: no query, no body, no secret."""
+    def log(self, attempt: int) -> None:
+        """Write one line at DEBUG, without query, body and secret."""
         if not logger.isEnabledFor(logging.DEBUG):
             return
         outcome: object = "cancelled"
@@ -198,30 +200,27 @@ class Exchange:
         elif self._error is not None:
             outcome = type(self._error).__name__
         path = self._request.url.raw_path.partition(b"?")[0].decode("ascii")
-        logger.debug("%s %s %s try %d %.0f ms", self._request.method, path, outcome, attempt, seconds * 1000)
+        milliseconds = (_clock.now() - self._started) * 1000
+        logger.debug("%s %s %s try %d %.0f ms", self._request.method, path, outcome, attempt, milliseconds)
 
     async def run(self) -> None:
-        """Send, read and keep what came of it; never raises for what goes wrong outside of this program."""
-        started = _clock.now()
-        # a file takes as long as it takes; silence ends it, by the read timeout
-        seconds = self._sender.timeouts.total if self._writer is None else math.inf
+        """Send the request and keep its response, or keep the error in its place: no `Exception` is raised."""
         try:
             with self._scope:
-                self._scope.deadline = started + seconds
                 self._response = await self._talk()
-        except Exception as error:  # noqa: BLE001 - whatever a transport or hook raises ends here, as one of our errors
+        except Exception as error:  # noqa: BLE001 - transports and hooks raise anything; it becomes one of our errors
             self._error = self._translated(error)
         finally:
             if self._half_open is not None:
-                await close(self._half_open)  # httpcore leaves it to the garbage collector
+                await close(self._half_open)  # httpcore does not close it
             if self.over is not None:
                 self.over.set()
         if self._scope.cancelled_caught and self._error is None:
-            seconds = self._scope.deadline - started
+            seconds = self._scope.deadline - self._started
             self._error = RequestTimeoutError(f"no whole answer within {seconds:.3g} s", request=self._label)
 
     async def hurry_when_cancelled(self, over: anyio.Event) -> None:
-        """Bound the wait for the response once the caller is cancelled: `run` is shielded after the first byte."""
+        """Bound the wait for the response when the caller is cancelled: `run` is shielded once bytes were sent."""
         try:
             await over.wait()
         finally:
@@ -231,7 +230,7 @@ class Exchange:
         state = self._state
         if state is not None:
             await anyio.lowlevel.checkpoint_if_cancelled()
-            # until a trace event shows better, it may leave at any moment
+            # until a trace event says otherwise, bytes may have left
             state.response, state.sent = None, True
             self._scope.shield = True
         response = await self._head()
@@ -240,7 +239,7 @@ class Exchange:
         except BaseException:
             await close(response)
             raise
-        with contextlib.suppress(Exception):  # a transport may raise anything, and what was read is good in any case
+        with contextlib.suppress(Exception):  # a transport may raise anything, and the body is whole already
             await response.aclose()
         answer = ApiResponse(status=response.status_code, headers=response.headers, body=body)
         if state is not None:
@@ -252,23 +251,23 @@ class Exchange:
         try:
             return await self._sender.http_client.send(self._request, stream=True, auth=None, follow_redirects=False)
         except Exception as error:
-            # `response.raise_for_status()` in a hook of the user's must not turn a refusal into a lost response
+            # `response.raise_for_status()` in a hook of the user must not turn an error status into a lost response
             response = getattr(error, "response", None) if is_named(error, "HTTPStatusError") else None
             if response is None:
                 raise
         return response
 
     async def _trace(self, event: str, details: Mapping[str, Any]) -> None:
-        """Note how far the sending has come, as httpcore tells it before and after each step."""
+        """Note how far the request has come; httpcore calls this before and after each step."""
         if self._is_sent:
             return
         self._is_traced = True
         if event.endswith("send_request_headers.started"):
             self._half_open = None
-            # a CONNECT only asks a proxy for a way to the server
+            # a CONNECT only asks a proxy for a connection to the server
             self._is_sent = getattr(details.get("request"), "method", None) != b"CONNECT"
             if self._is_sent:
-                self._request.extensions.pop("trace", None)  # what follows is not needed, and telling it costs
+                self._request.extensions.pop("trace", None)  # later events are not needed, and each costs time
         elif event.endswith("connect_tcp.complete"):
             self._half_open = details.get("return_value")
         elif event.endswith("start_tls.complete"):
@@ -278,22 +277,20 @@ class Exchange:
         self._scope.shield = (self._state is not None and self._is_sent) or event.endswith(_CONNECTED)
 
     async def _body(self, response: Any) -> bytes:
-        """Read a response to its end, or have the writer do it.
+        """Read a response to its end, or let the writer read it.
 
-        One that is too large is cut off by cancellation, not by leaving the loop: httpcore nests generators, which only
-        end, and in the right order, when the innermost one does.
+        A body that is too large is ended by cancellation, not by leaving the loop: httpcore nests async generators,
+        which end in the right order only when the innermost one ends.
 
         Raises:
-            UnexpectedResponseError: The response is packed in a way that was not asked for, broken or too large.
+            UnexpectedResponseError: The body is too large, broken, or in an encoding that was not asked for.
         """
-        stream = _Stream(response)
+        stream = _pieces_of(response)
         if self._writer is not None:
             await self._writer.take(response.status_code, response.headers, stream)
             return b""
-        if response.is_closed and not response.is_stream_consumed and not response.is_success:
-            return b""  # a hook refused it unread
-        # what a hook has read, httpx has inflated
-        encoding = "" if response.is_stream_consumed else response.headers.get("content-encoding", "")
+        # httpx has decompressed what a hook has read
+        encoding = "" if response.is_closed else response.headers.get("content-encoding", "")
         body = Body(
             response.status_code, encoding, limit=self._sender.body_limit, label=self._label, secret=self._secret
         )
@@ -305,10 +302,10 @@ class Exchange:
 
     def _translated(self, error: Exception) -> Exception:
         if isinstance(error, ConfigurationError) and self._state is not None:
-            self._state.sent = False  # it comes from our own transport, before anything is sent
+            self._state.sent = False  # our own transport raises it, before anything is sent
         if isinstance(error, Up42Error):
             return error.with_traceback(None)
-        # without a trace there is no proof; for what may be sent twice it is enough that httpx refused it
+        # only a trace proves that nothing was sent; for a request that may be sent twice, httpx's refusal is enough
         unsent = (self._is_traced and not self._is_sent) or (self._state is None and is_refused_by_us(error))
         return translate(
             error,
@@ -320,21 +317,19 @@ class Exchange:
         )
 
 
-class _Stream(AsyncIterable[bytes]):
-    """The body of a response, also one that a hook of the user's has read."""
+def _pieces_of(response: Any) -> AsyncIterable[bytes]:
+    """Return the body of a response, which a hook of the user may have read or closed.
 
-    def __init__(self, response: Any) -> None:
-        self._response = response
+    The stream of httpx is returned as it is, since a generator around it would have to be closed, too.
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Hand on what httpx iterates over, since a generator around it would have to be ended, too.
-
-        Raises:
-            ValueError: A hook closed the response unread.
-        """
-        if self._response.is_stream_consumed:
-            return Pieces(iter([self._response.content]))
-        if self._response.is_closed:
-            raise ValueError("a hook of the AsyncClient closed the response before it was read")
-        iterator: AsyncIterator[bytes] = self._response.stream.__aiter__()
-        return iterator
+    Raises:
+        ValueError: A hook closed the response of a success unread.
+    """
+    if response.is_stream_consumed:
+        return Pieces(iter([response.content]))
+    if not response.is_closed:
+        stream: AsyncIterable[bytes] = response.stream
+        return stream
+    if response.is_success:
+        raise ValueError("a hook of the AsyncClient closed the response before it was read")
+    return Pieces(iter(()))

@@ -1,11 +1,11 @@
-"""One call to UP42, from its slot to its decoded answer.
+"""One call to UP42, from the wait for a slot to the decoded answer.
 
 From the outside in:
 
-    call                   retry: as often as the policy, the budget and the request allow
-    _in_slot               slot: one of at most 20, given up between two tries and during an outage
-    _with_token            rate, then token; a token that is refused is thrown away and the request sent once more
-    _attempt               attempt: one exchange, then decode
+    call                   sends again as often as the policy, the budget and the request allow
+    _in_slot               holds one of `max_concurrency` slots; releases it between two tries and during an outage
+    _with_token            replaces a token that UP42 refused, and sends once more
+    _attempt               waits for the rate limit and for a token, sends once, and decodes the response
 """
 
 from __future__ import annotations
@@ -47,8 +47,15 @@ class Session:
     ) -> None:
         """Open and send nothing yet.
 
-        `http_client` is the user's, None for one of our own; `closing` happens when the client is closed;
-        `check_usable` raises when the client is closed, or used in another event loop.
+        Args:
+            read_credentials: Returns the credentials when the first token is needed.
+            endpoints: The hosts.
+            timeouts: How long one attempt may take.
+            retry: When a failed request is sent again.
+            limits: How many requests are sent at once and in a second.
+            http_client: The user's AsyncClient; None for one of our own.
+            closing: Set when the client is closed.
+            check_usable: Raises `RuntimeError` when the client is closed, or used in another event loop.
         """
         self.requests = self.retried = 0
         self._calls = 0
@@ -64,8 +71,8 @@ class Session:
         self._stack = ConnectionStack()
         self.http_client: Final = own_client(self._stack) if http_client is None else http_client
         self._is_own = http_client is None
-        # a pool of the user's need not be larger than `max_concurrency`: files take their place in it as calls do
-        self._place_in_pool = contextlib.nullcontext() if http_client is None else self._slots
+        # a pool of the user need not be larger than `max_concurrency`: there a file takes a slot as a call does
+        self._slot_for_file = contextlib.nullcontext() if http_client is None else self._slots
         self._sender = Sender(self.http_client, timeouts=timeouts, limits=limits)
         self.tokens: Final = TokenProvider(read_credentials, endpoints, self._sender, retry, closing)
         self._server_date: tuple[str, float] | None = None
@@ -82,40 +89,40 @@ class Session:
 
     @property
     def waiting(self) -> int:
-        """Calls that are under way without a slot: they wait for one, for another try, or for the end of an outage."""
+        """Calls without a slot: they wait for one, for the next try, or for the end of an outage."""
         return max(0, self._calls - self.in_flight)
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be connections that nobody has closed yet."""
+        """Whether connections of our own AsyncClient may still be open."""
         return self._stack.is_open
 
     async def aclose(self) -> None:
-        """End what is under way, and close the connections; a client of the user's stays open."""
+        """Cancel the requests under way and close the connections; an AsyncClient of the user stays open."""
         self._breaker.close()
         try:
             await self._sender.aclose()
-        finally:  # also when asyncio cancels this task: what is given back later is then closed at once
+        finally:  # also when asyncio cancels this task: connections that come back later are then closed at once
             if self._is_own:
                 await self.http_client.aclose()
 
     async def call(self, request: ApiRequest, *, state: SendState | None = None) -> Any:
-        """Send one request to UP42, again if need be.
+        """Send a request to UP42, and send it again as the retry policy allows.
 
         Args:
             request: What to send.
-            state: Given, and filled in, for a request that must not be sent twice.
+            state: Filled in while the request is sent, for a caller that must know whether it left.
 
         Returns:
             The decoded JSON of the answer; None when it has no body.
 
         Raises:
-            APIError: The answer did not come, was a refusal or made no sense; the subclass says which.
+            APIError: No answer came, it was an error status, or it was not JSON; the subclass says which.
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check_usable()
         if state is None and not request.idempotent:
-            state = SendState()  # it shows whether the request left, and holds off cancellation when it did
+            state = SendState()  # makes the exchange wait for the response when it is cancelled after it was sent
         self._calls += 1
         try:
             return await self._until_answered(request, state)
@@ -129,7 +136,7 @@ class Session:
             if not isinstance(outcome, APIError):
                 self._budget.deposit()
                 return outcome
-            free = self._breaker.is_open(request)  # then retries are paced as probes
+            free = self._breaker.is_open(request)  # during an outage the circuit breaker paces the retries
             delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now(), free=free)
             self._hold_back(outcome, delay)
             if delay is None or request.was_executed(outcome):
@@ -138,41 +145,41 @@ class Session:
             self.retried += 1
 
     async def fetch(self, url: Secret, headers: Mapping[str, str], writer: BodyWriter, *, label: str) -> ApiResponse:
-        """Fetch what a signed URL of another host leads to, once, without the token; the caller holds a file slot.
+        """Download from a signed URL of another host: one request, without the token. The caller holds a file slot.
 
         Args:
             url: A signed URL.
-            headers: What to send beside the `User-Agent`.
-            writer: What takes the response while it comes.
-            label: What errors call the request.
+            headers: Headers beside the `User-Agent`.
+            writer: Takes the body as it arrives.
+            label: Name of the request in errors.
 
         Returns:
             The response, without its body.
 
         Raises:
-            TransportError: No response came, or it broke off; the writer has what came of it.
+            TransportError: No response came, or it broke off; the writer has the part that came.
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check_usable()
         request = self._sender.build("GET", url, headers)
-        async with self._place_in_pool:
+        async with self._slot_for_file:
             return await self._sender.send(request, label=label, secret=url, writer=writer)
 
     def new_retry_state(self) -> RetryState:
-        """Return the account of a new row of tries, by this client's policy and within its budget."""
+        """Return the state of the retries of a new call, by this client's policy and budget."""
         return RetryState(self._retry, self._budget, started=_clock.now())
 
     async def pause(self, seconds: float) -> None:
-        """Wait before another try, less when the client is closed meanwhile."""
+        """Wait before the next try; return early when the client is closed."""
         await _clock.wait_for(self._closing, seconds)
 
     @property
     def knows_server_time(self) -> bool:
-        """Whether an answer has told the time on UP42's clock."""
+        """Whether a response has brought the time on UP42's clock (the `Date` header)."""
         return self._server_date is not None
 
     def server_time(self) -> dt.datetime:
-        """Return the time on UP42's clock as far as it is known, to the second; our own before the first answer."""
+        """Return the time on UP42's clock, to the second; that of our own clock before the first response."""
         wall = _clock.wall()
         if self._server_date is not None:
             text, seen = self._server_date
@@ -182,16 +189,16 @@ class Session:
         return dt.datetime.fromtimestamp(wall, dt.UTC)
 
     def _hold_back(self, outcome: APIError, delay: float | None) -> None:
-        """Make all calls wait when UP42 says that there are too many requests."""
+        """Make all calls wait after a 429, for the time that UP42 asks for."""
         if isinstance(outcome, RateLimitError):
             asked = outcome.retry_after if outcome.retry_after is not None else delay or 0.0
             self.rate_limiter.pause(min(asked, self._retry.max_retry_after))
 
     async def _in_slot(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> Any:
-        """Send when there is a slot and no outage; who waits for the end of an outage holds no slot."""
+        """Send when there is a slot and no outage; a call that waits for the end of an outage holds no slot."""
         while True:
             try:
-                self._slots.acquire_nowait()  # a slot that is free is worth no turn of the event loop
+                self._slots.acquire_nowait()  # `acquire` runs all other tasks first, even when a slot is free
             except anyio.WouldBlock:
                 await self._slots.acquire()
             retries.begin(_clock.now())
@@ -207,35 +214,35 @@ class Session:
                 raise retries.last or self._breaker.given_up(request)
 
     async def _with_token(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> Any:
-        token, outcome = await self._paced(request, state, retries)
-        # gateways that check the token answer 401 in words of their own
+        token, outcome = await self._attempt(request, state, retries)
+        # the status alone counts: a gateway that checks the token sends another body with its 401 than UP42
         is_refused = isinstance(outcome, StatusError) and outcome.status == HTTPStatus.UNAUTHORIZED
         if is_refused and not request.was_executed(outcome):  # so even an execution may be sent once more
             self.tokens.invalidate(token)
             self.retried += 1
-            _, outcome = await self._paced(request, state, retries)
+            _, outcome = await self._attempt(request, state, retries)
         return outcome
 
-    async def _paced(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> tuple[Secret, Any]:
+    async def _attempt(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> tuple[Secret, Any]:
+        """Send once; return the token that was sent, and the decoded answer or, as a value, the error in its place."""
         await self.rate_limiter.acquire()
         token = await self.tokens.token(retries.started)
-        return token, await self._attempt(request, state, token, attempt=retries.tries)
-
-    async def _attempt(self, request: ApiRequest, state: SendState | None, token: Secret, *, attempt: int) -> Any:
-        """Send once; return the decoded answer, or the failure as a value: the layers above decide what it means."""
-        self._check_usable()
+        if self._closing.is_set():  # while this call waited
+            self._check_usable()
         self.requests += 1
         try:
-            message = self._message(request, token, fresh=attempt > 1 or not request.idempotent)
-            response = await self._sender.send(message, label=str(request), secret=token, state=state, attempt=attempt)
+            message = self._message(request, token, fresh=retries.tries > 1 or not request.idempotent)
+            response = await self._sender.send(
+                message, label=str(request), secret=token, state=state, attempt=retries.tries
+            )
             if (date := response.headers.get("date")) is not None:
                 self._server_date = (date, _clock.wall())
-            return decode(response, request, secret=token)
+            return token, decode(response, request, secret=token)
         except APIError as error:
-            return error
+            return token, error
 
     def _message(self, request: ApiRequest, token: Secret, *, fresh: bool) -> Any:
-        """Return the `httpx.Request`: only here the token meets a URL, whose host is always one of UP42's."""
+        """Return the `httpx.Request`; the token is added only here, to a URL whose host is always one of UP42's."""
         base = self._endpoints.auth if request.host == "auth" else self._endpoints.api
         bearer = Secret(f"Bearer {token.reveal()}")
         headers: dict[str, str | Secret] = {"Accept": "application/json", "Authorization": bearer}
