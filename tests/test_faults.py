@@ -60,7 +60,7 @@ FAULTS = [
     Fault("FIN at once", raw_server.close_at_once, BROKEN, "connection broke"),
     Fault("FIN after the request", raw_server.close_after_request, BROKEN, "Server disconnected without sending"),
     Fault("RST after the request", raw_server.reset_after_request, BROKEN, "connection broke"),
-    Fault("silence", raw_server.hang, (RequestTimeoutError,), "silence for 0.3 s", Timeouts(read=0.3)),
+    Fault("silence", raw_server.hang, (RequestTimeoutError,), "no data for 0.3 s", Timeouts(read=0.3)),
     Fault("part of the headers", raw_and_close(b"HTTP/1.1 200 OK\r\nContent-Le"), BROKEN, "connection broke"),
     Fault("no status line", raw_and_close(b"%&?!\r\n\r\n"), BROKEN, "illegal status line"),
     Fault("200 kB of headers", raw_and_close(response(b"", headers=[("X", "x" * 200_000)])), BROKEN, "broke"),
@@ -173,7 +173,7 @@ LARGE = ApiRequest(method="POST", path="/v2/check", json="x" * 16_000_000)
 
 async def test_a_server_that_takes_nothing_is_given_up() -> None:
     async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(write=0.1)) as up:
-        with pytest.raises(RequestTimeoutError, match=r"the server took nothing of the request for 0\.1 s \(3 tries"):
+        with pytest.raises(RequestTimeoutError, match=r"the server read nothing of the request for 0\.1 s \(3 tries"):
             await up.client._session.call(LARGE)
 
 

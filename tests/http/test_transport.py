@@ -234,7 +234,7 @@ async def test_a_trickling_answer_ends_with_the_attempt_and_its_connection_is_no
 
 async def test_a_silent_server_is_given_up_after_the_time_for_reading() -> None:
     async with serve(raw_server.hang) as server, wire(read=0.05) as one:
-        with pytest.raises(RequestTimeoutError, match=r"no answer in time: silence for 0\.05 s"):
+        with pytest.raises(RequestTimeoutError, match=r"no answer in time: no data for 0\.05 s"):
             await one.send(get(server))
 
 

@@ -1,1 +1,1 @@
-"""How UP42 is asked: one call from its slot in the client to its decoded answer."""
+"""Requests to UP42: one call from the wait for a slot to the decoded answer."""

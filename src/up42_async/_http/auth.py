@@ -1,4 +1,4 @@
-"""Keep one token for all tasks of a client: one login however many wait, renewed early, remembered when refused."""
+"""The token of a client, shared by all its tasks: one login at a time, a refresh before expiry, no second refusal."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from up42_async._http.responses import decode
 from up42_async._http.retry import RetryBudget, RetryState, delays
 from up42_async._http.single_flight import SingleFlight
 
-# UP42's Keycloak: tokens of 300 s for this public client id
+# UP42's Keycloak gives tokens of 300 s to this public client id
 CLIENT_ID: Final = "up42-sdk"
 USUAL_LIFETIME: Final = 300.0
 SHORTEST_LIFETIME: Final = 10.0
 LONGEST_LIFETIME: Final = 86_400.0
 REFRESH_MARGIN: Final = 30.0
-"""Seconds before its expiry a token is renewed, half its lifetime for a shorter one."""
+"""Seconds before expiry in which a token is refreshed; half its lifetime when that is shorter."""
 REFRESH_PAUSE: Final = 5.0
-"""Seconds until an early refresh that failed is tried again, the token still being good."""
+"""Seconds from a refresh that failed to the next one, while the token is still valid."""
 
 _HEADERS: Final = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 LOGIN: Final = ApiRequest(method="POST", path="/token", host="auth")
@@ -54,7 +54,7 @@ class Credentials:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Token:
-    """A bearer token and how long it can be used, by two clocks: either may stand still or jump."""
+    """A bearer token and its lifetime, by two clocks, since each of them may stop or jump."""
 
     value: Secret
     lifetime: float
@@ -62,7 +62,7 @@ class Token:
     fetched_wall: float
 
     def left(self) -> float:
-        """Return the seconds until it expires, by whichever clock has gone further."""
+        """Return the seconds until it expires, by the clock on which more time has passed."""
         age = max(_clock.now() - self.fetched, _clock.wall() - self.fetched_wall)
         return self.lifetime - age
 
@@ -78,7 +78,7 @@ class TokenProvider:
         policy: RetryPolicy,
         closing: anyio.Event,
     ) -> None:
-        """Send nothing yet. There is no login after `closing`; `read_credentials` may raise `ConfigurationError`."""
+        """Send nothing yet. After `closing` is set there is no login."""
         self.logins = 0
         self._read_credentials = read_credentials
         self._url = f"{endpoints.auth}/token"
@@ -94,17 +94,18 @@ class TokenProvider:
         self._next_post = -math.inf
 
     async def token(self, since: float = math.inf) -> Secret:
-        """Return a token that can be used now.
+        """Return a valid token; at most one login runs at a time.
 
-        At most one login runs at a time. While a token is still valid only the first task to notice that it is about to
-        expire waits for the new one.
+        Shortly before a token expires, the first task that asks for it waits for a new one; all others get the old one.
 
         Args:
-            since: Monotonic time in seconds at which the caller began; a login that failed later is the caller's, too.
+            since: Monotonic time in seconds at which the caller began; when a login failed after it, its error is
+                raised without another login.
 
         Raises:
-            InvalidCredentialsError: UP42 refused them, now or before.
-            APIError: No token could be had.
+            InvalidCredentialsError: UP42 refused the credentials, now or before.
+            APIError: The login failed.
+            ConfigurationError: The credentials file cannot be used.
         """
         token = self._token
         if token is None or (left := token.left()) <= 0:
@@ -116,7 +117,7 @@ class TokenProvider:
         return (await self._refresh(token)).value
 
     async def _refresh(self, token: Token) -> Token:
-        """Return a new token; the old one as long as it is good, if none can be had."""
+        """Return a new token; if the login fails, the old one while it is valid."""
         try:
             return await self._flight.run(self._login)
         except InvalidCredentialsError:
@@ -128,18 +129,18 @@ class TokenProvider:
             return token
 
     def invalidate(self, value: Secret) -> None:
-        """Throw away the token that was not accepted, unless it has been replaced meanwhile."""
+        """Drop a token that was not accepted, unless it has been replaced meanwhile."""
         if self._token is not None and self._token.value == value:
             self._token = None
 
     async def _login(self) -> Token:
-        """Log in, with tries of our own, since those who wait for the token must not each try again."""
+        """Log in, with retries here, since otherwise each task that waits for the token would retry."""
         if self._refused is not None:
             raise copy.copy(self._refused)
         credentials = self._read_credentials()
         retries = RetryState(self._policy, self._budget, started=_clock.now())
         while True:
-            # the steps go on from one row of tries to the next: at most one password is posted in each of them
+            # the delays grow on from one login to the next, so that failing logins never post the password quickly
             if (left := self._next_post - _clock.now()) > 0:
                 await _clock.wait_for(self._closing, left)
             retries.begin(_clock.now())
@@ -168,13 +169,13 @@ class TokenProvider:
             found = _token_in(decode(reply, LOGIN, secret=credentials.password))
         except StatusError as error:
             raise self._refusal(error) from None
-        if found is None:  # raised out here, where no frame holds the answer
+        if found is None:  # raised here, where no frame holds the answer
             raise UnexpectedResponseError("an answer without a token that can be used", request=str(LOGIN))
         value, lifetime = found
         return Token(value=value, lifetime=lifetime, fetched=fetched, fetched_wall=fetched_wall)
 
     def _refusal(self, error: StatusError) -> StatusError:
-        """Return what an error status of the login means; only `invalid_grant` says that the credentials are wrong."""
+        """Return the error for an error status of the login; only `invalid_grant` means that credentials are wrong."""
         words = error.detail or error.code or "no reason given"
         if error.code == "invalid_grant" and error.status in _REFUSALS:
             message = (
@@ -182,7 +183,7 @@ class TokenProvider:
                 " again, since more tries could lock the account; make a new Client with the right ones"
             )
             self._refused = _as(InvalidCredentialsError, error, message)
-            return copy.copy(self._refused)  # what is raised gathers frames on its way, what is kept must not
+            return copy.copy(self._refused)  # the error that is raised collects frames; the kept one must not
         if isinstance(error, AuthenticationError):
             message = f"status {error.status}: UP42 refused the login, but not for the username or password ({words})"
             return _as(AuthenticationError, error, message)
@@ -205,7 +206,7 @@ def _form(credentials: Credentials) -> Secret:
 
 
 def _token_in(answer: Any) -> tuple[Secret, float] | None:
-    """Return the token in an answer, and how long it lives, within bounds that never let us log in again and again."""
+    """Return the token of an answer and its lifetime, within bounds: a lifetime of 0 would cause login after login."""
     value = answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         return None

@@ -1,6 +1,6 @@
-"""Read what the environment says about the way to the servers: proxies, and whose certificates are trusted.
+"""Read the proxies and the trusted certificates that the environment sets.
 
-httpx reads these variables itself only where it makes its own transport, so they are read here for ours.
+httpx reads these variables only for transports that it makes itself, so they are read here for ours.
 """
 
 import os
@@ -24,7 +24,7 @@ _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ProxySetting:
-    """A proxy, and where it is set."""
+    """A proxy, and the name of its setting."""
 
     url: httpx.URL
     """May hold a user name and password."""
@@ -33,13 +33,13 @@ class ProxySetting:
 
     @property
     def label(self) -> str:
-        """Host, port and source, as errors name them; never the user name or password."""
+        """Host, port and source for errors, without user name and password."""
         port = f":{self.url.port}" if self.url.port else ""
         return f"the proxy {self.url.host}{port} in {self.source}"
 
 
 def proxy_for(scheme: str, host: str) -> ProxySetting | None:
-    """Return the proxy for a host, by the rules of `urllib.request`; this machine is always reached directly.
+    """Return the proxy for a host, by the rules of `urllib.request`; None for this machine.
 
     Args:
         scheme: Scheme of the URL to request.
@@ -66,13 +66,13 @@ def proxy_for(scheme: str, host: str) -> ProxySetting | None:
 
 
 def _source(url: str, scheme: str) -> str:
-    """Return which variable holds a proxy's URL; `urllib.request` does not say, and prefers lower case."""
+    """Return the variable that holds the URL of a proxy; `urllib.request`, which prefers lower case, does not tell."""
     names = [f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"]
     return next((name for name in names if os.environ.get(name) == url), "the system settings")
 
 
 async def ssl_context() -> ssl.SSLContext:
-    """Return the TLS settings that all clients of the process share, made again only if the variables change.
+    """Return the TLS settings that all clients of the process share; made again only when the variables change.
 
     Raises:
         ConfigurationError: The certificate variables of the environment cannot be used.
@@ -97,7 +97,7 @@ def _shared_context(source: _Source) -> ssl.SSLContext:
 
 
 def _new_context(variables: Mapping[str, str]) -> ssl.SSLContext:
-    """Read certificates as httpx does, and where httpx looks at no variable, those of `REQUESTS_CA_BUNDLE`."""
+    """Read the certificates as httpx does; when neither of its variables is set, those of `REQUESTS_CA_BUNDLE`."""
     file, directory = variables.get("SSL_CERT_FILE"), variables.get("SSL_CERT_DIR")
     bundle = variables.get("REQUESTS_CA_BUNDLE")
     try:
@@ -114,6 +114,6 @@ def _new_context(variables: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _check_directories(directories: str) -> None:
-    """Refuse directories that do not exist: OpenSSL would trust nobody, and not say why."""
+    """Refuse directories that do not exist: OpenSSL would trust no certificate without naming the reason."""
     if not any(Path(one).is_dir() for one in directories.split(os.pathsep)):
         raise NotADirectoryError

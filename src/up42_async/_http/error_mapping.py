@@ -1,6 +1,6 @@
-"""Turn the errors of httpx, httpcore, and whatever else a transport raises, into ours: the only place that does.
+"""Translate the errors of httpx, httpcore and other transports into ours; no other module does.
 
-They are told apart by name, since httpx2 has the same names in other classes.
+Errors are recognized by the names of their classes, since httpx2 has classes of its own with the same names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,10 +10,10 @@ from up42_async._config import Timeouts
 from up42_async._errors import ConnectionFailedError, ConnectionLostError, RequestTimeoutError, TransportError
 from up42_async._http.requests import Secret, printable
 
-_PATIENCE: Final[Mapping[str, str]] = {
+_TIMEOUTS: Final[Mapping[str, str]] = {
     "ConnectTimeout": "no connection within {0.connect:g} s",
-    "ReadTimeout": "silence for {0.read:g} s",
-    "WriteTimeout": "the server took nothing of the request for {0.write:g} s",
+    "ReadTimeout": "no data for {0.read:g} s",
+    "WriteTimeout": "the server read nothing of the request for {0.write:g} s",
     "PoolTimeout": "no free connection within {0.pool:g} s; the pool of the http_client is smaller than its use",
 }
 _QUOTING_HEADERS: Final = ("LocalProtocolError", "UnicodeError")
@@ -24,15 +24,15 @@ _LONGEST: Final = 300
 def translate(
     error: Exception, *, label: str, sent: bool, timeouts: Timeouts, proxy: str | None, secret: Secret
 ) -> TransportError:
-    """Return one of our errors for whatever a transport raised.
+    """Return one of our errors for an error of a transport.
 
     Args:
-        error: What it raised.
+        error: The error of the transport.
         label: Method and path of the request.
-        sent: False only when it is proved that nothing of the request has left.
-        timeouts: What the client waits for.
-        proxy: What to call the proxy that was used, None without one.
-        secret: What was sent with the request, and is not to be repeated.
+        sent: False only when it is certain that nothing of the request was sent.
+        timeouts: The timeouts of the client, for the message.
+        proxy: Name of the proxy that was used, None without one.
+        secret: The secret that the request carries; the error must not repeat it.
     """
     words = _words(error, timeouts, secret)
     via = f" through {proxy}" if proxy else ""
@@ -48,26 +48,26 @@ def translate(
         failure = RequestTimeoutError(f"no answer in time{via}: {words}", request=label)
     else:
         failure = ConnectionLostError(f"the connection broke{via}: {words}", request=label)
-    # an error that quotes headers may quote the token
+    # an error that quotes headers may repeat the token, so it does not become the cause
     quotes = is_named(error, *_QUOTING_HEADERS) or any(secret.appears_in(str(cause)) for cause in _chain(error))
     failure.__cause__ = None if quotes else without_frames(error)
     return failure
 
 
 def is_refused_by_us(error: BaseException) -> bool:
-    """Return whether httpx itself would not send a request."""
+    """Return whether httpx itself refused to send the request."""
     return is_named(error, "UnsupportedProtocol", "LocalProtocolError")
 
 
 def is_named(error: BaseException, *names: str) -> bool:
-    """Return whether an error is of a kind, by name."""
+    """Return whether an error is an instance of a class with one of these names."""
     return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 def without_frames(error: Exception) -> Exception:
-    """Return an error without what holds the request: its frames, and httpx's reference to it.
+    """Return an error without its frames and without httpx's reference to the request.
 
-    In the frames of httpcore and h11 the headers, the target and the body stand as plain bytes.
+    Frames of httpcore and h11 hold the headers, the target and the body as plain bytes.
     """
     for one in _chain(error):
         one.__traceback__ = None
@@ -77,10 +77,10 @@ def without_frames(error: Exception) -> Exception:
 
 
 def _words(error: Exception, timeouts: Timeouts, secret: Secret) -> str:
-    """Return the first words in the chain of errors; never those that may quote a header or repeat a secret."""
+    """Return the first message in the chain of errors; never one that may quote a header or repeat the secret."""
     name = type(error).__name__
-    if name in _PATIENCE:
-        return _PATIENCE[name].format(timeouts)
+    if name in _TIMEOUTS:
+        return _TIMEOUTS[name].format(timeouts)
     if is_named(error, *_QUOTING_HEADERS):
         return name
     for cause in _chain(error):

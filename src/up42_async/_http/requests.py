@@ -1,6 +1,6 @@
-"""What is sent: secrets and requests as values, ids and queries in them, and the `httpx.Request`s made of them.
+"""Requests and secrets as values, their ids and queries, and the `httpx.Request`s made of them.
 
-Secrets do not show themselves: not in reprs, and so not in tracebacks with local variables.
+The repr of a secret is masked, so that no traceback with local variables shows it.
 """
 
 import json
@@ -19,25 +19,25 @@ from up42_async._errors import APIError, ConnectionFailedError, UnexpectedRespon
 USER_AGENT: Final = f"up42-async/{VERSION}"
 
 FRESH: Final = "up42_async.fresh"
-"""Request extension: True where a connection that was used before may not serve."""
+"""Request extension: True where the request needs a new connection."""
 
 LONGEST_ID: Final = 256
-"""Characters of an id in a path at the most; UP42's own are UUIDs or short names."""
+"""Most characters of an id in a path; UP42's own ids are UUIDs or short names."""
 
-# half of a surrogate pair stands for no character: JSON can bring it, but it can neither be sent nor printed
-# two sets, since for one of them re builds a table of 65,536 characters
+# JSON can hold half of a surrogate pair, which can neither be encoded nor printed
+# two alternatives, since for a single set `re` builds a table of 65,536 characters
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]|[\ud800-\udfff]+")
 _HTTPX = frozenset({"httpx", "httpx2"})
 
 _TELLING: Final = 8
-"""Consecutive characters of a secret that a text must not hold."""
+"""A text that holds so many consecutive characters of a secret repeats it."""
 
 _SHORTEST: Final = 4
-"""Characters below which a secret cannot be told from the other words of a text."""
+"""A secret with fewer characters is not looked for: any text may hold them by chance."""
 
 
 class Secret:
-    """A password, token or signed URL; `reveal` is called where it is written into a request, and nowhere else."""
+    """A password, token or signed URL; only the code that writes it into a request or parses it calls `reveal`."""
 
     __slots__ = ("_parts", "_value")
 
@@ -47,7 +47,7 @@ class Secret:
 
     @classmethod
     def of(cls, value: str | None) -> "Secret | None":
-        """Return a value that the caller or the environment gave, or left out, as a secret."""
+        """Return a value as a secret, None for None."""
         return None if value is None else cls(value)
 
     def reveal(self) -> str:
@@ -58,13 +58,13 @@ class Secret:
         """Return whether a text holds 8 consecutive characters of the secret, or all of one of 4 to 7.
 
         Args:
-            text: Words of a server, such as the body of an error, which may repeat what was sent. It is walked through
-                once, character by character, so let it be short (64 kB take 10 ms).
+            text: Text of a server, such as the body of an error, which may repeat what was sent. The time grows with
+                its length: 64 kB take 10 ms.
         """
         if len(self._value) < _SHORTEST:
             return False
         if self._parts is None:
-            value = self._value  # and as forms and JSON write it
+            value = self._value  # as it is, and as forms and JSON encode it
             forms = {value, quote_plus(value), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
             self._parts = frozenset(
                 form[start : start + _TELLING] for form in forms for start in range(max(1, len(form) - _TELLING + 1))
@@ -89,11 +89,11 @@ class Secret:
 
 
 NO_SECRET: Final = Secret("")
-"""For what is not sent with one; it appears in no text."""
+"""For a request without a secret; it appears in no text."""
 
 
 class SecretBytes(bytes):
-    """A secret as bytes, where httpx takes nothing else."""
+    """A secret as bytes, for the `target` extension of httpx, which takes only bytes."""
 
     __slots__ = ()
 
@@ -103,7 +103,7 @@ class SecretBytes(bytes):
 
 @attrs.frozen(kw_only=True)
 class ApiRequest:
-    """What to ask of the API: no host, no token, and whether it may be asked twice."""
+    """A request to the API, without host and token."""
 
     method: str
     path: str
@@ -111,23 +111,23 @@ class ApiRequest:
     query: str = ""
     """Encoded query, without the question mark."""
     json: Any = attrs.field(default=None, repr=False)
-    """Body, None for none."""
+    """Body; None for no body."""
     idempotent: bool = True
-    """Whether sending it twice changes nothing; an execution would be paid twice."""
+    """Whether the request may be sent twice; an execution may not, since each one is paid."""
     empty_ok: bool = False
-    """Whether an answer without a body is one; else it is a proxy's, and the request is retried."""
+    """Whether an empty body is a valid answer; otherwise it is taken for a proxy's, and the request sent again."""
     was_executed: Callable[[APIError], bool] = attrs.field(default=lambda _: False, repr=False, eq=False)
-    """Tells of a refusal whether it was executed all the same, so that it is not sent again."""
+    """Returns whether the request was executed although this error came, so that it must not be sent again."""
     host: Literal["api", "auth"] = "api"
-    """Which of UP42's hosts to ask."""
+    """Which of UP42's hosts gets the request."""
 
     def __str__(self) -> str:
-        """Return method and path, which is all that messages and logs say of a request."""
+        """Return method and path; messages and logs show nothing else of a request."""
         return f"{self.method} {self.path}"
 
     @property
     def body(self) -> bytes:
-        """The encoded body, empty for none."""
+        """The encoded body; empty for no body."""
         return b"" if self.json is None else json.dumps(self.json, allow_nan=False).encode()
 
 
@@ -136,11 +136,11 @@ def segment(value: object, name: str = "id") -> str:
 
     Args:
         value: The id.
-        name: What it is called in the error.
+        name: Name of the argument in the error.
 
     Raises:
-        TypeError: It is not a string.
-        ValueError: It cannot be an id.
+        TypeError: The id is not a string.
+        ValueError: It is empty, longer than 256 characters, `"."`, `".."`, or not printable.
     """
     if not isinstance(value, str):
         message = f"{name} must be a string, not {type(value).__name__}"
@@ -153,7 +153,7 @@ def segment(value: object, name: str = "id") -> str:
 
 
 def answered_segment(value: object, name: str, request: ApiRequest) -> str:
-    """Quote an id that came in the answer to a request, and so is the server's fault where it cannot be one.
+    """Quote an id of an answer as `segment` does; one that cannot be an id is an error of the server.
 
     Raises:
         UnexpectedResponseError: It cannot be an id.
@@ -165,10 +165,10 @@ def answered_segment(value: object, name: str, request: ApiRequest) -> str:
 
 
 def check_answered_id(what: str, came: str, asked: str, request: ApiRequest) -> None:
-    """Make sure that the id that came in the answer to a request is the one that was asked for, but for capitals.
+    """Check that the id in an answer is the one that was asked for; upper and lower case count as equal.
 
     Raises:
-        UnexpectedResponseError: It is about something else, as when a cache mixes answers up.
+        UnexpectedResponseError: It is another id, as when a cache mixes answers up.
     """
     if came.casefold() != asked.casefold():
         message = f"an answer about {what} {came!r:.80} instead of {asked!r:.80}"
@@ -176,11 +176,7 @@ def check_answered_id(what: str, came: str, asked: str, request: ApiRequest) -> 
 
 
 def query(parameters: Mapping[str, str | int | float | Iterable[str] | None]) -> str:
-    """Encode query parameters the way UP42 reads them: lists comma-joined, None left out.
-
-    Args:
-        parameters: Values by name.
-    """
+    """Encode query parameters as UP42 reads them: a list is joined by commas, None is left out."""
     pairs = [(name, _query_value(value)) for name, value in parameters.items() if value is not None]
     return urlencode(pairs)
 
@@ -192,21 +188,21 @@ def _query_value(value: str | float | Iterable[str]) -> str:
 
 
 def printable(text: str, longest: int) -> str:
-    """Make words of the server's fit for a message."""
+    """Return text of a server for a message: shortened, and without control characters."""
     return _UNPRINTABLE.sub(" ", text[:longest])
 
 
 class RequestBuilder:
-    """Makes the `httpx.Request`s of one client: the one place where headers are put together and secrets are revealed.
+    """Builds the `httpx.Request`s of one client: adds the headers of every request, and reveals secrets.
 
-    Of the user's client nothing is merged in: no auth, headers, parameters, cookies, base URL or timeout.
+    Nothing of the AsyncClient is merged in: no auth, headers, parameters, cookies, base URL or timeout.
     """
 
     def __init__(self, http_client: object, timeouts: Timeouts) -> None:
-        """Look which httpx the client is of that will send the requests.
+        """Find out whether the AsyncClient is one of httpx or of httpx2, which have request classes of their own.
 
         Raises:
-            TypeError: It is not an asynchronous client of httpx or httpx2.
+            TypeError: It is not an `AsyncClient` of httpx or httpx2.
         """
         self._httpx = _httpx_of(http_client)
         self._stream = type("Upload", (self._httpx.ByteStream,), {"__aiter__": lambda stream: Pieces(iter(stream))})
@@ -225,23 +221,23 @@ class RequestBuilder:
 
         Args:
             method: HTTP method.
-            url: Where to. Of a secret one httpx is shown no query, since it logs URLs and hands them to what watches
-                it; the server gets it whole by the `target` extension.
-            headers: What is sent beside the `User-Agent`.
-            body: Content, if any.
-            fresh: Whether it needs a new connection, since one that was kept may be what broke the last try.
+            url: The URL. The query of a secret one is kept from httpx, which logs URLs and passes them to whatever
+                instruments it; the server gets the whole URL by the `target` extension.
+            headers: Headers beside the `User-Agent`.
+            body: Content; empty for no body.
+            fresh: Whether to open a new connection: one that was kept may be the cause of the last error.
 
         Raises:
-            ConnectionFailedError: httpx cannot send it.
+            ConnectionFailedError: httpx cannot build the request.
         """
         extensions: dict[str, Any] = {"timeout": dict(self._timeouts)}
         if fresh:
             extensions[FRESH] = True
         try:
             return self._revealed(method, url, headers, body, extensions)
-        except Exception as error:  # noqa: BLE001 - several kinds; its words and frames may hold a secret
+        except Exception as error:  # noqa: BLE001 - of several kinds; its message and frames may hold a secret
             reason = type(error).__name__
-        # raised out here, so that the error does not come along as its context
+        # raised after the `except` block, so that the error does not become its context
         raise ConnectionFailedError(f"not sent: httpx cannot build the request ({reason})", permanent=True)
 
     def _revealed(
@@ -252,7 +248,7 @@ class RequestBuilder:
         body: bytes | Secret,
         extensions: dict[str, Any],
     ) -> Any:
-        """Reveal what is secret, in no frame of an error of ours."""
+        """Reveal the secrets here, since no error of ours keeps this frame."""
         if isinstance(url, Secret):
             url, extensions["target"] = _split_target(url)
         content = body.reveal().encode() if isinstance(body, Secret) else body
@@ -264,7 +260,7 @@ class RequestBuilder:
 
 
 class Pieces(AsyncIterator[bytes]):
-    """The pieces of a body; httpx's own are an async generator, of which trio complains when sending breaks off."""
+    """The pieces of a body. httpx has an async generator, of which trio warns when it is not read to its end."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -277,7 +273,7 @@ class Pieces(AsyncIterator[bytes]):
 
 
 def _httpx_of(http_client: object) -> ModuleType:
-    """Return the module whose classes a client takes: httpx or httpx2."""
+    """Return the module to which an AsyncClient belongs: httpx or httpx2."""
     for kind in type(http_client).__mro__:
         module = kind.__module__.partition(".")[0]
         if kind.__name__ == "AsyncClient" and module in _HTTPX:
@@ -288,7 +284,7 @@ def _httpx_of(http_client: object) -> ModuleType:
 
 
 def _split_target(url: Secret) -> tuple[str, SecretBytes]:
-    """Return a URL without its query, and the path with it."""
+    """Return a URL without its query, and its path with the query."""
     shown, question, query = url.reveal().partition("?")
     path = shown.partition("://")[2].partition("/")[2]
     return shown, SecretBytes(f"/{path}{question}{query}".encode("ascii"))

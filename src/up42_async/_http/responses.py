@@ -1,8 +1,8 @@
-"""Decode answers, and decide what an error status means: does UP42 speak, or a gateway in front of it?
+"""Decode responses, and decide whether an error status comes from UP42 or from a gateway in front of it.
 
-UP42's own errors are JSON objects. HTML, text, other JSON and empty bodies come from firewalls, load balancers and
-proxies: their 401, 403 and 404 are about themselves, not about a token, a role or a job, and may pass.
-That is decided here once, and kept on the error (`from_platform`, `transient`); all other code reads it there.
+The errors of UP42 are JSON objects. HTML, text, other JSON and empty bodies come from firewalls, load balancers and
+proxies: their 401, 403 and 404 are not about a token, a role or a job, and may be gone with the next try.
+Only this module decides it; the error keeps the decision (`from_platform`, `transient`) for all other code.
 """
 
 import contextlib
@@ -33,22 +33,22 @@ from up42_async._errors import (
 from up42_async._http.requests import NO_SECRET, ApiRequest, Secret, printable
 
 MOST_VALUES: Final = 500_000
-"""Values in the JSON of one answer: 48 kB on the wire can unpack to millions of lists, of 56 bytes each in memory."""
+"""Most values in the JSON of one response: 48 kB of gzip can hold millions of lists, of 56 bytes each in memory."""
 
 MOST_WIDE: Final = 8 * 2**20
-"""Bytes of JSON with a character beyond U+FFFF: Python's text then takes four bytes for every character, twice."""
+"""Most bytes of JSON with a character beyond U+FFFF: for such text Python takes four bytes a character, twice."""
 
 _MOST_OF_ERROR: Final = 64 * 2**10
-"""Bytes of an error's body that are looked at."""
+"""Bytes of the body of an error that are read."""
 _KEPT: Final = 4096
-"""Characters of it that the error keeps."""
+"""Characters of the body that the error keeps."""
 _QUOTED: Final = 500
-"""Characters of it in a message."""
+"""Characters of the body in a message."""
 
 _GZIP: Final = 31
 _HIDDEN: Final = "***"
 _REQUEST_ID_HEADERS: Final = ("x-request-id", "x-correlation-id", "request-id", "x-trace-id", "cf-ray")
-_WIDE: Final = re.compile(rb"[\xf0-\xf4]")  # the first byte of a character beyond U+FFFF in UTF-8
+_WIDE: Final = re.compile(rb"[\xf0-\xf4]")  # in UTF-8 the first byte of a character beyond U+FFFF
 _JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _WORD: Final = re.compile(r'"[\w-]{1,64}"')
 _MARKUP: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
@@ -69,7 +69,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ApiResponse:
-    """An answer, read to its end."""
+    """A response, read to its end."""
 
     status: int
     headers: Mapping[str, str]
@@ -78,13 +78,13 @@ class ApiResponse:
 
 
 class Body:
-    """The body of a response as it comes, plain or inflated piece by piece: some packed kilobytes can be gigabytes."""
+    """The body of a response as it arrives. gzip is decompressed piece by piece: some kilobytes can be gigabytes."""
 
     def __init__(self, status: int, encoding: str, *, limit: int, label: str, secret: Secret) -> None:
-        """Start empty; `limit` is in bytes, inflated.
+        """Start empty; `limit` is in bytes, decompressed.
 
         Raises:
-            UnexpectedResponseError: The encoding is one that was not asked for.
+            UnexpectedResponseError: The encoding is neither gzip nor none.
         """
         self._status = status
         self._limit = limit
@@ -99,7 +99,7 @@ class Body:
         self._inflater = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
 
     def append(self, chunk: bytes) -> UnexpectedResponseError | None:
-        """Add a piece; return what is wrong once it is too much, or no gzip."""
+        """Add a piece; return the error once the body is too large or broken."""
         if self._problem is None:
             self._problem = self._add(chunk)
         return self._problem
@@ -108,9 +108,9 @@ class Body:
         """Return the whole body; an empty one is empty in any encoding.
 
         Raises:
-            UnexpectedResponseError: It is not whole, or too much.
+            UnexpectedResponseError: It is incomplete, broken or too large.
         """
-        if self._problem is not None:  # all of it had come already, so nothing was left to cut off
+        if self._problem is not None:  # found in the last piece, when there was nothing left to cancel
             raise self._problem
         if self._inflater is not None and not self._inflater.eof and not self._is_empty:
             raise self._broken()
@@ -143,37 +143,37 @@ class TooLargeError(ValueError):
 
 
 def parse_json(body: bytes) -> Any:
-    """Decode JSON as Python's own `json` does: NaN and Infinity are floats; a byte order mark is skipped.
+    """Decode JSON as Python's `json` does: NaN and Infinity are floats. A byte order mark is skipped.
 
     Raises:
         TooLargeError: It has more than 500,000 values, or more than 8 MiB with a character beyond U+FFFF.
         ValueError: It is not JSON.
     """
-    # each value takes a character at least, and most answers are so short that nothing needs to be counted
+    # each value takes at least one character, so nothing is counted in a body that is short enough
     if len(body) > MOST_VALUES and body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
         raise TooLargeError(f"more than {MOST_VALUES:,} values")
     if len(body) > MOST_WIDE and _WIDE.search(body):
         raise TooLargeError(f"more than {MOST_WIDE // 2**20} MiB of text in wide characters")
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(body.decode("utf-8-sig"))
-    # raised out here, since the decoder's own error holds the whole body and would come along as its context
+    # raised after the `with` block: the error of the decoder holds the whole body, and would become its context
     raise ValueError("a body that is not JSON")
 
 
 def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret = NO_SECRET) -> Any:
-    """Return the JSON of an answer, or raise what the answer means.
+    """Return the JSON of a response, or raise the error that it means.
 
     Args:
-        response: The answer.
-        request: What was asked, for the error.
-        secret: The password or token that was sent with it, which the error never repeats.
+        response: The response.
+        request: The request, for the error.
+        secret: The password or token that was sent, which the error never repeats.
 
     Returns:
-        The decoded body; None where `request.empty_ok` allows an empty one and it is.
+        The decoded body; None for an empty one that `request.empty_ok` allows.
 
     Raises:
         StatusError: An error status; the subclass says which.
-        UnexpectedResponseError: The answer is neither a refusal nor JSON.
+        UnexpectedResponseError: A redirect, or a body that is not JSON.
     """
     if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         raise refusal(response, request, secret)
@@ -183,7 +183,7 @@ def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret = NO_SE
         return parse_json(response.body)
     except TooLargeError as error:
         problem, transient = str(error), False
-    except ValueError as error:  # a proxy's page passes, and so does an empty answer
+    except ValueError as error:  # a page of a proxy or an empty body may be gone with the next try
         problem, transient = str(error) if response.body else "an empty body", True
     kind = _quoted(response.headers.get("content-type", "no content type").partition(";")[0], 80, secret)
     message = f"status {response.status} with {problem} ({len(response.body)} bytes, {kind})"
@@ -193,7 +193,7 @@ def decode(response: ApiResponse, request: ApiRequest, *, secret: Secret = NO_SE
 
 
 def refusal(response: ApiResponse, request: ApiRequest, secret: Secret) -> StatusError | UnexpectedResponseError:
-    """Return the error that a status outside 200 to 299 stands for."""
+    """Return the error for a status outside 200 to 299."""
     status, request_id = response.status, _request_id(response.headers, secret)
     if status < HTTPStatus.BAD_REQUEST:
         host = _host_of(response.headers.get("location", ""), secret)
@@ -219,7 +219,7 @@ def refusal(response: ApiResponse, request: ApiRequest, secret: Secret) -> Statu
 
 
 def _kind(status: int, *, from_platform: bool) -> type[StatusError]:
-    """Return the class for a status; 429 and 5xx mean the same, whether UP42 or a gateway says so."""
+    """Return the class for a status; 429 and 5xx mean the same from UP42 and from a gateway."""
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -228,7 +228,7 @@ def _kind(status: int, *, from_platform: bool) -> type[StatusError]:
 
 
 def _passes(status: int, *, from_platform: bool) -> bool:
-    """Return whether a status below 500 may be another one the next time."""
+    """Return whether the next try may bring another status, for a status below 500 that is not 429."""
     return status in _PASSING or (status in _PLATFORMS and not from_platform)
 
 
@@ -242,22 +242,23 @@ def _message(status: int, text: str, words: str | None, wait: float | None, *, f
 
 
 def _read(body: bytes, secret: Secret) -> tuple[str, Any]:
-    """Return an error's body as text and as decoded JSON (None where it is none), without the secret."""
+    """Return the body of an error as text and as decoded JSON (None when it is no JSON), without the secret."""
     text = _without(secret, body[:_MOST_OF_ERROR].decode("utf-8-sig", "replace"))
     payload = None
     if len(body) <= _MOST_OF_ERROR:
         with contextlib.suppress(ValueError):
             payload = parse_json(text.encode())
-    # in JSON each character can also be written as an escape, which shows only now
+    # JSON can write each character as an escape, so the secret may appear only in what was decoded
     if payload is not None and secret.appears_in(json.dumps(payload, ensure_ascii=False)):
         return _HIDDEN, None
     return text, payload
 
 
 def _without(secret: Secret, text: str) -> str:
-    """Return an answer without what it repeats of the request, as the error answers of some proxies do.
+    """Return the text of an error without the secret; some proxies repeat the request in their errors.
 
-    Of JSON single words stay, such as the id of a job, for which an execution must not be sent again.
+    Where the text repeats it, all strings are masked but single words of JSON: the id of a job must stay readable, so
+    that an execution is not sent again.
     """
     if not secret.appears_in(text):
         return text
@@ -270,7 +271,7 @@ def _without(secret: Secret, text: str) -> str:
 
 
 def _reason(payload: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Take the server's words from the three shapes of error bodies that UP42 has, Keycloak's own, or any other."""
+    """Return the server's code and explanation, of the three forms of UP42's errors, of Keycloak's or of any other."""
     inner = payload.get("error")
     source = inner if isinstance(inner, dict) else payload
     code = _first_text(source, "code", "title", "error")
@@ -291,13 +292,13 @@ def _first_text(source: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _one_line(text: str) -> str | None:
-    """Return words as one line that fits a message, without markup; None when there are none."""
+    """Return a text as one line of at most 500 characters, without markup; None when nothing is left."""
     plain = html.unescape(_MARKUP.sub(" ", text[:_KEPT])) if text.lstrip().startswith("<") else text[:_KEPT]
     return " ".join(printable(plain, _KEPT).split())[:_QUOTED] or None
 
 
 def _quoted(text: str, longest: int, secret: Secret) -> str:
-    """Return a piece of a header as it may stand in a message."""
+    """Return the value of a header for a message: shortened, and masked where it repeats the secret."""
     shown = printable(text, longest)
     return _HIDDEN if secret.appears_in(shown) else shown
 
@@ -309,7 +310,7 @@ def _request_id(headers: Mapping[str, str], secret: Secret) -> str | None:
 
 def _host_of(location: str, secret: Secret) -> str:
     try:
-        if secret.appears_in(location[:_KEPT]):  # here, since hosts are put into lower case
+        if secret.appears_in(location[:_KEPT]):  # before `hostname`, which is in lower case
             return _HIDDEN
         return printable(urlsplit(location).hostname or ("the same host" if location else "nowhere"), 255)
     except ValueError:
@@ -317,7 +318,7 @@ def _host_of(location: str, secret: Secret) -> str:
 
 
 def http_date(value: str | None) -> dt.datetime | None:
-    """Read the date of an HTTP header, None when there is none that can be read."""
+    """Return the date of an HTTP header in UTC, None when it cannot be read."""
     try:
         return in_utc(email.utils.parsedate_to_datetime(value or ""))
     except (ValueError, OverflowError):
@@ -325,13 +326,14 @@ def http_date(value: str | None) -> dt.datetime | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read how long an answer asks to wait.
+    """Return how long a response asks to wait.
 
     Args:
-        headers: Of the answer: `retry-after` in seconds or as a date, and `date`, so that our own clock may be wrong.
+        headers: Headers of the response: `retry-after` in seconds or as a date; the latter counts from `date`, since
+            our own clock may be wrong.
 
     Returns:
-        Seconds to wait, 0 or more; None when the header is missing or says nothing that can be used.
+        Seconds to wait, 0 or more; None when the header is missing or cannot be read.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
@@ -340,6 +342,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if until is None:
         return None
     now = http_date(headers.get("date"))
-    if now is None:  # our own clock knows fractions, the server's date was cut to whole seconds
+    if now is None:  # the server cuts the date of `retry-after` to whole seconds, so one second is added
         now = dt.datetime.fromtimestamp(_clock.wall() - 1, dt.UTC)
     return max(0.0, (until - now).total_seconds())

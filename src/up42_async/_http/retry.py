@@ -1,4 +1,4 @@
-"""Decide whether a failed request is sent again, and when: pure, with the numbers of `backoff`."""
+"""Decide whether and when a failed request is sent again, without I/O; `backoff` computes the delays."""
 
 from collections.abc import Generator
 from typing import Final
@@ -9,25 +9,25 @@ from up42_async._config import RetryPolicy
 from up42_async._errors import APIError, ConnectionFailedError, RateLimitError, StatusError
 
 MOST_SAVED: Final = 10
-"""How many times the retries of the start can be saved up at the most."""
+"""A budget grows to at most so many times its size at the start."""
 
 
 def is_retryable(error: APIError, *, idempotent: bool) -> bool:
-    """Return whether a failed request may be sent again, and whether that can help.
+    """Return whether a failed request may be sent again, and may then succeed.
 
     Args:
-        error: How it failed. Of a request that is not idempotent, only two failures prove that it was not processed:
-            a connection that could not be opened, and 429.
-        idempotent: Whether sending it twice changes nothing.
+        error: The error of the last try. For a request that is not idempotent only two errors prove that it was not
+            processed: a connection that could not be opened, and 429.
+        idempotent: Whether the request may be sent twice.
     """
     return error.transient and (idempotent or isinstance(error, ConnectionFailedError | RateLimitError))
 
 
 class RetryBudget:
-    """Keep an outage from multiplying the load: some retries at the start, and a share of all that succeeded.
+    """The retries that a client has left, so that an outage does not multiply the load on the server.
 
-    Being told to slow down (429) is no outage: those retries are paced by the server and cost nothing here. Nor do
-    the probes of an outage, which are paced by the circuit breaker.
+    It starts with `RetryPolicy.budget` and earns `RetryPolicy.budget_share` by each success. Retries after a 429 cost
+    nothing, since the server sets their pace; nor do those in an outage, which the circuit breaker paces.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
@@ -36,11 +36,11 @@ class RetryBudget:
         self._most = max(1.0, MOST_SAVED * self._left)
 
     def deposit(self) -> None:
-        """Earn a share of a retry, for a request that succeeded."""
+        """Add the share of a retry that a success earns."""
         self._left = min(self._most, self._left + self._share)
 
     def try_withdraw(self) -> bool:
-        """Take one retry; return False when there is none."""
+        """Take one retry; return False when none is left."""
         if self._left < 1:
             return False
         self._left -= 1
@@ -48,55 +48,55 @@ class RetryBudget:
 
 
 def delays(policy: RetryPolicy, *, least: float = 0.0) -> Generator[float, None, None]:
-    """Yield how many seconds to wait before each further try: exponential, and random so that callers spread.
+    """Yield the seconds to wait before each further try: exponential, with jitter so that clients do not retry at once.
 
     Args:
-        policy: Has the bounds.
-        least: Part of each number that is not random, from 0 (full jitter) to 1.
+        policy: Holds the first and the longest delay.
+        least: Share of each delay that is not random, from 0 (full jitter) to 1.
     """
     numbers = backoff.expo(base=2, factor=policy.wait_initial, max_value=policy.wait_max)
-    next(numbers)  # backoff's generators say nothing the first time
+    next(numbers)  # the first value of backoff's generators is None
     yield from (number * least + backoff.full_jitter(number * (1 - least)) for number in numbers)
 
 
 class RetryState:
-    """The tries at one call: how many there were, since when, and how long to wait before the next."""
+    """The tries of one call: their number, when they began, and the delay before the next."""
 
     def __init__(self, policy: RetryPolicy, budget: RetryBudget, *, started: float) -> None:
-        """Count no try yet; the call began at `started`, in monotonic seconds, as are all times here."""
+        """Count no try yet; `started` is when the call began. All times here are monotonic, in seconds."""
         self.started: Final = started
         self.tries = 0
         self.last: APIError | None = None
-        """How the last try failed."""
+        """The error of the last try."""
         self._policy = policy
         self._budget = budget
         self._first_try, self._is_begun = started, False
         self._delays = delays(policy)
 
     def begin(self, now: float) -> None:
-        """Start the time that the policy gives, unless it runs already: the call may have waited long for a slot."""
+        """Start `RetryPolicy.timeout` unless it runs already: the time that a call waits for a slot does not count."""
         if not self._is_begun:
             self._first_try, self._is_begun = now, True
 
     @property
     def deadline(self) -> float:
-        """Until when another try may begin."""
+        """Time after which no further try begins."""
         return self._first_try + self._policy.timeout
 
     def next_delay(self, error: APIError, *, idempotent: bool, now: float, free: bool = False) -> float | None:
-        """Return how many seconds to wait before the next try, None when there is to be none.
+        """Return the seconds to wait before the next try, None when the request must not be sent again.
 
         Args:
-            error: How the last try failed.
-            idempotent: Whether sending the request twice changes nothing.
+            error: The error of the last try.
+            idempotent: Whether the request may be sent twice.
             now: Monotonic time in seconds.
-            free: Whether a retry costs no budget, since others see to the load.
+            free: Whether the retry costs no budget.
         """
         self.last = error
         error.tries, error.elapsed = self.tries, now - self._first_try
         if self.tries >= self._policy.attempts or not is_retryable(error, idempotent=idempotent):
             return None
-        # the jitter comes on top of what the server asks for: those it sent away together shall not return together
+        # the jitter is added to `Retry-After`, so that clients that were refused together do not return together
         delay = next(self._delays) + ((error.retry_after or 0.0) if isinstance(error, StatusError) else 0.0)
         if now + delay > self.deadline:
             return None

@@ -1,4 +1,4 @@
-"""Run some work once for all tasks that want its result, in the first of them."""
+"""Run a function once for all tasks that wait for its result."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Turn(Generic[T]):
-    """One run of the work."""
+    """One run of the function."""
 
     def __init__(self) -> None:
         self.over = anyio.Event()
@@ -23,10 +23,10 @@ class _Turn(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """Share one run of some work among all tasks that want its result while it runs.
+    """Share one run of a function among all tasks that ask for its result while it runs.
 
-    The first task does the work itself, so nothing runs in the background. If it is cancelled, the next one in line
-    begins anew; if the work fails, each task gets an error of its own.
+    The first task runs it, so nothing runs in the background. If that task is cancelled, the next one runs it again; if
+    the function fails, each task gets an error of its own.
     """
 
     def __init__(self) -> None:
@@ -36,20 +36,20 @@ class SingleFlight(Generic[T]):
 
     @property
     def busy(self) -> bool:
-        """Whether some task is doing the work."""
+        """Whether a task is running the function."""
         return self._turn is not None
 
     async def run(self, work: Callable[[], Awaitable[T]], *, since: float = math.inf) -> T:
-        """Return the result of the work that is under way, or do it.
+        """Return the result of the run under way; when there is none, run the function.
 
         Args:
-            work: What to do when it is not under way.
-            since: Monotonic time in seconds at which the caller began to want the result; now when left out. If the
-                last run failed after that moment, its error is raised: tasks that waited for something else meanwhile
-                do not run the work again one after another.
+            work: The function.
+            since: Monotonic time in seconds at which the caller began; now when left out. When the last run failed
+                after it, its error is raised: tasks that waited for something else meanwhile do not run the function
+                again one after another.
 
         Raises:
-            Up42Error: Whatever the work raised.
+            Up42Error: The error of the function.
         """
         while (turn := self._turn) is not None:
             await turn.over.wait()

@@ -1,4 +1,4 @@
-"""Hold requests back: at the pace of this client, while UP42 asks for it (429), and during outages of its services."""
+"""Delay requests: to keep the rate limit, while UP42 asks to wait (429), and during an outage of a service."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from up42_async._http.requests import ApiRequest
 from up42_async._http.retry import delays
 
 FAILURES_IN_A_ROW: Final = 3
-"""Failures without a success between them that make an outage; one odd job that always fails makes none."""
+"""Failures in a row, without a success between them, that count as an outage."""
 
 
 class RateLimiter:
-    """Let requests through at a bounded rate.
+    """A token bucket: requests are sent at a bounded rate, and a burst after a quiet time.
 
-    The bucket is kept as one number, the moment at which it will be full again, so a request costs a comparison and no
-    timer runs.
+    Its state is one number, the time at which the bucket will be full again, so no timer is needed.
     """
 
     def __init__(self, limits: Limits, closing: anyio.Event) -> None:
@@ -32,61 +31,61 @@ class RateLimiter:
         self._full_at = self._paused_until = float("-inf")
 
     async def acquire(self) -> None:
-        """Wait until one more request may be sent; returns at once when the client is closing.
+        """Wait until one more request may be sent; return at once when the client is closed.
 
-        Only the first task in line waits for the bucket, and takes from it when it goes on: a task that is cancelled in
-        line has taken nothing.
+        Only the first task in line waits for the bucket, and takes from it when the wait is over: a task that is
+        cancelled in line has taken nothing.
         """
         async with self._turn:
-            # a request may be sent as long as the bucket would be full again within `depth` seconds
+            # a request may be sent when the bucket will then be full again within `depth` seconds
             while (seconds := self._full_at + self._interval - self._depth - (now := _clock.now())) > 0:
                 if await _clock.wait_for(self._closing, seconds):
                     return
             self._full_at = max(self._full_at, now) + self._interval
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for some seconds, and no burst after them."""
+        """Let no request through for some seconds, and no burst after them."""
         self._paused_until = max(self._paused_until, _clock.now() + seconds)
         self._full_at = max(self._full_at, self._paused_until + self._depth)
 
     def paused_for(self) -> float:
-        """Return how many seconds of the longest pause are left; 0 or less when there is none."""
-        # outside of an event loop there is no clock to compare with, and no task waits
+        """Return how many seconds of the pause are left; 0 or less when there is none."""
+        # a client that never paused may be asked outside of an event loop, where there is no clock
         return self._paused_until - _clock.now() if self._paused_until > float("-inf") else 0.0
 
 
 class _Service:
-    """A service whose last requests have failed."""
+    """A service of UP42 whose last requests failed."""
 
     def __init__(self) -> None:
         self.last = ""
-        """What the last failure said."""
+        """Message of the last failure."""
         self.failures = 0
         self.began = _clock.now()
         self.probe_delays: Generator[float, None, None] | None = None
-        """Set while it has an outage."""
+        """Delays between the probes of an outage; None without one."""
         self.next_probe = 0.0
         self.over = anyio.Event()
         self.turns = {True: anyio.Lock(), False: anyio.Lock()}
-        """Those who wait, in two lines: requests that may be sent twice, and executions."""
+        """Two lines of waiting calls: idempotent requests (True), and the others (False)."""
 
     def schedule_probe(self, probe_delays: Generator[float, None, None]) -> None:
-        """Set when the next probe is due."""
+        """Set the time of the next probe."""
         self.next_probe = max(self.next_probe, _clock.now() + next(probe_delays))
 
 
 class CircuitBreaker:
-    """Hold back the calls to a service of UP42 during its outage: one at a time probes, the others wait.
+    """Delays the calls to a service of UP42 during an outage: one at a time is sent as a probe, the others wait.
 
-    Without it a moment of 503 would fail all calls that wait for a slot: each would fail at once and hand its slot to
-    the next, and the retry budget would be gone with the first twenty.
+    Without it a short 503 would fail all calls that wait for a slot: each would fail at once and release its slot to
+    the next, and the first twenty would use up the retry budget.
 
-    Each service (`/v2/processing`, `/v2/assets` ...) has an outage of its own, so that one does not stop the others.
-    A probe is due after `RetryPolicy.wait_initial`, then after twice that, up to `wait_max`, less up to a half at
-    random; by that clock alone, so that a probe that hangs or is cancelled does not hold up the next.
+    Each service (`/v2/processing`, `/v2/assets` ...) has outages of its own, so that one does not stop the others.
+    A probe is due after `RetryPolicy.wait_initial`, then after twice that, up to `wait_max`, less a random part of up
+    to a half. Only the time counts, so that a probe that hangs or is cancelled does not delay the next.
 
-    A request that must not be sent twice would be lost as a probe, so it lets those pass that may: it is due
-    `wait_initial` later, and by then any other that waits has taken the probe.
+    A request that must not be sent twice should not be a probe: it is due `wait_initial` later, so that an idempotent
+    request that waits is sent before it.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
@@ -99,7 +98,7 @@ class CircuitBreaker:
         return service is not None and service.probe_delays is not None
 
     def allows(self, request: ApiRequest) -> bool:
-        """Return whether a request may be sent now; during an outage this takes the probe that is due."""
+        """Return whether a request may be sent now; during an outage this makes it the probe that is due."""
         service = self._failing.get(_name(request))
         if service is None or service.probe_delays is None:
             return True
@@ -109,9 +108,9 @@ class CircuitBreaker:
         return True
 
     def record(self, request: ApiRequest, outcome: object) -> None:
-        """Note how a request ended: with an answer, or the error in its place.
+        """Note how a request ended: with an answer, or with the error in its place.
 
-        Errors that pass make an outage, but for 429: then UP42 is up, and its pace is another matter.
+        Transient errors count as failures, except for 429: a service that sends it is up.
         """
         if not isinstance(outcome, APIError) or not outcome.transient or isinstance(outcome, RateLimitError):
             self._end(_name(request))
@@ -126,18 +125,18 @@ class CircuitBreaker:
             service.next_probe = max(service.next_probe, _clock.now() + asked)
 
     async def wait(self, request: ApiRequest, deadline: float) -> bool:
-        """Wait until `allows` may say yes, the caller holding no slot; return False when the deadline comes first."""
+        """Wait until `allows` may return True; return False when the deadline comes first. The caller holds no slot."""
         service = self._failing.get(_name(request))
         if service is None:
             return True
         with anyio.CancelScope(deadline=deadline) as scope:
-            async with service.turns[request.idempotent]:  # only the first in line watches the clock
+            async with service.turns[request.idempotent]:  # only the first in line waits for the time
                 while not service.over.is_set() and (left := self._due(service, request) - _clock.now()) > 0:
                     await _clock.wait_for(service.over, left)
         return not scope.cancelled_caught
 
     def given_up(self, request: ApiRequest) -> ConnectionFailedError:
-        """Return the error for a call that waited in vain for the end of an outage."""
+        """Return the error for a call whose deadline came before the end of an outage."""
         service = self._failing.get(_name(request))
         said = "" if service is None else f" for {_clock.now() - service.began:.0f} s, last with: {service.last}"
         return ConnectionFailedError(f"not sent: {_name(request)} has been failing{said}", request=str(request))
@@ -156,5 +155,5 @@ class CircuitBreaker:
 
 
 def _name(request: ApiRequest) -> str:
-    """Return the beginning of a path, which names the service that answers: `/v2/processing`."""
+    """Return the first two segments of a path, which name the service: `/v2/processing`."""
     return "/".join(request.path.split("/", 3)[:3])

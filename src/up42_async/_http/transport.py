@@ -1,9 +1,9 @@
-"""The transport of the default client: stock httpx transports of one connection each, so that no request queues.
+"""The transport of the default client: one stock httpx transport with one connection for each exchange under way.
 
-httpcore's pool loses a connection for good when a request is cancelled at the wrong moment, and its cost grows with the
+httpcore's pool loses a connection for good when a request is cancelled at certain moments, and its cost grows with the
 square of the requests under way (three times the CPU of a call at 20). A pool of one connection that serves one request
-at a time does neither. So there is one for each exchange under way, and what did not end well is closed. How many
-there are at once is for the caller to limit.
+at a time does neither. The connection of an exchange that did not end well is closed. The caller limits how many
+exchanges run at once.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ from up42_async._http.environment import ProxySetting, proxy_for, ssl_context
 from up42_async._http.requests import FRESH
 
 KEEPALIVE_EXPIRY: Final = 5.0
-"""Seconds an idle connection is kept; above a server's own limit, requests would meet connections that just closed."""
+"""Seconds an idle connection is kept; the longer it is, the more requests meet one that the server has closed."""
 
 CLOSING_TIME: Final = 2.0
-"""Seconds that closing a connection may take."""
+"""Most seconds that closing a connection may take."""
 
 PROXY: Final = "up42_async.proxy"
-"""Request extension: the proxy through which a request goes, noted here for its errors."""
+"""Request extension: name of the proxy that is used, for errors."""
 
 _ONE: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_EXPIRY)
 
@@ -38,12 +38,12 @@ Origin = tuple[bytes, bytes]
 
 @functools.cache
 def _trusts_nobody() -> ssl.SSLContext:
-    """Return TLS settings for connections without TLS, since httpx would read the certificates for them, too."""
+    """Return TLS settings for connections without TLS; without any httpx would read the certificates for nothing."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Connection:
-    """A stock transport that serves one exchange at a time, and whose idle connection is kept for the next."""
+    """A stock transport with one connection, which serves one exchange at a time and is kept for the next."""
 
     def __init__(self, transport: httpx.AsyncHTTPTransport, origin: Origin, proxy: ProxySetting | None) -> None:
         self.transport = transport
@@ -53,7 +53,7 @@ class Connection:
 
 
 class ConnectionStack(httpx.AsyncBaseTransport):
-    """Sends each request on a connection of its own: the one that was used last, or else a new one."""
+    """Sends each request on a connection of its own: the idle one that was used last, or a new one."""
 
     def __init__(self) -> None:
         self._idle: deque[Connection] = deque()
@@ -62,11 +62,11 @@ class ConnectionStack(httpx.AsyncBaseTransport):
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be connections that nobody has closed yet."""
+        """Whether connections may still be open."""
         return bool(self._idle or self._lent)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; its connection comes back to the stack when the response is closed.
+        """Send a request; its connection returns to the stack when the response is closed.
 
         Raises:
             httpx.TransportError: No response came.
@@ -84,22 +84,22 @@ class ConnectionStack(httpx.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        """Close the idle connections; those that are lent are closed when they come back."""
+        """Close the idle connections; those in use are closed when they return."""
         self._closed = True
         await self._close_idle(float("inf"))
 
     async def _close_idle(self, since: float) -> None:
-        """Close what has been idle since some moment, or longer."""
+        """Close the connections that have been idle since a moment, or longer."""
         while self._idle and self._idle[0].idle_since <= since:
             await close(self._idle.popleft().transport)
 
     async def _take(self, request: httpx.Request) -> Connection:
-        """Lend a connection; the server has least likely closed the one that was used last."""
+        """Return a connection for one exchange: the one used last, which the server has least likely closed."""
         url = request.url
         origin = (url.raw_scheme, url.netloc)
         connection: Connection | None = None
         if request.extensions.get(FRESH):
-            # the one idle for longest makes room, so there are never more than there were exchanges at once
+            # closes the one idle for longest, so there are never more connections than there were exchanges at once
             if (oldest := self._pop(origin, self._idle)) is not None:
                 await close(oldest.transport)
         else:
@@ -116,7 +116,7 @@ class ConnectionStack(httpx.AsyncBaseTransport):
         return found
 
     async def give_back(self, connection: Connection, *, well: bool) -> None:
-        """Keep a connection for the next exchange, or close it where the last one did not end well."""
+        """Keep a connection for the next exchange; close it when the last one did not end well."""
         self._lent -= 1
         if not well or self._closed:
             await close(connection.transport)
@@ -127,7 +127,7 @@ class ConnectionStack(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a response, which knows whether it was read to its end."""
+    """The body of a response; its connection is kept only if it was read to its end."""
 
     def __init__(self, stream: Any, connection: Connection, stack: ConnectionStack) -> None:
         self._stream = stream
@@ -153,13 +153,13 @@ class _Body(httpx.AsyncByteStream):
 
 
 async def close(closable: Any) -> None:
-    """Close a transport or response in a bounded time, also in a cancelled task; what cannot be closed is lost."""
+    """Close a transport or response in a bounded time, also in a cancelled task; errors are ignored."""
     with anyio.move_on_after(CLOSING_TIME, shield=True), contextlib.suppress(Exception):
         await closable.aclose()
 
 
 async def _opened(url: httpx.URL, origin: Origin) -> Connection:
-    """Prepare a connection, which opens with its first request."""
+    """Return a new connection, which opens with its first request."""
     setting = proxy_for(url.scheme, url.host)
     proxy_scheme = None if setting is None else setting.url.scheme
     trusted = await ssl_context() if "https" in {url.scheme, proxy_scheme} else _trusts_nobody()
@@ -174,12 +174,12 @@ async def _opened(url: httpx.URL, origin: Origin) -> Connection:
 
 
 class _NoCookies(CookieJar):
-    """Keeps no cookies, and does not look for them either."""
+    """Keeps no cookies, and does not spend time on looking for them."""
 
     def extract_cookies(self, response: object, request: object) -> None:
-        """Do nothing."""
+        """Ignore the cookies of a response."""
 
 
 def own_client(stack: ConnectionStack) -> httpx.AsyncClient:
-    """Return the AsyncClient of a client that is given none."""
+    """Return the AsyncClient of a client without `http_client`."""
     return httpx.AsyncClient(transport=stack, cookies=_NoCookies())
