@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.http_clients import HTTP_CLIENTS, Maker
 from tests.virtual_time import virtual_backend
-from up42_async._processing import execution_registry
+from up42_async._processing import execution
 
 # The same examples each time, however slow the machine: a failure is one of the change that is tested, and comes again.
 # `--hypothesis-profile=explore` looks for new ones.
@@ -56,7 +56,7 @@ def log_as_before() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def forget_claims() -> None:
     """Let platforms of different tests use the same host and the same ids of jobs."""
-    execution_registry.TAKEN_JOBS.clear()
+    execution.TAKEN_JOBS._taken.clear()
 
 
 @pytest.fixture(params=HTTP_CLIENTS.values(), ids=list(HTTP_CLIENTS))

@@ -88,15 +88,15 @@ from up42_async._processing.batch import ExecutionBatch as ExecutionBatch
 from up42_async._processing.batch import evaluate as evaluate
 from up42_async._processing.batch import execute as execute
 from up42_async._processing.cost import Cost as Cost
-from up42_async._processing.credit_budget import CostLimitError as CostLimitError
 from up42_async._processing.evaluation import InvalidTemplateError as InvalidTemplateError
-from up42_async._processing.execution import ExecutionUncertainError as ExecutionUncertainError
+from up42_async._processing.executor import CostLimitError as CostLimitError
 from up42_async._processing.executor import ExecutionResult as ExecutionResult
 from up42_async._processing.journal import Journal as Journal
 from up42_async._processing.journal import JournalEntry as JournalEntry
 from up42_async._processing.pipeline import pipeline as pipeline
 from up42_async._processing.pipeline_batch import PipelineBatch as PipelineBatch
 from up42_async._processing.pipeline_batch import PipelineResult as PipelineResult
+from up42_async._processing.recovery import ExecutionUncertainError as ExecutionUncertainError
 from up42_async._storage.assets import Asset as Asset
 from up42_async._storage.assets import initialize_asset as initialize_asset
 from up42_async._storage.collections import delete_collection as delete_collection

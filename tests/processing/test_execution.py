@@ -26,10 +26,9 @@ from tests.paying_platform import (
 from up42_async import Client, Job
 from up42_async._errors import PermissionDeniedError, RateLimitError, StatusError
 from up42_async._processing.batch import evaluate, execute
-from up42_async._processing.credit_budget import CostLimitError
 from up42_async._processing.evaluation import InvalidTemplateError
-from up42_async._processing.execution import ExecutionUncertainError
-from up42_async._processing.executor import ExecutionResult
+from up42_async._processing.executor import CostLimitError, ExecutionResult
+from up42_async._processing.recovery import ExecutionUncertainError
 from up42_async.processing_templates import DetectionTreesSpacept
 
 pytestmark = pytest.mark.virtual_time

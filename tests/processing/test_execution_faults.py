@@ -40,9 +40,9 @@ from up42_async._errors import (
     RequestTimeoutError,
     ServerError,
 )
-from up42_async._processing import execution_registry
+from up42_async._processing import execution
 from up42_async._processing.batch import execute
-from up42_async._processing.execution import ExecutionUncertainError
+from up42_async._processing.recovery import ExecutionUncertainError
 from up42_async.processing_templates import DetectionShadowsSpacept
 
 pytestmark = pytest.mark.virtual_time
@@ -407,8 +407,8 @@ async def test_only_identical_executions_wait_for_each_other(platform: PayingPla
 
 
 async def test_only_the_newest_jobs_are_remembered_as_taken(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution_registry, "MOST_TAKEN", 2)
-    registry = client._service(execution_registry.ExecutionRegistry)
+    monkeypatch.setattr(execution, "MOST_TAKEN", 2)
+    registry = client._service(execution.ExecutionRegistry)
     template = trees(client=client)
     for _ in range(3):
         await template.execute()

@@ -16,8 +16,8 @@ from up42_async._config import Limits, RetryPolicy, Timeouts
 from up42_async._errors import ConnectionFailedError
 from up42_async._processing import recovery
 from up42_async._processing.batch import evaluate, execute
-from up42_async._processing.credit_budget import CostLimitError
-from up42_async._processing.execution import ExecutionUncertainError
+from up42_async._processing.executor import CostLimitError
+from up42_async._processing.recovery import ExecutionUncertainError
 from up42_async.processing_templates import DetectionChangeSimularity, DetectionTreesSpacept, Pansharpening
 from up42_async.sandbox import Sandbox, faults
 from up42_async.sandbox._exchange import Act, Exchange, Reply

@@ -15,13 +15,16 @@ import pytest
 from up42_async._client import Client
 from up42_async._errors import JournalError
 from up42_async._jobs.job import Job
-from up42_async._processing.execution_registry import execution_key
 from up42_async._processing.journal import Journal
 from up42_async._processing.journal_run import JournalRun, Place
+from up42_async._processing.order import Order
+from up42_async._processing.recovery import ExecutionUncertainError
+from up42_async._processing.template import execution_key
 
 API = "https://api.up42.com"
 SENT_AT = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 INPUTS = {"title": "Trees <in> \u00fcber", "item": "https://api.up42.com/v2/assets/stac/collections/c/items/i"}
+KEY = execution_key("trees", "w", INPUTS)
 
 
 def job_of(id_: str = "job-1", status: str = "running") -> Job:
@@ -42,20 +45,15 @@ def job_of(id_: str = "job-1", status: str = "running") -> Job:
     return Job.from_metadata(record)
 
 
-async def intend(run: JournalRun, place: Place, *, credits: int = 10) -> None:
-    await run.intend(
-        place,
-        fingerprint="f" * 64,
-        process_id="trees",
-        workspace_id="w",
-        inputs=INPUTS,
-        credits=credits,
-        sent_at=SENT_AT,
-    )
+ORDER = Order(process_id="trees", workspace_id="w", inputs=INPUTS, fingerprint="f" * 64, key=KEY, label="trees")
 
 
-async def made(run: JournalRun, place: Place, id_: str = "job-1", status: str = "running") -> None:
-    await run.made(place, job_of(id_, status), recovered=False)
+async def intend(place: Place, *, credits: int = 10) -> None:
+    await place.intend(ORDER, credits=credits, sent_at=SENT_AT)
+
+
+async def made(place: Place, id_: str = "job-1", status: str = "running") -> None:
+    await place.made(job_of(id_, status), recovered=False)
 
 
 @pytest.fixture
@@ -68,9 +66,6 @@ async def run(path: Path) -> AsyncIterator[JournalRun]:
     run = await JournalRun(path).open(API, "user")
     yield run
     await run.aclose()
-
-
-KEY = execution_key("trees", "w", INPUTS)
 
 
 # Reading
@@ -90,7 +85,7 @@ def test_a_journal_is_named_by_a_path() -> None:
 
 
 async def test_what_is_sent_is_readable_before_an_answer_came(run: JournalRun, path: Path) -> None:
-    await intend(run, run.place(KEY))
+    await intend(run.place(KEY))
     (entry,) = Journal(path).entries()
     assert (entry.state, entry.credits, entry.inputs, entry.ordinal) == ("executing", 10, INPUTS, 1)
     assert (entry.sent_at, entry.job_id, entry.status, entry.files) == (SENT_AT, None, None, None)
@@ -101,11 +96,11 @@ async def test_what_is_sent_is_readable_before_an_answer_came(run: JournalRun, p
 async def test_what_came_of_each_execution_is_told_and_counted(run: JournalRun, path: Path) -> None:
     places = [run.place(KEY) for _ in range(6)]
     for place in places:
-        await intend(run, place)
+        await intend(place)
     for place, status in zip(places, ("captured", "released", "running"), strict=False):
-        await made(run, place, f"job-{status}", status)
-    await run.refused(places[3], "no credits")
-    await run.uncertain(places[4], "lost", ["a", "b"])
+        await made(place, f"job-{status}", status)
+    await places[3].refused("no credits")
+    await places[4].uncertain(ExecutionUncertainError("lost", candidates=["a", "b"]))
     journal = Journal(path)
     states = [entry.state for entry in journal.entries()]
     assert states == ["done", "failed", "running", "refused", "uncertain", "executing"]
@@ -119,7 +114,7 @@ async def test_what_came_of_each_execution_is_told_and_counted(run: JournalRun, 
 async def test_a_block_keeps_one_file_open_and_sees_what_is_written_meanwhile(run: JournalRun, path: Path) -> None:
     with Journal(path) as journal:
         assert journal.counts == {}
-        await intend(run, run.place(KEY))
+        await intend(run.place(KEY))
         assert journal.counts == {"executing": 1}
         with journal:
             assert journal.spent == 10
@@ -128,7 +123,7 @@ async def test_a_block_keeps_one_file_open_and_sees_what_is_written_meanwhile(ru
 
 
 async def test_another_process_reads_while_this_one_writes(run: JournalRun, path: Path) -> None:
-    await intend(run, run.place(KEY))
+    await intend(run.place(KEY))
     program = "import sys, up42_async._processing.journal as j; print(j.Journal(sys.argv[1]).counts)"
     done = await anyio.run_process([sys.executable, "-c", program, str(path)])
     assert done.stdout.decode().strip() == "{'executing': 1}"
@@ -136,23 +131,23 @@ async def test_another_process_reads_while_this_one_writes(run: JournalRun, path
 
 async def test_the_state_of_a_job_and_its_files_are_kept(run: JournalRun, path: Path) -> None:
     place = run.place(KEY)
-    await intend(run, place)
-    await made(run, place)
+    await intend(place)
+    await made(place)
     assert run.unended(["captured"]) == ["job-1"]
     await run.seen([job_of(status="captured")])
     await run.seen([])
-    await run.brought(place, "all", [{"path": "results/job-1/a.tif"}])
-    assert run.files_of(place, "all") == [{"path": "results/job-1/a.tif"}]
-    assert run.files_of(place, "some") == []
+    await place.brought("all", [{"path": "results/job-1/a.tif"}])
+    assert place.files("all") == [{"path": "results/job-1/a.tif"}]
+    assert place.files("some") == []
     (entry,) = Journal(path).entries()
     assert (entry.state, entry.files) == ("done", ("results/job-1/a.tif",))
     assert run.unended(["captured"]) == []
     client = Client("user", "password")
-    job = run.job_of(place, client)
+    job = place.job(client)
     assert (job.id, job.status.value, job.client) == ("job-1", "captured", client)
-    await run._write(("UPDATE executions SET job = NULL", ()))
+    await run.write(("UPDATE executions SET job = NULL", ()))
     with pytest.raises(JournalError, match="is damaged"):
-        run.job_of(place, client)
+        place.job(client)
 
 
 def test_a_short_repr_names_the_file_and_never_fails(tmp_path: Path) -> None:
@@ -174,8 +169,8 @@ def test_a_path_that_cannot_be_looked_at_is_an_error_of_the_journal(tmp_path: Pa
 
 async def test_html_shows_the_executions_and_escapes_their_titles(run: JournalRun, path: Path) -> None:
     place = run.place(KEY)
-    await intend(run, place)
-    await made(run, place)
+    await intend(place)
+    await made(place)
     text = Journal(path)._repr_html_()
     assert "<table>" in text
     assert "<td>Trees &lt;in&gt; \u00fcber</td>" in text
@@ -208,27 +203,27 @@ def test_equal_executions_have_the_same_process_workspace_and_inputs() -> None:
 async def test_a_job_belongs_to_one_execution(run: JournalRun) -> None:
     first, second, third = (run.place(KEY) for _ in range(3))
     for place in (first, second):
-        await intend(run, place)
-    await made(run, first, "job-1")
-    await run.uncertain(second, "lost", ["job-2"])
-    assert [run.holds(third, id_) for id_ in ("job-1", "job-2", "job-3")] == [False, False, None]
-    assert run.holds(first, "job-1")
-    assert run.holds(second, "job-2")
-    assert run.under_way(KEY) == []
+        await intend(place)
+    await made(first, "job-1")
+    await second.uncertain(ExecutionUncertainError("lost", candidates=["job-2"]))
+    assert [third.holds(id_) for id_ in ("job-1", "job-2", "job-3")] == [False, False, None]
+    assert first.holds("job-1")
+    assert second.holds("job-2")
+    assert first.under_way() == []
 
 
 async def test_an_execution_that_is_sent_again_forgets_how_it_ended_but_not_its_job(
     run: JournalRun, path: Path
 ) -> None:
     first, second = run.place(KEY), run.place(KEY)
-    await intend(run, first)
-    await made(run, first, "job-1", "released")
-    await intend(run, first, credits=12)
-    assert [entry.ordinal for entry in run.under_way(KEY)] == [first.ordinal]
+    await intend(first)
+    await made(first, "job-1", "released")
+    await intend(first, credits=12)
+    assert [entry.ordinal for _, entry in first.under_way()] == [first.ordinal]
     (entry,) = Journal(path).entries()
     assert (entry.job_id, entry.status, entry.state, entry.credits) == (None, None, "executing", 12)
-    assert run.holds(second, "job-1") is False
-    assert run.holds(first, "job-1")
+    assert second.holds("job-1") is False
+    assert first.holds("job-1")
 
 
 async def test_many_writers_share_a_transaction(run: JournalRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +237,7 @@ async def test_many_writers_share_a_transaction(run: JournalRun, monkeypatch: py
     monkeypatch.setattr(run, "_transact", counted)
     async with anyio.create_task_group() as group:
         for _ in range(20):
-            group.start_soon(intend, run, run.place(KEY))
+            group.start_soon(intend, run.place(KEY))
     assert sum(transactions) == 20
     assert len(transactions) < 5
     assert run.spent() == 200
@@ -255,22 +250,22 @@ async def test_a_full_disk_is_an_error_that_names_the_journal_and_passes(run: Jo
 
     async def fill() -> None:
         for _ in range(100):
-            await intend(run, run.place(KEY))
+            await intend(run.place(KEY))
 
     with pytest.raises(JournalError, match=r"trees & co\?\.db cannot be used: database or disk is full") as caught:
         await fill()
     assert caught.value.path == path
     run._written.execute("PRAGMA max_page_count = 1000000")
     before = run.spent()
-    await intend(run, run.place(KEY))
+    await intend(run.place(KEY))
     assert run.spent() == before + 10
 
 
 async def test_a_statement_that_fails_leaves_nothing_of_its_transaction(run: JournalRun) -> None:
     with pytest.raises(JournalError, match="no such table"):
-        await run._write(("INSERT INTO run VALUES ('a', 'b', 'c')", ()), ("DELETE FROM nowhere", ()))
+        await run.write(("INSERT INTO run VALUES ('a', 'b', 'c')", ()), ("DELETE FROM nowhere", ()))
     run.check(API, "user")
-    await intend(run, run.place(KEY))
+    await intend(run.place(KEY))
     assert run.spent() == 10
 
 
@@ -289,26 +284,26 @@ async def test_a_journal_that_cannot_be_made_is_an_error(path: Path, monkeypatch
 async def test_a_writer_who_is_cancelled_has_written(run: JournalRun) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await intend(run, run.place(KEY))
+        await intend(run.place(KEY))
     assert run.spent() == 10
 
 
 async def test_after_the_run_it_is_one_file_and_a_lock(path: Path) -> None:
     run = await JournalRun(path).open(API, "user")
-    await intend(run, run.place(KEY))
+    await intend(run.place(KEY))
     await run.aclose()
     await run.aclose()
     assert sorted(one.name for one in path.parent.iterdir()) == [path.name, f"{path.name}-lock"]
     assert Journal(path).spent == 10
     with pytest.raises(JournalError, match="it is closed"):
-        await intend(run, run.place(KEY))
+        await intend(run.place(KEY))
     with pytest.raises(RuntimeError, match="is closed"):
         run.spent()
 
 
 async def test_a_reader_does_not_hinder_the_end_of_a_run(path: Path) -> None:
     run = await JournalRun(path).open(API, "user")
-    await intend(run, run.place(KEY))
+    await intend(run.place(KEY))
     with Journal(path) as journal:
         file = journal._kept
         assert file is not None
@@ -325,7 +320,7 @@ async def test_a_copy_taken_at_any_moment_opens_and_goes_on(path: Path, tmp_path
     run = await JournalRun(path).open(API, "user")
     for count in range(1, 31):
         place = run.place(KEY)
-        await intend(run, place)
+        await intend(place)
         copy = tmp_path / f"copy-{count}" / path.name
         copy.parent.mkdir()
         for one in path.parent.glob(f"{path.name}*"):
@@ -333,10 +328,10 @@ async def test_a_copy_taken_at_any_moment_opens_and_goes_on(path: Path, tmp_path
                 shutil.copy(one, copy.parent)
         assert Journal(copy).counts == {"executing": 1, **({"running": count - 1} if count > 1 else {})} or count > 1
         again = await JournalRun(copy).open(API, "user")
-        assert [entry.ordinal for entry in again.under_way(KEY)] == [place.ordinal]
+        assert [entry.ordinal for _, entry in again.place(KEY).under_way()] == [place.ordinal]
         assert again.spent() == 10 * count
         await again.aclose()
-        await made(run, place, f"job-{count}")
+        await made(place, f"job-{count}")
     await run.aclose()
 
 
@@ -346,7 +341,7 @@ async def test_a_copy_taken_at_any_moment_opens_and_goes_on(path: Path, tmp_path
 async def test_a_second_run_of_this_program_is_a_mistake(run: JournalRun, path: Path) -> None:
     with pytest.raises(RuntimeError, match="in use by another call of this program: a journal is one run"):
         await JournalRun(path).open(API, "user")
-    await intend(run, run.place(KEY))
+    await intend(run.place(KEY))
 
 
 HOLDER = """
@@ -417,7 +412,7 @@ def newer(path: Path) -> None:
 async def filled(path: Path) -> None:
     run = await JournalRun(path).open(API, "user")
     for _ in range(100):
-        await intend(run, run.place(KEY))
+        await intend(run.place(KEY))
     await run.aclose()
 
 

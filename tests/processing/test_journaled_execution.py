@@ -24,8 +24,8 @@ from up42_async import (
 )
 from up42_async._client import DEFAULT_TIMEOUTS
 from up42_async._config.settings import Limits
-from up42_async._processing import execution_registry, journal_file
-from up42_async._processing.journal_run import JournalRun
+from up42_async._processing import execution, journal_file
+from up42_async._processing.journal_run import JournalRun, Place
 from up42_async.processing_templates import DetectionTreesSpacept
 
 Results = list[ExecutionResult[DetectionTreesSpacept]]
@@ -86,15 +86,8 @@ async def sent_and_killed(
     async with open_client(platform) as client:
         journal = await JournalRun(path).open(client._session.api, await client._user_id())
         order = await template._order(client)
-        await journal.intend(
-            journal.place(order.key),
-            fingerprint=order.fingerprint,
-            process_id=order.process_id,
-            workspace_id=order.workspace_id,
-            inputs=order.inputs,
-            credits=10,
-            sent_at=platform.now() - dt.timedelta(seconds=ago),
-        )
+        sent_at = platform.now() - dt.timedelta(seconds=ago)
+        await journal.place(order.key).intend(order, credits=10, sent_at=sent_at)
         await journal.aclose()
     if ago:
         with sqlite3.connect(path) as file:
@@ -423,11 +416,11 @@ async def test_a_job_that_cannot_be_written_down_is_returned_and_found_later(
         raise JournalError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(JournalRun, "made", full)
+        patch.setattr(Place, "made", full)
         (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, Journal(path).counts) == ("job-1", {"executing": 1})
     assert "what came of executing detection-trees-spacept ('t') could not be written (the disk is full)" in caplog.text
-    execution_registry.TAKEN_JOBS.clear()  # as in a new process
+    execution.TAKEN_JOBS._taken.clear()  # as in a new process
     (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, result.recovered) == ("job-1", True)
 

@@ -31,11 +31,11 @@ from up42_async import Client, Polling
 from up42_async._errors import JournalError, StatusError, UnexpectedResponseError
 from up42_async._http.exchange import SendState
 from up42_async._http.requests import ApiRequest
-from up42_async._processing import execution_registry
+from up42_async._processing import execution
 from up42_async._processing.batch import evaluate, execute
-from up42_async._processing.credit_budget import CostLimitError
-from up42_async._processing.execution import NOT_EXECUTED, ExecutionUncertainError
-from up42_async._processing.recovery import same_inputs
+from up42_async._processing.execution import NOT_EXECUTED
+from up42_async._processing.executor import CostLimitError
+from up42_async._processing.recovery import ExecutionUncertainError, same_inputs
 from up42_async._storage.guarded import Origin
 from up42_async.processing_templates import DetectionTreesSpacept, MultiItemJobTemplate, SimularityJobTemplate
 
@@ -249,7 +249,7 @@ async def test_jobs_of_the_same_moment_are_named_and_stay_free_for_others(
     with pytest.raises(ExecutionUncertainError, match="it could be job-1") as caught:
         await template.execute()
     assert caught.value.candidates == ("job-1",)
-    assert client._service(execution_registry.ExecutionRegistry).is_free("job-1")
+    assert client._service(execution.ExecutionRegistry).is_free("job-1")
 
 
 @pytest.mark.parametrize("hangs", [True, False])
@@ -340,7 +340,7 @@ def test_inputs_that_lack_something_or_are_none_are_others() -> None:
 
 
 async def test_equal_executions_of_two_event_loops_go_one_at_a_time() -> None:
-    lock = execution_registry.KeyedLock()
+    lock = execution.KeyedLock()
     busy: list[int] = []
     most: list[int] = []
 

@@ -19,7 +19,7 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
 
     def __init__(self, templates: Iterable[TemplateT], client: Client | None) -> None:
         items = checked(templates, "evaluate")
-        self._clients = [item._client_to_use(client) for item in items]  # noqa: SLF001 - the same verb, for many
+        self._clients = [item._client_to_use(client) for item in items]
         self._since = 0.0
         super().__init__(items, "evaluate")
 
@@ -32,7 +32,7 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
         self._since = _clock.now()
 
     async def _work_on(self, position: int, item: TemplateT) -> None:
-        await item._ask(self._clients[position], self._since)  # noqa: SLF001 - the same verb, for many
+        await item._ask(self._clients[position], self._since)
         self._record(position, item)
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
     def __init__(self, templates: Iterable[TemplateT], executor: Executor, client: Client | None) -> None:
         items = checked(templates, "execute")
         self._executor = executor
-        self._clients = [item._client_to_use(client) for item in items]  # noqa: SLF001 - the same verb, for many
+        self._clients = [item._client_to_use(client) for item in items]
         self._templates = items
         self._places: list[Place | None] = []
         super().__init__(items, "execute")
@@ -81,14 +81,13 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             return
         async with self._executor.opened(self._clients[0]):
             for item, client in zip(self._templates, self._clients, strict=True):
-                self._places.append(await item._place(client, self._executor))  # noqa: SLF001 - the same verb, for many
+                self._places.append(await self._executor.place(item, client))
             await super()._work_on_all()
 
     async def _work_on(self, position: int, item: TemplateT) -> None:
-        place, keep = self._places[position], partial(self._record, position)
+        client, place = self._clients[position], self._places[position]
         try:
-            execute_one = item._execute  # noqa: SLF001 - the same verb, for many
-            await execute_one(self._clients[position], self._executor, place=place, keep=keep)
+            await self._executor.execute(item, client, place=place, keep=partial(self._record, position))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not lose the jobs of the others
             if position not in self._known:
                 self._record(position, ExecutionResult(item, error=error))

@@ -1,30 +1,42 @@
 """Execute once, and never pay twice.
 
-UP42 has no idempotency key: every execution that arrives is a job, and is paid for. So it is sent again only when it
-certainly never arrived or was refused unprocessed, which the session below decides. What is left is decided here: when
-the answer is lost, the job it may have made is looked for, and returned when it is the only one that can be it.
+UP42 has no idempotency key: every execution that arrives makes a job, and is paid for. So it is sent again only when it
+certainly never arrived or was refused unprocessed, which `Session.call` decides. The rest is decided here: equal
+executions are sent one after another; when an answer is lost, the job it may have made is looked for, and returned when
+it is the only one that can be it; and no job is the result of two executions.
 """
 
-import datetime as dt
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import attrs
+import anyio
 
 from up42_async import _clock
 from up42_async._account.processes import PROCESSES
 from up42_async._client import Client
-from up42_async._errors import APIError, StatusError, Up42Error
+from up42_async._client.services import Service
+from up42_async._errors import APIError, JournalError, StatusError
 from up42_async._http.exchange import SendState
 from up42_async._http.requests import ApiRequest, query, segment
 from up42_async._http.responses import decode
 from up42_async._jobs.job import Job, read_job
-from up42_async._processing.execution_registry import ExecutionRegistry, execution_key
-from up42_async._processing.recovery import Findings, JobSearch, LostExecution
+from up42_async._processing.journal_run import Place
+from up42_async._processing.order import Order
+from up42_async._processing.recovery import ExecutionUncertainError, Findings, JobSearch, LostExecution, uncertainty
 
 logger = logging.getLogger("up42_async")
+
+MOST_TAKEN: Final = 10_000
+"""Jobs that are remembered as taken: the newest ones. A lost job is looked for among those of the last minute or so."""
+
+OTHER_LOOP_PAUSE: Final = 0.05
+"""Seconds between two looks whether an equal execution in another event loop of the process has ended."""
 
 NOT_EXECUTED: Final = frozenset(
     {
@@ -44,80 +56,129 @@ NOT_EXECUTED: Final = frozenset(
 gave up waiting for an execution that goes on."""
 
 
-class ExecutionUncertainError(Up42Error):
-    """An execution was sent and its answer was lost, so it may have made a job, which would be paid for.
+class TakenJobs:
+    """The jobs that an execution of this process was told of, whichever client sent it.
 
-    Attributes:
-        process_id: The process.
-        inputs: The inputs.
-        sent_at: When it was sent, on UP42's clock, or a little earlier (aware, UTC).
-        candidates: Ids of the jobs that may be it; more than one when there is no telling which.
+    The ids of jobs are unique at their API host, so it does not matter which account they are of.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        process_id: str = "",
-        inputs: Mapping[str, Any] | None = None,
-        sent_at: dt.datetime | None = None,
-        candidates: Sequence[str] = (),
-    ) -> None:
-        """Say what was sent, and what is known of it."""
-        super().__init__(message)
-        self.process_id = process_id
-        self.inputs: dict[str, Any] = dict(inputs or {})
-        self.sent_at = sent_at
-        self.candidates: tuple[str, ...] = tuple(candidates)
+    def __init__(self) -> None:
+        self._taken: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._lock = threading.Lock()  # clients of several event loops run in several threads
+
+    def claim(self, api: str, job_id: str) -> None:
+        """Note that an execution was told of a job at an API host."""
+        with self._lock:
+            self._taken[api, job_id] = None
+            self._taken.move_to_end((api, job_id))
+            while len(self._taken) > MOST_TAKEN:
+                self._taken.popitem(last=False)
+
+    def is_free(self, api: str, job_id: str) -> bool:
+        """Return whether no execution was told of a job yet."""
+        with self._lock:
+            return (api, job_id) not in self._taken
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Order:
-    """What is to be executed."""
+class KeyedLock:
+    """A lock for each key: in the order of asking within an event loop, and for all loops of the process."""
 
-    process_id: str
-    inputs: Mapping[str, Any]
-    """As JSON has them."""
-    workspace_id: str
-    """Where the job is made."""
-    fingerprint: str = ""
-    """Of the template."""
+    def __init__(self) -> None:
+        self._turns: dict[Hashable, _Turn] = {}
+        self._held: set[str] = set()
+        self._lock = threading.Lock()
 
-    def __str__(self) -> str:
-        """Return what is executed, for messages."""
-        return describe(self.process_id, self.inputs)
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str) -> AsyncGenerator[None]:
+        """Hold the lock of a key.
 
-    @property
-    def key(self) -> str:
-        """What equal executions have in common."""
-        return execution_key(self.process_id, self.workspace_id, self.inputs)
+        Args:
+            key: What only one at a time may be busy with.
+        """
+        local = (key, anyio.lowlevel.current_token())
+        turn = self._turns.setdefault(local, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                while not self._take(key):
+                    await _clock.sleep(OTHER_LOOP_PAUSE)
+                try:
+                    yield
+                finally:
+                    self._held.discard(key)
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[local]
+
+    def _take(self, key: str) -> bool:
+        with self._lock:
+            if key in self._held:
+                return False
+            self._held.add(key)
+            return True
 
 
-class ExecutionLog(Protocol):
-    """Where an execution is written down before it leaves."""
+class _Turn:
+    """Those in one event loop who want one key, while there are any."""
 
-    async def sending(self, sent_at: dt.datetime) -> None:
-        """Write down that it is about to be sent; an error keeps it from being sent."""
-        ...
+    def __init__(self) -> None:
+        self.lock = anyio.Lock()
+        self.users = 0
 
-    def holds(self, job_id: str) -> bool | None:
-        """Return whether this execution holds a job, or names it as a candidate; None when no execution does."""
-        ...
+
+TAKEN_JOBS: Final = TakenJobs()
+LOCKS: Final = KeyedLock()
+"""Of the whole process: what a client knows is not enough where several clients use one account."""
+
+
+class ExecutionRegistry(Service):
+    """What executions of one client have to know of those of all clients of the process: no job counts twice."""
+
+    def __init__(self, client: Client) -> None:
+        self.closing = anyio.Event()
+        self.spent = 0
+        """Credits of what was, or may have been, executed with this client."""
+        self._api = client._session.api
+
+    def close(self) -> None:
+        """End the searches for lost jobs: the client is closing."""
+        self.closing.set()
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the credits that this client has spent, or may have."""
+        return {"spent": self.spent}
+
+    def turn(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Return a block that lets equal executions through one at a time, others freely.
+
+        Args:
+            key: What equal executions have in common.
+        """
+        return LOCKS.hold(f"{self._api} {key}")
+
+    def claim(self, job_id: str) -> None:
+        """Note that an execution was told of a job."""
+        TAKEN_JOBS.claim(self._api, job_id)
+
+    def is_free(self, job_id: str) -> bool:
+        """Return whether no execution of this process was told of a job yet."""
+        return TAKEN_JOBS.is_free(self._api, job_id)
 
 
 class ExecutionCall:
     """One execution: sent at most once, looked for when its answer is lost, and kept when its caller is cancelled."""
 
     def __init__(
-        self, client: Client, order: Order, *, budget_id: str | None = None, log: ExecutionLog | None = None
+        self, client: Client, order: Order, *, budget_id: str | None = None, place: Place | None = None
     ) -> None:
         """Take what to execute; nothing is sent yet.
 
         Args:
-            client: Whom to send with.
+            client: The client to send with.
             order: What to execute.
             budget_id: The budget that pays, None for the account's own.
-            log: Where to write it down first.
+            place: Its place in the journal; None without a journal.
 
         Raises:
             TypeError: The id of the budget or the workspace is no string.
@@ -131,18 +192,18 @@ class ExecutionCall:
         """What is known when a job may have been made."""
         self.registry = client._service(ExecutionRegistry)
         self.client = client
-        """Whom it is sent with."""
-        self._order = order
-        self._log = log
+        self.order = order
+        self._place = place
+        self._credits = 0
+        self._is_written = False
         segment(order.workspace_id, "workspace_id")
         if budget_id is not None:
             segment(budget_id, "budget_id")
-        parameters = query({"workspaceId": order.workspace_id, "budgetId": budget_id})
         self._request = process_request(
             order.process_id,
             "execution",
             order.inputs,
-            query=parameters,
+            query=query({"workspaceId": order.workspace_id, "budgetId": budget_id}),
             idempotent=False,
             was_executed=lambda error: names_a_job(error) is not None,
         )
@@ -151,19 +212,20 @@ class ExecutionCall:
         self._sent_at = client._session.server_time()
         self._started = 0.0
 
-    def __str__(self) -> str:
-        """Return what is executed, for messages."""
-        return str(self._order)
-
-    async def run(self) -> Job:
+    async def run(self, credits: int) -> Job:
         """Execute; the caller sees to it that no equal execution is under way (`ExecutionRegistry.turn`).
 
         One request; some more when its answer is lost.
 
+        Args:
+            credits: The price, for the journal.
+
         Raises:
             ExecutionUncertainError: The answer was lost, and it is not certain whether it made a job, or which.
+            JournalError: The journal cannot be written; nothing was sent.
             APIError: UP42 refused, or the request never arrived: nothing was bought.
         """
+        self._credits = credits
         try:
             return await self._send()
         except BaseException as end:
@@ -173,7 +235,7 @@ class ExecutionCall:
 
     async def _send(self) -> Job:
         self._sent_at, self._started = self.client._session.server_time(), _clock.now()
-        logger.info("executing %s in workspace %s", self._order, self._order.workspace_id)
+        logger.info("executing %s in workspace %s", self.order.label, self.order.workspace_id)
         try:
             return self._accept(await self.client._session.call(self._request, state=self._state))
         except (APIError, RuntimeError) as error:
@@ -184,8 +246,9 @@ class ExecutionCall:
     async def _before_send(self) -> None:
         """Write down that the request is about to leave; the times of a try before count no more."""
         self._sent_at, self._started = self.client._session.server_time(), _clock.now()
-        if self._log is not None:
-            await self._log.sending(self._sent_at)
+        if self._place is not None:
+            await self._place.intend(self.order, credits=self._credits, sent_at=self._sent_at)
+            self._is_written = True
 
     def _accept(self, answer: Any) -> Job:
         """Take the job from the answer."""
@@ -218,62 +281,57 @@ class ExecutionCall:
             case _:
                 return True
 
-    async def _recover(self, lost: Exception) -> Job:
+    async def _recover(self, error: Exception) -> Job:
         """Look for the job in the list until it shows, or the time is up.
 
         Raises:
             ExecutionUncertainError: It did not show, or several did.
         """
-        logger.warning("the answer to executing %s was lost (%s); looking for its job", self._order, lost)
-        findings = await self.search(self._lost()).run(self.client._polling.recover)
+        logger.warning("the answer to executing %s was lost (%s); looking for its job", self.order.label, error)
+        lost = self._lost()
+        findings = await self.search(lost).run(self.client._polling.recover)
         job = findings.job
         if job is None:
-            self.uncertain = self.uncertainty(findings)
-            raise self.uncertain from lost
-        logger.warning("executing %s had made job %s, which was found in the list", self._order, job.id)
+            self.uncertain = self.uncertainty(lost, findings)
+            raise self.uncertain from error
+        logger.warning("executing %s had made job %s, which was found in the list", self.order.label, job.id)
         return self.take(job, recovered=True)
 
+    def _lost(self) -> LostExecution:
+        age = _clock.now() - self._started
+        return LostExecution(order=self.order, sent_at=self._sent_at, age=age, named=self._response_id)
+
     def search(self, lost: LostExecution) -> JobSearch:
-        """Return the search for the job of an execution with these inputs."""
+        """Return the search for the job that this execution may have made, now or in an earlier run."""
         return JobSearch(self.client, lost, is_free=self._is_free, closing=self.registry.closing)
 
-    def _lost(self) -> LostExecution:
-        return LostExecution(
-            process_id=self._order.process_id,
-            workspace_id=self._order.workspace_id,
-            inputs=self._order.inputs,
-            sent_at=self._sent_at,
-            age=_clock.now() - self._started,
-            named=self._response_id,
-        )
-
     def _is_free(self, job_id: str) -> bool:
-        """Return whether no other execution holds a job, in the log or in this process."""
-        held = None if self._log is None else self._log.holds(job_id)
+        """Return whether no other execution holds a job, in the journal or in this process."""
+        held = None if self._place is None else self._place.holds(job_id)
         return self.registry.is_free(job_id) if held is None else held
 
-    def uncertainty(self, findings: Findings, *, sent_at: dt.datetime | None = None) -> ExecutionUncertainError:
+    def uncertainty(self, lost: LostExecution, findings: Findings) -> ExecutionUncertainError:
         """Return the error that says what is known of the execution.
 
         Args:
-            findings: What was found; jobs with the same inputs are nobody else's from now on.
-            sent_at: When it was sent, on UP42's clock, if not by this call.
+            lost: The execution, as it was sent now or in an earlier run.
+            findings: The jobs that were found; no other execution takes those with the same inputs from now on.
         """
         ids = [job.id for job in findings.equal]
-        if self._response_id is not None and self._response_id not in ids:
-            ids.append(self._response_id)
+        if lost.named is not None and lost.named not in ids:
+            ids.append(lost.named)
         for id_ in ids:
             self.registry.claim(id_)
-        return uncertainty(self._order, sent_at or self._sent_at, ids or [job.id for job in findings.similar])
+        return uncertainty(lost, ids or [job.id for job in findings.similar])
 
     def _note_cut_short(self, end: BaseException) -> None:
         """Keep what is known of an execution whose caller is gone: in the log, on the cancellation, and here."""
         if not self._state.sent or not self._may_have_executed():
             return
         if self.job is not None:
-            note = f"cancelled while executing {self._order}, which had made job {self.job.id}"
+            note = f"cancelled while executing {self.order.label}, which had made job {self.job.id}"
         else:
-            self.uncertain = self.uncertainty(Findings())
+            self.uncertain = self.uncertainty(self._lost(), Findings())
             note = f"cancelled while executing: {self.uncertain}"
         logger.warning("%s", note)
         end.add_note(note)
@@ -289,6 +347,29 @@ class ExecutionCall:
             return self._outcome_unknown(error)
         return True
 
+    async def write_outcome(self, failure: BaseException | None) -> None:
+        """Write down in the journal, if there is one, what came of it.
+
+        When its caller was cancelled, or the client closed, while it was not known, nothing is written: then it stays
+        under way in the journal, and the next start looks for its job.
+
+        Args:
+            failure: The error that `run` raised; None when it returned the job.
+        """
+        if self._place is None:
+            return
+        try:
+            if self.job is not None:
+                await self._place.made(self.job, recovered=self.recovered)
+            elif self.uncertain is not None:
+                if isinstance(failure, Exception) and not self.registry.closing.is_set():
+                    await self._place.uncertain(self.uncertain)
+            elif self._is_written:
+                await self._place.refused(str(failure))
+        except JournalError as error:
+            label = self.order.label
+            logger.warning("what came of executing %s could not be written (%s); it is looked for later", label, error)
+
 
 def process_request(process_id: str, step: str, inputs: Mapping[str, Any], **more: Any) -> ApiRequest:
     """Return a request to a process about some inputs.
@@ -303,25 +384,6 @@ def process_request(process_id: str, step: str, inputs: Mapping[str, Any], **mor
     return ApiRequest(method="POST", path=path, json={"inputs": inputs}, **more)
 
 
-def uncertainty(order: Order, sent_at: dt.datetime, candidates: Sequence[str]) -> ExecutionUncertainError:
-    """Return the error that says what is known of an execution whose answer was lost.
-
-    Args:
-        order: What was executed.
-        sent_at: When it was sent, on UP42's clock.
-        candidates: Ids of the jobs that may be it.
-    """
-    known = f"it could be {' or '.join(candidates)}" if candidates else "no job that could be it was seen"
-    message = (
-        f"the answer to executing {order}, sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC, was lost, so a job may"
-        f" have been made; {known}. Look for it with Job.all(process_id=[{order.process_id!r}],"
-        " sort_by=JobSorting.created.desc) before you execute again, or you may pay twice"
-    )
-    return ExecutionUncertainError(
-        message, process_id=order.process_id, inputs=order.inputs, sent_at=sent_at, candidates=candidates
-    )
-
-
 def names_a_job(error: APIError) -> str | None:
     """Return the id of the job that a refusal names: then it was executed all the same."""
     return _response_job_id(error.payload) if isinstance(error, StatusError) else None
@@ -330,9 +392,3 @@ def names_a_job(error: APIError) -> str | None:
 def _response_job_id(answer: Any) -> str | None:
     named = answer.get("jobID") if isinstance(answer, dict) else None
     return named if isinstance(named, str) and named else None
-
-
-def describe(process_id: str, inputs: Mapping[str, Any]) -> str:
-    """Return what is executed, for messages: the process, and the title if there is one."""
-    title = inputs.get("title")
-    return f"{process_id} ({title!r})" if isinstance(title, str) else process_id

@@ -1,24 +1,35 @@
-"""Execute templates under a limit on credits and, where there is one, with a journal."""
+"""Execute templates: within a limit on credits, and once for each place in a journal.
+
+From the outside in:
+
+    execute                buys, or returns what an earlier run has bought
+    _execute_in_journal    one of several equal executions, when it is known what came of those before
+    _buy                   price, reservation, and the request; what was or may have been bought is kept in any case
+    ExecutionCall.run      the request itself, see `execution.py`
+"""
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+import anyio
 import attrs
 
 from up42_async import _clock, _display
 from up42_async._client import Client
+from up42_async._config import arguments
+from up42_async._errors import Up42Error
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import JobStatus
-from up42_async._processing import journal_start
+from up42_async._processing import earlier_runs, journal_start
 from up42_async._processing.cost import Cost
-from up42_async._processing.credit_budget import CreditBudget
-from up42_async._processing.execution import ExecutionCall, ExecutionUncertainError, Order
+from up42_async._processing.execution import ExecutionCall
 from up42_async._processing.journal import Journal, JournalEntry
 from up42_async._processing.journal_run import JournalRun, Place
-from up42_async._processing.journaled_execution import JournaledExecution
+from up42_async._processing.order import Order
+from up42_async._processing.recovery import ExecutionUncertainError
 from up42_async._processing.rejection import warn_of_rejection
 
 T = TypeVar("T")
@@ -29,16 +40,103 @@ PRICE_AGE: Final = 60.0
 CAPPED_PRICE_AGE: Final = 5.0
 """The same under `max_credits`, which bounds the prices last asked."""
 
-Keep = Callable[[Job | None, ExecutionUncertainError | None, bool], None]
-"""Keeps what was or may have been bought, and whether it was recovered, before anything else can happen."""
+
+class CostLimitError(Up42Error):
+    """The price is above the limit, or above the price that was evaluated, so nothing was sent.
+
+    Attributes:
+        cost: The price.
+        max_credits: The limit that was given, for many templates on the sum of their prices; None when there was none.
+        evaluated: The price before it rose; None when it did not.
+    """
+
+    def __init__(
+        self, message: str, *, cost: Cost | None = None, max_credits: float | None = None, evaluated: Cost | None = None
+    ) -> None:
+        """Say what would have cost how much."""
+        super().__init__(message)
+        self.cost = cost
+        self.max_credits = max_credits
+        self.evaluated = evaluated
 
 
-class Price(Protocol):
-    """Tells the price of an execution."""
+class CreditBudget:
+    """Credits that some executions may spend together."""
 
-    def __call__(self, *, asked_since: float) -> Awaitable[Cost]:
-        """Return the price, asked again when it was last asked before a moment (monotonic, in seconds)."""
-        ...
+    def __init__(self, max_credits: float | None) -> None:
+        """Take the limit.
+
+        Args:
+            max_credits: How many credits, None for any number.
+
+        Raises:
+            TypeError: It is not a number.
+            ValueError: It is negative.
+        """
+        self.max_credits: float | None = (
+            None if max_credits is None else arguments.real(max_credits, "max_credits", least=0, unit="credits")
+        )
+        self._spent = 0
+        self._reserved = 0
+        self._changed = anyio.Event()
+
+    @property
+    def spent(self) -> int:
+        """Credits that were, or may have been, spent; reserved ones included."""
+        return self._spent + self._reserved
+
+    def spend(self, credits: int) -> None:
+        """Count credits that an earlier run has spent.
+
+        Args:
+            credits: How many.
+        """
+        self._spent += credits
+
+    def give_back(self, credits: int) -> None:
+        """Count credits as not spent after all, because their job ended without a result.
+
+        Args:
+            credits: How many.
+        """
+        self._spent -= credits
+        self._announce()
+
+    async def reserve(self, cost: Cost, label: str) -> None:
+        """Set the price of one execution aside until `commit`; while others may still give credits back, wait for them.
+
+        Args:
+            cost: The price.
+            label: What is to be bought, for the error.
+
+        Raises:
+            CostLimitError: The price is above what is left for good.
+        """
+        while self.max_credits is not None and cost.credits + self.spent > self.max_credits:
+            if cost.credits + self._spent > self.max_credits:
+                raise self._refusal(cost, label, self.max_credits)
+            await self._changed.wait()
+        self._reserved += cost.credits
+
+    def commit(self, reserved: Cost, spent: int) -> None:
+        """Give back what was not spent of a price that was set aside; to be called once.
+
+        Args:
+            reserved: The price that was set aside.
+            spent: The credits that were, or may have been, spent.
+        """
+        self._reserved -= reserved.credits
+        self._spent += spent
+        self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _refusal(self, cost: Cost, label: str, max_credits: float) -> CostLimitError:
+        rest = f", of which {max(0, max_credits - self._spent):.15g} are left" if self._spent else ""
+        message = f"{label} costs {cost.credits} credits; max_credits is {max_credits:.15g}{rest}. Nothing was sent"
+        return CostLimitError(message, cost=cost, max_credits=max_credits)
 
 
 @attrs.frozen
@@ -71,9 +169,48 @@ class Executed:
     """What came of an execution that went well."""
 
     job: Job
-    recovered: bool
     counted: int
     """Credits that count as spent for it."""
+
+
+class Executable(Protocol):
+    """What an `Executor` wants of a template."""
+
+    async def _price(self, client: Client, *, since: float, asked_since: float) -> Cost:
+        """Return the price, asked again when it was last asked before `asked_since` (monotonic, in seconds)."""
+        ...
+
+    async def _order(self, client: Client) -> Order:
+        """Return what is to be executed."""
+        ...
+
+    def _keep(self, result: "ExecutionResult[Any]", order: Order) -> None:
+        """Keep what was, or may have been, bought."""
+        ...
+
+
+ExecutableT = TypeVar("ExecutableT", bound=Executable)
+
+
+@attrs.frozen(eq=False, repr=False)
+class _Purchase(Generic[ExecutableT]):
+    """One execution of a template, and who is told what was bought."""
+
+    template: ExecutableT
+    call: ExecutionCall
+    tell: Callable[[ExecutionResult[ExecutableT]], None]
+
+    def keep(self, job: Job | None, error: ExecutionUncertainError | None = None, *, recovered: bool) -> None:
+        """Keep what was, or may have been, bought, with the template and with the caller."""
+        result = ExecutionResult(self.template, job, error, recovered=recovered)
+        self.template._keep(result, self.call.order)
+        self.tell(result)
+
+    def remembered(self, place: Place, known: JournalEntry) -> Executed:
+        """Return the job that an earlier run has bought."""
+        job = place.job(self.call.client)
+        self.keep(job, recovered=known.recovered)
+        return Executed(job, 0 if known.state == "failed" else known.credits)
 
 
 class Executor:
@@ -108,12 +245,11 @@ class Executor:
         self.budget: Final = CreditBudget(max_credits)
         self.journal: JournalRun | None = None
         """The journal, while it is open."""
-        self.since: float = 0.0
-        """When the call began (monotonic, in seconds)."""
+        self._since = 0.0  # when the call began
         self._budget_id = budget_id
         self._path = journal.path if isinstance(journal, Journal) else None if journal is None else Path(journal)
         self._retry_uncertain = retry_uncertain
-        self._retry_failed = retry_failed
+        self._to_buy = {"refused", "failed"} if retry_failed else {"refused"}
 
     @contextlib.asynccontextmanager
     async def opened(self, client: Client) -> AsyncGenerator[None]:
@@ -127,7 +263,7 @@ class Executor:
             JournalError: The journal cannot be used, is in use, or belongs to another account.
             RuntimeError: It is in use by another call of this program.
         """
-        self.since = _clock.now()
+        self._since = _clock.now()
         if self._path is None:
             yield
             return
@@ -135,75 +271,86 @@ class Executor:
             self.budget.spend(self.journal.spent())
             yield
 
-    def oldest_price(self) -> float:
-        """Return since when a price must have been asked to count (monotonic, in seconds)."""
-        if self.budget.max_credits is None:
-            return _clock.now() - PRICE_AGE
-        return max(self.since, _clock.now() - CAPPED_PRICE_AGE)
+    async def place(self, template: Executable, client: Client) -> Place | None:
+        """Return the place of an execution in the journal, to be asked in the order of the templates; None without one.
 
-    async def execute(self, client: Client, order: Order, *, price: Price, keep: Keep, place: Place | None) -> Executed:
+        Args:
+            template: What is to be executed.
+            client: The client to execute with; of the account that the journal belongs to.
+
+        Raises:
+            APIError: The user's own workspace, or the id of the user, could not be asked.
+            JournalError: The journal belongs to another account.
+        """
+        if self.journal is None:
+            return None
+        order = await template._order(client)
+        self.journal.check(client._session.api, await client._user_id())
+        return self.journal.place(order.key)
+
+    async def execute(
+        self,
+        template: ExecutableT,
+        client: Client,
+        *,
+        place: Place | None = None,
+        keep: Callable[[ExecutionResult[ExecutableT]], None] = lambda _: None,
+    ) -> Executed:
         """Execute within the budget, once for each place in the journal, over all runs.
 
         Args:
-            client: Whom to send with.
-            order: What to execute.
-            price: Tells what it costs.
-            keep: Keeps what was or may have been bought.
+            template: What to execute.
+            client: The client to send with.
             place: Its place in the journal; None without a journal.
+            keep: Takes what was, or may have been, bought, also for a caller who is cancelled meanwhile.
 
         Raises:
+            InvalidTemplateError: UP42 has something against the template; nothing was sent.
             CostLimitError: The price is above what is left, or has risen; nothing was sent.
             ExecutionUncertainError: The answer was lost, now or in an earlier run.
             JournalError: The journal cannot be written; nothing was sent.
             APIError: UP42 refused, or could not be reached: nothing was bought.
         """
-        if self.journal is None or place is None:
-            call = ExecutionCall(client, order, budget_id=self._budget_id)
-            async with call.registry.turn(order.key):
-                return await self._buy(call, price, keep)
-        log = JournaledExecution(self.journal, place, order)
-        call = ExecutionCall(client, order, budget_id=self._budget_id, log=log)
-        known = self.journal.find(place)
-        if known is None or known.state == "refused":
-            await price(asked_since=self.oldest_price())  # out of turn, so that equal ones are priced together
-        elif known.state not in {"executing", "uncertain"} and not self._is_bought_again(known):
-            return _remembered(log, client, known, keep)
+        if place is None:
+            await self._price(template, client)  # before all else, since an invalid template needs no workspace
+        order = await template._order(client)
+        call = ExecutionCall(client, order, budget_id=self._budget_id, place=place)
+        purchase = _Purchase(template, call, keep)
+        if place is not None:
+            return await self._execute_in_journal(purchase, place)
         async with call.registry.turn(order.key):
-            return await self._execute_in_order(client, call, log, price, keep)
+            return await self._buy(purchase)
 
-    def _is_bought_again(self, known: JournalEntry) -> bool:
-        return known.state == "failed" and self._retry_failed
-
-    async def _execute_in_order(
-        self, client: Client, call: ExecutionCall, log: JournaledExecution, price: Price, keep: Keep
-    ) -> Executed:
+    async def _execute_in_journal(self, purchase: _Purchase[Any], place: Place) -> Executed:
         """Execute, or return what an earlier run has bought, when all equal executions before are known."""
-        await log.recover_all(client)
-        known = log.entry()
-        if known is None or known.state == "refused" or self._is_bought_again(known):
-            return await self._buy(call, price, keep, log)
-        if known.state != "uncertain":
-            return _remembered(log, client, known, keep)
-        if not self._retry_uncertain:
-            raise log.uncertainty(known)
-        if await log.find_again(call, known):
-            return _remembered(log, client, log.entry() or known, keep)
-        self.budget.give_back(known.credits)
-        return await self._buy(call, price, keep, log)
+        call, known = purchase.call, place.entry()
+        if known is None or known.state in self._to_buy:
+            await self._price(purchase.template, call.client)  # out of turn, so that equal ones are priced together
+        elif known.state not in {"executing", "uncertain"}:
+            return purchase.remembered(place, known)
+        async with call.registry.turn(call.order.key):
+            await earlier_runs.recover_all(call.client, call.order, place)
+            known = place.entry()
+            if known is None or known.state in self._to_buy:
+                return await self._buy(purchase)
+            if known.state == "uncertain":
+                if not self._retry_uncertain:
+                    raise earlier_runs.uncertainty_of(call.order, known)
+                if not await earlier_runs.find_again(call, place, known):
+                    self.budget.give_back(known.credits)
+                    return await self._buy(purchase)
+                known = place.entry() or known
+            return purchase.remembered(place, known)
 
-    async def _buy(
-        self, call: ExecutionCall, price: Price, keep: Keep, log: JournaledExecution | None = None
-    ) -> Executed:
+    async def _buy(self, purchase: _Purchase[Any]) -> Executed:
         """Send once; whatever was or may have been bought is kept before anything else can happen."""
-        cost = await self._reserve(price, call)
-        if log is not None:
-            log.credits = cost.credits
+        call, cost = purchase.call, await self._reserve(purchase)
         failure: BaseException | None = None
         try:
-            job = await call.run()
+            job = await call.run(cost.credits)
             if job.status is JobStatus.REJECTED:
                 await warn_of_rejection(job, call.client)
-            return Executed(job, call.recovered, _spent(call, cost))
+            return Executed(job, _spent(call, cost))
         except BaseException as error:
             failure = error
             raise
@@ -212,26 +359,25 @@ class Executor:
             self.budget.commit(cost, spent)
             call.registry.spent += spent
             if call.job is not None or call.uncertain is not None:
-                keep(call.job, call.uncertain, call.recovered)
-            if log is not None:
-                await log.outcome(call, failure)
+                purchase.keep(call.job, call.uncertain, recovered=call.recovered)
+            await call.write_outcome(failure)
 
-    async def _reserve(self, price: Price, call: ExecutionCall) -> Cost:
+    async def _reserve(self, purchase: _Purchase[Any]) -> Cost:
         """Set a price aside that is still fresh when that is done: it may have to wait for others."""
         while True:
-            cost = await price(asked_since=self.oldest_price())
+            cost = await self._price(purchase.template, purchase.call.client)
             began = _clock.now()
-            await self.budget.reserve(cost, str(call))
+            await self.budget.reserve(cost, purchase.call.order.label)
             if _clock.now() - began <= CAPPED_PRICE_AGE:
                 return cost
             self.budget.commit(cost, 0)
 
-
-def _remembered(log: JournaledExecution, client: Client, entry: JournalEntry, keep: Keep) -> Executed:
-    """Return the job that an earlier run has bought."""
-    job = log.job(client)
-    keep(job, None, entry.recovered)
-    return Executed(job, entry.recovered, 0 if entry.state == "failed" else entry.credits)
+    async def _price(self, template: Executable, client: Client) -> Cost:
+        """Return a price that is fresh enough; one request when the last one is not."""
+        oldest = _clock.now() - PRICE_AGE
+        if self.budget.max_credits is not None:
+            oldest = max(self._since, _clock.now() - CAPPED_PRICE_AGE)
+        return await template._price(client, since=self._since, asked_since=oldest)
 
 
 def _spent(call: ExecutionCall, cost: Cost) -> int:

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import logging
 import sqlite3
 import threading
 from collections import Counter
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import anyio
-import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
@@ -20,8 +18,9 @@ from up42_async._jobs.job import Job
 from up42_async._processing import journal_file
 from up42_async._processing.journal import COLUMNS, MADE, REFUSED, SENT, SPENT, UNCERTAIN, JournalEntry, entry_of
 from up42_async._processing.journal_lock import RunLock
+from up42_async._processing.order import Order
+from up42_async._processing.recovery import ExecutionUncertainError
 
-logger = logging.getLogger("up42_async")
 T = TypeVar("T")
 Statement = tuple[str, Sequence[Any]]
 
@@ -39,14 +38,6 @@ _CLAIM: Final = """
 """
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Place:
-    """Which entry of the journal an execution is: the n-th with the same process, workspace and inputs."""
-
-    key: str
-    ordinal: int
-
-
 class JournalRun:
     """The only writer of a journal, while its run lasts.
 
@@ -54,7 +45,7 @@ class JournalRun:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path: Final = path
         self._lock = RunLock(path)
         self._written: sqlite3.Connection | None = None
         self._read: sqlite3.Connection | None = None
@@ -88,154 +79,54 @@ class JournalRun:
         Raises:
             JournalError: It belongs to others.
         """
-        (row,) = self._rows("SELECT api, account FROM run")
+        (row,) = self.rows("SELECT api, account FROM run")
         if row != (api, account):
             message = (
-                f"the journal {self._path} belongs to user {row[1]} at {row[0]}, not to user {account} at {api};"
+                f"the journal {self.path} belongs to user {row[1]} at {row[0]}, not to user {account} at {api};"
                 " give this run another journal"
             )
-            raise JournalError(message, path=self._path)
+            raise JournalError(message, path=self.path)
 
-    def place(self, key: str) -> Place:
+    def place(self, key: str) -> "Place":
         """Return the place of the next execution with this key: to be asked in the order of the templates."""
         self._places[key] += 1
-        return Place(key=key, ordinal=self._places[key])
-
-    def find(self, place: Place) -> JournalEntry | None:
-        """Return what is known of an execution; None when it was never sent."""
-        rows = self._rows(
-            f"SELECT {COLUMNS} FROM executions WHERE key = ? AND ordinal = ?",  # noqa: S608 - names of columns only
-            (place.key, place.ordinal),
-        )
-        return entry_of(rows[0]) if rows else None
-
-    def job_of(self, place: Place, client: Client) -> Job:
-        """Return the job of an execution that has one, as it was last seen, for a client."""
-        (row,) = self._rows("SELECT job FROM executions WHERE key = ? AND ordinal = ?", (place.key, place.ordinal))
-        with journal_file.translated(self._path):
-            return Job.from_metadata(json.loads(row[0]), client=client)
-
-    def under_way(self, key: str) -> list[JournalEntry]:
-        """Return the executions with this key that were sent without an answer so far, the first one first."""
-        query = f"SELECT {COLUMNS} FROM executions WHERE key = ? AND state = ? ORDER BY ordinal"  # noqa: S608
-        return [entry_of(row) for row in self._rows(query, (key, SENT))]
-
-    def holds(self, place: Place, job_id: str) -> bool | None:
-        """Return whether an execution holds a job, or names it as a candidate; None when no execution does."""
-        rows = self._rows(
-            "SELECT key, ordinal FROM claims JOIN executions ON executions.id = claims.execution"
-            " WHERE claims.job_id = ?",
-            (job_id,),
-        )
-        return None if not rows else rows[0] == (place.key, place.ordinal)
+        return Place(self, key, self._places[key])
 
     def spent(self) -> int:
         """Return the credits that are bought, under way or uncertain."""
-        return int(self._rows(SPENT)[0][0])
+        return int(self.rows(SPENT)[0][0])
 
     def unended(self, statuses: Sequence[str]) -> list[str]:
         """Return the ids of the jobs that had none of these statuses when they were last seen."""
         marks = ", ".join("?" * len(statuses))
         query = f"SELECT job_id FROM executions WHERE state = ? AND status NOT IN ({marks}) ORDER BY id"  # noqa: S608
-        return [job_id for (job_id,) in self._rows(query, (MADE, *statuses))]
-
-    async def intend(
-        self,
-        place: Place,
-        *,
-        fingerprint: str,
-        process_id: str,
-        workspace_id: str,
-        inputs: Mapping[str, Any],
-        credits: int,
-        sent_at: dt.datetime,
-    ) -> None:
-        """Write down that an execution is about to be sent; when this returns, it is on disk.
-
-        Raises:
-            JournalError: It could not be written, so nothing must be sent.
-        """
-        now = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
-        values = (
-            place.key,
-            place.ordinal,
-            fingerprint,
-            process_id,
-            workspace_id,
-            json.dumps(inputs),
-            credits,
-            sent_at.isoformat(),
-            now.isoformat(),
-        )
-        await self._write((_INTEND, values))
-
-    async def made(self, place: Place, job: Job, *, recovered: bool) -> None:
-        """Write down the job of an execution.
-
-        Args:
-            place: The execution.
-            job: Its job.
-            recovered: Whether it was found in the list of jobs.
-        """
-        values = {"job_id": job.id, "status": job.status.value, "job": _record(job), "recovered": int(recovered)}
-        await self._write(
-            self._set(place, state=MADE, error=None, **values), (_CLAIM, (job.id, place.key, place.ordinal))
-        )
-
-    async def refused(self, place: Place, reason: str) -> None:
-        """Write down that nothing was bought."""
-        await self._write(self._set(place, state=REFUSED, error=reason))
-
-    async def uncertain(self, place: Place, reason: str, candidates: Sequence[str]) -> None:
-        """Write down that a job may have been made, and which ones it may be; nobody else takes those."""
-        claims: list[Statement] = [(_CLAIM, (id_, place.key, place.ordinal)) for id_ in candidates]
-        await self._write(
-            self._set(place, state=UNCERTAIN, error=reason, candidates=json.dumps(list(candidates))), *claims
-        )
+        return [job_id for (job_id,) in self.rows(query, (MADE, *statuses))]
 
     async def seen(self, jobs: Iterable[Job]) -> None:
         """Write down the states in which jobs were seen."""
         update = "UPDATE executions SET status = ?, job = ? WHERE job_id = ?"
         statements: list[Statement] = [(update, (job.status.value, _record(job), job.id)) for job in jobs]
         if statements:
-            await self._write(*statements)
+            await self.write(*statements)
 
-    async def brought(self, place: Place, selection: str, files: Sequence[Mapping[str, Any]]) -> None:
-        """Write down the files of a result, all of them whole.
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Read rows, on a connection of its own that never waits for what is being written.
 
-        Args:
-            place: The execution.
-            selection: Which files were wanted, and where.
-            files: What finds them again.
+        Raises:
+            JournalError: The file cannot be read.
+            RuntimeError: The journal is closed.
         """
-        await self._write(self._set(place, files=json.dumps({"selection": selection, "files": files})))
-
-    def files_of(self, place: Place, selection: str) -> list[dict[str, Any]]:
-        """Return what finds the files of a result again; nothing when others were wanted.
-
-        Args:
-            place: The execution.
-            selection: Which files are wanted, and where.
-        """
-        rows = self._rows("SELECT files FROM executions WHERE key = ? AND ordinal = ?", (place.key, place.ordinal))
-        kept: dict[str, Any] = json.loads(rows[0][0]) if rows and rows[0][0] is not None else {}
-        files: list[dict[str, Any]] = kept["files"] if kept.get("selection") == selection else []
-        return files
-
-    def _set(self, place: Place, **values: Any) -> Statement:
-        names = ", ".join(f"{name} = ?" for name in values)
-        statement = f"UPDATE executions SET {names} WHERE key = ? AND ordinal = ?"  # noqa: S608 - names of columns only
-        return statement, (*values.values(), place.key, place.ordinal)
-
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Read, on a connection of its own, so that it never waits for what is being written."""
         if self._read is None:
-            raise RuntimeError(f"the journal {self._path} is closed")
-        with journal_file.translated(self._path):
+            raise RuntimeError(f"the journal {self.path} is closed")
+        with journal_file.translated(self.path):
             return self._read.execute(query, values).fetchall()
 
-    async def _write(self, *statements: Statement) -> None:
-        """Write, with all that waits to be written; the first task writes for all of them."""
+    async def write(self, *statements: Statement) -> None:
+        """Write, with all that waits to be written; the first task writes for all of them.
+
+        Raises:
+            JournalError: It could not be written.
+        """
         write = _Write(statements)
         self._pending.append(write)
         with anyio.CancelScope(shield=True):
@@ -250,7 +141,7 @@ class JournalRun:
         """Write several things in one transaction; in a worker thread."""
         error: JournalError | None = None
         try:
-            with journal_file.translated(self._path):
+            with journal_file.translated(self.path):
                 self._transact([statement for write in batch for statement in write.statements])
         except JournalError as caught:
             error = caught
@@ -273,11 +164,11 @@ class JournalRun:
     def _open(self, api: str, account: str) -> None:
         self._lock.acquire()
         try:
-            self._written = journal_file.open_to_write(self._path)
-            self._read = journal_file.open_to_read(self._path)
-            if not self._rows("SELECT 1 FROM run"):
+            self._written = journal_file.open_to_write(self.path)
+            self._read = journal_file.open_to_read(self.path)
+            if not self.rows("SELECT 1 FROM run"):
                 begun = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC).isoformat()
-                with journal_file.translated(self._path):
+                with journal_file.translated(self.path):
                     self._transact([("INSERT INTO run (api, account, begun) VALUES (?, ?, ?)", (api, account, begun))])
             self.check(api, account)
         except BaseException:
@@ -299,6 +190,118 @@ class JournalRun:
                 return work()
 
         return await anyio.to_thread.run_sync(locked)
+
+
+class Place:
+    """One entry of a journal: the n-th execution with the same process, workspace and inputs."""
+
+    def __init__(self, run: JournalRun, key: str, ordinal: int) -> None:
+        self.key = key
+        self.ordinal = ordinal
+        self._run = run
+
+    def entry(self) -> JournalEntry | None:
+        """Return what is known of the execution; None when it was never sent."""
+        rows = self._select(COLUMNS)
+        return entry_of(rows[0]) if rows else None
+
+    def job(self, client: Client) -> Job:
+        """Return the job of the execution, which has one, as it was last seen, for a client."""
+        ((job,),) = self._select("job")
+        with journal_file.translated(self._run.path):
+            return Job.from_metadata(json.loads(job), client=client)
+
+    def under_way(self) -> list[tuple["Place", JournalEntry]]:
+        """Return all equal executions that were sent without an answer so far, the first one first."""
+        query = f"SELECT {COLUMNS} FROM executions WHERE key = ? AND state = ? ORDER BY ordinal"  # noqa: S608
+        entries = map(entry_of, self._run.rows(query, (self.key, SENT)))
+        return [(Place(self._run, self.key, entry.ordinal), entry) for entry in entries]
+
+    def holds(self, job_id: str) -> bool | None:
+        """Return whether the execution holds a job, or names it as a candidate; None when no execution does."""
+        rows = self._run.rows(
+            "SELECT key, ordinal FROM claims JOIN executions ON executions.id = claims.execution"
+            " WHERE claims.job_id = ?",
+            (job_id,),
+        )
+        return None if not rows else rows[0] == (self.key, self.ordinal)
+
+    async def intend(self, order: Order, *, credits: int, sent_at: dt.datetime) -> None:
+        """Write down that the execution is about to be sent; when this returns, it is on disk.
+
+        Args:
+            order: What is sent.
+            credits: Its price.
+            sent_at: The time on UP42's clock.
+
+        Raises:
+            JournalError: It could not be written, so nothing must be sent.
+        """
+        now = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
+        values = (
+            self.key,
+            self.ordinal,
+            order.fingerprint,
+            order.process_id,
+            order.workspace_id,
+            json.dumps(order.inputs),
+            credits,
+            sent_at.isoformat(),
+            now.isoformat(),
+        )
+        await self._run.write((_INTEND, values))
+
+    async def made(self, job: Job, *, recovered: bool) -> None:
+        """Write down the job of the execution.
+
+        Args:
+            job: Its job.
+            recovered: Whether it was found in the list of jobs.
+        """
+        values = {"job_id": job.id, "status": job.status.value, "job": _record(job), "recovered": int(recovered)}
+        await self._run.write(self._update(state=MADE, error=None, **values), self._claim(job.id))
+
+    async def refused(self, reason: str) -> None:
+        """Write down that nothing was bought."""
+        await self._run.write(self._update(state=REFUSED, error=reason))
+
+    async def uncertain(self, error: ExecutionUncertainError) -> None:
+        """Write down that a job may have been made; no other execution takes the candidates."""
+        claims = [self._claim(id_) for id_ in error.candidates]
+        candidates = json.dumps(error.candidates)
+        await self._run.write(self._update(state=UNCERTAIN, error=str(error), candidates=candidates), *claims)
+
+    async def brought(self, selection: str, files: Sequence[Mapping[str, Any]]) -> None:
+        """Write down the files of the result, all of them whole.
+
+        Args:
+            selection: Which files were wanted, and where.
+            files: What finds them again.
+        """
+        await self._run.write(self._update(files=json.dumps({"selection": selection, "files": files})))
+
+    def files(self, selection: str) -> list[dict[str, Any]]:
+        """Return what finds the files of the result again; nothing when others were wanted.
+
+        Args:
+            selection: Which files are wanted, and where.
+        """
+        rows = self._select("files")
+        kept: dict[str, Any] = json.loads(rows[0][0]) if rows and rows[0][0] is not None else {}
+        files: list[dict[str, Any]] = kept["files"] if kept.get("selection") == selection else []
+        return files
+
+    def _select(self, columns: str) -> list[Any]:
+        query = f"SELECT {columns} FROM executions WHERE key = ? AND ordinal = ?"  # noqa: S608 - names of columns only
+        return self._run.rows(query, (self.key, self.ordinal))
+
+    def _update(self, **values: Any) -> Statement:
+        names = ", ".join(f"{name} = ?" for name in values)
+        statement = f"UPDATE executions SET {names} WHERE key = ? AND ordinal = ?"  # noqa: S608 - names of columns only
+        return statement, (*values.values(), self.key, self.ordinal)
+
+    def _claim(self, job_id: str) -> Statement:
+        return _CLAIM, (job_id, self.key, self.ordinal)
 
 
 def _record(job: Job) -> str:

@@ -9,8 +9,8 @@ from up42_async._client import Client
 from up42_async._errors import JournalError, Up42Error
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import TERMINAL_STATUSES
-from up42_async._processing.execution import Order, logger
-from up42_async._processing.journal_run import JournalRun, Place
+from up42_async._processing.execution import logger
+from up42_async._processing.journal_run import JournalRun
 
 _SEEN_AT_ONCE: Final = 100
 _ENDED: Final = [status.value for status in TERMINAL_STATUSES]
@@ -54,21 +54,6 @@ async def _refresh(run: JournalRun, client: Client) -> None:
     except Up42Error as error:
         logger.warning("the jobs of the journal could not be asked for (%s); their last states are used", error)
     await noted(run.seen(seen))
-
-
-async def place_of(run: JournalRun, order: Order, client: Client) -> Place:
-    """Return the place of an execution in a journal, to be asked in the order of the templates.
-
-    Args:
-        run: The journal.
-        order: What is to be executed.
-        client: Who executes it; of the account that the journal belongs to.
-
-    Raises:
-        JournalError: It belongs to another account.
-    """
-    run.check(client._session.api, await client._user_id())
-    return run.place(order.key)
 
 
 async def noted(writing: Awaitable[None]) -> None:

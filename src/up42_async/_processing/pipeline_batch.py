@@ -20,11 +20,11 @@ from up42_async._jobs.job import Job, UnfinishedJob
 from up42_async._jobs.result_downloads import JobDownloads
 from up42_async._processing import brought_files
 from up42_async._processing.batch import checked_one
-from up42_async._processing.execution import ExecutionUncertainError
 from up42_async._processing.executor import ExecutionResult, Executor
 from up42_async._processing.journal import NO_RESULT
 from up42_async._processing.journal_run import Place
 from up42_async._processing.journal_start import noted
+from up42_async._processing.recovery import ExecutionUncertainError
 from up42_async._processing.rejection import raise_for_status
 from up42_async._processing.template import TemplateT
 from up42_async._storage.download_batch import ResultFile
@@ -169,10 +169,10 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                 position, template = found
                 try:
                     checked_one(template, "pipeline")
-                    client = template._client_to_use(self._client)  # noqa: SLF001 - the same verbs, one after another
+                    client = template._client_to_use(self._client)
                     if position == 0:
                         await stack.enter_async_context(self._executor.opened(client))
-                    place = await template._place(client, self._executor)  # noqa: SLF001
+                    place = await self._executor.place(template, client)
                     passage = _Passage(position, template, client, place)
                 except Exception as error:  # noqa: BLE001 - raised when those before have come to their end
                     self._source.error = error
@@ -207,8 +207,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         def keep(result: ExecutionResult[TemplateT]) -> None:
             passage.job = result.job
 
-        execute = template._execute  # noqa: SLF001 - the same verb, among others
-        executed = await execute(passage.client, self._executor, place=passage.place, keep=keep)
+        executed = await self._executor.execute(template, passage.client, place=passage.place, keep=keep)
         passage.job, passage.counted = executed.job, executed.counted
         self._executing.release_on_behalf_of(passage.position)
         return executed.job
@@ -234,11 +233,11 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         if self._directory is None:
             return
         self._move(passage, "downloading")
-        options, run, place = self._options, self._executor.journal, passage.place
+        options, place = self._options, passage.place
         wanted = [str(self._directory.absolute()), options.keys, options.roles, options.media_types, options.unpack]
         selection = json.dumps(wanted, default=sorted)
-        if run is not None and place is not None:
-            passage.files = await brought_files.still_there(run.files_of(place, selection))
+        if place is not None:
+            passage.files = await brought_files.still_there(place.files(selection))
         if not passage.files:
             async with self._downloads:
                 batch = JobDownloads([job], self._directory, options, passage.client, bar=False)
@@ -246,8 +245,8 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         for file in passage.files:
             if file.error is not None:
                 raise file.error
-        if run is not None and place is not None:
-            await noted(run.brought(place, selection, await brought_files.described(passage.files)))
+        if place is not None:
+            await noted(place.brought(selection, await brought_files.described(passage.files)))
 
     def _finish(self, passage: _Passage[TemplateT], error: Exception | None) -> None:
         if not isinstance(error, UnfinishedJob):  # such a job goes on at UP42

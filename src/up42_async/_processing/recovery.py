@@ -1,11 +1,11 @@
-"""Look for the job of an execution whose answer was lost, in the list of jobs."""
+"""Look in the list of jobs for the job of an execution whose answer was lost, and say what is known of it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -13,13 +13,14 @@ import attrs
 
 from up42_async import _clock
 from up42_async._client import Client
-from up42_async._errors import APIError, UnexpectedResponseError
+from up42_async._errors import APIError, UnexpectedResponseError, Up42Error
 from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.job import Job, read_job
 from up42_async._jobs.listing import PAGE_SIZE
 from up42_async._jobs.models import JobSorting
 from up42_async._jobs.parsing import JobPager
+from up42_async._processing.order import Order
 
 logger = logging.getLogger("up42_async")
 
@@ -45,13 +46,38 @@ DOCUMENTED_DEFAULTS: Final[Mapping[str, Any]] = {"sensitivity": 2}
 """Inputs that UP42 documents to have a value when they are left out."""
 
 
+class ExecutionUncertainError(Up42Error):
+    """An execution was sent and its answer was lost, so it may have made a job, which would be paid for.
+
+    Attributes:
+        process_id: The process.
+        inputs: The inputs.
+        sent_at: When it was sent, on UP42's clock, or a little earlier (aware, UTC).
+        candidates: Ids of the jobs that may be it; more than one when there is no telling which.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        process_id: str = "",
+        inputs: Mapping[str, Any] | None = None,
+        sent_at: dt.datetime | None = None,
+        candidates: Sequence[str] = (),
+    ) -> None:
+        """Say what was sent, and what is known of it."""
+        super().__init__(message)
+        self.process_id = process_id
+        self.inputs: dict[str, Any] = dict(inputs or {})
+        self.sent_at = sent_at
+        self.candidates: tuple[str, ...] = tuple(candidates)
+
+
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class LostExecution:
     """An execution that was sent, and whose answer did not come or could not be read."""
 
-    process_id: str
-    workspace_id: str
-    inputs: Mapping[str, Any]
+    order: Order
     sent_at: dt.datetime
     """When it was sent, on UP42's clock, or a little earlier."""
     age: float
@@ -151,8 +177,9 @@ class JobSearch:
 
     async def _candidates(self) -> Findings:
         """List the jobs it may have made: same process and workspace, new, and of no other execution."""
-        lost = self._lost
-        filters = Filters(process_id=[lost.process_id], workspace_id=lost.workspace_id, sort_by=JobSorting.created.desc)
+        lost, order = self._lost, self._lost.order
+        newest_first = JobSorting.created.desc
+        filters = Filters(process_id=[order.process_id], workspace_id=order.workspace_id, sort_by=newest_first)
         listed = JobPager(self._client, self._read, filters.query, limit=PAGE_SIZE, key=lambda entry: entry[0])
         equal: list[Job] = []
         similar: list[Job] = []
@@ -167,7 +194,7 @@ class JobSearch:
                 break
             if not has_time:
                 similar.append(job)
-            elif same_inputs(lost.inputs, job.definition.get("inputs")):
+            elif same_inputs(order.inputs, job.definition.get("inputs")):
                 equal.append(job)
             elif job.created <= lost.sent_at + SAME_MOMENT:
                 similar.append(job)
@@ -194,6 +221,26 @@ class JobSearch:
         """
         counted_back = self._client._session.server_time() - dt.timedelta(seconds=_clock.now() - self._sent)
         return min(self._lost.sent_at, counted_back) - CLOCK_SKEW
+
+
+def uncertainty(lost: LostExecution, candidates: Sequence[str]) -> ExecutionUncertainError:
+    """Return the error that says what is known of an execution whose answer was lost.
+
+    Args:
+        lost: The execution.
+        candidates: Ids of the jobs that may be it.
+    """
+    order, known = lost.order, "no job that could be it was seen"
+    if candidates:
+        known = f"it could be {' or '.join(candidates)}"
+    message = (
+        f"the answer to executing {order.label}, sent at {lost.sent_at:%Y-%m-%d %H:%M:%S} UTC, was lost, so a job may"
+        f" have been made; {known}. Look for it with Job.all(process_id=[{order.process_id!r}],"
+        " sort_by=JobSorting.created.desc) before you execute again, or you may pay twice"
+    )
+    return ExecutionUncertainError(
+        message, process_id=order.process_id, inputs=order.inputs, sent_at=lost.sent_at, candidates=candidates
+    )
 
 
 def same_inputs(sent: Mapping[str, Any], listed: Any) -> bool:

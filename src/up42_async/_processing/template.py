@@ -2,10 +2,10 @@
 
 import abc
 import copy
+import hashlib
 import json
 import numbers
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
@@ -14,9 +14,7 @@ from up42_async import _clock, _display
 from up42_async._client import Client, current_client
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import ValidationError
-from up42_async._processing import journal_start
 from up42_async._processing.cost import Cost
-from up42_async._processing.credit_budget import CostLimitError
 from up42_async._processing.evaluation import (
     Evaluated,
     Evaluation,
@@ -24,10 +22,8 @@ from up42_async._processing.evaluation import (
     ask_price,
     evaluate_inputs,
 )
-from up42_async._processing.execution import ExecutionUncertainError, Order, describe
-from up42_async._processing.execution_registry import execution_key
-from up42_async._processing.executor import Executed, ExecutionResult, Executor
-from up42_async._processing.journal_run import Place
+from up42_async._processing.executor import CostLimitError, ExecutionResult, Executor
+from up42_async._processing.order import Order
 from up42_async._storage.guarded import client_of
 
 TemplateT = TypeVar("TemplateT", bound="JobTemplate")
@@ -172,7 +168,7 @@ class JobTemplate(abc.ABC):
         executor = Executor(max_credits, budget_id=budget_id)
         client = self._client_to_use()
         async with executor.opened(client):
-            return (await self._execute(client, executor, keep=_ignore)).job
+            return (await executor.execute(self, client)).job
 
     def __copy__(self) -> Self:
         return _revive(type(self), {**self._state(), "client": self.client})
@@ -192,7 +188,7 @@ class JobTemplate(abc.ABC):
 
     def __str__(self) -> str:
         """Return the process, and the title if there is one."""
-        return describe(self.process_id, {"title": getattr(self, "title", None)})
+        return _label(self.process_id, getattr(self, "title", None))
 
     def _evaluation(self, name: str) -> Evaluation:
         """Return what UP42 said of the inputs as they are now.
@@ -284,53 +280,22 @@ class JobTemplate(abc.ABC):
         Raises:
             APIError: The user's own workspace could not be asked.
         """
+        inputs = _plain(self.inputs)
+        workspace_id = self._given_workspace_id or await client.workspace_id()
         return Order(
             process_id=self.process_id,
-            inputs=_plain(self.inputs),
-            workspace_id=self._given_workspace_id or await client.workspace_id(),
+            workspace_id=workspace_id,
+            inputs=inputs,
             fingerprint=self.fingerprint,
+            key=execution_key(self.process_id, workspace_id, inputs),
+            label=_label(self.process_id, inputs.get("title")),
         )
 
-    async def _place(self, client: Client, executor: Executor) -> Place | None:
-        """Return the place of this execution in the journal, to be asked in the order of the templates.
-
-        Raises:
-            APIError: The user's own workspace, or the id of the user, could not be asked.
-            JournalError: The journal belongs to another account than the client.
-        """
-        if executor.journal is None:
-            return None
-        return await journal_start.place_of(executor.journal, await self._order(client), client)
-
-    async def _execute(
-        self,
-        client: Client,
-        executor: Executor,
-        *,
-        place: Place | None = None,
-        keep: Callable[[ExecutionResult[Self]], None],
-    ) -> Executed:
-        """Execute by the terms of an executor; what was or may have been bought is kept in any case.
-
-        Args:
-            client: Whom to send with.
-            executor: The terms.
-            place: Its place in the journal.
-            keep: Takes what was or may have been bought.
-        """
-        price = partial(self._price, client, since=executor.since)
-        if place is None:
-            await price(asked_since=executor.oldest_price())  # an invalid template needs no workspace
-        order = await self._order(client)
-
-        def keep_it(job: Job | None, error: ExecutionUncertainError | None, recovered: bool) -> None:  # noqa: FBT001
-            self._filled_workspace_id = None if self._given_workspace_id else order.workspace_id
-            self.workspace_id = order.workspace_id
-            result = ExecutionResult(self, job, error, recovered=recovered)
-            self._executions = (*self._executions, result)
-            keep(result)
-
-        return await executor.execute(client, order, price=price, keep=keep_it, place=place)
+    def _keep(self, result: ExecutionResult[Any], order: Order) -> None:
+        """Keep what was, or may have been, bought, and the workspace that was used."""
+        self._filled_workspace_id = None if self._given_workspace_id else order.workspace_id
+        self.workspace_id = order.workspace_id
+        self._executions = (*self._executions, result)
 
     def _risen(self, cost: Cost, before: Cost) -> CostLimitError:
         message = (
@@ -347,16 +312,29 @@ class JobTemplate(abc.ABC):
         return InvalidTemplateError(message, errors=evaluation.errors)
 
 
+def execution_key(process_id: str, workspace_id: str | None, inputs: Mapping[str, Any]) -> str:
+    """Return what equal executions have in common, as 64 hexadecimal digits.
+
+    Args:
+        process_id: The process.
+        workspace_id: The workspace.
+        inputs: The inputs, as JSON has them.
+    """
+    text = json.dumps([process_id, workspace_id, inputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _label(process_id: str, title: Any) -> str:
+    """Return what messages call an execution: the process, and the title if there is one."""
+    return f"{process_id} ({title!r})" if isinstance(title, str) else process_id
+
+
 def _revive(kind: type[TemplateT], state: Mapping[str, Any]) -> TemplateT:
     """Make a template of its state, for copies and pickles."""
     template = kind.__new__(kind)
     for name, value in state.items():
         object.__setattr__(template, name, value)
     return template
-
-
-def _ignore(_: object) -> None:
-    """Keep nothing more than the template itself does."""
 
 
 def _plain(inputs: Mapping[str, Any]) -> dict[str, Any]:

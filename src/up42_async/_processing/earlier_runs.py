@@ -1,0 +1,73 @@
+"""Look for the jobs of executions that an earlier run has sent, by its journal, and whose answers it did not get."""
+
+from up42_async import _clock
+from up42_async._client import Client
+from up42_async._processing.execution import ExecutionCall, logger
+from up42_async._processing.journal import JournalEntry
+from up42_async._processing.journal_run import Place
+from up42_async._processing.order import Order
+from up42_async._processing.recovery import ExecutionUncertainError, LostExecution, uncertainty
+
+
+async def recover_all(client: Client, order: Order, place: Place) -> None:
+    """Look for the jobs of all equal executions that are under way in the journal; write down what came of each.
+
+    Args:
+        client: The client to ask with.
+        order: What was executed.
+        place: The place of any of the equal executions.
+
+    Raises:
+        JournalError: The journal cannot be read or written.
+        RuntimeError: The client was closed meanwhile.
+    """
+    for earlier, entry in place.under_way():
+        await _recover(ExecutionCall(client, order, place=earlier), earlier, entry)
+
+
+async def _recover(call: ExecutionCall, place: Place, entry: JournalEntry) -> None:
+    """Look for the job of one execution, until it shows or "there is none" counts; write down what came of it."""
+    logger.warning("an earlier run executed %s and did not get the answer; looking for its job", call.order.label)
+    lost = _lost(call.order, entry)
+    findings = await call.search(lost).run(call.client._polling.recover)
+    if findings.job is not None:
+        await place.made(call.take(findings.job), recovered=True)
+        return
+    if call.registry.closing.is_set():
+        message = "the client was closed before it was known what came of an execution of an earlier run"
+        raise RuntimeError(message)
+    await place.uncertain(call.uncertainty(lost, findings))
+
+
+async def find_again(call: ExecutionCall, place: Place, entry: JournalEntry) -> bool:
+    """Look once more for the job of an uncertain execution; return whether it is there now.
+
+    Args:
+        call: The execution, not sent by this run.
+        place: Its place in the journal.
+        entry: What the journal knows of it.
+
+    Raises:
+        ExecutionUncertainError: The list of jobs could not be had.
+    """
+    findings = await call.search(_lost(call.order, entry)).look()
+    if findings.job is not None:
+        await place.made(call.take(findings.job), recovered=True)
+        return True
+    if not findings.is_answered:
+        raise uncertainty_of(call.order, entry)
+    return False
+
+
+def uncertainty_of(order: Order, entry: JournalEntry) -> ExecutionUncertainError:
+    """Return the error that an earlier run ended with."""
+    return uncertainty(_lost(order, entry), entry.candidates)
+
+
+def _lost(order: Order, entry: JournalEntry) -> LostExecution:
+    return LostExecution(
+        order=order,
+        sent_at=entry.sent_at,
+        age=max(0.0, _clock.wall() - entry.sent_at_local.timestamp()),
+        is_of_earlier_run=True,
+    )
