@@ -236,7 +236,7 @@ async def test_closing_waits_for_the_answer_to_an_execution(http_client: httpx.A
 
 async def test_closing_does_not_wait_for_the_answer_to_an_execution_without_end() -> None:
     async def execute() -> None:
-        with pytest.raises(Exception, match=r"no whole answer within|closed"):
+        with pytest.raises(Exception, match=r"no complete answer within|closed"):
             await up.client._session.call(EXECUTION)
 
     async with (

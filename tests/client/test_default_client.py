@@ -84,7 +84,7 @@ async def test_a_second_one_takes_the_place_of_the_first_with_a_line_in_the_log(
     set_default_client(second)
     assert current_client() is second
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "takes the place of" in caplog.text
+    assert "replaces <" in caplog.text
     assert "canary" not in caplog.text
     await first.aclose()
     await second.aclose()

@@ -114,7 +114,7 @@ async def test_a_page_that_was_there_before_is_an_error_after_the_items_that_cam
     items = pager(asker)
     assert [await anext(items) for _ in range(3)] == [0, 1, 2]
     for _ in range(2):  # it stays an error: the list has not ended
-        with pytest.raises(PaginationError, match="GET /list: a list without an end: .* there before; ask again later"):
+        with pytest.raises(PaginationError, match="GET /list: a list without an end: .* read before; ask again later"):
             await anext(items)
     assert len(asker.asked) == 3
 

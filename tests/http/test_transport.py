@@ -224,7 +224,7 @@ async def test_a_trickling_answer_ends_with_the_attempt_and_its_connection_is_no
     drip = raw_server.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", pause=0.02)
     async with serve(drip, answer()) as server, wire(total=0.2, read=5) as one:
         began = anyio.current_time()
-        with pytest.raises(RequestTimeoutError, match=r"GET /v2/jobs: no whole answer within 0.2 s"):
+        with pytest.raises(RequestTimeoutError, match=r"GET /v2/jobs: no complete answer within 0.2 s"):
             await one.send(get(server))
         assert 0.2 <= anyio.current_time() - began < 5
         assert idle(one.stack) == []

@@ -385,7 +385,7 @@ class TestBodies:
         body = Body(200, "", limit=3, label="GET /v2/things", secret=NO_SECRET)
         assert [body.append(b"abc"), body.append(b"")] == [None, None]
         problem = body.append(b"d")
-        assert str(problem) == "GET /v2/things: status 200 with a body of more than 3 bytes"
+        assert str(problem) == "GET /v2/things: status 200 with a body of more than 3 bytes (Limits.max_response_bytes)"
         assert body.append(b"") is problem
         with pytest.raises(UnexpectedResponseError) as caught:
             body.finish()

@@ -1,4 +1,4 @@
-"""The client: settings, credentials, lifecycle, which one is current; and the pages and lists that verbs read."""
+"""The client: settings, credentials, lifecycle and the current client; pages and lists of answers."""
 
 from up42_async._client.client import DEFAULT_TIMEOUTS as DEFAULT_TIMEOUTS
 from up42_async._client.client import Client as Client

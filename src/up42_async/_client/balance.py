@@ -1,4 +1,4 @@
-"""The balance of the account: what is left to spend, and the request for it. `Client.balance` returns it."""
+"""The balance of the account, and the request for it: the code behind `Client.balance`."""
 
 import datetime as dt
 from typing import Any
@@ -13,22 +13,23 @@ from up42_async._http.requests import ApiRequest, query
 
 @attrs.frozen(kw_only=True)
 class Balance:
-    """What an account had left at one moment; a snapshot, which goes stale with the next execution."""
+    """The credits that an account has left; a snapshot, which is out of date after the next execution."""
 
     credits: float
-    """Credits available. No source says whether those withheld for jobs under way are among them."""
+    """Credits available. It is not documented whether the credits withheld for running jobs are among them."""
     unit: str = "CREDIT"
-    """Their unit, in UP42's words."""
+    """Unit of the credits, as UP42 names it."""
 
 
 def balance_request(at: dt.datetime | None) -> ApiRequest:
     """Return the request for a balance.
 
     Args:
-        at: The moment whose balance is wanted; one without time zone counts as UTC. None for now.
+        at: Time of the balance; one without time zone counts as UTC. None for now.
 
     Raises:
-        TypeError: It is no datetime.
+        TypeError: `at` is not a datetime.
+        ValueError: It lies outside the years 2 to 9998.
     """
     wanted = None if at is None else as_text(moment(at, "at"))
     return ApiRequest(method="GET", path="/v2/payments/balances", query=query({"balanceAt": wanted}))
@@ -39,10 +40,10 @@ def read_balance(answer: Any, request: ApiRequest) -> Balance:
 
     Args:
         answer: The decoded body.
-        request: What was asked, for the error.
+        request: The request, for the error.
 
     Raises:
-        UnexpectedResponseError: It holds no balance.
+        UnexpectedResponseError: The answer holds no balance.
     """
     available = answer.get("available") if isinstance(answer, dict) else None
     content = available if isinstance(available, dict) else {}

@@ -1,4 +1,4 @@
-"""The client: settings, lifecycle, and which one is current. How one call is made is in `_http/session.py`."""
+"""The client: settings, lifecycle, and the current client. How one call is made is in `_http/session.py`."""
 
 import datetime as dt
 import functools
@@ -64,26 +64,26 @@ class Client:
         """Check the settings; nothing is opened, read or sent before the client is used.
 
         Args:
-            username: E-mail address of the account.
+            username: E-mail address of the user.
             password: Its password.
-            cfg_file: Path of a JSON file with `username` and `password`, instead of these two. Without any of the three
-                the environment variables `UP42_USERNAME` and `UP42_PASSWORD` are taken.
+            cfg_file: Path of a JSON file with `username` and `password`, instead of these two. When none of the three
+                is given, the environment variables `UP42_USERNAME` and `UP42_PASSWORD` are used.
             region: `"eu"` or `"sa"`.
             workspace_id: Workspace in which jobs are made; the user's own when left out.
-            endpoints: Other hosts than the region's, such as the sandbox's.
-            timeouts: How long an attempt may take.
+            endpoints: Hosts to use instead of the region's, such as the sandbox's.
+            timeouts: How long one attempt at a request may take.
             retry: When a failed request is sent again.
-            limits: How much is done at once.
-            polling: The schedule of `track` when it is called without one, and how long a lost job or results that are
-                not visible yet are looked for; anything with the fields of `Polling` will do.
-            http_client: An `httpx.AsyncClient` of yours to send with (an `httpx2.AsyncClient` will do, too); it is not
-                closed with this client. What belongs to the wire counts: transport, mounts, proxies, certificates,
-                HTTP/2, event hooks. What belongs to requests does not: auth, default headers, parameters, cookies,
-                base URL, redirects, timeouts. Its pool should have at least `limits.max_concurrency` connections.
+            limits: How many requests and downloads run at once, and how many requests are sent in a second.
+            polling: The schedule of `track` when it is called without one, and how long the client looks for a lost job
+                or for results that are not visible yet; any object with the fields of `Polling`.
+            http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` of yours to send with; it is not closed with
+                this client. Its transport, mounts, proxies, certificates, HTTP/2 and event hooks are used; its auth,
+                default headers, parameters, cookies, base URL, redirects and timeouts are not. Its pool should have at
+                least `limits.max_concurrency` connections.
 
         Raises:
             TypeError: A setting of the wrong type, such as an `httpx.Client`, which is not asynchronous.
-            ValueError: Not exactly one source of credentials, or a setting that cannot be right.
+            ValueError: No or several sources of credentials, or a setting out of its range.
         """
         secret = Secret.of(password)
         del password  # so that the traceback of a refused setting does not show it
@@ -118,7 +118,7 @@ class Client:
         """Make this the current client.
 
         Raises:
-            RuntimeError: It is closed, or entered already.
+            RuntimeError: The client is closed, entered already, or belongs to another event loop.
             ConfigurationError: The credentials file cannot be used.
         """
         self._check_usable()
@@ -133,14 +133,18 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Make the client that was current before the current one again, and close this one."""
+        """Restore the client that was current before, and close this one."""
         if _current.get() is self:
             _current.set(self._outer)
         self._outer = None
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End what is under way and close the connections; closing twice does nothing more."""
+        """End the requests under way and close the connections; a second call does nothing.
+
+        Raises:
+            RuntimeError: The client belongs to another event loop.
+        """
         if self._closed:
             return
         self._check_loop()
@@ -172,27 +176,31 @@ class Client:
         raise TypeError("a Client holds connections and credentials, so it cannot be pickled or copied; make a new one")
 
     async def workspace_id(self) -> str:
-        """Return the workspace in which jobs are made: the one given, else the user's own, asked for once.
+        """Return the id of the workspace in which jobs are made: the given one, else the user's own.
+
+        Sends one request the first time when none was given. The user's own workspace has the id of the user, as in
+        UP42's own SDK (`docs/platform.md`).
 
         Raises:
-            APIError: UP42 could not be asked.
+            APIError: The request failed; the subclass says how.
+            RuntimeError: The client is closed, or belongs to another event loop.
         """
         if self._given_workspace_id is not None:
             return self._given_workspace_id
-        return await self._user_id()  # the user's own workspace has the id of the user
+        return await self._user_id()
 
     async def _user_id(self) -> str:
-        """Return the id of the user at UP42, asked for once.
+        """Return the id of the user at UP42; one request, the first time.
 
         Raises:
-            APIError: UP42 could not be asked.
+            APIError: The request failed; the subclass says how.
         """
         return await self._known_user_id.get(self._ask_user_id)
 
     async def _ask_user_id(self) -> str:
         request = ApiRequest(method="GET", path="/userinfo", host="auth")
         answer = await self._session.call(request)
-        subject = answer.get("sub") if isinstance(answer, dict) else None  # OpenID Connect calls it `sub`
+        subject = answer.get("sub") if isinstance(answer, dict) else None  # the name that OpenID Connect gives it
         if not isinstance(subject, str) or not subject:
             what = "an answer without the id of the user (`sub`); give workspace_id to the Client"
             raise UnexpectedResponseError(what, request=str(request))
@@ -202,11 +210,13 @@ class Client:
         """Return the credits that the account has left; one request.
 
         Args:
-            at: The moment whose balance is wanted; one without time zone counts as UTC. Now when left out.
+            at: Time of the balance; one without time zone counts as UTC. Now when left out.
 
         Raises:
-            APIError: UP42 could not be asked.
-            TypeError: `at` is no datetime.
+            APIError: The request failed; the subclass says how.
+            TypeError: `at` is not a datetime.
+            ValueError: `at` lies outside the years 2 to 9998.
+            RuntimeError: The client is closed, or belongs to another event loop.
         """
         request = balance_request(at)
         return read_balance(await self._session.call(request), request)
@@ -221,9 +231,9 @@ class Client:
     ) -> Any:
         """Send one request to the API with this client's token and rate limit: for what this library does not cover.
 
-        One request. Reads (GET, HEAD, OPTIONS) are sent again as `RetryPolicy` says; anything else only when it
-        certainly never arrived or was refused unprocessed (429, 401), and when it is cancelled after it left, its
-        answer is waited for, up to `Timeouts.cancel_grace` seconds.
+        One request. Reads (GET, HEAD, OPTIONS) are sent again as `RetryPolicy` says; any other method only when the
+        request certainly never arrived or was refused unprocessed (429, 401). When another method is cancelled after it
+        was sent, its answer is waited for, up to `Timeouts.cancel_grace` seconds.
 
             budgets = await client.request("GET", "/v2/budgets", params={"page": 0, "size": 10})
 
@@ -238,19 +248,19 @@ class Client:
 
         Raises:
             APIError: No answer came, it was an error status, or it was not JSON; the subclass says which.
-            TypeError: A method or path that is no string, or a body that is no JSON.
-            ValueError: A method that is none, or a path that cannot be right.
+            TypeError: The method or the path is not a string, or the body cannot be written as JSON.
+            ValueError: The method is unknown, the path is not one on the API host, or the body holds NaN or infinity.
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         return await self._session.call(plain_request(method, path, params=params, json=json))
 
     @property
     def http_client(self) -> httpx.AsyncClient:
-        """The AsyncClient that requests are sent with: the one given as `http_client=`, else the client's own."""
+        """The AsyncClient that sends the requests: the one given as `http_client=`, else the client's own."""
         return cast("httpx.AsyncClient", self._session.http_client)
 
     def statistics(self) -> Statistics:
-        """Return what the client has done so far, and is doing; costs no request."""
+        """Return counts of the requests, logins and jobs of this client; no request."""
         session = self._session
         counts = Counter[str]()
         for service in self._services.values():
@@ -269,26 +279,19 @@ class Client:
         )
 
     def _service(self, kind: Callable[["Client"], ServiceT]) -> ServiceT:
-        """Return what a layer above keeps for this client, made the first time it is needed.
-
-        Args:
-            kind: Class of the service.
-        """
+        """Return the service of a class, which a layer above keeps for this client; made when it is first needed."""
         if kind not in self._services:
             self._services[kind] = kind(self)
         return cast("ServiceT", self._services[kind])
 
     def _check_usable(self) -> None:
-        self._check_open()
-        self._check_loop()
-
-    def _check_open(self) -> None:
         if self._closed:
             message = (
                 "this client is closed; make a new one (the end of an `async with Client(...)` block closes it), and"
                 " fetch with it, by id, what came from this one"
             )
             raise RuntimeError(message)
+        self._check_loop()
 
     def _check_loop(self) -> None:
         token = anyio.lowlevel.current_token()
@@ -321,18 +324,19 @@ def _default() -> "anyio.lowlevel.RunVar[Client | None]":
 
 
 def set_default_client(client: Client | None) -> None:
-    """Make a client current for every task and context of the running event loop that has no closer one.
+    """Make a client the default of the running event loop: for all its tasks that have no other client.
 
-    For a service whose endpoints run in tasks of their own, or a notebook whose cells do: open a client once, make it
-    the default, and leave `client=` out everywhere. An `async with Client(...)` block, the client of a job or item, and
-    `client=` are closer and win. Each event loop has a default of its own. A client that is closed is none any more.
+    For a service or a notebook, whose endpoints or cells run in tasks of their own: open a client once, make it the
+    default, and leave `client=` out everywhere. `client=`, the client of a job or item, and an
+    `async with Client(...)` block come before the default. Each event loop has a default of its own. A client that was
+    closed is no longer the default. No request.
 
     Args:
-        client: The client; it is not entered, and closing it stays yours. None takes the default back.
+        client: The client; it is not entered, and you close it yourself. None removes the default.
 
     Raises:
         RuntimeError: No event loop runs, or the client is closed or belongs to another event loop.
-        TypeError: Something else than a client was given.
+        TypeError: `client` is not a `Client`.
     """
     if client is not None:
         _check_kind("client", client, Client, "an up42_async.Client")
@@ -342,7 +346,7 @@ def set_default_client(client: Client | None) -> None:
         client._check_usable()  # noqa: SLF001 - its own module
     before = _open_default()
     if before is not None and client is not None and before is not client:
-        logger.warning("%r takes the place of %r as the default client of this event loop", client, before)
+        logger.warning("%r replaces %r as the default client of this event loop", client, before)
     _default().set(client)
 
 
@@ -353,9 +357,9 @@ def _open_default() -> Client | None:
 
 
 def _entered() -> Client | None:
-    """Return the client of the `async with` block around, None when it belongs to another event loop.
+    """Return the client of the enclosing `async with` block, None when it belongs to another event loop.
 
-    A context is copied into threads, and so into the event loops that run there: a service in a test, for one.
+    Contexts are copied into threads, and so into the event loops that run there, such as a service in a test.
     """
     client = _current.get()
     if client is None or client._loop_token in (None, _running_loop()):  # noqa: SLF001 - its own module
@@ -364,14 +368,11 @@ def _entered() -> Client | None:
 
 
 def current_client(client: Client | None = None) -> Client:
-    """Return the client to use.
-
-    Args:
-        client: The client that was given, which wins; else that of the `async with` block around, else the default.
+    """Return the client to use: the given one, else that of the enclosing `async with` block, else the default.
 
     Raises:
         RuntimeError: None was given, no `async with Client(...)` is open in this task, and no default is set.
-        TypeError: Something else than a client was given.
+        TypeError: `client` is not a `Client`.
     """
     found = client if client is not None else _entered() or _open_default() or _current.get()
     if found is None:

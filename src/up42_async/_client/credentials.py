@@ -1,6 +1,5 @@
-"""Find the username and password: given as they are, in a file, or in the environment."""
+"""Find the username and password: in the arguments, in a file, or in the environment."""
 
-import codecs
 import logging
 import os
 from pathlib import Path
@@ -17,16 +16,16 @@ logger = logging.getLogger("up42_async")
 
 @attrs.define(kw_only=True)
 class CredentialsFile:
-    """A JSON file with `username` and `password`, read when it is first needed."""
+    """A JSON file with `username` and `password`, read when they are first needed."""
 
     path: Path
     _found: Credentials | None = attrs.field(init=False, default=None)
 
     def read(self) -> Credentials:
-        """Return what is in the file, which is read once.
+        """Return the credentials in the file, which is read once.
 
         Raises:
-            ConfigurationError: There is no such file, or it does not hold exactly a username and a password.
+            ConfigurationError: The file cannot be read, or does not hold exactly a username and a password.
         """
         if self._found is None:
             try:
@@ -51,9 +50,9 @@ class CredentialsFile:
 
 
 def _read_content(body: bytes) -> Credentials | str:
-    """Return the credentials in a file, or what is wrong with it: no frame of the error is to hold the content."""
+    """Return the credentials in a file, or the problem as text: no frame of an error may hold the content."""
     try:
-        content = parse_json(body.removeprefix(codecs.BOM_UTF8))
+        content = parse_json(body)
     except ValueError:
         return "is not JSON"
     if not isinstance(content, dict):
@@ -62,26 +61,26 @@ def _read_content(body: bytes) -> Credentials | str:
     if missing := names - content.keys():
         return f"has no {' and no '.join(sorted(missing))}"
     if unknown := len(content.keys() - names):
-        return f"has {unknown} more than username and password"
+        return f"has {unknown} more fields than username and password"
     for name in sorted(names):
         if not _can_be_sent(content[name]):
-            return f"has a {name} that is empty or no text"
+            return f"has a {name} that is empty or not text"
     return Credentials(username=content["username"], password=Secret(content["password"]))
 
 
 def find_credentials(
     username: object, password: Secret | None, cfg_file: str | os.PathLike[str] | None
 ) -> Credentials | CredentialsFile:
-    """Return the one source of credentials; the environment counts when nothing else is given.
+    """Return the single source of credentials; the environment is used when no argument is given.
 
     Args:
-        username: As the caller gave it.
-        password: As the caller gave it, which may be no text; a `Secret` so that no frame of an error shows it.
+        username: The argument of `Client`, of any type.
+        password: The argument of `Client`, of any type; a `Secret`, so that no frame of an error shows it.
         cfg_file: Path of a file that has both.
 
     Raises:
-        TypeError: A username or password that is no string.
-        ValueError: No source, two sources, or half a source; or text that cannot be sent.
+        TypeError: The username or the password is not a string.
+        ValueError: No source, two sources, only one of username and password, or text that cannot be encoded.
     """
     if cfg_file is not None:
         if username is not None or password is not None:
@@ -108,5 +107,5 @@ def find_credentials(
 
 
 def _can_be_sent(value: object) -> bool:
-    """Return whether a value is text; encoding half a surrogate pair would raise an error that holds the password."""
+    """Return whether a value is text that can be encoded: the error of encoding it would hold the password."""
     return isinstance(value, str) and value != "" and not any("\ud800" <= character <= "\udfff" for character in value)

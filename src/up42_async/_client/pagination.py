@@ -1,4 +1,4 @@
-"""Walk through pages: an iterator class that asks inside `__anext__`, with nothing under way between two items."""
+"""Iterate over paged lists: pages are requested inside `__anext__`, so nothing runs between two items."""
 
 import copy
 import re
@@ -19,7 +19,7 @@ T = TypeVar("T")
 MOST_PAGES: Final = 10_000
 MOST_EMPTY_PAGES: Final = 100
 MOST_TIMES_ASKED: Final = 10
-"""How many times the entries that were asked for a page may hold: some servers take a page size as a hint."""
+"""A page may hold so many times the entries that were asked for: some servers take a page size as a hint."""
 
 _NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\]|[\ud800-\udfff]+")
 _PORTS = {"https": 443, "http": 80}
@@ -27,7 +27,7 @@ _PAGE_SIZE_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROC
 
 
 class Caller(Protocol):
-    """What sends one request and decodes its answer: a `Session`."""
+    """Sends a request and decodes its answer: a `Session`."""
 
     async def call(self, request: ApiRequest) -> Any:
         """Send a request, and return its decoded answer."""
@@ -36,23 +36,23 @@ class Caller(Protocol):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Page(Generic[T]):
-    """One answer of a paged list."""
+    """One page of a list."""
 
     items: Sequence[T]
     next: ApiRequest | APIError | None
-    """How to ask for the next page, None on the last; an error where the page's link cannot be followed."""
+    """The request for the next page, None on the last; an error when the link to it cannot be followed."""
 
 
 def next_page(answer: dict[str, Any], api: str, request: ApiRequest) -> ApiRequest | APIError | None:
-    """Read the link to the next page: of a list, or of a STAC search, whose next page may be one to POST for.
+    """Read the link to the next page of a list, or of a STAC search, whose pages may be requested by POST.
 
     Args:
         answer: The decoded page.
-        api: Base URL of the API; of a link only path and query are used.
-        request: What was asked.
+        api: Base URL of the API; only path and query of a link are used.
+        request: The request for this page.
 
     Returns:
-        `Page.next`. A link that leads elsewhere is an error there, so that the page itself is not lost with it.
+        `Page.next`. A link to another host is returned as an error, not raised, so that the page itself is not lost.
     """
     links = answer.get("links") or []
     if not isinstance(links, list):
@@ -67,7 +67,7 @@ def next_page(answer: dict[str, Any], api: str, request: ApiRequest) -> ApiReque
         return error
     if request.json is None or str(link.get("method")).upper() == "GET":
         return target
-    # UP42's searches name a token for the next page in the link's body, others in its query
+    # UP42's searches have the token of the next page in the body of the link, others in its query
     added = link.get("body")
     if not isinstance(added, dict):
         added = {name: value for name, value in parse_qsl(target.query) if name == "token"}
@@ -75,18 +75,18 @@ def next_page(answer: dict[str, Any], api: str, request: ApiRequest) -> ApiReque
 
 
 def follow(link: object, *, api: str, request: ApiRequest) -> ApiRequest:
-    """Turn a link in an answer into a GET request to the API host, whatever host the link names.
+    """Return the GET request for a link in an answer, to the API host.
 
     UP42's next links are relative; samples of its storage show absolute ones, some of them with plain `http://`. Only
-    path and query are ever taken over, so the token cannot leave for another host.
+    path and query of the link are used, so the token cannot be sent to another host.
 
     Args:
-        link: The link as it stands in the answer; one that is a query only has the path of the request.
+        link: The link of the answer; when it is only a query, the path is that of the request.
         api: Base URL of the API.
-        request: The request that brought the link.
+        request: The request whose answer has the link.
 
     Raises:
-        UntrustedURLError: The link leads to another host.
+        UntrustedURLError: The link leads to another host, or cannot be read.
     """
     home = urlsplit(api)
     try:
@@ -120,10 +120,10 @@ def _same_host(link: SplitResult, home: SplitResult) -> bool:
 
 
 class Pager(Generic[T]):
-    """Iterate over the items of a paged list, each once, asking for a page when the one before is used up.
+    """Iterate over the items of a paged list, each once; a page is requested when the one before is used up.
 
-    Leaving the loop early, by `break`, an exception or cancellation, leaves nothing behind; going on later is fine, and
-    so is sharing one iterator among tasks: each item goes to one of them.
+    The loop may be left at any time, by `break`, an exception or cancellation, and continued later. Several tasks may
+    share one iterator: each item goes to one of them.
     """
 
     def __init__(
@@ -138,11 +138,11 @@ class Pager(Generic[T]):
         """Send nothing yet.
 
         Args:
-            session: What to call with.
+            session: Sends the requests.
             first: The request for the first page.
-            read: Turns an answer into a page.
-            key: What makes an item the same as another: lists that change while they are read repeat items.
-            without_limit: What to ask when the server refuses the first request, which may be for its page size.
+            read: Returns the page of an answer.
+            key: Returns the identity of an item: a list that changes while it is read repeats items.
+            without_limit: The request to send when the server refuses the first one, perhaps for its page size.
         """
         self._session = session
         self._next: ApiRequest | APIError | None = first
@@ -156,7 +156,7 @@ class Pager(Generic[T]):
         self._seen_pages: set[int] = set()
         self._empty_pages = 0
         self.refused_limit = False
-        """Whether the server refused the first request; the list went on without a page size."""
+        """Whether the server refused the first request, and the one without a page size was sent."""
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
@@ -166,21 +166,21 @@ class Pager(Generic[T]):
         """Return the next item; one request for each page.
 
         Raises:
-            APIError: A page could not be had; the next call asks for it again.
-            StopAsyncIteration: There are no more.
+            APIError: The request for a page failed; the next call sends it again.
+            StopAsyncIteration: There are no more items.
         """
         while not self._items:
             async with self._turning:
-                if not self._items:  # another task may have turned the page meanwhile
+                if not self._items:  # another task may have requested the page meanwhile
                     await self._turn()
         return self._items.popleft()
 
     async def next_items(self) -> Sequence[T]:
-        """Return all items that come next at once: those of a page, which may be none; one request.
+        """Return the remaining items of the page, or all of the next one, which may be none; at most one request.
 
         Raises:
-            APIError: The page could not be had; the next call asks for it again.
-            StopAsyncIteration: There are no more.
+            APIError: The request for the page failed; the next call sends it again.
+            StopAsyncIteration: There are no more pages.
         """
         async with self._turning:
             if not self._items:
@@ -210,7 +210,7 @@ class Pager(Generic[T]):
         return len(self._seen_items) > count
 
     async def _ask(self, request: ApiRequest) -> tuple[Any, ApiRequest]:
-        """Ask for a page, the first one without a page size if it is refused with one; return what was asked, too."""
+        """Request a page, and the first one without a page size when it is refused; return the request sent, too."""
         try:
             return await self._session.call(request), request
         except StatusError as error:
@@ -222,7 +222,7 @@ class Pager(Generic[T]):
         return await self._session.call(request), request
 
     def _check_size(self, page: Page[T], request: ApiRequest) -> None:
-        """Refuse a page that is much larger than what was asked for.
+        """Refuse a page that is much larger than was asked for.
 
         Raises:
             UnexpectedResponseError: It has more than ten times the entries that were asked for.
@@ -232,13 +232,13 @@ class Pager(Generic[T]):
             raise UnexpectedResponseError(message, request=str(request))
 
     def _check_progress(self, request: ApiRequest) -> None:
-        """Refuse to go on in a list that has no end.
+        """Refuse to go on in a list without an end.
 
         Raises:
-            PaginationError: The page was there before, or there were too many, or too many without a new item.
+            PaginationError: The page was read before, or there were 10,000 pages, or 100 in a row without a new item.
         """
         if _mark(request) in self._seen_pages:
-            problem = "the next page is one that was there before; ask again later"
+            problem = "the next page is one that was read before; ask again later"
         elif self._empty_pages >= MOST_EMPTY_PAGES:
             problem = f"{MOST_EMPTY_PAGES} pages in a row without a new item; ask again later"
         elif len(self._seen_pages) >= MOST_PAGES:
@@ -249,7 +249,7 @@ class Pager(Generic[T]):
 
 
 def _page_size(request: ApiRequest) -> int | None:
-    """Return how many entries a page a request asks for, None where it leaves that to the server."""
+    """Return the page size that a request asks for, None when it leaves that to the server."""
     asked = request.json if isinstance(request.json, dict) else dict(parse_qsl(request.query))
     size = str(asked.get("limit", asked.get("size", "")))
     return int(size) if size.isdecimal() else None

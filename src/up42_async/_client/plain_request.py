@@ -1,4 +1,4 @@
-"""Check what a caller asks of the API by method and path: `Client.request`, the door for what has no name here."""
+"""Check the arguments of `Client.request`, which sends a request that this library has no function for."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _PATH: Final = re.compile(r"(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/
 
 
 def plain_request(method: object, path: object, *, params: Mapping[str, Any] | None, json: Any) -> ApiRequest:
-    """Return a request for what has no name in this library.
+    """Return the request of `Client.request`.
 
     Args:
         method: HTTP method; only reads (GET, HEAD, OPTIONS) count as idempotent.
@@ -21,8 +21,8 @@ def plain_request(method: object, path: object, *, params: Mapping[str, Any] | N
         json: Body, None for none.
 
     Raises:
-        TypeError: A method or path that is no string.
-        ValueError: A method that is none, or a path that is not one on the API host and nothing else.
+        TypeError: The method or the path is not a string.
+        ValueError: The method is unknown, or the path has more than quoted segments: a host, `.`, `..` or a query.
     """
     if not isinstance(method, str) or not isinstance(path, str):
         raise TypeError(f"method and path must be strings, not {type(method).__name__} and {type(path).__name__}")

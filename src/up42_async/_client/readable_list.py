@@ -1,4 +1,4 @@
-"""Lists whose entries are read one by one: an entry that cannot be read is an error of its own, beside all others."""
+"""Lists whose entries are read one by one: an entry that cannot be read does not hide the others."""
 
 import itertools
 import logging
@@ -13,7 +13,7 @@ from up42_async._http.requests import ApiRequest
 T = TypeVar("T")
 
 MOST_MALFORMED: Final = 100
-"""Entries of one page that may be unreadable; a page with more of them is none."""
+"""Most entries of one page that may be unreadable; with more of them the page is refused."""
 
 _NAMELESS: Final = itertools.count()
 
@@ -21,16 +21,16 @@ logger = logging.getLogger("up42_async")
 
 
 class ReadableList(Generic[T]):
-    """Iterate over a paged list, reading each entry when it is its turn; one request for each page.
+    """Iterate over a paged list; one request for each page, and each entry is read when the loop comes to it.
 
-    Leaving the loop early leaves nothing behind, and going on later is fine.
+    The loop may be left early, and continued later.
     """
 
     errors: list[UnexpectedResponseError]
-    """What could not be read so far: one error for each entry, which names it; the others come all the same."""
+    """One error for each entry that could not be read so far, or not completely; it names the entry."""
 
     unreadable: list[UnexpectedResponseError]
-    """Those of `errors` whose entries did not come at all; the others came without some odd part."""
+    """The errors whose entries were left out; the other entries came without the part that could not be read."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class ReadableList(Generic[T]):
         """Send nothing yet.
 
         Args:
-            caller: What sends the requests.
+            caller: Sends the requests.
             first: The request for the first page; None for a list without entries, for which nothing is sent.
-            split: Turns an answer into a page of entries as they came.
-            read: Makes a value of an entry, or raises `UnexpectedResponseError`.
-            key: What makes an entry the same as another.
+            split: Returns the page of an answer, with the entries as JSON.
+            read: Returns the value of an entry, or raises `UnexpectedResponseError`.
+            key: Returns the identity of an entry: a list that changes while it is read repeats entries.
         """
         self.errors = []
         self.unreadable = []
@@ -67,8 +67,8 @@ class ReadableList(Generic[T]):
         """Return the next entry that can be read.
 
         Raises:
-            APIError: A page could not be had; the next call asks for it again.
-            StopAsyncIteration: There are no more.
+            APIError: The request for a page failed; the next call sends it again.
+            StopAsyncIteration: There are no more entries.
             UnexpectedResponseError: More than 100 entries of one page could not be read.
         """
         while True:
@@ -81,10 +81,10 @@ class ReadableList(Generic[T]):
                 self._count_malformed()
 
     async def _next_entry(self) -> Any:
-        """Return the next entry as it came.
+        """Return the next entry as JSON.
 
         Raises:
-            StopAsyncIteration: There are no more.
+            StopAsyncIteration: There are no more entries.
         """
         if self._pager is None:
             raise StopAsyncIteration
@@ -104,12 +104,12 @@ class ReadableList(Generic[T]):
         return self._split_page(answer, request)
 
     def _mention(self, error: UnexpectedResponseError) -> None:
-        """Keep an error, and name it once in the log."""
+        """Keep an error, and log it once."""
         self.errors.append(error)
         logger.warning("%s", error)
 
     def _count_malformed(self) -> None:
-        """Give a page up of which hardly anything can be read.
+        """Refuse a page with too many unreadable entries.
 
         Raises:
             UnexpectedResponseError: More than 100 entries of it could not be read.
@@ -121,9 +121,9 @@ class ReadableList(Generic[T]):
 
 
 def entry_id(content: Any) -> Hashable:
-    """Return what makes an entry with an id the same as another; one without an id is like no other."""
+    """Return the identity of an entry: its id, or without one a number that no other entry has."""
     named = isinstance(content, dict) and isinstance(content.get("id"), str)
-    return content["id"] if named else next(_NAMELESS)  # id() of an object that is gone may be that of a new one
+    return content["id"] if named else next(_NAMELESS)  # not id(), which Python gives to a new object again
 
 
 def numbered_page(answer: Any, request: ApiRequest) -> Page[Any]:
@@ -131,7 +131,7 @@ def numbered_page(answer: Any, request: ApiRequest) -> Page[Any]:
 
     Args:
         answer: The decoded answer.
-        request: What was asked.
+        request: The request for this page.
 
     Raises:
         UnexpectedResponseError: The answer has no `content`.

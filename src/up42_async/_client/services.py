@@ -1,4 +1,4 @@
-"""What the layers above keep for one client, such as the schedule of its tracked jobs: a service, and a cached call."""
+"""State that the layers above keep for one client: services, and cached results of calls."""
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 
 class Service:
-    """What a layer above keeps for one client, such as the schedule of its tracked jobs."""
+    """State that a layer above keeps for one client, such as the schedule of its tracked jobs."""
 
     def close(self) -> None:
         """Wake all waiters; called when the client closes."""
 
     def counts(self) -> Mapping[str, int]:
-        """Return what `Client.statistics` tells of it, by the names of the fields of `Statistics`."""
+        """Return its counts for `Client.statistics`, by the names of the fields of `Statistics`."""
         return {}
 
 
 class CachedCall(Generic[T]):
-    """Cached result: positive ones are kept; negative ones serve only callers that started before they arrived."""
+    """A cached result. A positive one is kept; a negative one serves only callers that began before it arrived."""
 
     def __init__(self) -> None:
         self._flight = SingleFlight[T]()
@@ -36,15 +36,15 @@ class CachedCall(Generic[T]):
         keep: Callable[[T], bool] = lambda _: True,
         since: float = math.inf,
     ) -> T:
-        """Return the result, asking for it if it is not known.
+        """Return the cached result; make the call when there is none.
 
         Args:
-            work: How to ask.
-            keep: Whether a result is positive: it will still be true the next time.
-            since: Monotonic time in seconds at which the caller started; now when left out.
+            work: Makes the call.
+            keep: Returns whether a result is positive: it will still be true the next time.
+            since: Monotonic time in seconds at which the caller began; now when left out.
 
         Raises:
-            Up42Error: Whatever asking raised; the next call asks again.
+            Up42Error: The error of the call, which is not cached.
         """
         if self._known and (keep(self._known[0]) or self._heard > since):
             return self._known[0]

@@ -1,4 +1,4 @@
-"""What a client has done so far, and is doing."""
+"""Counts of the requests, logins and jobs of a client."""
 
 import datetime as dt
 
@@ -7,21 +7,21 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Statistics:
-    """What a client has done so far, and is doing."""
+    """Counts of the requests, logins and jobs of a client, since it was made and at this moment."""
 
     requests: int
-    """Requests sent to the API, repeated ones included; logins and files are not."""
+    """Requests sent to the API, with retries, without logins and downloads of files."""
     retried: int
-    """How many of them were sent because an earlier try failed."""
+    """Requests among them that were sent because an earlier try failed."""
     in_flight: int
-    """Requests under way now."""
+    """Requests under way at this moment."""
     logins: int
-    """Tokens asked for."""
+    """Requests for a token, with retries."""
     waiting: int = 0
-    """Calls that wait: for their turn, for another try, or for the end of an outage."""
+    """Calls that wait: for one of the `Limits.max_concurrency` slots, for the next try, or for the end of an outage."""
     paused_until: dt.datetime | None = None
-    """Until when UP42 asked the client to wait (429), on this machine's clock (aware, UTC); None when it did not."""
+    """Time until which UP42 asked the client to wait (429), by this machine's clock (aware, UTC); None without one."""
     tracked: int = 0
-    """Jobs that are waited for now, each once however many wait for it."""
+    """Jobs that are tracked at this moment; a job that several tasks track counts once."""
     spent: int = 0
-    """Credits of what was, or may have been, executed with this client, as priced when it was sent."""
+    """Credits of all that was, or may have been, executed with this client, at the prices when it was sent."""

@@ -11,10 +11,10 @@ from up42_async._errors import ConnectionFailedError, ConnectionLostError, Reque
 from up42_async._http.requests import Secret, printable
 
 _TIMEOUTS: Final[Mapping[str, str]] = {
-    "ConnectTimeout": "no connection within {0.connect:g} s",
-    "ReadTimeout": "no data for {0.read:g} s",
-    "WriteTimeout": "the server read nothing of the request for {0.write:g} s",
-    "PoolTimeout": "no free connection within {0.pool:g} s; the pool of the http_client is smaller than its use",
+    "ConnectTimeout": "no connection within {0.connect:g} s (Timeouts.connect)",
+    "ReadTimeout": "no data for {0.read:g} s (Timeouts.read)",
+    "WriteTimeout": "the server read nothing of the request for {0.write:g} s (Timeouts.write)",
+    "PoolTimeout": "no free connection within {0.pool:g} s (Timeouts.pool); give the http_client a larger pool",
 }
 _QUOTING_HEADERS: Final = ("LocalProtocolError", "UnicodeError")
 _PROXY_REFUSES: Final = "407"

@@ -217,7 +217,7 @@ class Exchange:
                 self.over.set()
         if self._scope.cancelled_caught and self._error is None:
             seconds = self._scope.deadline - self._started
-            self._error = RequestTimeoutError(f"no whole answer within {seconds:.3g} s", request=self._label)
+            self._error = RequestTimeoutError(f"no complete answer within {seconds:.3g} s", request=self._label)
 
     async def hurry_when_cancelled(self, over: anyio.Event) -> None:
         """Bound the wait for the response when the caller is cancelled: `run` is shielded once bytes were sent."""

@@ -126,7 +126,8 @@ class Body:
             if self._inflater.unused_data:
                 return self._broken()
         if len(self._content) + len(chunk) > self._limit:
-            return self._unreadable(f"a body of more than {self._limit} bytes", transient=False)
+            what = f"a body of more than {self._limit} bytes (Limits.max_response_bytes)"
+            return self._unreadable(what, transient=False)
         self._content += chunk
         return None
 
