@@ -8,18 +8,18 @@ A map of the package; each folder imports only what stands below it:
     _storage               STAC collections, items and assets
     _account               what surrounds a job: processes, budgets, balance
     _downloads             files: whole or absent, resumed, verified, unpacked
-    _client                the client: settings, credentials, lifecycle, the current one; pages and lists
-    _http                  one request and its answer: session, transport, token, pace, retries
-    _bulk                  work on many things inside a block that you can see
+    _client                the client: settings, credentials, lifecycle, current client; pages and lists
+    _http                  one request and its answer: session, transport, token, rate limit, retries
+    _bulk                  work on many items inside a block that the caller can see
     _clock                 time
     _config                settings, and the checks of arguments
-    _display               objects in one line, or as a table in a notebook
+    _display               objects as a line, or as a table in a notebook
     _errors                the tree of errors
 
     demo                   300 jobs on a sandbox, tracked live: python -m up42_async.demo
-    sandbox                an UP42 of your own for trying out and for tests; shares no code with the rest
+    sandbox                a local UP42 for trials and tests; shares no code with the rest
     cli, __main__          the command `up42`: a thin layer over the library
-    pytest_plugin          fixtures for your own tests: that UP42, and a client for it
+    pytest_plugin          fixtures for your own tests: a sandbox, and a client for it
 """
 
 import sys as _sys
@@ -115,7 +115,7 @@ from up42_async._storage.search import search_items as search_items
 __version__ = _VERSION
 
 for _value in list(vars().values()):
-    # tracebacks, reprs and documentation name the door, where users find these things, not the room behind it
+    # tracebacks, reprs and documentation show the public name `up42_async.X` instead of the private module
     if getattr(_value, "__module__", "").startswith("up42_async._"):
         _value.__module__ = "up42_async"
 del _value

@@ -1,4 +1,4 @@
-"""Show objects: in one line for a terminal, as a table in a notebook."""
+"""Show objects: as a line in a terminal, as a table in a notebook."""
 
 import datetime as dt
 import html
@@ -17,15 +17,15 @@ def line(kind: str, values: Iterable[tuple[str, Any]]) -> str:
     """Return an object in one line of at most 200 characters.
 
     Args:
-        kind: The name of its class.
-        values: Its attributes to show; those that are None are left out.
+        kind: Name of its class.
+        values: Names and values of its attributes; None is left out.
     """
     shown = ", ".join(f"{word(name)}={value(content)}" for name, content in values if content is not None)
     return bounded(f"{kind}({shown})")
 
 
 def attributes(shown: object, *names: str) -> str:
-    """Return an object in one line of at most 200 characters, by some of its attributes."""
+    """Return an object in one line of at most 200 characters, with the attributes of these names."""
     return line(type(shown).__name__, [(name, getattr(shown, name)) for name in names])
 
 
@@ -35,12 +35,12 @@ def bounded(text: str) -> str:
 
 
 def word(text: str) -> str:
-    """Return a word of UP42 so that a line stays one: short, and without what moves the cursor of a terminal."""
+    """Return a word of UP42 for a line: at most 40 characters, and none that moves the cursor of a terminal."""
     return "".join(one if one.isprintable() else "?" for one in _cut(text, _LONGEST_NAME))
 
 
 def value(content: Any) -> str:
-    """Return a value as it stands in a line: of long ones the beginning, of paths and URLs the end, where ids are."""
+    """Return a value for a line, at most 48 characters: the first ones, but of paths and URLs the last, with the id."""
     if isinstance(content, list | tuple):
         first = ", ".join(map(value, content[:1]))
         return f"[{first}]" if len(content) <= 1 else f"[{first}, ... {len(content)} in all]"
@@ -53,7 +53,7 @@ def value(content: Any) -> str:
 
 
 def error_words(error: BaseException | None) -> str | None:
-    """Return an error with the name of its class; None when there is none."""
+    """Return the class and the message of an error, None for None."""
     return None if error is None else f"{type(error).__name__}: {error}"
 
 
@@ -68,11 +68,11 @@ def table(rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def listing(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a title and a table with a head, of which the first 50 rows are shown.
+    """Return a title and the first 50 rows of a table as HTML.
 
     Args:
-        title: What stands above the table.
-        names: The head, one name for each column.
+        title: The line above the table.
+        names: Names of the columns.
         rows: The values; None for an empty cell.
     """
     head = "".join(f"<th>{cell(name)}</th>" for name in names)
@@ -82,7 +82,7 @@ def listing(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 
 
 def cell(content: Any) -> str:
-    """Return a value for HTML: escaped, not endless, and without halves of characters, which no page can hold."""
+    """Return a value for HTML: escaped, at most 500 characters, and without surrogates, which UTF-8 cannot encode."""
     text = "" if content is None else _cut(_plain(content), _LONGEST_CELL)
     return html.escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 

@@ -1,4 +1,4 @@
-"""Name everything that can go wrong, in one tree.
+"""The errors of this library, in one tree.
 
     Up42Error                               base of all errors below: catch it to catch them all
     ├── ConfigurationError                  credentials file, proxy or certificate settings that cannot be used
@@ -6,7 +6,7 @@
     │   ├── TransportError                  no answer came
     │   │   ├── ConnectionFailedError       ... and the request certainly never reached the server
     │   │   ├── ConnectionLostError         ... it may have been received
-    │   │   └── RequestTimeoutError         ... it may have been received, or is being worked on
+    │   │   └── RequestTimeoutError         ... it may have been received, and may still be processed
     │   ├── StatusError                     an error status: `.status`, `.detail`, `.body`, `.from_platform`
     │   │   ├── AuthenticationError         UP42's 401 that stays after a new login
     │   │   │   └── InvalidCredentialsError the login itself was refused
@@ -27,7 +27,7 @@
         └── DownloadErrorGroup              ... several files of one call; an exception group as well
 
 Wrong arguments and wrong use raise `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or
-a signed URL, and all of them can be copied and pickled.
+a signed URL. All errors can be copied and pickled.
 """
 
 from typing import Any, Final
@@ -42,12 +42,12 @@ class ConfigurationError(Up42Error):
 
 
 class JournalError(Up42Error):
-    """A journal cannot be used: it is something else, damaged, of a newer version, of another account, or in use.
+    """A file cannot be used as a journal: it is no journal, damaged, of a newer version or another account, or in use.
 
-    The file stays as it was.
+    The file stays unchanged.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
     """
 
     def __init__(self, message: str, *, path: object = None) -> None:
@@ -62,9 +62,9 @@ class APIError(Up42Error):
         request: Method and path, without query.
         tries: How often the request was sent.
         elapsed: Seconds from the first try to the last.
-        transient: True when the same request may succeed later: outages, pages of a gateway, too many requests. The
-            client has then retried it already, as far as its `RetryPolicy` and the request allow.
-        request_id: The server's id of the request, to quote to UP42's support; None when it sent none.
+        transient: True when the same request may succeed later: in an outage, after the page of a gateway or a 429.
+            The client has then retried it already, as far as its `RetryPolicy` and the request allow.
+        request_id: The server's id of the request, for UP42's support; None when the response had none.
     """
 
     transient: bool = False
@@ -84,11 +84,11 @@ class APIError(Up42Error):
         self.tries = tries
         self.elapsed = elapsed
         self.request_id = request_id
-        if transient is not None:  # else what holds for the class
+        if transient is not None:  # else the value of the class
             self.transient = transient
 
     def __str__(self) -> str:
-        """Return what happened, to which request, after how many tries."""
+        """Return the request, the message, the number of tries and the request id."""
         text = super().__str__()
         if self.request:
             text = f"{self.request}: {text}"
@@ -111,13 +111,13 @@ class TransportError(APIError):
 
 
 class ConnectionFailedError(TransportError):
-    """The request was not sent: no connection could be opened, or UP42 has been failing for too long.
+    """The request was not sent: no connection could be opened, or UP42 has been failing for longer than the call waits.
 
-    It certainly never reached the server, so it may be sent again. Check the network, the proxy and the certificates
-    when `permanent` is set.
+    It certainly never reached the server, so it may be sent again. When `permanent` is set, check the network, the
+    proxy and the certificates first.
 
     Attributes:
-        permanent: True when trying again cannot help, as with a certificate that is not trusted.
+        permanent: True when another try cannot succeed, as with a certificate that is not trusted.
     """
 
     may_have_arrived = False
@@ -134,27 +134,27 @@ class ConnectionLostError(TransportError):
 
 
 class RequestTimeoutError(TransportError):
-    """The answer did not come in time; the request may have been received and may still be processed.
+    """The answer did not come within the time that `Timeouts` allows.
 
-    `Timeouts` says how long an answer is waited for.
+    The request may have been received, and may still be processed.
     """
 
 
 class StatusError(APIError):
     """An error status: of UP42 itself (`from_platform`), or of a gateway between you and UP42.
 
-    Other statuses than those of the subclasses, such as 400 and 422, mean that the request is wrong: read `detail` and
-    `payload`. An error status below 429 of a gateway (a firewall, a load balancer) is a plain `StatusError`: its 403
-    does not mean that a permission is missing, nor its 404 that a job is.
+    A status without a subclass, such as 400 or 422, means that the request is wrong: read `detail` and `payload`. The
+    401, 403 or 404 of a gateway (a firewall, a load balancer) is a plain `StatusError`, too: it does not mean that a
+    permission or a job is missing.
 
     Attributes:
         status: HTTP status code.
-        code: The server's name for the error, None if it gave none.
-        detail: The server's explanation, one line of at most 500 characters, None if it gave none.
+        code: The server's name for the error, None without one.
+        detail: The server's explanation, one line of at most 500 characters, None without one.
         payload: The decoded JSON body, None for a body that is not JSON. Text in it that repeats the token is `"***"`.
-        body: The first 4 kB of the body as text, `""` when there was none.
+        body: The first 4,096 characters of the body, `""` for an empty one.
         from_platform: True when the body is a JSON object, as UP42's own errors are; False for HTML, text or nothing.
-        retry_after: Seconds the server asks to wait, None if it does not say.
+        retry_after: Seconds that the server asks to wait, None when it does not ask.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class StatusError(APIError):
 
     @property
     def refused(self) -> bool:
-        """Whether the status says that the request was not carried out: 400 to 405, 413, 415, 422, 429."""
+        """Whether the status means that the request was not executed: 400 to 405, 413, 415, 422, 429."""
         return self.status in _REFUSALS
 
 
@@ -207,7 +207,7 @@ class PermissionDeniedError(StatusError):
 
 
 class NotFoundError(StatusError):
-    """UP42 has no such thing, or it is not visible to this account (404). Check the id and the account."""
+    """UP42 does not have it, or does not show it to this account (404). Check the id and the account."""
 
 
 class RateLimitError(StatusError):
@@ -225,17 +225,17 @@ class ServerError(StatusError):
 class UnexpectedResponseError(APIError):
     """An answer that does not fit what UP42 documents.
 
-    When it repeats, the platform has changed or a gateway answers in its place: read the message, and look for a newer
-    version of this library.
+    When it comes again and again, UP42 has changed or a gateway answers in its place: read the message, and look for a
+    newer version of this library.
     """
 
 
 class UntrustedURLError(UnexpectedResponseError):
-    """A link in an answer leads away from UP42; it was not followed, and the token was not sent there."""
+    """A link in an answer leads to another host than UP42's; it was not followed, and the token was not sent there."""
 
 
 class PaginationError(UnexpectedResponseError):
-    """A list whose pages never end: a page that was seen before, or page after page without a new item.
+    """A list whose pages do not end: a page came again, 100 pages in a row had no new item, or there were 10,000 pages.
 
-    The items that came before it are valid. Ask again later, or narrow the list down by filters.
+    The items before it are valid. Ask again later, or narrow the list down by filters.
     """

@@ -1,4 +1,4 @@
-"""Settings of a client, and the checks of what a caller gives."""
+"""Settings of a client, and checks of arguments."""
 
 from up42_async._config.polling import Polling as Polling
 from up42_async._config.polling import PollingLike as PollingLike

@@ -1,9 +1,8 @@
-"""Check what a caller gives: one policy for numbers, strings and lists of strings.
+"""Check arguments: one policy for numbers, strings and lists of strings.
 
-The wrong kind of value is a `TypeError`, a value that cannot be right a `ValueError`; both name the argument and show
-the value. Whatever Python takes for a number (`numbers.Integral`, `numbers.Real`, so NumPy's too) is one, and comes
-back as `int` or `float`; a bool is not. One string where a list of strings is wanted is refused: its characters would
-be the entries.
+A value of the wrong type is a `TypeError`, one out of range a `ValueError`; both name the argument and show the value.
+A number is any `numbers.Integral` or `numbers.Real`, such as NumPy's, except a bool; it is returned as `int` or
+`float`. A single string is refused where a list of strings is wanted, since its characters would be the entries.
 """
 
 import datetime as dt
@@ -24,14 +23,14 @@ def integer(value: object, name: str, *, least: int, most: int | None = None, un
     """Return a whole number as an `int`.
 
     Args:
-        value: What was given.
-        name: What it is called in the error.
-        least: The smallest number that can be right.
-        most: The largest one, None for any.
+        value: The argument.
+        name: Its name in the error.
+        least: The smallest number allowed.
+        most: The largest number allowed, None for no bound.
         unit: What is counted, for the error.
 
     Raises:
-        TypeError: It is no whole number.
+        TypeError: The value is not a whole number.
         ValueError: It is out of bounds.
     """
     bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
@@ -53,18 +52,18 @@ def real(
     most: float = math.inf,
     unit: str = "",
 ) -> float:
-    """Return a number as an `int` or `float`; NaN is never one, infinity only where `least` or `above` is given.
+    """Return a number as an `int` or `float`; NaN is refused, and infinity unless `least` or `above` is given.
 
     Args:
-        value: What was given.
-        name: What it is called in the error.
-        least: The smallest number that can be right.
-        above: What the number must be greater than.
-        most: The largest number that can be right.
+        value: The argument.
+        name: Its name in the error.
+        least: The smallest number allowed.
+        above: The number must be greater than this.
+        most: The largest number allowed.
         unit: What is measured, for the error.
 
     Raises:
-        TypeError: It is no number.
+        TypeError: The value is not a number.
         ValueError: It is out of bounds.
     """
     is_bounded = max(least, above) > -math.inf
@@ -100,11 +99,11 @@ def moment(value: object, name: str) -> dt.datetime:
     """Return a datetime.
 
     Args:
-        value: What was given.
-        name: What it is called in the error.
+        value: The argument.
+        name: Its name in the error.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The value is not a datetime.
     """
     if not isinstance(value, dt.datetime):
         raise TypeError(f"{name} must be a datetime, not {value!r:.80}")
@@ -115,11 +114,11 @@ def string(value: object, name: str) -> str:
     """Return a string that is not empty.
 
     Args:
-        value: What was given.
-        name: What it is called in the error.
+        value: The argument.
+        name: Its name in the error.
 
     Raises:
-        TypeError: It is no string.
+        TypeError: The value is not a string.
         ValueError: It is empty.
     """
     if not isinstance(value, str):
@@ -133,11 +132,11 @@ def strings(values: object, name: str) -> list[str]:
     """Return a list of strings, none of them empty.
 
     Args:
-        values: A list, or anything else that can be iterated over; one string is refused.
-        name: What it is called in the error.
+        values: A list or any other iterable but a single string.
+        name: Name of the argument in the error.
 
     Raises:
-        TypeError: It is one string, no iterable, or holds something else than strings.
+        TypeError: The value is a single string, not an iterable, or holds a value that is not a string.
         ValueError: It holds an empty string.
     """
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
@@ -150,11 +149,11 @@ def joinable(values: object, name: str) -> list[str]:
     """Return a list of strings that UP42 takes joined by commas.
 
     Args:
-        values: A list, or anything else that can be iterated over; one string is refused.
-        name: What it is called in the error.
+        values: A list or any other iterable but a single string.
+        name: Name of the argument in the error.
 
     Raises:
-        TypeError: It is one string, no iterable, or holds something else than strings.
+        TypeError: The value is a single string, not an iterable, or holds a value that is not a string.
         ValueError: It holds an empty string, or one with a comma.
     """
     listed = strings(values, name)
@@ -165,49 +164,49 @@ def joinable(values: object, name: str) -> list[str]:
 
 
 def optional(check: Callable[..., Any], value: object, name: str, **more: Any) -> Any:
-    """Return None for None, and otherwise what one of the checks above returns.
+    """Return None for None, and the result of a check for any other value.
 
     Args:
-        check: The check.
-        value: What was given.
-        name: What it is called in the error.
+        check: One of the functions above.
+        value: The argument.
+        name: Its name in the error.
         more: Further arguments of the check.
     """
     return None if value is None else check(value, name, **more)
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether something in an answer is a number that one can count and pay with.
+    """Return whether a value of an answer is a number that can be a count or an amount.
 
     Args:
-        value: What JSON was decoded to: NaN, infinity and 1e300 are none, and neither is a bool.
+        value: Decoded JSON; a bool, NaN, infinity and numbers from 1e18 on are refused.
     """
     return type(value) in {int, float} and -_LARGEST < cast("float", value) < _LARGEST
 
 
 def is_integer(*, least: int, most: int | None = None, unit: str = "") -> Validator:
-    """Return an attrs validator for a whole number, which also makes an `int` of a number of another kind.
+    """Return an attrs validator for a whole number, which also converts it to `int`.
 
     Args:
-        least: The smallest number that can be right.
-        most: The largest one, None for any.
+        least: The smallest number allowed.
+        most: The largest number allowed, None for no bound.
         unit: What is counted, for the error.
     """
     return _validator(integer, least=least, most=most, unit=unit)
 
 
 def is_real(**bounds: Any) -> Validator:
-    """Return an attrs validator for a number, which also makes an `int` or `float` of a number of another kind.
+    """Return an attrs validator for a number, which also converts it to `int` or `float`.
 
     Args:
-        bounds: What can be right, as `real` takes it.
+        bounds: Bounds and unit, the arguments of `real`.
     """
     return _validator(real, **bounds)
 
 
 def _validator(check: Callable[..., Any], **bounds: Any) -> Validator:
     def validate(instance: object, attribute: Attribute, value: object) -> None:
-        # a converter would not know the name of its field: mypy takes no attrs.Converter(takes_field=True)
+        # not a converter, which does not know the name of its field: mypy refuses attrs.Converter(takes_field=True)
         object.__setattr__(instance, attribute.name, check(value, attribute.name, **bounds))
 
     return validate

@@ -1,4 +1,4 @@
-"""When jobs are asked for: the schedule that a client holds, and the checks of one that is given to `track`."""
+"""The schedule by which the status of jobs is queried, and the checks of its arguments."""
 
 from collections.abc import Callable, Iterator
 from typing import Final, Literal, Protocol, cast
@@ -13,15 +13,15 @@ Wait = float | Literal["adaptive"] | Callable[[], Iterator[float | None]]
 """Seconds between two queries for a job, "adaptive" for what fits its age, or a callable that returns a generator."""
 
 LONGEST_WAIT: Final = 1e9
-"""Seconds between two queries at the most: thirty years, finite so that it can be added to a time."""
+"""Most seconds between two queries: thirty years, finite so that it can be added to a time."""
 
 
 def checked_wait(value: object) -> Wait:
-    """Return what says how long to wait between two queries.
+    """Return the argument `wait`, checked.
 
     Raises:
-        TypeError: It is neither a number nor callable.
-        ValueError: It is a number, but not from 0 to 1e9, or another word than "adaptive".
+        TypeError: It is not a number, "adaptive" or a callable.
+        ValueError: It is a number that is not from 0 to 1e9, or another string than "adaptive".
     """
     if callable(value):
         return cast("Callable[[], Iterator[float | None]]", value)
@@ -33,20 +33,20 @@ def checked_wait(value: object) -> Wait:
 
 
 def checked_interval(value: object) -> float:
-    """Return the seconds between two queries.
+    """Return the seconds between two queries, checked.
 
     Raises:
-        TypeError: They are no number.
-        ValueError: They are not from 0 to 1e9.
+        TypeError: The value is not a number.
+        ValueError: It is not from 0 to 1e9.
     """
     return real(value, "wait", least=0, most=LONGEST_WAIT, unit="seconds")
 
 
 def checked_retries(value: object) -> int:
-    """Return how often a job is asked for at the most.
+    """Return the most queries for a job, checked.
 
     Raises:
-        TypeError: It is no whole number.
+        TypeError: The value is not a whole number.
         ValueError: It is less than 1.
     """
     return integer(value, "retries", least=1, unit="queries")
@@ -60,61 +60,61 @@ _SECONDS: Final = is_real(least=0, most=LONGEST_WAIT, unit="seconds")
 
 
 class PollingLike(Protocol):
-    """Anything that says when jobs are asked for, such as `Polling` or the sandbox's own."""
+    """Any object with the fields of `Polling`, such as the sandbox's own."""
 
     @property
     def wait(self) -> Wait:
-        """Seconds between two queries for a job, or what makes a generator of them."""
+        """Seconds between two queries for a job, "adaptive", or a callable that returns a generator."""
         ...
 
     @property
     def retries(self) -> int:
-        """How often a job is asked for at the most."""
+        """Most queries for a job."""
         ...
 
     @property
     def settle(self) -> float:
-        """Seconds after which SUCCESSFUL or FAILED, still the same, is the end."""
+        """Seconds after which an unchanged SUCCESSFUL or FAILED is final."""
         ...
 
     @property
     def recover(self) -> float:
-        """Seconds for which a lost job is looked for."""
+        """Seconds for which the client looks for a lost job."""
         ...
 
     @property
     def visible(self) -> float:
-        """Seconds that results may take to become visible."""
+        """Seconds for which the client waits until results are visible."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class Polling:
-    """When jobs are asked for: the schedule of `track` where none is given, and how long other waits for UP42 last.
+    """The schedule of `track` when it is called without one, and the longest waits for other things of UP42.
 
-    The reference's schedule is the default: every 60 seconds for 3 days.
+    By default, as in the reference, a job is queried every 60 seconds for 3 days.
     """
 
     wait: Wait = attrs.field(default=60.0, validator=_is_wait)
-    """Seconds between two queries for a job, from 0 to 1e9; `"adaptive"` for 5 to 640, along its age; or a callable
-    without arguments that returns a generator of seconds."""
+    """Seconds between two queries for a job, from 0 to 1e9; `"adaptive"` for 5 to 640, growing with the age of the
+    job; or a callable without arguments that returns a generator of seconds."""
     retries: int = attrs.field(default=60 * 24 * 3, validator=is_integer(least=1, unit="queries"))
-    """How often a job is asked for at the most, 1 or more; at 60 seconds 4320 queries are 3 days."""
+    """Most queries for a job, at least 1; 4320 queries every 60 seconds are 3 days."""
     settle: float = attrs.field(default=5.0, validator=_SECONDS)
-    """Seconds after which SUCCESSFUL or FAILED, still the same, is the end of a job: credits are captured or released
-    within 1.8 seconds (of 527 recorded jobs)."""
+    """Seconds after which an unchanged SUCCESSFUL or FAILED is final, from 0 to 1e9; the credits of 527 recorded jobs
+    were captured or released within 1.8 seconds."""
     recover: float = attrs.field(default=60.0, validator=_SECONDS)
-    """Seconds for which the job of an execution whose answer was lost is looked for."""
+    """Seconds, from 0 to 1e9, for which the client looks for the job of an execution whose answer was lost."""
     visible: float = attrs.field(default=15.0, validator=_SECONDS)
-    """Seconds that the results of a job may take to become visible once it has ended."""
+    """Seconds, from 0 to 1e9, for which the client waits until the results of a finished job are visible."""
 
     @classmethod
     def of(cls, given: object) -> "Polling":
-        """Return the schedule that anything with these fields names.
+        """Return the schedule of any object with these fields.
 
         Raises:
-            TypeError: It lacks a field, or one is of the wrong kind.
-            ValueError: A field cannot be right.
+            TypeError: The object lacks a field, or one is of the wrong type.
+            ValueError: A field is out of range.
         """
         names = [field.name for field in attrs.fields(cls)]
         if isinstance(given, cls):

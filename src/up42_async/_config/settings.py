@@ -1,4 +1,4 @@
-"""Hold the settings of a client: small frozen values, checked when they are made."""
+"""Settings of a client: small frozen values, checked when they are made."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from up42_async._config.arguments import integer, is_integer, is_real
 
 VERSION: Final = "0.1.0"
 
-# one API host and one Keycloak realm a region.
+# API host and Keycloak realm of each region
 REGIONS: Mapping[str, tuple[str, str]] = {
     "eu": ("https://api.up42.com", "https://auth.up42.com/realms/public/protocol/openid-connect"),
     "sa": ("https://api.sa.up42.com", "https://auth.sa.up42.com/realms/public/protocol/openid-connect"),
@@ -37,7 +37,7 @@ def _base_url(value: str) -> str:
 
 
 def _parts_of(value: str) -> SplitResult | None:
-    """Return scheme, host, port and path of a URL, None if it has anything else or cannot be read."""
+    """Return the parts of a URL, None if it has more than scheme, host, port and path or cannot be read."""
     if not value.isascii() or not value.isprintable() or set(value) & _NOT_IN_BASE_URLS:
         return None
     try:
@@ -59,7 +59,7 @@ def _is_base_url(_: object, attribute: "attrs.Attribute[Any]", value: str) -> No
 
 
 class EndpointsLike(Protocol):
-    """Anything that names two hosts, such as `Endpoints` or the sandbox's own."""
+    """Any object with the fields of `Endpoints`, such as the sandbox's own."""
 
     @property
     def api(self) -> str:
@@ -74,7 +74,7 @@ class EndpointsLike(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Endpoints:
-    """Where UP42 is: needed only for a host that is not one of the regions."""
+    """The hosts of UP42; needed only for hosts that are not those of a region."""
 
     api: str = attrs.field(converter=_base_url, validator=_is_base_url)
     """Base URL of the API, such as `https://api.up42.com`."""
@@ -83,11 +83,11 @@ class Endpoints:
 
     @classmethod
     def of(cls, given: object) -> "Endpoints":
-        """Return the endpoints that anything with `api` and `auth` names.
+        """Return the endpoints of any object with `api` and `auth`.
 
         Raises:
-            TypeError: It lacks one of the two.
-            ValueError: One of them is no URL that can be used.
+            TypeError: The object lacks one of the two.
+            ValueError: One of them is not a URL, or is neither `https://` nor on this machine.
         """
         api, auth = getattr(given, "api", None), getattr(given, "auth", None)
         if api is None or auth is None:
@@ -102,7 +102,7 @@ class Endpoints:
             region: `"eu"` or `"sa"`.
 
         Raises:
-            ValueError: No such region.
+            ValueError: There is no such region.
         """
         if region not in REGIONS:
             message = f"region {region!r} is not one of {', '.join(map(repr, REGIONS))}"
@@ -113,69 +113,70 @@ class Endpoints:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """How long one attempt at a request may take; the caller's own deadlines (`anyio.fail_after`) go around calls."""
+    """How long one attempt at a request may take, in seconds above 0; set deadlines for calls by `anyio.fail_after`."""
 
     connect: float = attrs.field(default=10.0, validator=POSITIVE)
     """Seconds to open a connection."""
     read: float = attrs.field(default=30.0, validator=POSITIVE)
-    """Seconds of silence from the server."""
+    """Seconds without data from the server."""
     write: float = attrs.field(default=30.0, validator=POSITIVE)
-    """Seconds until the server takes a piece of the request."""
+    """Seconds until the server reads a piece of the request."""
     pool: float = attrs.field(default=5.0, validator=POSITIVE)
-    """Seconds until a connection is free in a transport of your own; ours has one for each request."""
+    """Seconds until a connection is free in the pool of an `http_client` of yours; the client's own never waits."""
     total: float = attrs.field(default=60.0, validator=POSITIVE)
-    """Seconds for one attempt in all, however slowly the answer trickles in (downloads of files are exempt)."""
+    """Seconds for one whole attempt, with the body of the answer; downloads of files have no such bound."""
     cancel_grace: float = attrs.field(default=5.0, validator=POSITIVE)
-    """Seconds the answer to an execution is still waited for after its caller was cancelled."""
+    """Seconds for which the client waits for the answer to an execution after its caller was cancelled."""
 
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """When a failed request is sent again; an execution only if it never arrived or was refused unprocessed."""
+    """When a failed request is sent again; an execution only if it never arrived, or was refused unprocessed."""
 
     attempts: int = attrs.field(default=5, validator=COUNT)
-    """How often a request is sent at the most, the first time included."""
+    """Most times that a request is sent, with the first; at least 1."""
     timeout: float = attrs.field(default=120.0, validator=POSITIVE)
-    """Seconds after the first try in which another may begin, and for which a call waits during an outage. A
-    `Retry-After` beyond it is not waited for."""
+    """Seconds after the first try in which another may begin, and for which a call waits during an outage; above 0.
+    A longer `Retry-After` ends the call with its error."""
     wait_initial: float = attrs.field(default=0.5, validator=POSITIVE)
-    """Seconds before the second try at the most; doubled for each further one. The wait is random below that."""
+    """Most seconds before the second try, above 0; doubled for each further one. The wait is random below that."""
     wait_max: float = attrs.field(default=30.0, validator=POSITIVE)
-    """Seconds between two tries at the most, unless the server asks for more."""
+    """Most seconds between two tries, above 0, unless the server asks for more."""
     max_retry_after: float = attrs.field(default=60.0, validator=POSITIVE)
-    """Seconds for which one `Retry-After` can pause the whole client at the most."""
+    """Most seconds for which one `Retry-After` pauses the whole client; above 0."""
     budget: int = attrs.field(default=20, validator=NOT_NEGATIVE)
-    """Retries available at the start."""
+    """Retries available at the start; 0 or more."""
     budget_share: float = attrs.field(default=0.1, validator=NOT_NEGATIVE)
-    """Retries earned by each successful request (0.1: one per ten); at most ten times `budget` are saved up."""
+    """Retries earned by each successful request (0.1: one per ten), 0 or more; at most ten times `budget` are saved."""
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How much a client does at once."""
+    """How many requests and downloads run at once, and how many requests are sent in a second."""
 
     max_concurrency: int = attrs.field(default=20, validator=COUNT)
-    """Requests under way at once, and connections to the API; a request costs the same CPU however many there are."""
+    """Most requests under way at once, and connections to the API; at least 1."""
     requests_per_second: float = attrs.field(default=50.0, validator=POSITIVE)
-    """Requests a second in the long run."""
+    """Requests per second on average; above 0."""
     burst: int = attrs.field(default=100, validator=COUNT)
-    """Requests that may be sent at once after a quiet time."""
+    """Requests that may be sent at once after a time without requests; at least 1."""
     max_downloads: int = attrs.field(default=4, validator=COUNT)
-    """Files fetched at once, beside `max_concurrency`."""
+    """Most files downloaded at once, in addition to `max_concurrency`; at least 1."""
     max_response_bytes: int = attrs.field(default=16 * 2**20, validator=COUNT)
-    """Bytes of one answer at the most, decompressed (files are exempt). A page of 10,000 small items may take more."""
+    """Most bytes of one answer, decompressed; at least 1. Files have no such bound. A page of 10,000 small items may be
+    larger."""
 
     def split(self, workers: int) -> "Limits":
-        """Return the limits for each of several workers that share this pace, such as processes of a cluster.
+        """Return the limits of each of several workers that share these, such as the processes of a cluster.
 
-        Each number but `max_response_bytes` is divided and rounded down, and is at least 1.
+        Each number but `max_response_bytes` is divided by `workers` and rounded down, and is at least 1.
 
         Args:
-            workers: How many there are, from 1 to `max_concurrency`.
+            workers: Number of workers, from 1 to `max_concurrency`.
 
         Raises:
-            TypeError: It is no whole number.
-            ValueError: It is below 1, or there are more workers than requests may be under way at once.
+            TypeError: `workers` is not a whole number.
+            ValueError: It is below 1 or above `max_concurrency`.
         """
         workers = integer(workers, "workers", least=1)
         if workers > self.max_concurrency:
