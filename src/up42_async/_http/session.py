@@ -123,26 +123,21 @@ class Session:
         self._check_usable()
         if state is None and not request.idempotent:
             state = SendState()  # makes the exchange wait for the response when it is cancelled after it was sent
+        retries = self.new_retry_state()
         self._calls += 1
         try:
-            return await self._until_answered(request, state)
+            while isinstance(outcome := await self._in_slot(request, state, retries), APIError):
+                free = self._breaker.is_open(request)  # during an outage the circuit breaker paces the retries
+                delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now(), free=free)
+                self._hold_back(outcome, delay)
+                if delay is None or request.was_executed(outcome):
+                    raise outcome
+                await self.pause(delay)
+                self.retried += 1
         finally:
             self._calls -= 1
-
-    async def _until_answered(self, request: ApiRequest, state: SendState | None) -> Any:
-        retries = self.new_retry_state()
-        while True:
-            outcome = await self._in_slot(request, state, retries)
-            if not isinstance(outcome, APIError):
-                self._budget.deposit()
-                return outcome
-            free = self._breaker.is_open(request)  # during an outage the circuit breaker paces the retries
-            delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now(), free=free)
-            self._hold_back(outcome, delay)
-            if delay is None or request.was_executed(outcome):
-                raise outcome
-            await self.pause(delay)
-            self.retried += 1
+        self._budget.deposit()
+        return outcome
 
     async def fetch(self, url: Secret, headers: Mapping[str, str], writer: BodyWriter, *, label: str) -> ApiResponse:
         """Download from a signed URL of another host: one request, without the token. The caller holds a file slot.
