@@ -140,7 +140,7 @@ class TokenProvider:
         credentials = self._read_credentials()
         retries = RetryState(self._policy, self._budget, started=_clock.now())
         while True:
-            # the delays grow on from one login to the next, so that failing logins never post the password quickly
+            # after a failed login the next one goes on with its delays, so the password is posted once for each delay
             if (left := self._next_post - _clock.now()) > 0:
                 await _clock.wait_for(self._closing, left)
             retries.begin(_clock.now())
