@@ -1,4 +1,4 @@
-"""What to run on what: a template for each process that UP42 offers, and the classes to derive more from.
+"""A template for each process that UP42 offers, and the classes to derive more from.
 
     template = DetectionTreesSpacept(title="Detect trees over UK", item=item)
     await template.evaluate()
@@ -48,18 +48,18 @@ JobTemplate.__module__ = __name__  # where users find it
 DEFAULT_SENSITIVITY: Final = 2
 
 LONGEST_TITLE: Final = 250
-"""Characters of a title at the most."""
+"""The most characters of a title."""
 
 Item: TypeAlias = pystac.Item | str
 """A STAC item: the object, or the absolute URL of its self link."""
 
 
 def _item_url(item: object, name: str) -> str:
-    """Return the URL that names an item in the inputs of a process.
+    """Return the URL of an item, as the inputs of a process have it.
 
     Args:
         item: A `pystac.Item`, or its URL.
-        name: What it is called in the error.
+        name: Its name in the error.
 
     Raises:
         TypeError: It is neither an item nor a string.
@@ -72,12 +72,10 @@ def _item_url(item: object, name: str) -> str:
             raise TypeError(message)
         url = item.get_self_href()
     if not isinstance(url, str) or not url:
-        message = (
-            f"{name} has no self link, which UP42 knows it by; set it with set_self_href(), or give the URL instead"
-        )
+        message = f"{name} has no self link, which UP42 needs; set it with set_self_href(), or give the URL instead"
         raise ValueError(message)
     if not _is_absolute(url):
-        message = f"{name} must be known by an absolute URL (https://...), not {url!r:.80}"
+        message = f"{name} must have an absolute URL (https://...), not {url!r:.80}"
         raise ValueError(message)
     return url
 
@@ -91,12 +89,12 @@ def _is_absolute(url: str) -> bool:
 
 
 def _is_item(_: object, attribute: Attribute, value: object) -> None:
-    """Refuse what is neither an item with a self link nor its URL."""
+    """Refuse a value that is neither an item with a self link nor a URL."""
     _item_url(value, attribute.name)
 
 
 def _are_items(_: object, attribute: Attribute, value: object) -> None:
-    """Refuse what is no list of items, or an empty one."""
+    """Refuse a value that is no list of items, and an empty list."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         message = f"{attribute.name} must be a list of items, not {value!r:.80}"
         raise TypeError(message)
@@ -108,7 +106,7 @@ def _are_items(_: object, attribute: Attribute, value: object) -> None:
 
 
 def _is_title(_: object, attribute: Attribute, value: object) -> None:
-    """Refuse what is no title: UP42 takes 1 to 250 characters."""
+    """Refuse a value that is no string of 1 to 250 characters: UP42 takes no other titles."""
     if not isinstance(value, str):
         message = f"{attribute.name} must be a string, not {value!r:.80}"
         raise TypeError(message)
@@ -232,7 +230,7 @@ def _is_name(_: object, attribute: Attribute, value: object) -> None:
 
 @attrs.frozen
 class GreyWeight:
-    """How much a band counts in pansharpening."""
+    """The weight of a band in pansharpening."""
 
     band: str = attrs.field(validator=_is_name)
     """The name of the band."""
@@ -257,7 +255,7 @@ class Pansharpening(SingleItemJobTemplate):
     process_id = "pansharpening"
 
     grey_weights: Sequence[GreyWeight] | None = attrs.field(default=None, validator=_are_grey_weights)
-    """The weights of the bands; left to UP42 when there are none."""
+    """The weights of the bands; UP42 chooses them when there are none."""
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -301,7 +299,7 @@ class DetectionChangeSimularity(SimularityJobTemplate):
     process_id = "detection-change-simularity"
 
     sensitivity: int = attrs.field(default=DEFAULT_SENSITIVITY, validator=arguments.is_integer(least=0))
-    """How small a change is reported."""
+    """The sensitivity of the detection, 0 or more."""
 
     @property
     def inputs(self) -> dict[str, Any]:

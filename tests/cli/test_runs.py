@@ -81,7 +81,7 @@ def test_parameters_are_inputs_of_all(sandbox: Sandbox, tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("", "no items in stdin"),
-        ("not-a-url", "item 1 must be known by an absolute URL"),
+        ("not-a-url", "item 1 must have an absolute URL"),
         ('{"title": "x"}', "item 1 names no item"),
         ("[1]", "item 1 is neither a URL, a STAC item nor an object with inputs: 1"),
         ('{"type": "Feature", "id": "a", "links": [{"rel": "next"}]}', "item 1 ('a') has no self link"),

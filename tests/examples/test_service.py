@@ -85,7 +85,7 @@ async def test_what_cannot_be_ordered_is_refused(sandbox: Sandbox, browser: http
     assert (await browser.post("/orders", json=order(sandbox, items=[]))).status_code == 422
     answer = await browser.post("/orders", json=order(sandbox, items=["nonsense"]))
     assert answer.status_code == 422
-    assert "item must be known by an absolute URL" in answer.json()["detail"]
+    assert "item must have an absolute URL" in answer.json()["detail"]
     assert (await browser.get("/jobs/%2e%2e%00")).status_code == 422
 
 

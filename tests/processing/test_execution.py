@@ -203,7 +203,7 @@ async def test_cancelled_and_without_an_answer_the_doubt_is_kept(
     assert execution.job is None
     (message,) = caplog.messages
     assert (
-        "cancelled while executing: the answer to executing detection-trees-spacept ('Trees'), sent at 2026-03-01 "
+        "cancelled while executing: the response to executing detection-trees-spacept ('Trees'), sent at 2026-03-01 "
         in message
     )
 
@@ -520,7 +520,7 @@ async def test_what_ends_a_program_in_mid_execution_leaves_the_doubt(
     monkeypatch.setattr("up42_async._clock.wait_for", wait)
     with pytest.raises(Fatal) as caught:
         await template.execute()
-    assert caught.value.__notes__[0].startswith("cancelled while executing: the answer to executing")
+    assert caught.value.__notes__[0].startswith("cancelled while executing: the response to executing")
     assert isinstance(template.executions[0].error, ExecutionUncertainError)
 
 

@@ -186,7 +186,7 @@ async def test_a_job_whose_answer_was_lost_is_found(
     job = await template.execute()
     assert (job.id, job.client, platform.posts, len(platform.jobs)) == ("job-1", client, 1, 1)
     assert [execution.recovered for execution in template.executions] == [True]
-    assert caplog.messages[0].startswith("the answer to executing detection-trees-spacept ('Trees') was lost (")
+    assert caplog.messages[0].startswith("the response to executing detection-trees-spacept ('Trees') was lost (")
     assert (
         caplog.messages[1]
         == "executing detection-trees-spacept ('Trees') had made job job-1, which was found in the list"

@@ -136,7 +136,7 @@ async def test_the_state_of_a_job_and_its_files_are_kept(run: JournalRun, path: 
     assert run.unended(["captured"]) == ["job-1"]
     await run.seen([job_of(status="captured")])
     await run.seen([])
-    await place.brought("all", [{"path": "results/job-1/a.tif"}])
+    await place.downloaded("all", [{"path": "results/job-1/a.tif"}])
     assert place.files("all") == [{"path": "results/job-1/a.tif"}]
     assert place.files("some") == []
     (entry,) = Journal(path).entries()

@@ -179,7 +179,7 @@ async def test_what_was_under_way_is_taken_when_it_is_the_only_one(
     id_ = add_job(platform, trees())
     (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, result.recovered, platform.posts) == (id_, True, 0)
-    assert "an earlier run executed detection-trees-spacept ('t') and did not get the answer" in caplog.text
+    assert "an earlier run executed detection-trees-spacept ('t') and received no response" in caplog.text
     (entry,) = Journal(path).entries()
     assert (entry.recovered, entry.state) == (True, "running")
     (again,) = await run(platform, [trees()], path)
@@ -330,7 +330,7 @@ async def test_a_limit_holds_over_all_starts(platform: PayingPlatform, path: Pat
 async def test_many_jobs_are_seen_again_in_few_requests(
     platform: PayingPlatform, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("up42_async._processing.journal_start._SEEN_AT_ONCE", 2)
+    monkeypatch.setattr("up42_async._processing.journal_start._WRITTEN_AT_ONCE", 2)
     templates = [trees(f"{number}") for number in range(5)]
     await run(platform, templates, path)
     for job in platform.jobs:
@@ -419,7 +419,7 @@ async def test_a_job_that_cannot_be_written_down_is_returned_and_found_later(
         patch.setattr(Place, "made", full)
         (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, Journal(path).counts) == ("job-1", {"executing": 1})
-    assert "what came of executing detection-trees-spacept ('t') could not be written (the disk is full)" in caplog.text
+    assert "the outcome of executing detection-trees-spacept ('t') was not written (the disk is full)" in caplog.text
     execution.TAKEN_JOBS._taken.clear()  # as in a new process
     (result,) = await run(platform, [trees()], path)
     assert (result.job and result.job.id, result.recovered) == ("job-1", True)
@@ -514,7 +514,9 @@ async def test_the_client_may_close_while_it_is_looked_for(platform: PayingPlatf
     async with anyio.create_task_group() as group:
         group.start_soon(close_when_looked_for, client, platform)
         (result,) = await execute([trees()], journal=path, client=client)
-    assert "the client was closed before it was known" in str(result.error)
+    assert "the client was closed while the job of detection-trees-spacept ('t'), executed by an earlier run," in str(
+        result.error
+    )
     assert Journal(path).counts == {"executing": 1}
 
 

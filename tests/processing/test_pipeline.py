@@ -264,7 +264,7 @@ async def collect(batch: Any, done: Results) -> None:
 
 
 async def test_what_is_no_template_is_named(sandbox: Sandbox, client: Client) -> None:
-    with pytest.raises(TypeError, match="pipeline\\(\\) takes templates, and 'text' is none"):
+    with pytest.raises(TypeError, match="pipeline\\(\\) takes templates, not 'text'"):
         await pipeline(["text"])  # type: ignore[type-var]
 
 

@@ -156,7 +156,7 @@ def test_an_item_without_a_self_link_is_refused_with_the_way_out() -> None:
     "url", ["", "item.json", "/v2/items/one", "ftp://host/item", "https://", "https://[x/item", "C:\\i"]
 )
 def test_an_item_url_that_is_not_absolute_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="item (must be known by an absolute URL|has no self link)"):
+    with pytest.raises(ValueError, match="item (must have an absolute URL|has no self link)"):
         DetectionTreesSpacept(title="t", item=url)
 
 

@@ -1,4 +1,4 @@
-"""Budgets: what a group of people may spend, and what of it is spent."""
+"""Budgets: how many credits a group of people may spend, and how many it has spent."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
@@ -22,12 +22,12 @@ PAGE_SIZE: Final = 100
 
 @attrs.frozen(kw_only=True)
 class ValidityPeriod:
-    """When a budget can be spent."""
+    """The time in which a budget can be used."""
 
     start_date: dt.datetime | None = None
-    """Its first moment (aware, UTC); None where UP42 does not say."""
+    """The begin (aware, UTC); None where UP42 sends none."""
     end_date: dt.datetime | None = None
-    """Its last moment (aware, UTC); None where UP42 does not say."""
+    """The end (aware, UTC); None where UP42 sends none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,11 +37,11 @@ class Budget:
     id: str
     """Its id."""
     name: str | None = None
-    """What it is called."""
+    """Its name."""
     description: str | None = None
-    """What it is for."""
+    """Its description."""
     external_id: str | None = None
-    """Its id in the books of whoever made it."""
+    """Its id in another system, set by the user."""
     status: str | None = None
     """`ACTIVE` or `INACTIVE`."""
     created_by: str | None = None
@@ -53,7 +53,7 @@ class Budget:
     spend_limit: float | None = None
     """Credits that may be spent; None for no limit."""
     validity_period: ValidityPeriod | None = None
-    """When it can be spent; None for always."""
+    """When it can be used; None for always."""
     consumed_credits: float | None = None
     """Credits spent; only with `include_usage`."""
     remaining_credits: float | None = None
@@ -61,7 +61,7 @@ class Budget:
     usage_percentage: float | None = None
     """Share of the limit that is spent, in percent; only with `include_usage`, and a limit."""
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    """Everything UP42 says of it, as it came."""
+    """The whole record, as UP42 sent it."""
     _client: Client | None = attrs.field(default=None, alias="client", repr=False, eq=False)
 
     def __repr__(self) -> str:
@@ -69,7 +69,7 @@ class Budget:
         return _display.attributes(self, "id", "name", "status", "spend_limit", "remaining_credits")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the client out of copies and pickles, which then use the current one."""
+        """Return the fields without the client: copies and pickles use the current one."""
         return {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.name != "_client"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -82,12 +82,14 @@ class Budget:
 
         Args:
             budget_id: Its id.
-            include_usage: Whether to ask what is spent and left of it, too.
+            include_usage: Whether to ask also for the credits spent and left.
             client: The client to use; the current one when left out.
 
         Raises:
-            NotFoundError: There is no such budget, or it belongs to somebody else.
+            NotFoundError: There is no such budget, or it belongs to another account.
             APIError: UP42 could not be asked.
+            RuntimeError: There is no client.
+            TypeError: The id is no string.
             ValueError: It cannot be an id.
         """
         user = current_client(client)
@@ -114,14 +116,15 @@ class Budget:
 
         Args:
             status: Only budgets of these statuses, `"ACTIVE"` or `"INACTIVE"`.
-            sort_by: The order, such as `"updatedAt,desc"`, the only field that UP42 documents.
-            include_usage: Whether to ask what is spent and left of them, too.
+            sort_by: The order, such as `"updatedAt,desc"`; UP42 documents this field only.
+            include_usage: Whether to ask also for the credits spent and left.
             page_size: Budgets a page, 1 or more.
             client: The client to use; the current one when left out.
 
         Raises:
-            TypeError: A filter of the wrong kind, such as one string where a list of them is wanted.
-            ValueError: A filter that cannot be right.
+            RuntimeError: There is no client.
+            TypeError: A filter of the wrong type, such as a single string instead of a list of strings.
+            ValueError: A filter out of its range.
         """
         user = current_client(client)
         parameters = {
@@ -141,13 +144,14 @@ class Budget:
 
     @staticmethod
     async def is_enforced(*, client: Client | None = None) -> bool:
-        """Return whether the account lets nobody execute without a budget; one request.
+        """Return whether the account requires a budget for each execution; one request.
 
         Args:
             client: The client to use; the current one when left out.
 
         Raises:
             APIError: UP42 could not be asked.
+            RuntimeError: There is no client.
         """
         request = ApiRequest(method="GET", path=f"{BUDGETS}/settings")
         answer = await current_client(client)._session.call(request)
@@ -158,11 +162,12 @@ class Budget:
         return enforced
 
     async def usage(self) -> float:
-        """Return the credits that are spent of it now; one request.
+        """Return the credits that are spent so far; one request.
 
         Raises:
-            NotFoundError: The budget is gone.
+            NotFoundError: The budget does not exist any more.
             APIError: UP42 could not be asked.
+            RuntimeError: There is no client.
         """
         request = ApiRequest(method="GET", path=f"{BUDGETS}/{segment(self.id, 'budget id')}/usage")
         answer = await current_client(self._client)._session.call(request)

@@ -1,4 +1,4 @@
-"""Whether EULAs are accepted; one that is stays so."""
+"""Whether the account has accepted an EULA; an acceptance is remembered, since it is final."""
 
 from up42_async._client import Client
 from up42_async._client.services import CachedCall, Service
@@ -7,10 +7,10 @@ from up42_async._http.requests import ApiRequest, answered_segment
 
 
 class EulaCache(Service):
-    """What one client knows of EULAs: each is asked for until it is accepted."""
+    """The EULAs of one client: each is asked for until it is accepted."""
 
     def __init__(self, client: Client) -> None:
-        """Keep what this client is told.
+        """Ask for nothing yet.
 
         Args:
             client: The client to ask with.
@@ -22,8 +22,8 @@ class EulaCache(Service):
         """Return whether the account has accepted an EULA; one request unless it is known to be accepted.
 
         Args:
-            eula_id: Its id, as it came in an answer.
-            since: Monotonic time in seconds; a "no" that was heard after it is not asked for again.
+            eula_id: Its id, as UP42 sent it.
+            since: Monotonic time in seconds; when it was not accepted after this time, it is not asked for again.
 
         Raises:
             APIError: UP42 could not be asked.

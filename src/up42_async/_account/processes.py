@@ -25,13 +25,13 @@ class ProcessInput:
     name: str
     """Its key in the inputs."""
     title: str | None = None
-    """What it is called."""
+    """Its title."""
     description: str | None = None
-    """What it is."""
+    """Its description."""
     min_occurs: int = 1
-    """How often it must be given at the least: 0 for one that may be left out."""
+    """The least number of values: 0 for an input that may be left out."""
     max_occurs: int | None = 1
-    """How often it may be given at the most; None for any number."""
+    """The greatest number of values; None for no limit."""
     schema: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """JSON schema of its value, as UP42 sends it."""
 
@@ -43,7 +43,7 @@ class ProcessInput:
 
 @attrs.frozen(kw_only=True)
 class ProcessPrice:
-    """What a process costs for each unit of what it processes; `template.evaluate()` tells the price of a run."""
+    """The price of a process for each unit; `template.evaluate()` returns the price of an execution."""
 
     credits: float
     """Credits for each unit."""
@@ -58,19 +58,19 @@ class Process:
     id: str
     """The id by which it is executed, such as `detection-trees-spacept`."""
     title: str | None = None
-    """What it is called."""
+    """Its title."""
     description: str | None = None
-    """What it does."""
+    """Its description."""
     inputs: Mapping[str, ProcessInput] = attrs.field(factory=dict, repr=False)
     """Its inputs by name."""
     prices: tuple[ProcessPrice, ...] = ()
-    """What it costs; empty where UP42 does not say."""
+    """Its prices; empty where UP42 sends none."""
     eula_id: str | None = None
     """Id of the EULA that must be accepted, once, in the UP42 console; None where there is none."""
     eula_accepted: bool | None = None
-    """Whether the account has accepted that EULA; None where there is none, or UP42's answer cannot be read."""
+    """Whether the account has accepted that EULA; None where there is none, or UP42's response cannot be read."""
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    """Everything UP42 says of it, as it came."""
+    """The whole record, as UP42 sent it."""
 
     def __repr__(self) -> str:
         """Return the process in one line of at most 200 characters."""
@@ -87,6 +87,8 @@ class Process:
         Raises:
             NotFoundError: There is no such process.
             APIError: UP42 could not be asked.
+            RuntimeError: There is no client.
+            TypeError: The id is no string.
             ValueError: It cannot be an id.
         """
         user, request = current_client(client), _process_request(process_id)
@@ -100,12 +102,15 @@ class Process:
 
         Args:
             client: The client to use; the current one when left out.
+
+        Raises:
+            RuntimeError: There is no client.
         """
         return ProcessList(current_client(client))
 
 
 class ProcessList(ReadableList[Process]):
-    """The processes one after another; `errors` has those that could not be read."""
+    """An asynchronous iterator over the processes; `errors` has those that could not be read."""
 
     def __init__(self, client: Client) -> None:
         """Send nothing yet; see `Process.all`.
@@ -122,7 +127,7 @@ class ProcessList(ReadableList[Process]):
         """Return the next process, asking whether its EULA is accepted.
 
         Raises:
-            APIError: A page, or the state of the EULA, could not be had; the next call asks for it again.
+            APIError: A page, or the state of the EULA, was not received; the next call asks for it again.
             StopAsyncIteration: There are no more.
         """
         process = self._unread.pop() if self._unread else await super().__anext__()
@@ -136,7 +141,7 @@ class ProcessList(ReadableList[Process]):
             raise
 
     def _split(self, answer: Any, request: ApiRequest) -> Page[Any]:
-        """Read a page, whose shape no source tells: a list, or an object that holds one, with or without links."""
+        """Read a page. Its shape is not documented: a list, or an object with a list, with or without links."""
         content = answer if isinstance(answer, dict) else {}
         lists = {name: one for name, one in content.items() if isinstance(one, list) and name != "links"}
         listed = answer if isinstance(answer, list) else lists.get("processes", next(iter(lists.values()), None))
@@ -146,11 +151,11 @@ class ProcessList(ReadableList[Process]):
 
 
 def read_process(content: Any, request: ApiRequest) -> Process:
-    """Read the description of a process; whether its EULA is accepted is not part of it.
+    """Read a process; whether its EULA is accepted is not part of the record.
 
     Args:
         content: The decoded JSON.
-        request: What was asked, for the error.
+        request: The request, for the error.
 
     Raises:
         UnexpectedResponseError: It has no id. Everything else may be missing or odd.
@@ -189,7 +194,7 @@ def _prices(values: Iterable[Any]) -> Iterator[ProcessPrice]:
 
 
 def _parameter(content: Mapping[str, Any], name: str) -> list[Any]:
-    """Return the values of one of the additional parameters of a process; not every process has them."""
+    """Return the values of an additional parameter of a process; none where the process does not have it."""
     additional = content.get("additionalParameters")
     parameters = _objects(additional.get("parameters")) if isinstance(additional, dict) else ()
     value: Any = next((one.get("value") for one in parameters if one.get("name") == name), [])
@@ -205,10 +210,10 @@ def _text(value: Any) -> str | None:
 
 
 class ProcessCache(Service):
-    """What one client knows of processes: each is described once."""
+    """The processes of one client: each is asked for once."""
 
     def __init__(self, client: Client) -> None:
-        """Keep what this client is told.
+        """Ask for nothing yet.
 
         Args:
             client: The client to ask with.
@@ -221,7 +226,8 @@ class ProcessCache(Service):
 
         Args:
             process_id: The process.
-            since: Monotonic time in seconds; an objection that was heard after it is not asked for again.
+            since: Monotonic time in seconds; when the process was missing, or its EULA not accepted, after this time,
+                it is not asked for again.
 
         Raises:
             APIError: UP42 could not be asked.
@@ -236,7 +242,7 @@ class ProcessCache(Service):
             answer = await self._client._session.call(request)
         except NotFoundError:
             return None
-        # what is odd here keeps nobody from evaluating: validation has the last word
+        # an odd record is no error here, since UP42's validation decides
         return read_process({**(answer if isinstance(answer, dict) else {}), "id": process_id}, request)
 
 

@@ -25,7 +25,7 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
 
     @property
     def credits(self) -> int:
-        """What executing all templates that were found valid so far would cost, in credits."""
+        """Credits that executing all templates found valid so far would cost."""
         return sum(template.cost.credits for template in self.results if template.is_valid)
 
     def _begin(self) -> None:
@@ -66,7 +66,10 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
         return self._executor.budget.spent
 
     async def _all(self) -> list[ExecutionResult[TemplateT]]:
-        """Do all of the work; if it is cut short, say in the log and on the error what has been bought."""
+        """Do all of the work; when it is cut short, name the jobs that were made in the log and in a note on the error.
+
+        The caller may hold no reference to this object, and so could not read `results`.
+        """
         try:
             return await super()._all()
         except BaseException as error:
@@ -88,12 +91,12 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
         client, place = self._clients[position], self._places[position]
         try:
             await self._executor.execute(item, client, place=place, keep=partial(self._record, position))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not lose the jobs of the others
+        except Exception as error:  # noqa: BLE001 - no error may lose the jobs of the others
             if position not in self._known:
                 self._record(position, ExecutionResult(item, error=error))
 
     def __repr__(self) -> str:
-        """Return how many templates are executed, and what they cost, in one line."""
+        """Return how many templates are executed, and the credits spent, in one line."""
         return f"<ExecutionBatch: {len(self._known)} of {len(self._clients)} executed, {self.spent:,} credits>"
 
     def _repr_html_(self) -> str:
@@ -110,9 +113,9 @@ def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) ->
     """Evaluate many templates at once.
 
     `await evaluate(templates)` returns the templates in the order given. `async with evaluate(templates) as batch:`
-    with `async for template in batch:` gives each as it is known; `batch.credits` is what a run would cost. Two
-    requests a template, and two for each process. The first error ends it; templates that were evaluated before stay
-    so.
+    with `async for template in batch:` gives each as it is evaluated; `batch.credits` is the sum of the prices so far.
+    Two requests for each template, one when it is not valid; up to two more for each process. The first error ends the
+    call; templates that were evaluated before stay so.
 
     Args:
         templates: The templates.
@@ -121,7 +124,7 @@ def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) ->
     Raises:
         APIError: UP42 could not be asked (raised when awaited).
         RuntimeError: There is no client.
-        TypeError: Something else than templates was given.
+        TypeError: Not an iterable of templates.
         ValueError: The items of a template came from two clients.
     """
     return EvaluationBatch(templates, client)
@@ -139,35 +142,37 @@ def execute(
 ) -> ExecutionBatch[TemplateT]:
     """Execute many templates at once: this spends credits, once for each template.
 
-    `await execute(templates)` returns what came of each, in the order given. `async with execute(templates) as batch:`
-    with `async for result in batch:` gives each as it is known. Each template is executed as `template.execute()` does
-    it, and an error is the result of its template only. Leaving the block early stops what has not begun, and waits for
-    the answers to what has (`Timeouts.cancel_grace`). No error and no cancellation loses a job: `results` has all of
-    them, also afterwards.
+    `await execute(templates)` returns an `ExecutionResult` for each template, in the order given. `async with
+    execute(templates) as batch:` with `async for result in batch:` gives each as it is known. Each template is executed
+    as by `template.execute()`, with as many requests; an error is the result of its template only. Leaving the block
+    early stops templates that were not sent yet, and waits for the responses to the others (`Timeouts.cancel_grace`).
+    No error and no cancellation loses a job: `results` has all of them, also afterwards.
 
-    With a journal this holds across crashes: what is sent stands in the file before it leaves, and the same line again
-    goes on. What has a job is returned with it. What was under way is looked for, and taken when exactly one job can
-    be it; else it is an `ExecutionUncertainError`, which is remembered. What was refused is executed again. Of equal
-    templates the n-th of the list is the n-th of the journal. This costs one request at the start, and one for every
-    100 jobs that have not ended.
+    With a journal this holds across crashes: each execution is written to the file before its request leaves, and the
+    same call again continues. A template that has a job gets this job. The job of an execution that was under way is
+    looked for, and taken when exactly one job can be it; otherwise the result is an `ExecutionUncertainError`, also in
+    later runs. A template that was refused is executed again. The n-th of several equal templates in the list is the
+    n-th in the journal. A journal costs up to one request for the user's id at the start, and one for every 100 jobs
+    that have not ended.
 
     Args:
         templates: The templates. One that is not evaluated yet is evaluated first.
-        max_credits: The most credits to spend on all of them together, and on all runs with the journal. Each price is
-            reserved before its template is sent, so the sum never passes the limit, and given back when it is certain
-            that nothing was bought; what no longer fits gets `CostLimitError`, and something cheaper may still run.
+        max_credits: The most credits to spend on all of them together, with a journal in all its runs. Each price is
+            reserved before its template is sent, so the sum never exceeds the limit, and becomes free when it is
+            certain that no job was made. A template whose price is above the rest gets a `CostLimitError`; cheaper
+            ones may still be executed.
         budget_id: The ID of the budget that pays.
         journal: A journal, or the path of its file, which is made when it is missing.
-        retry_uncertain: Whether to execute again what may have been executed in an earlier run, when its job cannot be
-            found: you may pay twice.
-        retry_failed: Whether to execute again what ended without a result (FAILED, RELEASED, REJECTED, INVALID,
-            UNLICENSED).
+        retry_uncertain: Whether to execute a template again that may have been executed in an earlier run, when its job
+            cannot be found: you may pay twice.
+        retry_failed: Whether to execute a template again whose job ended without a result in an earlier run (FAILED,
+            RELEASED, REJECTED, INVALID, UNLICENSED).
         client: The client to use; else each template's own, the one its items came from, or the current one.
 
     Raises:
         JournalError: (When awaited) the journal cannot be used, is in use, or belongs to another account.
         RuntimeError: There is no client, or (when awaited) another call of this program uses the journal.
-        TypeError: Something else than templates was given, or `max_credits` is not a number.
+        TypeError: Not an iterable of templates, or `max_credits` is not a number.
         ValueError: `max_credits` is negative, something is to be retried without a journal, or the items of a template
             came from two clients.
     """
@@ -181,7 +186,7 @@ def checked(templates: Iterable[TemplateT], verb: str) -> Sequence[TemplateT]:
     """Return templates as a list.
 
     Raises:
-        TypeError: They are something else.
+        TypeError: It is a single template, no iterable, or holds something else.
     """
     if isinstance(templates, JobTemplate) or not isinstance(templates, Iterable):
         message = f"{verb}() takes a list of templates; for a single one, write template.{verb}()"
@@ -193,16 +198,16 @@ def checked_one(item: TemplateT, verb: str) -> TemplateT:
     """Return a template.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is no template.
     """
     if not isinstance(item, JobTemplate):
-        message = f"{verb}() takes templates, and {item!r:.80} is none"
+        message = f"{verb}() takes templates, not {item!r:.80}"
         raise TypeError(message)
     return item
 
 
 def _price(template: JobTemplate) -> int | str:
-    """Return what a template costs, or why that is not known."""
+    """Return the price of a template, or why there is none."""
     try:
         return (
             template.cost.credits if template.is_valid else "; ".join(sorted(error.name for error in template.errors))

@@ -21,11 +21,11 @@ class Cost:
     """The price of an execution; it compares with numbers and other costs by its credits: `template.cost <= 100`."""
 
     strategy: str
-    """How the price comes about, in UP42's words, such as `area`."""
+    """What the price depends on, in UP42's words, such as `area`."""
     credits: int
     """The price, in credits."""
     size: float | None = attrs.field(default=None, converter=_optional_float)
-    """How much is processed, in `unit`, when the price depends on it."""
+    """The amount that is processed, in `unit`; None when the price does not depend on it."""
     unit: str | None = None
     """The unit of `size`, such as `SQ_KM`."""
 
@@ -66,15 +66,14 @@ def _credits_of(other: object) -> Any:
 
 
 def read_cost(answer: Any, request: ApiRequest) -> Cost:
-    """Read the answer to a question for the price.
+    """Read a price.
 
     Args:
-        answer: The decoded body.
-        request: What was asked, for the error.
+        answer: The decoded response.
+        request: The request, for the error.
 
     Raises:
-        UnexpectedResponseError: It holds no price that could be compared: not a number, infinite or negative, or no
-            whole number of credits.
+        UnexpectedResponseError: There is no price, or it is negative, infinite or no whole number of credits.
     """
     content: dict[str, Any] = answer if isinstance(answer, dict) else {}
     strategy, unit, size = content.get("pricingStrategy"), content.get("unit"), content.get("totalSize")
@@ -87,7 +86,7 @@ def read_cost(answer: Any, request: ApiRequest) -> Cost:
 
 
 def _is_amount(value: Any) -> bool:
-    """Return whether this is a number, not negative, and small enough for a float."""
+    """Return whether a value is a number, not negative, and small enough for a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

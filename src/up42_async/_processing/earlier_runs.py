@@ -1,4 +1,4 @@
-"""Look for the jobs of executions that an earlier run has sent, by its journal, and whose answers it did not get."""
+"""Look for the jobs of executions that an earlier run sent without receiving the response, as its journal shows."""
 
 from up42_async import _clock
 from up42_async._client import Client
@@ -10,12 +10,12 @@ from up42_async._processing.recovery import ExecutionUncertainError, LostExecuti
 
 
 async def recover_all(client: Client, order: Order, place: Place) -> None:
-    """Look for the jobs of all equal executions that are under way in the journal; write down what came of each.
+    """Look for the jobs of all equal executions that are under way in the journal; write the outcome of each.
 
     Args:
         client: The client to ask with.
-        order: What was executed.
-        place: The place of any of the equal executions.
+        order: The execution.
+        place: The place of one of the equal executions.
 
     Raises:
         JournalError: The journal cannot be read or written.
@@ -26,15 +26,18 @@ async def recover_all(client: Client, order: Order, place: Place) -> None:
 
 
 async def _recover(call: ExecutionCall, place: Place, entry: JournalEntry) -> None:
-    """Look for the job of one execution, until it shows or "there is none" counts; write down what came of it."""
-    logger.warning("an earlier run executed %s and did not get the answer; looking for its job", call.order.label)
+    """Look for the job of one execution until it is found or certainly not listed; write the outcome."""
+    logger.warning("an earlier run executed %s and received no response; looking for its job", call.order.label)
     lost = _lost(call.order, entry)
     findings = await call.search(lost).run(call.client._polling.recover)
     if findings.job is not None:
         await place.made(call.take(findings.job), recovered=True)
         return
     if call.registry.closing.is_set():
-        message = "the client was closed before it was known what came of an execution of an earlier run"
+        message = (
+            f"the client was closed while the job of {call.order.label}, executed by an earlier run, was looked for;"
+            " the next run with this journal looks for it again"
+        )
         raise RuntimeError(message)
     await place.uncertain(call.uncertainty(lost, findings))
 
@@ -45,10 +48,10 @@ async def find_again(call: ExecutionCall, place: Place, entry: JournalEntry) -> 
     Args:
         call: The execution, not sent by this run.
         place: Its place in the journal.
-        entry: What the journal knows of it.
+        entry: Its entry in the journal.
 
     Raises:
-        ExecutionUncertainError: The list of jobs could not be had.
+        ExecutionUncertainError: The jobs could not be listed.
     """
     findings = await call.search(_lost(call.order, entry)).look()
     if findings.job is not None:

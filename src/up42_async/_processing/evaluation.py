@@ -1,6 +1,7 @@
-"""What UP42 has against a template, and its price. What is known of a process is asked for once per client."""
+"""Validate and price the inputs of a process. The process itself is asked for once per client."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -13,76 +14,67 @@ from up42_async._jobs.models import ValidationError
 from up42_async._processing.cost import Cost, read_cost
 from up42_async._processing.execution import process_request
 
-_BAD_REQUEST, _UNPROCESSABLE = 400, 422
-
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Evaluation:
-    """What UP42 says of some inputs."""
-
-    errors: frozenset[ValidationError]
-    """What it has against them."""
-    cost: Cost | None
-    """The price, None when there are errors."""
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Evaluated:
-    """An evaluation, and what it holds for."""
+    """The errors and the price of some inputs."""
 
     inputs: Mapping[str, Any]
+    """The inputs that were evaluated."""
     client: Client | None
-    evaluation: Evaluation
+    """The client that asked; None in a copy of a template."""
+    errors: frozenset[ValidationError]
+    """Why UP42 does not accept the inputs; empty when it does."""
+    cost: Cost | None
+    """The price, None when there are errors."""
     asked_at: float
     """When the price was asked (monotonic, in seconds)."""
 
 
 class InvalidTemplateError(Up42Error):
-    """UP42 has something against a template, so nothing was sent.
+    """UP42 does not accept a template, so it was not executed.
 
     Attributes:
-        errors: What it has against it.
+        errors: Why it is not accepted.
     """
 
     def __init__(self, message: str, *, errors: frozenset[ValidationError] = frozenset()) -> None:
-        """Say what is wrong with which template."""
+        """Store the message and the errors."""
         super().__init__(message)
         self.errors: set[ValidationError] = set(errors)
 
 
-async def evaluate_inputs(
-    client: Client, process_id: str, inputs: Mapping[str, Any], *, since: float | None = None
-) -> Evaluation:
-    """Ask whether a process would run on some inputs, and for how much.
+async def evaluate_inputs(client: Client, process_id: str, inputs: Mapping[str, Any], *, since: float) -> Evaluation:
+    """Ask whether UP42 accepts inputs for a process, and for their price.
 
-    Two requests, validation and price, and the first time two more for the process and its EULA; an invalid one is not
-    priced.
+    One request for the validation and one for the price of valid inputs; the first time up to two more, for the process
+    and its EULA.
 
     Args:
-        client: Whom to ask with.
+        client: The client to ask with.
         process_id: The process.
         inputs: Its inputs.
-        since: Monotonic time in seconds at which the caller began to ask; an objection to the process itself that was
-            heard after it is not asked for again. None for now.
+        since: Monotonic time in seconds at which the caller began. That the process is missing, or its EULA not
+            accepted, is not asked again when it became known after this time.
 
     Raises:
         APIError: UP42 could not be asked.
     """
-    since = _clock.now() if since is None else since
-    errors = await _objections(client, process_id, since)
-    errors = errors or await _validate(client, process_id, inputs)
+    errors = await _process_errors(client, process_id, since)
+    errors = errors or await _validation_errors(client, process_id, inputs)
     cost = None if errors else await ask_price(client, process_id, inputs)
-    return Evaluation(errors=errors, cost=cost)
+    return Evaluation(inputs=inputs, client=client, errors=errors, cost=cost, asked_at=_clock.now())
 
 
-async def _validate(client: Client, process_id: str, inputs: Mapping[str, Any]) -> frozenset[ValidationError]:
+async def _validation_errors(client: Client, process_id: str, inputs: Mapping[str, Any]) -> frozenset[ValidationError]:
+    """Return why the inputs are not valid; one request."""
     try:
         await client._session.call(process_request(process_id, "validation", inputs, empty_ok=True))
     except StatusError as error:
-        found = _findings(error)
-        if not found:
+        errors = _read_errors(error)
+        if not errors:
             raise
-        return found
+        return errors
     return frozenset()
 
 
@@ -90,9 +82,9 @@ async def ask_price(client: Client, process_id: str, inputs: Mapping[str, Any]) 
     """Ask for a price, with one request.
 
     Args:
-        client: Whom to ask with.
+        client: The client to ask with.
         process_id: The process.
-        inputs: Its inputs, which are valid.
+        inputs: Valid inputs of the process.
 
     Raises:
         APIError: UP42 could not be asked.
@@ -101,25 +93,25 @@ async def ask_price(client: Client, process_id: str, inputs: Mapping[str, Any]) 
     return read_cost(await client._session.call(request), request)
 
 
-def _findings(error: StatusError) -> frozenset[ValidationError]:
-    """Read what validation has against the inputs; nothing when the refusal is none of validation."""
+def _read_errors(error: StatusError) -> frozenset[ValidationError]:
+    """Read the validation errors from a 400 or 422; none when the status or the body has another cause."""
     payload = error.payload if isinstance(error.payload, dict) else {}
-    if error.status == _BAD_REQUEST and isinstance(payload.get("schema-error"), str):
+    if error.status == HTTPStatus.BAD_REQUEST and isinstance(payload.get("schema-error"), str):
         return frozenset({ValidationError(name="InvalidSchema", message=payload["schema-error"])})
     entries = payload.get("errors")
-    if error.status != _UNPROCESSABLE or not isinstance(entries, list):
+    if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or not isinstance(entries, list):
         return frozenset()
-    return frozenset(_finding(entry) for entry in entries)
+    return frozenset(_read_error(entry) for entry in entries)
 
 
-def _finding(entry: Any) -> ValidationError:
+def _read_error(entry: Any) -> ValidationError:
     content = entry if isinstance(entry, dict) else {"message": entry}
     message = content.get("message", content.get("reason", ""))
     return ValidationError(name=str(content.get("name", "InvalidInput")), message=str(message))
 
 
-async def _objections(client: Client, process_id: str, since: float) -> frozenset[ValidationError]:
-    """Return what stands in the way of using a process at all, in the official SDK's words; up to two requests."""
+async def _process_errors(client: Client, process_id: str, since: float) -> frozenset[ValidationError]:
+    """Return why the account cannot use a process, in the words of UP42's own SDK; up to two requests."""
     process = await client._service(ProcessCache).find(process_id, since)
     if process is None:
         message = f"The process {process_id} does not exist."

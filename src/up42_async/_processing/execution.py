@@ -1,9 +1,9 @@
 """Execute once, and never pay twice.
 
-UP42 has no idempotency key: every execution that arrives makes a job, and is paid for. So it is sent again only when it
-certainly never arrived or was refused unprocessed, which `Session.call` decides. The rest is decided here: equal
-executions are sent one after another; when an answer is lost, the job it may have made is looked for, and returned when
-it is the only one that can be it; and no job is the result of two executions.
+UP42 has no idempotency key: every execution that arrives makes a job, which is paid for. So an execution is sent again
+only when it certainly never arrived or was refused unprocessed; `Session.call` decides that. This file does the rest:
+equal executions are sent one after another; when a response is lost, the job that the execution may have made is looked
+for, and returned when no other job can be it; and no job is returned for two executions.
 """
 
 import contextlib
@@ -33,10 +33,10 @@ from up42_async._processing.recovery import ExecutionUncertainError, Findings, J
 logger = logging.getLogger("up42_async")
 
 MOST_TAKEN: Final = 10_000
-"""Jobs that are remembered as taken: the newest ones. A lost job is looked for among those of the last minute or so."""
+"""Jobs of executions that are remembered: the newest ones. A lost job is looked for among those of the last minutes."""
 
 OTHER_LOOP_PAUSE: Final = 0.05
-"""Seconds between two looks whether an equal execution in another event loop of the process has ended."""
+"""Seconds between two checks whether an equal execution in another event loop of the process has ended."""
 
 NOT_EXECUTED: Final = frozenset(
     {
@@ -52,14 +52,14 @@ NOT_EXECUTED: Final = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
-"""Refusals that say that nothing was executed, unless their body names a job; any other may come from a gateway that
-gave up waiting for an execution that goes on."""
+"""Error statuses which say that nothing was executed, unless the body names a job. Any other may come from a gateway
+that stopped waiting for an execution that goes on."""
 
 
 class TakenJobs:
-    """The jobs that an execution of this process was told of, whichever client sent it.
+    """The jobs that executions of this operating-system process made or may have made, with all its clients.
 
-    The ids of jobs are unique at their API host, so it does not matter which account they are of.
+    Job ids are unique at an API host, so accounts need not be told apart.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class TakenJobs:
         self._lock = threading.Lock()  # clients of several event loops run in several threads
 
     def claim(self, api: str, job_id: str) -> None:
-        """Note that an execution was told of a job at an API host."""
+        """Add a job at an API host: an execution made it, or may have made it."""
         with self._lock:
             self._taken[api, job_id] = None
             self._taken.move_to_end((api, job_id))
@@ -75,13 +75,13 @@ class TakenJobs:
                 self._taken.popitem(last=False)
 
     def is_free(self, api: str, job_id: str) -> bool:
-        """Return whether no execution was told of a job yet."""
+        """Return whether a job was not added yet."""
         with self._lock:
             return (api, job_id) not in self._taken
 
 
 class KeyedLock:
-    """A lock for each key: in the order of asking within an event loop, and for all loops of the process."""
+    """A lock for each key, across all event loops of the process; tasks of one loop get it in the order of asking."""
 
     def __init__(self) -> None:
         self._turns: dict[Hashable, _Turn] = {}
@@ -90,10 +90,10 @@ class KeyedLock:
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str) -> AsyncGenerator[None]:
-        """Hold the lock of a key.
+        """Wait for the lock of a key, and hold it in the block.
 
         Args:
-            key: What only one at a time may be busy with.
+            key: Names the lock.
         """
         local = (key, anyio.lowlevel.current_token())
         turn = self._turns.setdefault(local, _Turn())
@@ -120,7 +120,7 @@ class KeyedLock:
 
 
 class _Turn:
-    """Those in one event loop who want one key, while there are any."""
+    """The lock of one key in one event loop, with the number of tasks that hold it or wait for it."""
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()
@@ -129,20 +129,20 @@ class _Turn:
 
 TAKEN_JOBS: Final = TakenJobs()
 LOCKS: Final = KeyedLock()
-"""Of the whole process: what a client knows is not enough where several clients use one account."""
+"""Shared by all clients of the process, since several clients may use one account."""
 
 
 class ExecutionRegistry(Service):
-    """What executions of one client have to know of those of all clients of the process: no job counts twice."""
+    """What an execution needs to know of others: equal ones that are under way, and jobs that others made."""
 
     def __init__(self, client: Client) -> None:
         self.closing = anyio.Event()
         self.spent = 0
-        """Credits of what was, or may have been, executed with this client."""
+        """Credits that executions with this client have, or may have, spent."""
         self._api = client._session.api
 
     def close(self) -> None:
-        """End the searches for lost jobs: the client is closing."""
+        """End the searches for lost jobs; called when the client closes."""
         self.closing.set()
 
     def counts(self) -> Mapping[str, int]:
@@ -150,24 +150,27 @@ class ExecutionRegistry(Service):
         return {"spent": self.spent}
 
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
-        """Return a block that lets equal executions through one at a time, others freely.
+        """Return a context manager in which only one of several equal executions is at a time.
 
         Args:
-            key: What equal executions have in common.
+            key: The key of the order.
         """
         return LOCKS.hold(f"{self._api} {key}")
 
     def claim(self, job_id: str) -> None:
-        """Note that an execution was told of a job."""
+        """Note that an execution made a job, or may have made it."""
         TAKEN_JOBS.claim(self._api, job_id)
 
     def is_free(self, job_id: str) -> bool:
-        """Return whether no execution of this process was told of a job yet."""
+        """Return whether no execution of this process made a job, as far as it is known."""
         return TAKEN_JOBS.is_free(self._api, job_id)
 
 
 class ExecutionCall:
-    """One execution: sent at most once, looked for when its answer is lost, and kept when its caller is cancelled."""
+    """One execution: sent at most once, with a search for its job when the response is lost.
+
+    What is known of it stays in `job` or `uncertain`, also when its caller is cancelled.
+    """
 
     def __init__(
         self, client: Client, order: Order, *, budget_id: str | None = None, place: Place | None = None
@@ -177,19 +180,19 @@ class ExecutionCall:
         Args:
             client: The client to send with.
             order: What to execute.
-            budget_id: The budget that pays, None for the account's own.
+            budget_id: The id of the budget that pays; None for the credits of the account.
             place: Its place in the journal; None without a journal.
 
         Raises:
             TypeError: The id of the budget or the workspace is no string.
-            ValueError: It cannot be one.
+            ValueError: It cannot be an id.
         """
         self.job: Job | None = None
-        """The job that was made, also when it was made for a caller who is gone."""
+        """The job that was made."""
         self.recovered = False
-        """Whether the answer was lost, and the job was found in the list."""
+        """Whether the response was lost, and the job was found in the list of jobs."""
         self.uncertain: ExecutionUncertainError | None = None
-        """What is known when a job may have been made."""
+        """The error that says what is known, when a job may have been made."""
         self.registry = client._service(ExecutionRegistry)
         self.client = client
         self.order = order
@@ -213,15 +216,15 @@ class ExecutionCall:
         self._started = 0.0
 
     async def run(self, credits: int) -> Job:
-        """Execute; the caller sees to it that no equal execution is under way (`ExecutionRegistry.turn`).
+        """Send the execution, and return its job; the caller holds `ExecutionRegistry.turn`.
 
-        One request; some more when its answer is lost.
+        One request, and one for each look for the job when the response is lost.
 
         Args:
             credits: The price, for the journal.
 
         Raises:
-            ExecutionUncertainError: The answer was lost, and it is not certain whether it made a job, or which.
+            ExecutionUncertainError: The response was lost, and it is not certain whether it made a job, or which.
             JournalError: The journal cannot be written; nothing was sent.
             APIError: UP42 refused, or the request never arrived: nothing was bought.
         """
@@ -244,19 +247,19 @@ class ExecutionCall:
             return await self._recover(error)
 
     async def _before_send(self) -> None:
-        """Write down that the request is about to leave; the times of a try before count no more."""
+        """Note the time of this attempt, and write the execution to the journal, before the request leaves."""
         self._sent_at, self._started = self.client._session.server_time(), _clock.now()
         if self._place is not None:
             await self._place.intend(self.order, credits=self._credits, sent_at=self._sent_at)
             self._is_written = True
 
-    def _accept(self, answer: Any) -> Job:
-        """Take the job from the answer."""
-        self._response_id = _response_job_id(answer)
-        return self.take(read_job(self.client, answer, self._request))
+    def _accept(self, content: Any) -> Job:
+        """Read the job from the decoded response, and keep it."""
+        self._response_id = _named_job(content)
+        return self.take(read_job(self.client, content, self._request))
 
     def take(self, job: Job, *, recovered: bool = False) -> Job:
-        """Note that this is the job.
+        """Keep a job as the one that this execution made.
 
         Args:
             job: The job.
@@ -282,12 +285,12 @@ class ExecutionCall:
                 return True
 
     async def _recover(self, error: Exception) -> Job:
-        """Look for the job in the list until it shows, or the time is up.
+        """Look for the job in the list of jobs, until it is listed or the time is up.
 
         Raises:
-            ExecutionUncertainError: It did not show, or several did.
+            ExecutionUncertainError: No job was found, or several that may be it.
         """
-        logger.warning("the answer to executing %s was lost (%s); looking for its job", self.order.label, error)
+        logger.warning("the response to executing %s was lost (%s); looking for its job", self.order.label, error)
         lost = self._lost()
         findings = await self.search(lost).run(self.client._polling.recover)
         job = findings.job
@@ -325,7 +328,7 @@ class ExecutionCall:
         return uncertainty(lost, ids or [job.id for job in findings.similar])
 
     def _note_cut_short(self, end: BaseException) -> None:
-        """Keep what is known of an execution whose caller is gone: in the log, on the cancellation, and here."""
+        """Keep what is known of a cancelled execution: in the log, in a note on the error, and in this object."""
         if not self._state.sent or not self._may_have_executed():
             return
         if self.job is not None:
@@ -337,7 +340,7 @@ class ExecutionCall:
         end.add_note(note)
 
     def _may_have_executed(self) -> bool:
-        """Return whether a job was or may have been made, and take it if the answer has come."""
+        """Return whether a job was or may have been made; keep it when the response has come."""
         response = self._state.response
         if response is None:
             return True
@@ -348,10 +351,10 @@ class ExecutionCall:
         return True
 
     async def write_outcome(self, failure: BaseException | None) -> None:
-        """Write down in the journal, if there is one, what came of it.
+        """Write the outcome to the journal, if there is one.
 
-        When its caller was cancelled, or the client closed, while it was not known, nothing is written: then it stays
-        under way in the journal, and the next start looks for its job.
+        When the caller was cancelled or the client closed before the outcome was known, nothing is written: the
+        execution stays under way in the journal, and the next run looks for its job.
 
         Args:
             failure: The error that `run` raised; None when it returned the job.
@@ -368,27 +371,27 @@ class ExecutionCall:
                 await self._place.refused(str(failure))
         except JournalError as error:
             label = self.order.label
-            logger.warning("what came of executing %s could not be written (%s); it is looked for later", label, error)
+            logger.warning("the outcome of executing %s was not written (%s); the next run looks for it", label, error)
 
 
 def process_request(process_id: str, step: str, inputs: Mapping[str, Any], **more: Any) -> ApiRequest:
-    """Return a request to a process about some inputs.
+    """Return a request that sends inputs to a process.
 
     Args:
         process_id: The process.
-        step: What to do with the inputs: the last part of the path.
+        step: The last part of the path: `validation`, `cost` or `execution`.
         inputs: The inputs, as JSON has them.
-        more: Fields of the request.
+        more: Further fields of the request.
     """
     path = f"{PROCESSES}/{segment(process_id, 'process_id')}/{step}"
     return ApiRequest(method="POST", path=path, json={"inputs": inputs}, **more)
 
 
 def names_a_job(error: APIError) -> str | None:
-    """Return the id of the job that a refusal names: then it was executed all the same."""
-    return _response_job_id(error.payload) if isinstance(error, StatusError) else None
+    """Return the id of the job that the body of an error names: then the process was executed all the same."""
+    return _named_job(error.payload) if isinstance(error, StatusError) else None
 
 
-def _response_job_id(answer: Any) -> str | None:
-    named = answer.get("jobID") if isinstance(answer, dict) else None
+def _named_job(content: Any) -> str | None:
+    named = content.get("jobID") if isinstance(content, dict) else None
     return named if isinstance(named, str) and named else None

@@ -1,10 +1,10 @@
-"""Execute templates: within a limit on credits, and once for each place in a journal.
+"""Execute templates: within a limit on credits, and with a journal once in all runs.
 
 From the outside in:
 
-    execute                buys, or returns what an earlier run has bought
-    _execute_in_journal    one of several equal executions, when it is known what came of those before
-    _buy                   price, reservation, and the request; what was or may have been bought is kept in any case
+    Executor.execute       price and order of the template; with a journal `_execute_in_journal`
+    _execute_in_journal    return the job of an earlier run, or buy, when the outcome of equal executions is known
+    _buy                   reserve the price, send, and keep the job or the uncertainty in any case
     ExecutionCall.run      the request itself, see `execution.py`
 """
 
@@ -35,25 +35,25 @@ from up42_async._processing.rejection import warn_of_rejection
 T = TypeVar("T")
 
 PRICE_AGE: Final = 60.0
-"""Seconds for which a price counts; then it is asked again."""
+"""Seconds after which a price is asked again."""
 
 CAPPED_PRICE_AGE: Final = 5.0
-"""The same under `max_credits`, which bounds the prices last asked."""
+"""The same in seconds under `max_credits`: the limit holds for the prices that were last asked."""
 
 
 class CostLimitError(Up42Error):
-    """The price is above the limit, or above the price that was evaluated, so nothing was sent.
+    """The price is above the limit, or above the price that was evaluated, so the template was not executed.
 
     Attributes:
         cost: The price.
-        max_credits: The limit that was given, for many templates on the sum of their prices; None when there was none.
+        max_credits: The limit, for many templates on the sum of their prices; None when there was none.
         evaluated: The price before it rose; None when it did not.
     """
 
     def __init__(
         self, message: str, *, cost: Cost | None = None, max_credits: float | None = None, evaluated: Cost | None = None
     ) -> None:
-        """Say what would have cost how much."""
+        """Store the message and the prices."""
         super().__init__(message)
         self.cost = cost
         self.max_credits = max_credits
@@ -61,13 +61,13 @@ class CostLimitError(Up42Error):
 
 
 class CreditBudget:
-    """Credits that some executions may spend together."""
+    """The credits that the executions of one call may spend together; each price is reserved before it is sent."""
 
     def __init__(self, max_credits: float | None) -> None:
-        """Take the limit.
+        """Check the limit.
 
         Args:
-            max_credits: How many credits, None for any number.
+            max_credits: The most credits to spend, None for any number.
 
         Raises:
             TypeError: It is not a number.
@@ -94,7 +94,7 @@ class CreditBudget:
         self._spent += credits
 
     def give_back(self, credits: int) -> None:
-        """Count credits as not spent after all, because their job ended without a result.
+        """Count credits as not spent after all, for a job without a result or an execution that made none.
 
         Args:
             credits: How many.
@@ -103,14 +103,14 @@ class CreditBudget:
         self._announce()
 
     async def reserve(self, cost: Cost, label: str) -> None:
-        """Set the price of one execution aside until `commit`; while others may still give credits back, wait for them.
+        """Reserve the price of one execution until `commit`; wait while reserved credits of others may become free.
 
         Args:
             cost: The price.
-            label: What is to be bought, for the error.
+            label: What is to be executed, for the error.
 
         Raises:
-            CostLimitError: The price is above what is left for good.
+            CostLimitError: The price is above the credits that are left, even if all reserved ones became free.
         """
         while self.max_credits is not None and cost.credits + self.spent > self.max_credits:
             if cost.credits + self._spent > self.max_credits:
@@ -119,10 +119,10 @@ class CreditBudget:
         self._reserved += cost.credits
 
     def commit(self, reserved: Cost, spent: int) -> None:
-        """Give back what was not spent of a price that was set aside; to be called once.
+        """End a reservation, once: count the credits that were spent, and free the others.
 
         Args:
-            reserved: The price that was set aside.
+            reserved: The price that was reserved.
             spent: The credits that were, or may have been, spent.
         """
         self._reserved -= reserved.credits
@@ -141,51 +141,51 @@ class CreditBudget:
 
 @attrs.frozen
 class ExecutionResult(Generic[T]):
-    """What came of executing a template: either a job or an error."""
+    """The result of executing a template: either a job or an error."""
 
     template: T
     """The template."""
     job: Job | None = None
     """The job that was made."""
     error: Exception | None = None
-    """Why there is none, or why it is not known: see `ExecutionUncertainError`."""
+    """Why there is no job, or why it is not known whether there is one (`ExecutionUncertainError`)."""
     recovered: bool = attrs.field(default=False, kw_only=True)
-    """Whether UP42's answer was lost, and the job was found in the list of jobs."""
+    """Whether UP42's response was lost, and the job was found in the list of jobs."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what is neither, or both."""
+        """Refuse a job and an error together, and neither of them."""
         if (self.job is None) == (self.error is None):
             message = "an ExecutionResult has either a job or an error"
             raise ValueError(message)
 
     def __repr__(self) -> str:
-        """Return what came of it, in one line of at most 200 characters."""
+        """Return template, job and error in one line of at most 200 characters."""
         values = [("template", str(self.template)), ("job", None if self.job is None else self.job.id)]
         return _display.line("ExecutionResult", [*values, ("error", _display.error_words(self.error))])
 
 
 @attrs.frozen(eq=False, repr=False)
 class Executed:
-    """What came of an execution that went well."""
+    """An execution that has a job."""
 
     job: Job
     counted: int
-    """Credits that count as spent for it."""
+    """Credits that count as spent for the job."""
 
 
 class Executable(Protocol):
-    """What an `Executor` wants of a template."""
+    """What an `Executor` needs of a template."""
 
     async def _price(self, client: Client, *, since: float, asked_since: float) -> Cost:
         """Return the price, asked again when it was last asked before `asked_since` (monotonic, in seconds)."""
         ...
 
     async def _order(self, client: Client) -> Order:
-        """Return what is to be executed."""
+        """Return the execution to be sent."""
         ...
 
     def _keep(self, result: "ExecutionResult[Any]", order: Order) -> None:
-        """Keep what was, or may have been, bought."""
+        """Keep the result of an execution that made, or may have made, a job."""
         ...
 
 
@@ -194,27 +194,27 @@ ExecutableT = TypeVar("ExecutableT", bound=Executable)
 
 @attrs.frozen(eq=False, repr=False)
 class _Purchase(Generic[ExecutableT]):
-    """One execution of a template, and who is told what was bought."""
+    """One execution of a template, and the callback of the caller."""
 
     template: ExecutableT
     call: ExecutionCall
     tell: Callable[[ExecutionResult[ExecutableT]], None]
 
     def keep(self, job: Job | None, error: ExecutionUncertainError | None = None, *, recovered: bool) -> None:
-        """Keep what was, or may have been, bought, with the template and with the caller."""
+        """Give the result of an execution that made, or may have made, a job to the template and to the caller."""
         result = ExecutionResult(self.template, job, error, recovered=recovered)
         self.template._keep(result, self.call.order)
         self.tell(result)
 
     def remembered(self, place: Place, known: JournalEntry) -> Executed:
-        """Return the job that an earlier run has bought."""
+        """Return the job that an earlier run made."""
         job = place.job(self.call.client)
         self.keep(job, recovered=known.recovered)
         return Executed(job, 0 if known.state == "failed" else known.credits)
 
 
 class Executor:
-    """What the executions of one call have in common."""
+    """Executes the templates of one call: its budget, its journal and its options."""
 
     def __init__(
         self,
@@ -225,13 +225,13 @@ class Executor:
         retry_uncertain: bool = False,
         retry_failed: bool = False,
     ) -> None:
-        """Take the terms; nothing is sent or opened yet.
+        """Check the options; nothing is sent or opened yet.
 
         Args:
-            max_credits: Credits that may be spent, None for any number.
-            budget_id: UP42's budget that pays, None for the account's own.
-            journal: Where to write down what is sent, and to look up what earlier runs have sent.
-            retry_uncertain: Whether to execute again what may have been executed.
+            max_credits: The most credits to spend, None for any number.
+            budget_id: The id of the UP42 budget that pays; None for the credits of the account.
+            journal: The journal, or the path of its file; None for none.
+            retry_uncertain: Whether to execute again what may have been executed in an earlier run.
             retry_failed: Whether to execute again what ended without a result.
 
         Raises:
@@ -253,10 +253,10 @@ class Executor:
 
     @contextlib.asynccontextmanager
     async def opened(self, client: Client) -> AsyncGenerator[None]:
-        """Begin: hold the journal, if there is one, and count what it says is spent.
+        """Hold the journal in the block, if there is one, and count the credits that earlier runs have spent.
 
         Args:
-            client: Of the account that the journal belongs to.
+            client: A client of the account that the journal belongs to.
 
         Raises:
             APIError: The id of the user could not be asked.
@@ -272,11 +272,11 @@ class Executor:
             yield
 
     async def place(self, template: Executable, client: Client) -> Place | None:
-        """Return the place of an execution in the journal, to be asked in the order of the templates; None without one.
+        """Return the place of an execution in the journal, None without one; called in the order of the templates.
 
         Args:
-            template: What is to be executed.
-            client: The client to execute with; of the account that the journal belongs to.
+            template: The template to be executed.
+            client: The client to execute with, of the account that the journal belongs to.
 
         Raises:
             APIError: The user's own workspace, or the id of the user, could not be asked.
@@ -296,18 +296,18 @@ class Executor:
         place: Place | None = None,
         keep: Callable[[ExecutionResult[ExecutableT]], None] = lambda _: None,
     ) -> Executed:
-        """Execute within the budget, once for each place in the journal, over all runs.
+        """Execute within the budget; with a journal, return the job that an earlier run made at the same place.
 
         Args:
-            template: What to execute.
+            template: The template.
             client: The client to send with.
             place: Its place in the journal; None without a journal.
-            keep: Takes what was, or may have been, bought, also for a caller who is cancelled meanwhile.
+            keep: Called with the result as soon as a job was or may have been made, also when this is cancelled.
 
         Raises:
-            InvalidTemplateError: UP42 has something against the template; nothing was sent.
+            InvalidTemplateError: UP42 does not accept the template; nothing was sent.
             CostLimitError: The price is above what is left, or has risen; nothing was sent.
-            ExecutionUncertainError: The answer was lost, now or in an earlier run.
+            ExecutionUncertainError: The response was lost, now or in an earlier run.
             JournalError: The journal cannot be written; nothing was sent.
             APIError: UP42 refused, or could not be reached: nothing was bought.
         """
@@ -322,7 +322,7 @@ class Executor:
             return await self._buy(purchase)
 
     async def _execute_in_journal(self, purchase: _Purchase[Any], place: Place) -> Executed:
-        """Execute, or return what an earlier run has bought, when all equal executions before are known."""
+        """Return the job of an earlier run, or buy, when the outcome of all equal executions before is known."""
         call, known = purchase.call, place.entry()
         if known is None or known.state in self._to_buy:
             await self._price(purchase.template, call.client)  # out of turn, so that equal ones are priced together
@@ -343,7 +343,7 @@ class Executor:
             return purchase.remembered(place, known)
 
     async def _buy(self, purchase: _Purchase[Any]) -> Executed:
-        """Send once; whatever was or may have been bought is kept before anything else can happen."""
+        """Reserve the price and send once; a job that was or may have been made is kept first of all."""
         call, cost = purchase.call, await self._reserve(purchase)
         failure: BaseException | None = None
         try:
@@ -363,7 +363,7 @@ class Executor:
             await call.write_outcome(failure)
 
     async def _reserve(self, purchase: _Purchase[Any]) -> Cost:
-        """Set a price aside that is still fresh when that is done: it may have to wait for others."""
+        """Reserve a price that is still fresh afterwards, since the reservation may have to wait for others."""
         while True:
             cost = await self._price(purchase.template, purchase.call.client)
             began = _clock.now()
@@ -373,7 +373,7 @@ class Executor:
             self.budget.commit(cost, 0)
 
     async def _price(self, template: Executable, client: Client) -> Cost:
-        """Return a price that is fresh enough; one request when the last one is not."""
+        """Return a price that is fresh; one request when the last one is too old."""
         oldest = _clock.now() - PRICE_AGE
         if self.budget.max_credits is not None:
             oldest = max(self._since, _clock.now() - CAPPED_PRICE_AGE)
@@ -381,7 +381,7 @@ class Executor:
 
 
 def _spent(call: ExecutionCall, cost: Cost) -> int:
-    """Return the credits to count as spent: none if it is certain that nothing was bought, more if the job says so."""
+    """Return the credits to count as spent: 0 if no job was made for certain, the job's own if they are more."""
     if call.job is not None:
         return max(cost.credits, call.job.credits or 0)
     return cost.credits if call.uncertain is not None else 0

@@ -1,4 +1,4 @@
-"""A journal as a user sees it: what one run has bought, read from its file at any time."""
+"""A journal as a user sees it: the executions of one run, read from its file at any time."""
 
 import contextlib
 import datetime as dt
@@ -23,7 +23,7 @@ SENT: Final = "sent"
 MADE: Final = "made"
 REFUSED: Final = "refused"
 UNCERTAIN: Final = "uncertain"
-"""How far the sending of an execution has come; with the status of its job it makes the `state` of an entry."""
+"""The stored states of an execution; with the status of its job they make the `state` of an entry."""
 
 NO_RESULT: Final = frozenset(
     {JobStatus.FAILED, JobStatus.RELEASED, JobStatus.REJECTED, JobStatus.INVALID, JobStatus.UNLICENSED}
@@ -44,22 +44,22 @@ SPENT: Final = (
 
 @attrs.frozen(kw_only=True)
 class JournalEntry:
-    """One execution as the journal has it."""
+    """One execution in a journal."""
 
     fingerprint: str
     """The `fingerprint` of the template."""
     ordinal: int
-    """Which of several equal executions of the run it is, from 1."""
+    """Its number among the equal executions of the run, from 1."""
     process_id: str
     """The process."""
     workspace_id: str
-    """The workspace that was used."""
+    """The workspace in which the job was made."""
     inputs: Mapping[str, Any] = attrs.field(repr=False)
     """The inputs, as they were sent."""
     credits: int
     """The price when it was executed, in credits."""
     state: str
-    """`executing` (sent, no answer yet), `running`, `done`, `failed` (ended without a result), `refused` (nothing was
+    """`executing` (sent, no response yet), `running`, `done`, `failed` (ended without a result), `refused` (nothing was
     bought) or `uncertain` (a job may have been made)."""
     sent_at: dt.datetime
     """When it was sent, on UP42's clock (aware, UTC)."""
@@ -70,28 +70,28 @@ class JournalEntry:
     status: JobStatus | None = None
     """The status of the job when it was last seen."""
     recovered: bool = False
-    """Whether the answer was lost, and the job was found in the list of jobs."""
+    """Whether the response was lost, and the job was found in the list of jobs."""
     error: str | None = None
-    """Why there is no job, or why it is not known."""
+    """Why there is no job, or why it is not known which one it is."""
     candidates: tuple[str, ...] = ()
     """Ids of the jobs that may be it, when it is not certain."""
     files: tuple[str, ...] | None = None
-    """Paths of the files of its result; None while they have not all come."""
+    """Paths of the files of its result; None until all of them are downloaded."""
 
     def __repr__(self) -> str:
-        """Return what came of it, in one line of at most 200 characters."""
+        """Return process, state and job in one line of at most 200 characters."""
         return _display.attributes(self, "process_id", "state", "job_id", "credits", "error")
 
 
 class Journal:
-    """What one run has bought and brought, in one SQLite file.
+    """The executions of one run, with their jobs and downloaded files, in one SQLite file.
 
-    `execute(templates, journal="trees.db")` and `pipeline(...)` write it: what is sent stands in the file before the
-    request leaves, and the job when the answer has come. The same line again, after whatever ended the program, goes on
-    where it stopped. A journal is one run: equal templates are executed as often as the list names them, and no more.
+    `execute(templates, journal="trees.db")` and `pipeline(...)` write it: each execution before its request leaves, and
+    its job when the response has come. However the program ended, the same call again continues where it stopped. A
+    journal is one run: equal templates are executed as often as the list holds them, and no more.
 
-    Reading costs no requests and is possible at any time, also while another process writes. Nothing is kept open
-    outside of a `with` block:
+    Reading sends no requests and is possible at any time, also while another process writes. The file is only kept open
+    in a `with` block:
 
         with up42.Journal("trees.db") as journal:
             print(journal.spent, journal.counts)
@@ -101,13 +101,13 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Name a journal; the file is neither opened nor made.
+        """Keep the path; the file is neither opened nor made.
 
         Args:
             path: The file. A run makes it when it is missing; its directory must exist.
 
         Raises:
-            TypeError: It is no path.
+            TypeError: The path is neither a string nor a path object.
         """
         self._path = Path(path)
         self._kept: sqlite3.Connection | None = None
@@ -118,10 +118,10 @@ class Journal:
         return self._path
 
     def __enter__(self) -> Self:
-        """Open the file for reading, if there is one.
+        """Open the file for reading, if it exists.
 
         Raises:
-            JournalError: It is no journal, of a newer version, damaged, or cannot be opened.
+            JournalError: The file is no journal, of a newer version, damaged, or cannot be opened.
         """
         self.close()
         self._kept = journal_file.open_to_read(self._path)
@@ -134,13 +134,13 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close what reading keeps open; closing twice does nothing more."""
+        """Close the file; closing twice does nothing more."""
         kept, self._kept = self._kept, None
         if kept is not None:
             kept.close()
 
     def entries(self) -> list[JournalEntry]:
-        """Return all executions, in the order in which they were first sent; none while there is no file.
+        """Return all executions, in the order in which they were first sent; none if the file does not exist.
 
         Raises:
             JournalError: The file cannot be read.
@@ -161,9 +161,9 @@ class Journal:
 
     @property
     def spent(self) -> int:
-        """Credits, at the prices when executed, of what is bought, under way or uncertain.
+        """Credits of all executions that made a job, are under way or uncertain, at their prices when executed.
 
-        Jobs that ended without a result count nothing, once this has been seen.
+        A job that ended without a result counts nothing, once its status is in the journal.
 
         Raises:
             JournalError: The file cannot be read.
@@ -181,7 +181,7 @@ class Journal:
         return dict(Counter(state_of(*row) for row in self._rows("SELECT state, status FROM executions ORDER BY id")))
 
     def __repr__(self) -> str:
-        """Return the file, and in short what is in it."""
+        """Return the path, the number of executions and the credits in one line."""
         shown = _display.value(self._path)
         try:
             counts = self.counts
@@ -191,7 +191,7 @@ class Journal:
         return _display.bounded(f"<up42_async.Journal {shown}: {known}>")
 
     def _repr_html_(self) -> str:
-        """Return the counts and the executions as a table, the newest first, for notebooks."""
+        """Return the executions as a table, the newest first, for notebooks."""
         try:
             entries, spent = self.entries(), self.spent
         except JournalError as error:
@@ -221,7 +221,7 @@ def state_of(state: str, status: str | None) -> str:
     """Return the `state` of an entry.
 
     Args:
-        state: How far the sending has come.
+        state: The stored state.
         status: The status of the job when it was last seen.
     """
     if state == MADE:
@@ -231,7 +231,7 @@ def state_of(state: str, status: str | None) -> str:
 
 
 def entry_of(row: Any) -> JournalEntry:
-    """Return what a row of `COLUMNS` says."""
+    """Return the entry of a row of `COLUMNS`."""
     fingerprint, ordinal, process_id, workspace_id, inputs, credits, state, sent_at, local, job_id, status, *rest = row
     recovered, error, candidates, files = rest
     return JournalEntry(

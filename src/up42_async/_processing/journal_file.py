@@ -1,4 +1,4 @@
-"""The SQLite file of a journal: what is in it, and how it is opened without harm to a file that is something else."""
+"""The SQLite file of a journal: its tables, and how it is opened without changing a file of another program."""
 
 import contextlib
 import sqlite3
@@ -15,7 +15,7 @@ VERSION: Final = 1
 """Version of the tables below; a file with a higher one is not touched."""
 
 BUSY: Final = 5.0
-"""Seconds to wait for another process that has the file locked for a moment."""
+"""Seconds to wait while another process has locked the file."""
 
 WAL_PAGES: Final = 4096
 """Pages of 4 kB in the write-ahead log before they are moved into the file: fewer moves, fewer syncs."""
@@ -46,12 +46,12 @@ TABLES: Final = (
     "CREATE INDEX executions_by_job ON executions (job_id)",
     "CREATE TABLE claims (job_id TEXT PRIMARY KEY, execution INTEGER NOT NULL) WITHOUT ROWID",
 )
-"""`run` has one row; `claims` has every job id that an execution holds, held before, or named as a candidate."""
+"""`run` has one row; `claims` has each job id that an execution holds, held before, or has named as a candidate."""
 
 
 @contextlib.contextmanager
 def translated(path: Path) -> Generator[None]:
-    """Turn the errors of SQLite into ours.
+    """Translate the errors of SQLite in the block.
 
     Raises:
         JournalError: The file cannot be used; the message says why.
@@ -60,7 +60,7 @@ def translated(path: Path) -> Generator[None]:
         yield
     except sqlite3.Error as error:
         raise JournalError(f"the journal {path} {_reason(error)}", path=path) from error
-    except (ValueError, TypeError) as error:  # a row that holds something else than was written
+    except (ValueError, TypeError) as error:  # a row that holds other values than this library writes
         raise JournalError(f"the journal {path} is damaged: {str(error)[:200]}", path=path) from error
 
 
@@ -76,10 +76,10 @@ def _reason(error: sqlite3.Error) -> str:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection | None:
-    """Open a journal for reading, also while another process writes it; None while there is nothing in it.
+    """Open a journal for reading, also while another process writes it; None if the file is missing or empty.
 
     Raises:
-        JournalError: It is something else, of a newer version, damaged, or cannot be opened.
+        JournalError: The file is no journal, of a newer version, damaged, or cannot be opened.
     """
     try:
         is_there, is_file = path.exists(), path.is_file()
@@ -104,10 +104,10 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """Open a journal for a run, and make it when there is none; the caller holds the run's lock.
+    """Open a journal for a run, and make it if the file is missing or empty; the caller holds the run's lock.
 
     Raises:
-        JournalError: It is something else, of a newer version, damaged, or cannot be opened or written.
+        JournalError: The file is no journal, of a newer version, damaged, or cannot be opened or written.
     """
     known = open_to_read(path)  # so that nothing is written to a file that is no journal
     if known is not None:
@@ -130,17 +130,17 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def close_written(file: sqlite3.Connection) -> None:
-    """Close a journal after a run, as one file with none beside it unless another process is reading it."""
+    """Close a journal after a run; no other file is left beside it, unless another process is reading it."""
     with contextlib.suppress(sqlite3.Error):
         file.execute("PRAGMA journal_mode = DELETE")
     file.close()
 
 
 def _has_tables(file: sqlite3.Connection, path: Path) -> bool:
-    """Return whether a file is a journal; False for one that is empty, as a crash at its creation leaves it.
+    """Return whether a file is a journal; False for an empty one, which a crash at its creation leaves.
 
     Raises:
-        JournalError: It is something else, or of a newer version.
+        JournalError: It is another program's file, or of a newer version.
     """
     application, version = _pragma(file, "application_id"), _pragma(file, "user_version")
     if application == APPLICATION_ID:
@@ -162,7 +162,7 @@ def _check_whole(file: sqlite3.Connection, path: Path) -> None:
 
 
 def _make_tables(file: sqlite3.Connection) -> None:
-    """Make all of it in one transaction, so that a crash leaves a journal or an empty file."""
+    """Make all tables in one transaction, so that a crash leaves a journal or an empty file."""
     file.execute("BEGIN IMMEDIATE")
     for statement in TABLES:
         file.execute(statement)

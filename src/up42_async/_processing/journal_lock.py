@@ -1,4 +1,4 @@
-"""Lock a journal for one run at a time with a lock of the operating system, which ends with the process."""
+"""Lock a journal for one run at a time, with a file lock of the operating system, which ends with the process."""
 
 import contextlib
 import os
@@ -22,8 +22,8 @@ _held: Final[set[tuple[int, int]]] = set()
 class RunLock:
     """A lock on a file beside the journal.
 
-    Not on the journal itself: closing any descriptor of a file ends all locks that SQLite has on it in this process.
-    The file stays, since removing it would let two runs lock two files of one name.
+    The journal itself is not locked, since closing any descriptor of it would end the locks that SQLite holds on it in
+    this process. The lock file stays, since removing it would let two runs lock two files of one name.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -35,8 +35,8 @@ class RunLock:
         """Take the lock.
 
         Raises:
-            JournalError: Another process has it, or the lock file cannot be made.
-            RuntimeError: Another run of this process has it.
+            JournalError: Another process holds it, or the lock file cannot be made.
+            RuntimeError: Another run of this process holds it.
         """
         try:
             file = os.open(self._path, _OPTIONS, 0o666)
@@ -51,14 +51,14 @@ class RunLock:
             raise self._refusal(holder, ours=ours) from error
         self._file = file
         _held.add(_identity(file))
-        # for messages only: what counts is the lock, and a full disk must not hinder it
+        # the text is for messages only, so a full disk is no error
         with contextlib.suppress(OSError):
             os.ftruncate(file, 0)
             os.lseek(file, 0, os.SEEK_SET)
             os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
 
     def release(self) -> None:
-        """Give the lock back, if it is held."""
+        """Release the lock, if it is held."""
         if self._file is not None:
             _held.discard(_identity(self._file))
             os.close(self._file)

@@ -1,4 +1,4 @@
-"""A journal while a run executes: what was sent is on disk before it leaves, and what came of it after."""
+"""A journal while a run writes it: each execution before its request leaves, and its outcome afterwards."""
 
 import datetime as dt
 import json
@@ -32,16 +32,16 @@ _INTEND: Final = f"""
         credits = excluded.credits, state = '{SENT}', sent_at = excluded.sent_at,
         sent_at_local = excluded.sent_at_local, job_id = NULL, status = NULL, recovered = 0, job = NULL, error = NULL,
         candidates = '[]', files = NULL
-"""  # noqa: S608 - words of our own
+"""  # noqa: S608 - only constants are put in
 _CLAIM: Final = """
     INSERT OR IGNORE INTO claims (job_id, execution) SELECT ?, id FROM executions WHERE key = ? AND ordinal = ?
 """
 
 
 class JournalRun:
-    """The only writer of a journal, while its run lasts.
+    """The only writer of a journal while its run lasts.
 
-    Writing happens in a worker thread; what several tasks want to write at once goes to disk with one sync.
+    It writes in a worker thread; what several tasks write at the same time goes to disk with one sync.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,18 +58,18 @@ class JournalRun:
         """Lock the journal, and open it or make it.
 
         Args:
-            api: Base URL of the API, which the journal keeps to.
-            account: The user's id at UP42, which it keeps to as well.
+            api: Base URL of the API, which a new journal then belongs to.
+            account: The user's id at UP42, likewise.
 
         Raises:
-            JournalError: It cannot be used, another process has it, or it belongs to another host or account.
-            RuntimeError: Another run of this program has it.
+            JournalError: It cannot be used, another process uses it, or it belongs to another host or account.
+            RuntimeError: Another run of this program uses it.
         """
         await self._in_thread(lambda: self._open(api, account))
         return self
 
     async def aclose(self) -> None:
-        """Close the file and give up the lock, after what is being written."""
+        """Wait for the write that is under way, close the file and release the lock."""
         with anyio.CancelScope(shield=True):
             await self._in_thread(self._close)
 
@@ -77,7 +77,7 @@ class JournalRun:
         """Make sure that the journal belongs to this host and account.
 
         Raises:
-            JournalError: It belongs to others.
+            JournalError: It belongs to another host or account.
         """
         (row,) = self.rows("SELECT api, account FROM run")
         if row != (api, account):
@@ -88,12 +88,12 @@ class JournalRun:
             raise JournalError(message, path=self.path)
 
     def place(self, key: str) -> "Place":
-        """Return the place of the next execution with this key: to be asked in the order of the templates."""
+        """Return the place of the next execution with this key; called in the order of the templates."""
         self._places[key] += 1
         return Place(self, key, self._places[key])
 
     def spent(self) -> int:
-        """Return the credits that are bought, under way or uncertain."""
+        """Return the credits of executions that made a job, are under way or uncertain, see `Journal.spent`."""
         return int(self.rows(SPENT)[0][0])
 
     def unended(self, statuses: Sequence[str]) -> list[str]:
@@ -103,7 +103,7 @@ class JournalRun:
         return [job_id for (job_id,) in self.rows(query, (MADE, *statuses))]
 
     async def seen(self, jobs: Iterable[Job]) -> None:
-        """Write down the states in which jobs were seen."""
+        """Write the current statuses of jobs."""
         update = "UPDATE executions SET status = ?, job = ? WHERE job_id = ?"
         statements: list[Statement] = [(update, (job.status.value, _record(job), job.id)) for job in jobs]
         if statements:
@@ -122,7 +122,7 @@ class JournalRun:
             return self._read.execute(query, values).fetchall()
 
     async def write(self, *statements: Statement) -> None:
-        """Write, with all that waits to be written; the first task writes for all of them.
+        """Write statements; the first task that gets its turn writes those of all waiting tasks.
 
         Raises:
             JournalError: It could not be written.
@@ -138,7 +138,7 @@ class JournalRun:
             raise write.error
 
     def _commit(self, batch: Sequence["_Write"]) -> None:
-        """Write several things in one transaction; in a worker thread."""
+        """Write the statements of several tasks in one transaction; in a worker thread."""
         error: JournalError | None = None
         try:
             with journal_file.translated(self.path):
@@ -193,7 +193,7 @@ class JournalRun:
 
 
 class Place:
-    """One entry of a journal: the n-th execution with the same process, workspace and inputs."""
+    """The place of one execution in a journal: the n-th with the same process, workspace and inputs."""
 
     def __init__(self, run: JournalRun, key: str, ordinal: int) -> None:
         self.key = key
@@ -201,18 +201,18 @@ class Place:
         self._run = run
 
     def entry(self) -> JournalEntry | None:
-        """Return what is known of the execution; None when it was never sent."""
+        """Return the entry of the execution; None when it was never sent."""
         rows = self._select(COLUMNS)
         return entry_of(rows[0]) if rows else None
 
     def job(self, client: Client) -> Job:
-        """Return the job of the execution, which has one, as it was last seen, for a client."""
+        """Return the job of the execution as it was last seen, for a client; the entry must have a job."""
         ((job,),) = self._select("job")
         with journal_file.translated(self._run.path):
             return Job.from_metadata(json.loads(job), client=client)
 
     def under_way(self) -> list[tuple["Place", JournalEntry]]:
-        """Return all equal executions that were sent without an answer so far, the first one first."""
+        """Return all equal executions that were sent and have no outcome yet, in their order."""
         query = f"SELECT {COLUMNS} FROM executions WHERE key = ? AND state = ? ORDER BY ordinal"  # noqa: S608
         entries = map(entry_of, self._run.rows(query, (self.key, SENT)))
         return [(Place(self._run, self.key, entry.ordinal), entry) for entry in entries]
@@ -227,15 +227,15 @@ class Place:
         return None if not rows else rows[0] == (self.key, self.ordinal)
 
     async def intend(self, order: Order, *, credits: int, sent_at: dt.datetime) -> None:
-        """Write down that the execution is about to be sent; when this returns, it is on disk.
+        """Write that the execution is about to be sent; it is on disk when this returns.
 
         Args:
-            order: What is sent.
+            order: The execution.
             credits: Its price.
             sent_at: The time on UP42's clock.
 
         Raises:
-            JournalError: It could not be written, so nothing must be sent.
+            JournalError: It could not be written, so the execution must not be sent.
         """
         now = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
         values = (
@@ -252,39 +252,39 @@ class Place:
         await self._run.write((_INTEND, values))
 
     async def made(self, job: Job, *, recovered: bool) -> None:
-        """Write down the job of the execution.
+        """Write the job of the execution.
 
         Args:
-            job: Its job.
+            job: The job.
             recovered: Whether it was found in the list of jobs.
         """
         values = {"job_id": job.id, "status": job.status.value, "job": _record(job), "recovered": int(recovered)}
         await self._run.write(self._update(state=MADE, error=None, **values), self._claim(job.id))
 
     async def refused(self, reason: str) -> None:
-        """Write down that nothing was bought."""
+        """Write that no job was made."""
         await self._run.write(self._update(state=REFUSED, error=reason))
 
     async def uncertain(self, error: ExecutionUncertainError) -> None:
-        """Write down that a job may have been made; no other execution takes the candidates."""
+        """Write that a job may have been made; no other execution takes the candidates."""
         claims = [self._claim(id_) for id_ in error.candidates]
         candidates = json.dumps(error.candidates)
         await self._run.write(self._update(state=UNCERTAIN, error=str(error), candidates=candidates), *claims)
 
-    async def brought(self, selection: str, files: Sequence[Mapping[str, Any]]) -> None:
-        """Write down the files of the result, all of them whole.
+    async def downloaded(self, selection: str, files: Sequence[Mapping[str, Any]]) -> None:
+        """Write the downloaded files of the result, which are all complete.
 
         Args:
-            selection: Which files were wanted, and where.
-            files: What finds them again.
+            selection: The directory and the filters of the download.
+            files: Their descriptions, see `downloaded_files.py`.
         """
         await self._run.write(self._update(files=json.dumps({"selection": selection, "files": files})))
 
     def files(self, selection: str) -> list[dict[str, Any]]:
-        """Return what finds the files of the result again; nothing when others were wanted.
+        """Return the descriptions of the downloaded files; none when they were downloaded by another selection.
 
         Args:
-            selection: Which files are wanted, and where.
+            selection: The directory and the filters of the download.
         """
         rows = self._select("files")
         kept: dict[str, Any] = json.loads(rows[0][0]) if rows and rows[0][0] is not None else {}
@@ -310,7 +310,7 @@ def _record(job: Job) -> str:
 
 
 class _Write:
-    """Some statements that are to be written together."""
+    """Statements that one task writes together."""
 
     def __init__(self, statements: Sequence[Statement]) -> None:
         self.statements = statements

@@ -1,4 +1,4 @@
-"""What is to be executed, as a value."""
+"""One execution to be sent, as a value."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import attrs
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Order:
-    """One execution to be sent."""
+    """One execution to be sent: process, workspace and inputs."""
 
     process_id: str
     workspace_id: str
@@ -18,6 +18,6 @@ class Order:
     fingerprint: str
     """The `fingerprint` of the template."""
     key: str
-    """What equal executions have in common, see `template.execution_key`."""
+    """The same for equal executions, see `template.execution_key`."""
     label: str
     """What messages call it: the process, and the title if there is one."""

@@ -1,4 +1,4 @@
-"""Templates on their way to files: each through its own stages, as many at once as there is room for."""
+"""The work of `pipeline`: each template passes its stages independently of the others, many at once."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from up42_async._downloads.options import DownloadOptions
 from up42_async._jobs.board import Board, BoardState
 from up42_async._jobs.job import Job, UnfinishedJob
 from up42_async._jobs.result_downloads import JobDownloads
-from up42_async._processing import brought_files
+from up42_async._processing import downloaded_files
 from up42_async._processing.batch import checked_one
 from up42_async._processing.executor import ExecutionResult, Executor
 from up42_async._processing.journal import NO_RESULT
@@ -30,7 +30,7 @@ from up42_async._processing.template import TemplateT
 from up42_async._storage.download_batch import ResultFile
 
 BACKLOG: Final = 100
-"""Templates beyond `max_running` that may wait for their files, or for their result to be read."""
+"""Templates beyond `max_running` that may be downloading, or whose results may be unread."""
 
 JOBS_DOWNLOADED_AT_ONCE: Final = 20
 """Jobs whose files are looked up and fetched at once."""
@@ -40,28 +40,28 @@ STAGES: Final = ("waiting", "executing", "running", "downloading", "done", "fail
 
 @attrs.frozen(kw_only=True)
 class PipelineResult(Generic[TemplateT]):
-    """What came of one template."""
+    """The result of one template."""
 
     template: TemplateT
-    """The template, the very object that was given."""
+    """The template that was given, not a copy."""
     job: Job | None = None
     """Its job; None when none was made, or it is not known."""
     files: tuple[ResultFile, ...] = ()
-    """The files of its result, those that did not come included."""
+    """The files of its result, with those that were not downloaded."""
     error: Exception | None = None
-    """Why it is not complete; None when all of it is: for one `JobFailedError`, `UnfinishedJob` for a job that is left
-    to itself and goes on at UP42, `ExecutionUncertainError`, `CostLimitError`, or the error of a file."""
+    """Why it is not complete, None when it is: `JobFailedError`, `ExecutionUncertainError`, `CostLimitError`, the error
+    of a file, `UnfinishedJob` for a job that is no longer tracked and goes on at UP42, or any other error."""
 
     def __repr__(self) -> str:
-        """Return what came of it, in one line of at most 200 characters."""
+        """Return template, job, files and error in one line of at most 200 characters."""
         job = None if self.job is None else self.job.id
         values = [("template", str(self.template)), ("job", job), ("files", len(self.files))]
         return _display.line("PipelineResult", [*values, ("error", _display.error_words(self.error))])
 
 
 @attrs.define(eq=False, repr=False)
-class _Passage(Generic[TemplateT]):
-    """One template on its way."""
+class _State(Generic[TemplateT]):
+    """One template in the pipeline."""
 
     position: int
     template: TemplateT
@@ -71,13 +71,13 @@ class _Passage(Generic[TemplateT]):
     job: Job | None = None
     files: tuple[ResultFile, ...] = ()
     counted: int = 0
-    """Credits that count as spent for its job."""
+    """Credits that count as spent for the job."""
     slots: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack)
-    """Its place among the jobs that are under way at UP42."""
+    """Ends its share of `max_running` when it is closed."""
 
 
 class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
-    """Templates on their way to files, see `pipeline`."""
+    """Templates that are evaluated, executed, tracked and downloaded, see `pipeline`."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         self._running = anyio.CapacityLimiter(math.inf if max_running is None else max_running)
         self._held = anyio.CapacityLimiter(math.inf if max_running is None else max_running + BACKLOG)
         self._downloads = anyio.CapacityLimiter(JOBS_DOWNLOADED_AT_ONCE)
-        self._passages: dict[int, _Passage[TemplateT]] = {}
+        self._states: dict[int, _State[TemplateT]] = {}
         self._clients: set[Client] = set()
         self._unread_positions: deque[int] = deque()
         self._keeps_all = self._is_read = False
@@ -112,14 +112,14 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
     def counts(self) -> dict[str, int]:
         """How many templates are at each stage: waiting, executing, running, downloading, done, failed, uncertain.
 
-        `waiting` are those of a list that have not begun; of an iterator it is not known how many there are. A job that
-        was left to itself (stalled, or its queries used up) counts as running.
+        `waiting` counts the templates of a list that were not taken yet, and is 0 for an iterator. A job that is no
+        longer tracked (stalled, or its queries used up) counts as running.
         """
         return {**self._stages, "waiting": max(0, (self._source.size or 0) - self._source.taken)}
 
     @property
     def spent(self) -> int:
-        """Credits of what is bought, under way or uncertain, less what ended without a result; see `Journal.spent`."""
+        """Credits of executions that made a job, are under way or uncertain; jobs without a result count nothing."""
         return self._executor.budget.spent
 
     async def _all(self) -> list[PipelineResult[TemplateT]]:
@@ -144,12 +144,12 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
     def _record(self, position: int, result: PipelineResult[TemplateT]) -> None:
         self._unread_positions.append(position)
         super()._record(position, result)
-        if not self._is_read:  # nobody reads in step with the work, so nothing waits for it
+        if not self._is_read:  # the results are not iterated over, so no template waits for them to be read
             self._let_go(position)
 
     def _let_go(self, position: int) -> None:
-        """Make room for another template among those that are held in memory."""
-        with contextlib.suppress(RuntimeError):  # it was made before
+        """Let another template be taken into memory."""
+        with contextlib.suppress(RuntimeError):  # it was done before
             self._held.release_on_behalf_of(position)
 
     async def _work_on_all(self) -> None:
@@ -159,7 +159,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             await self._board.during(self._take_all)
 
     async def _take_all(self) -> None:
-        """Take template after template, as fast as places become free."""
+        """Take one template after another, each when the limits allow it."""
         async with contextlib.AsyncExitStack() as stack, TaskGroup() as group:
             while True:
                 for limiter in (self._held, self._executing, self._running):
@@ -173,91 +173,91 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                     if position == 0:
                         await stack.enter_async_context(self._executor.opened(client))
                     place = await self._executor.place(template, client)
-                    passage = _Passage(position, template, client, place)
-                except Exception as error:  # noqa: BLE001 - raised when those before have come to their end
+                    state = _State(position, template, client, place)
+                except Exception as error:  # noqa: BLE001 - raised when the templates before have ended
                     self._source.error = error
                     return
-                passage.slots.callback(self._running.release_on_behalf_of, position)
+                state.slots.callback(self._running.release_on_behalf_of, position)
                 self._clients.add(client)
                 self._stages["executing"] += 1
-                self._passages[position] = passage
+                self._states[position] = state
                 group.start_soon(self._work_on, position, template)
 
     async def _work_on(self, position: int, item: TemplateT) -> None:
-        """Bring one template from its evaluation to its files; whatever goes wrong is its result, and only its own."""
-        passage = self._passages.pop(position)
+        """Take one template from its evaluation to its files; an error is the result of this template only."""
+        state = self._states.pop(position)
         error: Exception | None = None
         try:
-            job = await self._execute(passage, item)
-            await self._track(passage, job)
-            await self._download(passage, job)
+            job = await self._execute(state, item)
+            await self._track(state, job)
+            await self._download(state, job)
         except Exception as caught:  # noqa: BLE001 - it is the result of this template, beside those of the others
             error = caught
-        except BaseException:  # the block was left: what has a job keeps it
-            if passage.job is not None:
-                self._finish(passage, _left(passage.job))
+        except BaseException:  # the block was left: a job that was made is still a result
+            if state.job is not None:
+                self._finish(state, _unfinished(state.job))
             raise
         finally:
-            passage.slots.close()
-            with contextlib.suppress(RuntimeError):  # it is given up when the template is executed
-                self._executing.release_on_behalf_of(passage.position)
-        self._finish(passage, error)
+            state.slots.close()
+            with contextlib.suppress(RuntimeError):  # it was released when the template was executed
+                self._executing.release_on_behalf_of(state.position)
+        self._finish(state, error)
 
-    async def _execute(self, passage: _Passage[TemplateT], template: TemplateT) -> Job:
+    async def _execute(self, state: _State[TemplateT], template: TemplateT) -> Job:
         def keep(result: ExecutionResult[TemplateT]) -> None:
-            passage.job = result.job
+            state.job = result.job
 
-        executed = await self._executor.execute(template, passage.client, place=passage.place, keep=keep)
-        passage.job, passage.counted = executed.job, executed.counted
-        self._executing.release_on_behalf_of(passage.position)
+        executed = await self._executor.execute(template, state.client, place=state.place, keep=keep)
+        state.job, state.counted = executed.job, executed.counted
+        self._executing.release_on_behalf_of(state.position)
         return executed.job
 
-    async def _track(self, passage: _Passage[TemplateT], job: Job) -> None:
-        """Wait for the end of the job, and make room for the next one."""
-        self._move(passage, "running")
+    async def _track(self, state: _State[TemplateT], job: Job) -> None:
+        """Wait for the end of the job, and let the next one begin."""
+        self._move(state, "running")
         if not job.is_finished:
             await job.track(**self._tracking)
         if job.status in NO_RESULT:
-            self._executor.budget.give_back(passage.counted)  # before the next one asks whether there is enough
-        passage.slots.close()
+            self._executor.budget.give_back(state.counted)  # before the next one asks whether there is enough
+        state.slots.close()
         if self._executor.journal is not None:
             await noted(self._executor.journal.seen([job]))
-        await raise_for_status(job, passage.client)
+        await raise_for_status(job, state.client)
 
-    async def _download(self, passage: _Passage[TemplateT], job: Job) -> None:
-        """Bring the files of the job, unless an earlier run has brought them and they are still there.
+    async def _download(self, state: _State[TemplateT], job: Job) -> None:
+        """Download the files of the job, unless an earlier run has downloaded them and they are still on disk.
 
         Raises:
-            Up42Error: A file did not come; the others did.
+            Up42Error: A file was not downloaded; the others were.
         """
         if self._directory is None:
             return
-        self._move(passage, "downloading")
-        options, place = self._options, passage.place
+        self._move(state, "downloading")
+        options, place = self._options, state.place
         wanted = [str(self._directory.absolute()), options.keys, options.roles, options.media_types, options.unpack]
         selection = json.dumps(wanted, default=sorted)
         if place is not None:
-            passage.files = await brought_files.still_there(place.files(selection))
-        if not passage.files:
+            state.files = await downloaded_files.still_there(place.files(selection))
+        if not state.files:
             async with self._downloads:
-                batch = JobDownloads([job], self._directory, options, passage.client, bar=False)
-                passage.files = tuple(await batch)
-        for file in passage.files:
+                batch = JobDownloads([job], self._directory, options, state.client, bar=False)
+                state.files = tuple(await batch)
+        for file in state.files:
             if file.error is not None:
                 raise file.error
         if place is not None:
-            await noted(place.brought(selection, await brought_files.described(passage.files)))
+            await noted(place.downloaded(selection, await downloaded_files.described(state.files)))
 
-    def _finish(self, passage: _Passage[TemplateT], error: Exception | None) -> None:
+    def _finish(self, state: _State[TemplateT], error: Exception | None) -> None:
         if not isinstance(error, UnfinishedJob):  # such a job goes on at UP42
-            self._move(passage, _stage_of(error))
-        result = PipelineResult(template=passage.template, job=passage.job, files=passage.files, error=error)
-        self._record(passage.position, result)
+            self._move(state, _stage_of(error))
+        result = PipelineResult(template=state.template, job=state.job, files=state.files, error=error)
+        self._record(state.position, result)
 
-    def _move(self, passage: _Passage[TemplateT], stage: str) -> None:
-        self._stages[passage.stage] -= 1
+    def _move(self, state: _State[TemplateT], stage: str) -> None:
+        self._stages[state.stage] -= 1
         self._stages[stage] += 1
-        passage.stage = stage
+        state.stage = stage
         self._announce()
 
     def _board_state(self) -> BoardState:
@@ -277,7 +277,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         return _display.listing(f"{self.spent:,} credits spent", ("stage", "templates"), list(self.counts.items()))
 
 
-def _left(job: Job) -> UnfinishedJob:
+def _unfinished(job: Job) -> UnfinishedJob:
     reason = "the pipeline was left"
     message = f"job {job.id}: {reason}; it goes on at UP42, and track() takes its id again"
     return UnfinishedJob(message, unfinished=[job], reasons={job.id: reason}, job=job)

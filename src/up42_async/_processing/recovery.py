@@ -1,4 +1,4 @@
-"""Look in the list of jobs for the job of an execution whose answer was lost, and say what is known of it."""
+"""Look in the list of jobs for the job of an execution whose response was lost, and say what is known of it."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from up42_async._processing.order import Order
 logger = logging.getLogger("up42_async")
 
 RECOVERY_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 13.0)
-"""Seconds before each look for a lost job, which may take some time until it is listed; less when `recover` is."""
+"""Seconds before each look for a lost job, which may be listed late; scaled down when `recover` is below 60."""
 
 USUAL_SEARCH: Final = 60.0
-"""Seconds for which the delays above are made."""
+"""Seconds of `recover` for which the delays above are made."""
 
 LEAST_TIME: Final = 1.0
 """Seconds that a look may take however short `recover` is: a sandbox's clock runs fast, and the network does not."""
 
 CLOCK_SKEW: Final = dt.timedelta(seconds=2)
-"""How far UP42's machines may disagree on the time; dates in headers are cut to seconds, too."""
+"""How far the clocks of UP42's machines may differ; dates in headers are also cut to whole seconds."""
 
 SAME_MOMENT: Final = dt.timedelta(seconds=60)
-"""How long after an execution was sent a job with other inputs counts as made at the same moment."""
+"""How long after an execution was sent a job with other inputs is still named as one that may be it."""
 
 MOST_NAMED: Final = 20
-"""Jobs that are named as ones it may be, when none has the same inputs."""
+"""Jobs that are named as candidates at the most, when none has the same inputs."""
 
 DOCUMENTED_DEFAULTS: Final[Mapping[str, Any]] = {"sensitivity": 2}
-"""Inputs that UP42 documents to have a value when they are left out."""
+"""The documented values of inputs that were left out (docs/platform.md, *Inputs of the built-in processes*)."""
 
 
 class ExecutionUncertainError(Up42Error):
-    """An execution was sent and its answer was lost, so it may have made a job, which would be paid for.
+    """An execution was sent and its response was lost, so it may have made a job, which would be paid for.
 
     Attributes:
         process_id: The process.
         inputs: The inputs.
         sent_at: When it was sent, on UP42's clock, or a little earlier (aware, UTC).
-        candidates: Ids of the jobs that may be it; more than one when there is no telling which.
+        candidates: Ids of the jobs that may be it.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ExecutionUncertainError(Up42Error):
         sent_at: dt.datetime | None = None,
         candidates: Sequence[str] = (),
     ) -> None:
-        """Say what was sent, and what is known of it."""
+        """Store the message and what is known of the execution."""
         super().__init__(message)
         self.process_id = process_id
         self.inputs: dict[str, Any] = dict(inputs or {})
@@ -75,7 +75,7 @@ class ExecutionUncertainError(Up42Error):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class LostExecution:
-    """An execution that was sent, and whose answer did not come or could not be read."""
+    """An execution that was sent, and whose response did not come or could not be read."""
 
     order: Order
     sent_at: dt.datetime
@@ -83,9 +83,9 @@ class LostExecution:
     age: float
     """Seconds since it was sent, when the search begins."""
     is_of_earlier_run: bool = False
-    """Whether an earlier run has sent it, so that its age counts as time in which it could be listed."""
+    """Whether an earlier run sent it; then the looks that were due before its present age are left out."""
     named: str | None = None
-    """The id of the job, when that much of the answer could be read."""
+    """The id of the job, when the response named one but could not be read as a job."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -93,17 +93,17 @@ class Findings:
     """The jobs that a lost execution may have made."""
 
     equal: tuple[Job, ...] = ()
-    """Those with the same inputs, as UP42 completes them, or with the id that the answer named."""
+    """Jobs with the same inputs, as UP42 completes them, or with the id that the response named."""
     similar: tuple[Job, ...] = ()
-    """Others of the same process, workspace and moment, or of a moment that cannot be read."""
+    """Other jobs of the same process and workspace, created at about the same time, or at an unreadable time."""
     from_the_future: bool = False
-    """Whether one was created after now, on UP42's clock: then its clocks disagree, and times prove nothing."""
+    """Whether one was created later than now on UP42's clock: then its clocks differ, and times prove nothing."""
     is_answered: bool = False
-    """Whether the list could be had."""
+    """Whether the list of jobs was received."""
 
     @property
     def job(self) -> Job | None:
-        """The job, when there is no doubt."""
+        """The job that the execution made; None when none or several may be it."""
         return self.equal[0] if len(self.equal) == 1 and not self.from_the_future else None
 
 
@@ -113,13 +113,13 @@ class JobSearch:
     def __init__(
         self, client: Client, lost: LostExecution, *, is_free: Callable[[str], bool], closing: anyio.Event
     ) -> None:
-        """Take what to look for.
+        """Send nothing yet.
 
         Args:
-            client: Whom to ask with.
+            client: The client to ask with.
             lost: The execution.
-            is_free: Whether no other execution holds a job, by its id.
-            closing: Ends the search.
+            is_free: Returns for a job id whether no other execution holds the job.
+            closing: Ends the search when it is set.
         """
         self._client = client
         self._lost = lost
@@ -128,13 +128,13 @@ class JobSearch:
         self._sent = _clock.now() - lost.age
 
     async def run(self, recover: float) -> Findings:
-        """Look until there is a job with the same inputs, or the time is up.
+        """Look until a job with the same inputs is listed, or the time is up.
 
-        One request a look, more when the account has made hundreds of jobs since.
+        One request for each look, more when the account has made hundreds of jobs since.
 
         Args:
-            recover: Seconds after the execution was sent for which "there is none" is not final, and seconds that the
-                search takes at the most, whatever the list does; the look that is then under way may take up to 1 s.
+            recover: Seconds after the execution was sent until it is final that no job is listed; also the seconds
+                after which the search ends, however slow the list of jobs is, but never before 1 s.
         """
         findings = Findings()
         ends = _clock.now() + recover
@@ -150,9 +150,9 @@ class JobSearch:
         return findings
 
     def _pauses(self, recover: float) -> Iterator[tuple[float, bool]]:
-        """Yield the seconds before each look, and whether "there is none" counts after it.
+        """Yield the seconds before each look, and whether it is final when this look finds no job.
 
-        What an earlier run has sent is looked for at once, and then at the moments that have not passed yet.
+        The job of an earlier run is looked for at once, and then at those of the moments that have not passed yet.
         """
         share = min(1.0, recover / USUAL_SEARCH)
         due = [moment * share for moment in itertools.accumulate(RECOVERY_DELAYS)]
@@ -164,11 +164,11 @@ class JobSearch:
             if moment > passed:
                 yield moment - passed, moment == due[-1]
                 passed = moment
-        while True:  # the list could not be had so far
+        while True:  # the list of jobs was not received so far
             yield RECOVERY_DELAYS[-1] * share, True
 
     async def look(self) -> Findings:
-        """Look a single time; when the jobs cannot be listed, that is a line in the log."""
+        """Look once; jobs that cannot be listed are a warning in the log."""
         try:
             return await self._candidates()
         except (APIError, RuntimeError) as error:  # the latter when the client is closed meanwhile
@@ -176,7 +176,7 @@ class JobSearch:
             return Findings()
 
     async def _candidates(self) -> Findings:
-        """List the jobs it may have made: same process and workspace, new, and of no other execution."""
+        """List the jobs that the execution may have made: same process and workspace, new, and of no other one."""
         lost, order = self._lost, self._lost.order
         newest_first = JobSorting.created.desc
         filters = Filters(process_id=[order.process_id], workspace_id=order.workspace_id, sort_by=newest_first)
@@ -207,7 +207,7 @@ class JobSearch:
         )
 
     def _read(self, metadata: Any, request: ApiRequest) -> tuple[str, Job | None]:
-        """Read one job of the list; one that makes no sense must not hide the others."""
+        """Read one job of the list, None for one that cannot be read: it must not hide the others."""
         try:
             job = read_job(self._client, metadata, request)
         except UnexpectedResponseError:
@@ -215,16 +215,16 @@ class JobSearch:
         return job.id, job
 
     def _earliest(self) -> dt.datetime:
-        """Return when the job can have been created at the earliest, on UP42's clock.
+        """Return the earliest time at which the job can have been created, on UP42's clock.
 
-        The clock may have been unknown when the request was sent; counted back from the latest answer it is known now.
+        The offset of UP42's clock may have been unknown when the request was sent; the latest response has told it.
         """
         counted_back = self._client._session.server_time() - dt.timedelta(seconds=_clock.now() - self._sent)
         return min(self._lost.sent_at, counted_back) - CLOCK_SKEW
 
 
 def uncertainty(lost: LostExecution, candidates: Sequence[str]) -> ExecutionUncertainError:
-    """Return the error that says what is known of an execution whose answer was lost.
+    """Return the error that says what is known of an execution whose response was lost.
 
     Args:
         lost: The execution.
@@ -234,7 +234,7 @@ def uncertainty(lost: LostExecution, candidates: Sequence[str]) -> ExecutionUnce
     if candidates:
         known = f"it could be {' or '.join(candidates)}"
     message = (
-        f"the answer to executing {order.label}, sent at {lost.sent_at:%Y-%m-%d %H:%M:%S} UTC, was lost, so a job may"
+        f"the response to executing {order.label}, sent at {lost.sent_at:%Y-%m-%d %H:%M:%S} UTC, was lost, so a job may"
         f" have been made; {known}. Look for it with Job.all(process_id=[{order.process_id!r}],"
         " sort_by=JobSorting.created.desc) before you execute again, or you may pay twice"
     )
@@ -244,10 +244,9 @@ def uncertainty(lost: LostExecution, candidates: Sequence[str]) -> ExecutionUnce
 
 
 def same_inputs(sent: Mapping[str, Any], listed: Any) -> bool:
-    """Return whether inputs in the list of jobs are the ones that were sent, as UP42 may have completed them.
+    """Return whether the inputs of a listed job are the ones that were sent, as UP42 may have changed them.
 
-    A title may have been trimmed, `http` have become `https`, and keys have been added that are null, empty or a
-    documented default.
+    UP42 may trim a title, turn `http` into `https`, and add keys whose value is null, empty or the documented default.
 
     Args:
         sent: The inputs that were sent.
@@ -266,7 +265,7 @@ def _is_default(name: str, value: Any) -> bool:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return a value without what UP42 may change in it."""
+    """Return a value without the parts that UP42 may change."""
     if isinstance(value, str):
         text = value.strip() if name == "title" else value
         return f"https://{text.removeprefix('http://')}" if text.startswith("http://") else text

@@ -1,4 +1,4 @@
-"""Say of a job that was rejected how many credits the account has left."""
+"""Name the balance of the account when a job was rejected, since UP42 rejects jobs for lack of credits."""
 
 import logging
 
@@ -11,36 +11,36 @@ logger = logging.getLogger("up42_async")
 
 
 async def raise_for_status(job: Job, client: Client) -> None:
-    """Raise unless the job was successful; one request when it was rejected, which is for want of credits.
+    """Raise unless the job was successful; one request for the balance when it was rejected.
 
     Args:
         job: The job.
-        client: Whom to ask for the balance.
+        client: The client to ask with.
 
     Raises:
-        JobFailedError: It ended without a result.
-        UnfinishedJob: It is still under way.
+        JobFailedError: The job ended without a result.
+        UnfinishedJob: The job is still under way.
     """
     try:
         job.raise_for_status()
     except JobFailedError as error:
         if job.status is not JobStatus.REJECTED:
             raise
-        raise JobFailedError(f"{error}; {await balance_words(client)}", job=job) from None
+        raise JobFailedError(f"{error}; {await _balance_words(client)}", job=job) from None
 
 
 async def warn_of_rejection(job: Job, client: Client) -> None:
-    """Name the balance in the log when a job was rejected at once; one request.
+    """Log a job that was rejected at once, with the balance; one request.
 
     Args:
         job: The job.
-        client: Whom to ask for the balance.
+        client: The client to ask with.
     """
-    logger.warning("job %s (%s) is rejected; %s", job.id, job.process_id, await balance_words(client))
+    logger.warning("job %s (%s) is rejected; %s", job.id, job.process_id, await _balance_words(client))
 
 
-async def balance_words(client: Client) -> str:
-    """Return how many credits the account has left, in words; one request."""
+async def _balance_words(client: Client) -> str:
+    """Return a clause that says how many credits the account has left; one request."""
     try:
         balance = await client.balance()
     except Up42Error as error:

@@ -1,4 +1,4 @@
-"""One template: what to run on what, checked and priced by `evaluate`, and run by `execute`."""
+"""One template: a process and its inputs, checked and priced by `evaluate`, run by `execute`."""
 
 import abc
 import copy
@@ -15,13 +15,7 @@ from up42_async._client import Client, current_client
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import ValidationError
 from up42_async._processing.cost import Cost
-from up42_async._processing.evaluation import (
-    Evaluated,
-    Evaluation,
-    InvalidTemplateError,
-    ask_price,
-    evaluate_inputs,
-)
+from up42_async._processing.evaluation import Evaluation, InvalidTemplateError, ask_price, evaluate_inputs
 from up42_async._processing.executor import CostLimitError, ExecutionResult, Executor
 from up42_async._processing.order import Order
 from up42_async._storage.guarded import client_of
@@ -40,9 +34,9 @@ def _fits_workspace_id(_: object, __: object, value: Any) -> None:
 
 @attrs.define(slots=False, repr=False)
 class JobTemplate(abc.ABC):
-    """What to run on what: a plain value, which sends nothing until it is evaluated or executed.
+    """A process and its inputs: a plain value, which sends nothing until it is evaluated or executed.
 
-    For a process that is not among those of `processing_templates`, derive a class that says its id and its inputs:
+    For a process without a class in `processing_templates`, derive one with its id and inputs:
 
         @attrs.define
         class CloudMask(processing_templates.SingleItemJobTemplate):
@@ -61,11 +55,11 @@ class JobTemplate(abc.ABC):
     client: Client | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
     """The client to use; when left out, the one that the items came from, or else the current one."""
     _filled_workspace_id: str | None = attrs.field(default=None, init=False, repr=False, eq=False)
-    _evaluated: Evaluated | None = attrs.field(default=None, init=False, repr=False, eq=False)
+    _evaluated: Evaluation | None = attrs.field(default=None, init=False, repr=False, eq=False)
     _executions: tuple[ExecutionResult[Any], ...] = attrs.field(default=(), init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a class that does not say its process."""
+        """Refuse a class without a `process_id`."""
         if not isinstance(getattr(type(self), "process_id", None), str):
             message = f'{type(self).__name__} has no process; set it in the class: process_id = "..."'
             raise TypeError(message)
@@ -91,7 +85,7 @@ class JobTemplate(abc.ABC):
 
     @property
     def is_valid(self) -> bool:
-        """Whether UP42 has nothing against the template.
+        """Whether UP42 accepts the template.
 
         Raises:
             RuntimeError: It was not evaluated yet, or has changed since.
@@ -100,9 +94,9 @@ class JobTemplate(abc.ABC):
 
     @property
     def errors(self) -> set[ValidationError]:
-        """What UP42 has against the template.
+        """Why UP42 does not accept the template; empty when it does.
 
-        `ProcessNotFound`, `EulaNotAccepted`, `InvalidSchema`, or what its validation of the inputs names.
+        The names are `ProcessNotFound`, `EulaNotAccepted`, `InvalidSchema`, and those of UP42's validation.
 
         Raises:
             RuntimeError: It was not evaluated yet, or has changed since.
@@ -124,16 +118,18 @@ class JobTemplate(abc.ABC):
 
     @property
     def executions(self) -> tuple[ExecutionResult[Self], ...]:
-        """What was, or may have been, bought with this template so far, also for callers who were cancelled."""
+        """The results of all executions so far that made, or may have made, a job; also of cancelled calls."""
         return self._executions
 
     async def evaluate(self) -> Self:
         """Ask UP42 whether the template is valid, and for its price; returns the template itself.
 
-        Two requests, and for the first template of a process two more for its description and its EULA.
+        One request for the validation and one for the price of a valid template. For the first template of a process up
+        to two more, for the process and its EULA.
 
         Raises:
             APIError: UP42 could not be asked.
+            RuntimeError: There is no client.
             ValueError: The items came from two clients.
         """
         await self._ask(self._client_to_use(), _clock.now())
@@ -143,25 +139,27 @@ class JobTemplate(abc.ABC):
         """Run the process on the inputs: this spends credits, once.
 
         One request, after those of `evaluate()` if that was not done; one for the price when it was last asked more
-        than 60 seconds ago, or when there is a limit; and one for the user's own workspace the first time that no other
-        is given. It is never sent again unless it certainly did not arrive or was refused unprocessed. If the answer is
-        lost, the job it may have made is looked for (`Polling.recover`, a minute unless said otherwise), and is
-        returned when it is the only one with these inputs; an equal execution by another program in the same seconds
-        cannot be told apart, which a title of its own for each execution prevents.
+        than 60 seconds ago, or when there is a limit; one for the user's own workspace the first time that no other is
+        given; and one for the balance when the job is rejected at once. It is never sent again unless it certainly did
+        not arrive or was refused unprocessed. If the response is lost, the job it may have made is looked for
+        (`Polling.recover`, 60 seconds by default), and is returned when it is the only one with these inputs; an equal
+        execution by another program in the same seconds cannot be told apart, which a title of its own for each
+        execution prevents.
 
-        Cancelled before it is sent, nothing is bought. Cancelled later, the answer is still waited for
-        (`Timeouts.cancel_grace`), and what came of it is in `executions`, in the log and in a note on the cancellation.
+        Cancelled before it is sent, nothing is bought. Cancelled later, the response is still waited for
+        (`Timeouts.cancel_grace`), and its result is in `executions`, in the log and in a note on the cancellation.
 
         Args:
             max_credits: The highest price to accept, in credits.
             budget_id: The ID of the budget that pays.
 
         Raises:
-            InvalidTemplateError: UP42 has something against the template; nothing was sent.
-            CostLimitError: The price is above `max_credits`, or above the one that was evaluated; nothing was sent, and
-                `cost` is the new price.
-            ExecutionUncertainError: The answer was lost, and it is not certain whether it made a job, or which.
+            InvalidTemplateError: UP42 does not accept the template; it was not executed.
+            CostLimitError: The price is above `max_credits`, or above the one that was evaluated; it was not executed,
+                and `cost` is the new price.
+            ExecutionUncertainError: The response was lost, and it is not certain whether it made a job, or which.
             APIError: UP42 refused, or could not be reached: nothing was bought.
+            RuntimeError: There is no client.
             TypeError: `max_credits` is not a number, or `budget_id` is no string.
             ValueError: `max_credits` is negative, `budget_id` cannot be right, or the items came from two clients.
         """
@@ -181,7 +179,7 @@ class JobTemplate(abc.ABC):
         return _revive, (type(self), self._state())
 
     def _state(self) -> dict[str, Any]:
-        """Return what copies take along: neither a client, nor who evaluated it, nor what was executed."""
+        """Return the fields of a copy: all but the clients and the executions."""
         state = {**self.__dict__, **{field.name: getattr(self, field.name) for field in attrs.fields(type(self))}}
         evaluated = self._evaluated and attrs.evolve(self._evaluated, client=None)
         return {**state, "client": None, "_evaluated": evaluated, "_executions": ()}
@@ -191,10 +189,13 @@ class JobTemplate(abc.ABC):
         return _label(self.process_id, getattr(self, "title", None))
 
     def _evaluation(self, name: str) -> Evaluation:
-        """Return what UP42 said of the inputs as they are now.
+        """Return the evaluation of the inputs as they are now.
+
+        Args:
+            name: The property that needs it, for the error.
 
         Raises:
-            RuntimeError: It was not asked.
+            RuntimeError: The template was not evaluated, or its inputs have changed since.
         """
         if self._evaluated is None:
             message = f"{name} is not known yet; `await template.evaluate()` first ({self})"
@@ -202,7 +203,7 @@ class JobTemplate(abc.ABC):
         if self._evaluated.inputs != _plain(self.inputs):
             message = f"{self} has changed since it was evaluated; `await template.evaluate()` again to know {name}"
             raise RuntimeError(message)
-        return self._evaluated.evaluation
+        return self._evaluated
 
     @property
     def _given_workspace_id(self) -> str | None:
@@ -232,50 +233,48 @@ class JobTemplate(abc.ABC):
             value = getattr(self, field.name)
             yield from value if isinstance(value, list | tuple) else (value,)
 
-    async def _ask(self, client: Client, since: float) -> Evaluated:
-        inputs = _plain(self.inputs)
-        evaluation = await evaluate_inputs(client, self.process_id, inputs, since=since)
-        self._evaluated = Evaluated(inputs=inputs, client=client, evaluation=evaluation, asked_at=_clock.now())
+    async def _ask(self, client: Client, since: float) -> Evaluation:
+        """Evaluate the template; `since` as for `evaluate_inputs`."""
+        self._evaluated = await evaluate_inputs(client, self.process_id, _plain(self.inputs), since=since)
         return self._evaluated
 
     async def _price(self, client: Client, *, since: float, asked_since: float) -> Cost:
-        """Return the price, asked when it is not known yet, and again when that was too long ago.
+        """Return the price; it is asked when it is not known yet, or was asked at or before `asked_since`.
 
         An evaluation by another client does not count: another account may have other prices.
 
         Args:
-            client: Whom to ask with.
+            client: The client to ask with.
             since: When the call began (monotonic, in seconds), see `evaluate_inputs`.
-            asked_since: Since when the price must have been asked (monotonic, in seconds).
+            asked_since: A price that was asked later than this is used (monotonic, in seconds).
 
         Raises:
-            InvalidTemplateError: UP42 has something against the template.
+            InvalidTemplateError: UP42 does not accept the template.
             CostLimitError: The price is above the one that was evaluated.
         """
         known, before = self._evaluated, None
         if known is None or known.inputs != _plain(self.inputs) or known.client not in {client, None}:
             known = await self._ask(client, since)
-        elif known.client is None:  # a copy, maybe of another process
-            before = known.evaluation.cost
+        elif known.client is None:  # a copy, maybe from another process of the operating system
+            before = known.cost
             known = await self._ask(client, since)
-        elif known.evaluation.cost is not None and known.asked_at <= asked_since:
-            before = known.evaluation.cost
+        elif known.cost is not None and known.asked_at <= asked_since:
+            before = known.cost
             known = await self._ask_price_again(client, known)
-        cost = known.evaluation.cost
+        cost = known.cost
         if cost is None:
-            raise self._invalid(known.evaluation)
+            raise self._invalid(known.errors)
         if before is not None and cost.credits > before.credits:
             raise self._risen(cost, before)
         return cost
 
-    async def _ask_price_again(self, client: Client, known: Evaluated) -> Evaluated:
+    async def _ask_price_again(self, client: Client, known: Evaluation) -> Evaluation:
         cost = await ask_price(client, self.process_id, known.inputs)
-        evaluation = attrs.evolve(known.evaluation, cost=cost)
-        self._evaluated = attrs.evolve(known, evaluation=evaluation, asked_at=_clock.now())
+        self._evaluated = attrs.evolve(known, cost=cost, asked_at=_clock.now())
         return self._evaluated
 
     async def _order(self, client: Client) -> Order:
-        """Return what is to be executed: the inputs as they are now, and the workspace.
+        """Return the execution to be sent, with the inputs as they are now.
 
         Raises:
             APIError: The user's own workspace could not be asked.
@@ -292,7 +291,7 @@ class JobTemplate(abc.ABC):
         )
 
     def _keep(self, result: ExecutionResult[Any], order: Order) -> None:
-        """Keep what was, or may have been, bought, and the workspace that was used."""
+        """Keep the result of an execution that made, or may have made, a job, and the workspace that was used."""
         self._filled_workspace_id = None if self._given_workspace_id else order.workspace_id
         self.workspace_id = order.workspace_id
         self._executions = (*self._executions, result)
@@ -304,16 +303,16 @@ class JobTemplate(abc.ABC):
         )
         return CostLimitError(message, cost=cost, evaluated=before)
 
-    def _invalid(self, evaluation: Evaluation) -> InvalidTemplateError:
+    def _invalid(self, errors: frozenset[ValidationError]) -> InvalidTemplateError:
         message = (
-            f"{self} is not valid, so nothing was sent: {_listed(evaluation.errors)}. When the cause is removed,"
+            f"{self} is not valid, so nothing was sent: {_listed(errors)}. When the cause is removed,"
             " `await template.evaluate()` again"
         )
-        return InvalidTemplateError(message, errors=evaluation.errors)
+        return InvalidTemplateError(message, errors=errors)
 
 
 def execution_key(process_id: str, workspace_id: str | None, inputs: Mapping[str, Any]) -> str:
-    """Return what equal executions have in common, as 64 hexadecimal digits.
+    """Return a digest of process, workspace and inputs, the same for equal executions: 64 hexadecimal digits.
 
     Args:
         process_id: The process.
@@ -330,7 +329,7 @@ def _label(process_id: str, title: Any) -> str:
 
 
 def _revive(kind: type[TemplateT], state: Mapping[str, Any]) -> TemplateT:
-    """Make a template of its state, for copies and pickles."""
+    """Make a template from its fields, for copies and pickles."""
     template = kind.__new__(kind)
     for name, value in state.items():
         object.__setattr__(template, name, value)
@@ -338,13 +337,13 @@ def _revive(kind: type[TemplateT], state: Mapping[str, Any]) -> TemplateT:
 
 
 def _plain(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return inputs as JSON has them: what is evaluated is what is sent, whatever becomes of the template meanwhile."""
+    """Return a copy of inputs as JSON has them, which does not change with the template."""
     plain: dict[str, Any] = json.loads(json.dumps(inputs, allow_nan=False, default=_number))
     return plain
 
 
 def _number(value: object) -> int | float:
-    """Return a number of another library, such as NumPy's, as one that JSON has."""
+    """Return a number of another library, such as NumPy's, as a number that JSON has."""
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):

@@ -113,7 +113,7 @@ def _inputs(row: Any, process_id: str, parameters: Mapping[str, Any], place: int
     urls = [inputs[name] for name in _ITEM_INPUTS if name in inputs]
     for url in urls:
         if not isinstance(url, str) or urlsplit(url).scheme not in {"https", "http"}:
-            raise ValueError(f"item {place} must be known by an absolute URL (https://...), not {url!r:.80}")
+            raise ValueError(f"item {place} must have an absolute URL (https://...), not {url!r:.80}")
     if not urls and "items" not in inputs:
         raise ValueError(f"item {place} names no item: {row!r:.80}")
     if "title" not in inputs:

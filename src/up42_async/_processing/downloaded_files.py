@@ -1,4 +1,4 @@
-"""The files that an earlier run has brought: described for the journal, and looked for on disk."""
+"""The downloaded files of a result: described for the journal, and checked on disk by the next run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,19 +10,19 @@ from up42_async._storage.download_batch import ResultFile
 
 
 async def described(files: Sequence[ResultFile]) -> list[dict[str, Any]]:
-    """Return what finds these files again.
+    """Return what the journal keeps of files: ids, paths and sizes.
 
     Args:
-        files: Files that came whole.
+        files: Files that are complete on disk.
     """
     return await anyio.to_thread.run_sync(lambda: [_description(file) for file in files])
 
 
 async def still_there(descriptions: Sequence[Mapping[str, Any]]) -> tuple[ResultFile, ...]:
-    """Return the files, or none at all when one of them is not there any more, or has another size.
+    """Return the files, or none at all when one of them is missing or has another size.
 
     Args:
-        descriptions: What finds them again.
+        descriptions: What the journal keeps of them.
     """
     return await anyio.to_thread.run_sync(lambda: _all_there(descriptions))
 
@@ -46,10 +46,10 @@ def _all_there(descriptions: Sequence[Mapping[str, Any]]) -> tuple[ResultFile, .
 
 
 def _file(description: Mapping[str, Any]) -> ResultFile:
-    """Return a file that is where it was, in its size.
+    """Return a file that still has its path and size.
 
     Raises:
-        OSError: It is not.
+        OSError: It is missing, or has another size.
     """
     sizes = [(description["path"], description["size"]), *description["unpacked"]]
     for path, size in sizes:
