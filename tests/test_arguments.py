@@ -90,7 +90,7 @@ def test_an_empty_string_cannot_be_right() -> None:
         strings([""], "keys")
 
 
-def test_what_was_left_out_stays_none() -> None:
+def test_none_stays_none() -> None:
     assert optional(string, None, "title") is None
     assert optional(integer, 0, "size", least=0) == 0
 

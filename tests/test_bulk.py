@@ -1,4 +1,4 @@
-"""Work on many things at once, and what becomes of it when its caller leaves, fails or is cancelled."""
+"""Work on many items at once, and its end when the caller leaves, fails or is cancelled."""
 
 import asyncio
 import gc
@@ -48,7 +48,7 @@ async def test_outcomes_come_as_they_are_known_and_are_listed_as_given() -> None
     assert await Sleepers([3, 1, 2], sleep) == ["3", "1", "2"]
 
 
-async def test_only_so_many_are_worked_on_at_once() -> None:
+async def test_the_number_of_items_worked_on_at_once_is_bounded() -> None:
     handle = Sleepers([1] * (3 * MAX_CONCURRENT), sleep)
     await handle
     assert handle.most_busy == MAX_CONCURRENT
@@ -66,13 +66,13 @@ async def test_leaving_early_ends_all_work_and_keeps_what_is_known() -> None:
     assert anyio.current_time() == pytest.approx(3)
 
 
-async def test_the_callers_error_leaves_as_itself() -> None:
+async def test_an_error_of_the_caller_leaves_as_itself() -> None:
     with pytest.raises(ZeroDivisionError):
         async with Sleepers([1000], sleep):
             raise ZeroDivisionError
 
 
-async def test_the_works_error_leaves_as_itself_and_never_cancels_the_caller() -> None:
+async def test_an_error_of_the_work_leaves_as_itself_and_does_not_cancel_the_caller() -> None:
     async def work(number: int) -> str:
         await anyio.sleep(number)
         raise KeyError(number)
@@ -87,7 +87,7 @@ async def test_the_works_error_leaves_as_itself_and_never_cancels_the_caller() -
         await wait_and_look()
 
 
-async def test_what_ends_a_program_leaves_as_itself() -> None:
+async def test_a_base_exception_leaves_as_itself() -> None:
     async def work(_: int) -> str:
         raise Fatal
 
@@ -95,7 +95,7 @@ async def test_what_ends_a_program_leaves_as_itself() -> None:
         await Sleepers([1], work)
 
 
-async def test_several_that_end_a_program_leave_as_a_group() -> None:
+async def test_several_base_exceptions_leave_as_a_group() -> None:
     async def work(_: int) -> str:
         try:
             await anyio.sleep(1)
@@ -119,7 +119,7 @@ async def test_cancelling_the_caller_cancels_the_work(awaited: bool) -> None:
     assert (handle.busy, handle.results) == (0, ["1"])
 
 
-async def test_a_consumer_that_gives_up_waiting_can_come_back() -> None:
+async def test_a_cancelled_wait_for_a_result_can_be_repeated() -> None:
     async with Sleepers([10, 20], sleep) as outcomes:
         with anyio.move_on_after(1):
             await anext(outcomes)
@@ -152,7 +152,7 @@ async def test_a_task_that_is_cancelled_the_asyncio_way_ends_clean(times: int) -
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_a_deadline_of_asyncio_around_the_block_is_a_timeout() -> None:
+async def test_a_timeout_of_asyncio_around_the_block_raises_its_timeout_error() -> None:
     async def run() -> None:
         async with asyncio.timeout(5), Sleepers([1000], sleep) as outcomes:
             await anext(outcomes)
@@ -177,7 +177,7 @@ async def test_an_async_generator_around_a_block_can_be_closed() -> None:
     assert handle.busy == 0
 
 
-async def test_a_handle_that_was_used_is_dropped_in_silence() -> None:
+async def test_a_batch_that_was_used_gives_no_warning_when_it_is_dropped() -> None:
     await Sleepers([1], sleep)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -234,7 +234,7 @@ async def test_a_task_that_is_cancelled_before_it_began_does_nothing(anyio_backe
     work.close()
 
 
-async def test_a_cancel_scope_inside_such_a_task_reaches_it(anyio_backend_name: str) -> None:
+async def test_a_cancel_scope_inside_the_task_of_a_batch_cancels_it(anyio_backend_name: str) -> None:
     """Anyio looks at the state of the coroutine of the task that is to be cancelled."""
     if anyio_backend_name == "trio":
         pytest.skip("asyncio's own tasks")
@@ -248,7 +248,7 @@ async def test_a_cancel_scope_inside_such_a_task_reaches_it(anyio_backend_name: 
     assert anyio.current_time() == pytest.approx(1)
 
 
-async def test_one_that_is_closed_unused_warns_of_nothing() -> None:
+async def test_a_batch_closed_before_it_began_gives_no_warning() -> None:
     work = sleepers()
     assert (work.cr_running, work.cr_suspended, work.cr_frame) == (False, False, None)
     work.close()

@@ -15,7 +15,7 @@ FIELDS = [(kind, field.name) for kind in SETTINGS for field in attrs.fields(kind
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS)
 @pytest.mark.parametrize(("value", "error"), [(-1, ValueError), ("5", TypeError), (None, TypeError), (True, TypeError)])
-def test_a_setting_that_cannot_be_right_is_refused_by_name(
+def test_a_setting_out_of_range_is_refused_by_name(
     kind: type[Any], name: str, value: object, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match=rf"^{name} must be a"):
@@ -23,7 +23,7 @@ def test_a_setting_that_cannot_be_right_is_refused_by_name(
 
 
 @pytest.mark.parametrize(("kind", "name"), [one for one in FIELDS if not one[1].startswith("budget")])
-def test_nothing_at_all_is_no_setting(kind: type[Any], name: str) -> None:
+def test_zero_is_refused_where_a_setting_must_be_positive(kind: type[Any], name: str) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be a"):
         kind(**{name: 0})
 
@@ -59,13 +59,13 @@ def test_the_schedule_of_the_reference_is_the_default() -> None:
 
 @pytest.mark.parametrize("name", POLLING)
 @pytest.mark.parametrize(("value", "error"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])
-def test_a_schedule_that_cannot_be_right_is_refused_by_name(name: str, value: Any, error: type[Exception]) -> None:
+def test_a_schedule_out_of_range_is_refused_by_name(name: str, value: Any, error: type[Exception]) -> None:
     kind = TypeError if name == "retries" and value != -1 else ValueError if name == "wait" else error
     with pytest.raises(kind, match=rf"^{name} must be "):
         Polling(**{name: value})
 
 
-def test_a_client_takes_any_schedule_that_has_the_fields() -> None:
+def test_a_client_takes_any_object_with_the_fields_of_polling() -> None:
     class Quick:
         wait = 1
         retries = 5
@@ -94,7 +94,7 @@ def test_an_unknown_region_is_told_which_ones_there_are() -> None:
         Endpoints.of_region("mars")
 
 
-def test_a_slash_at_the_end_of_an_endpoint_makes_no_difference() -> None:
+def test_a_slash_at_the_end_of_an_endpoint_is_removed() -> None:
     assert Endpoints(api="https://a.test/x/", auth="https://b.test//").api == "https://a.test/x"
 
 
@@ -135,7 +135,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_an_endpoint_that_could_send_the_token_astray_is_refused_without_quoting_it(value: Any) -> None:
+def test_an_unsafe_endpoint_is_refused_without_quoting_it(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^auth must be") as caught:
         Endpoints(api="https://api.up42.com", auth=value)
     assert "SECRET" not in str(caught.value)
@@ -145,7 +145,7 @@ def test_an_endpoint_that_could_send_the_token_astray_is_refused_without_quoting
     ("host", "expected"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("8.8.8.8", False), ("api.up42.com", False), ("", False)],
 )
-def test_this_machine_is_told_from_others(host: str, expected: bool) -> None:
+def test_loopback_addresses_are_recognized(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 

@@ -1,4 +1,4 @@
-"""Whatever is in an object, it shows itself in one line of at most 200 characters, and as HTML that is well-formed."""
+"""Every object is shown in one line of at most 200 characters, and as well-formed HTML, whatever it holds."""
 
 import datetime as dt
 import html.parser
@@ -142,7 +142,7 @@ def test_a_board_and_a_tracker_show_odd_statuses_in_one_line() -> None:
     assert_well_formed(tracker._repr_html_())
 
 
-def test_a_line_keeps_what_tells_a_value_from_others() -> None:
+def test_a_shortened_value_keeps_the_part_that_identifies_it() -> None:
     assert _display.line("X", [("a", 1), ("b", None), ("c", 2.5), ("d", True), ("e", NOW)]) == (
         "X(a=1, c=2.5, d=True, e='2026-01-02 03:04:05 UTC')"
     )

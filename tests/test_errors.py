@@ -1,4 +1,4 @@
-"""What every error promises: one tree, messages that help, and copies and pickles that keep the facts."""
+"""Errors: one tree, helpful messages, and copies and pickles that keep all attributes."""
 
 import copy
 import inspect
@@ -74,12 +74,12 @@ def test_errors_survive_copy_and_pickle(error: type[Up42Error], again: Any) -> N
     assert second.__notes__ == ["a note"]
 
 
-def test_a_request_that_failed_says_what_happened_to_which_request_after_how_many_tries() -> None:
+def test_the_message_names_the_request_the_problem_and_the_tries() -> None:
     error = APIError("no answer in time", request="GET /v2/processing/jobs", tries=3, elapsed=4.26)
     assert str(error) == "GET /v2/processing/jobs: no answer in time (3 tries in 4.3 s)"
 
 
-def test_one_try_is_not_worth_a_word() -> None:
+def test_the_message_does_not_mention_a_single_try() -> None:
     assert str(APIError("gone", request="GET /a", tries=1, elapsed=9.0)) == "GET /a: gone"
 
 
@@ -91,7 +91,7 @@ def test_the_servers_id_of_the_request_is_named() -> None:
     assert str(APIError("gone", request="GET /a", request_id="4bf92f35")) == "GET /a: gone (request id 4bf92f35)"
 
 
-def test_what_may_pass_is_told_from_what_stays() -> None:
+def test_transient_and_permanent_errors_are_told_apart() -> None:
     failed = [error for error in ERRORS if issubclass(error, APIError)]
     assert {error.__name__ for error in failed if error("down").transient} == {
         *("TransportError", "ConnectionFailedError", "ConnectionLostError", "RequestTimeoutError"),
@@ -101,13 +101,13 @@ def test_what_may_pass_is_told_from_what_stays() -> None:
 
 
 @pytest.mark.parametrize("status", range(400, 600))
-def test_some_statuses_say_that_the_request_was_not_carried_out(status: int) -> None:
+def test_some_statuses_mean_that_the_request_was_not_executed(status: int) -> None:
     refusals = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
     assert StatusError("no", status=status).refused == (status in refusals)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_every_error_is_named_one_and_says_when_it_comes(error: type[Up42Error]) -> None:
+def test_the_name_of_every_error_ends_in_error_and_it_has_a_docstring(error: type[Up42Error]) -> None:
     assert error.__name__.endswith("Error")
     assert error.__doc__ != error.__base__.__doc__
 

@@ -1,4 +1,4 @@
-"""One call, from its slot to its decoded answer; which client is current; and what a client tells of itself."""
+"""One call, from its slot to its decoded answer; the current client; and the statistics of a client."""
 
 import datetime as dt
 import time
@@ -33,12 +33,12 @@ async def test_an_answer_is_decoded() -> None:
         assert await up.client._session.call(JOBS) == {"id": 1, "items": [None]}
 
 
-async def test_an_answer_without_a_body_is_none_where_that_is_documented() -> None:
+async def test_an_answer_without_a_body_is_none_where_it_is_documented() -> None:
     async with platform(raw(response(b"", status=204))) as up:
         assert await up.client._session.call(attrs.evolve(JOBS, empty_ok=True)) is None
 
 
-async def test_a_request_carries_the_token_and_says_who_we_are_and_what_we_read() -> None:
+async def test_a_request_has_the_token_the_user_agent_and_the_accept_header() -> None:
     async with platform(answer(), login=raw_server.token("abc")) as up:
         await up.client._session.call(attrs.evolve(JOBS, query="limit=1&status=RUNNING"))
     seen = up.api.requests[0]
@@ -99,7 +99,7 @@ def scripted_client(transport: Scripted, **settings: Any) -> Client:
 
 
 @pytest.mark.virtual_time
-async def test_a_slot_is_given_up_while_waiting_for_another_try() -> None:
+async def test_a_slot_is_released_between_two_tries() -> None:
     transport = Scripted(httpx.Response(503, headers={"Retry-After": "60"}), httpx.Response(200, json=1))
     client = scripted_client(transport, limits=Limits(max_concurrency=1))
     async with client, anyio.create_task_group() as group:
@@ -112,7 +112,7 @@ async def test_a_slot_is_given_up_while_waiting_for_another_try() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_being_told_to_slow_down_holds_everybody_back() -> None:
+async def test_a_429_delays_all_calls() -> None:
     transport = Scripted(httpx.Response(429, headers={"Retry-After": "30"}), httpx.Response(200, json=1))
     client = scripted_client(transport)
     async with client, anyio.create_task_group() as group:
@@ -133,7 +133,7 @@ async def test_a_wait_that_is_longer_than_the_time_for_retries_is_not_begun() ->
 
 
 @pytest.mark.virtual_time
-async def test_being_told_to_slow_down_for_hours_pauses_the_client_for_a_minute_at_most() -> None:
+async def test_a_retry_after_of_hours_pauses_the_client_for_a_minute() -> None:
     transport = Scripted(httpx.Response(429, headers={"Retry-After": "36000"}), httpx.Response(200, json=1))
     async with scripted_client(transport) as client:
         with pytest.raises(RateLimitError):
@@ -152,7 +152,7 @@ async def test_a_token_that_is_refused_is_renewed_once_and_the_request_sent_once
 
 
 @pytest.mark.parametrize("request_", [JOBS, EXECUTION], ids=str)
-async def test_a_second_refusal_is_an_error_and_no_loop(request_: ApiRequest) -> None:
+async def test_a_second_refusal_of_the_token_is_an_error(request_: ApiRequest) -> None:
     async with platform(answer({"detail": "no"}, status=401)) as up:
         with pytest.raises(AuthenticationError, match="401"):
             await up.client._session.call(request_)
@@ -280,7 +280,7 @@ def test_a_region_has_a_host_of_its_own(region: str, host: str) -> None:
     assert Client("a", "b", region=region)._session.api == host
 
 
-def test_anything_with_two_hosts_will_do_as_endpoints() -> None:
+def test_any_object_with_two_hosts_is_taken_as_endpoints() -> None:
     class Own:
         api = "http://127.0.0.1:1/"
         auth = "http://127.0.0.1:2"
@@ -338,7 +338,7 @@ async def test_the_innermost_block_wins_and_the_outer_one_comes_back() -> None:
         assert current_client() is outer
 
 
-async def test_a_client_that_is_given_wins() -> None:
+async def test_a_client_that_is_given_comes_before_the_current_one() -> None:
     given = Client("a", "b")
     assert current_client(given) is given
     async with Client("a", "b"):
@@ -359,7 +359,7 @@ async def test_tasks_started_inside_have_the_client_and_those_outside_do_not() -
     assert (inside, outside) == ([client, client], [None])
 
 
-async def test_two_clients_side_by_side_never_notice_each_other() -> None:
+async def test_two_clients_side_by_side_do_not_affect_each_other() -> None:
     async def work(name: str, found: set[Client]) -> None:
         async with Client(name, "b") as client:
             for _ in range(10):
@@ -470,7 +470,7 @@ async def test_only_reads_are_sent_again_by_the_raw_door(method: str, requests: 
         "/v2/\n",
     ],
 )
-async def test_a_plain_request_goes_nowhere_but_to_a_path_of_the_api(path: str) -> None:
+async def test_a_plain_request_is_sent_to_a_path_of_the_api_only(path: str) -> None:
     async with platform(answer()) as up:
         with pytest.raises(ValueError, match=r"^path .* cannot be right: expected '/v2/...'"):
             await up.client.request("GET", path)
@@ -480,7 +480,9 @@ async def test_a_plain_request_goes_nowhere_but_to_a_path_of_the_api(path: str) 
 @pytest.mark.parametrize(
     ("method", "path", "error"), [("CONNECT", "/v2/x", ValueError), (5, "/x", TypeError), ("GET", None, TypeError)]
 )
-async def test_a_plain_request_that_is_none_is_refused(method: Any, path: Any, error: type[Exception]) -> None:
+async def test_a_plain_request_with_a_wrong_method_or_path_is_refused(
+    method: Any, path: Any, error: type[Exception]
+) -> None:
     async with platform(answer()) as up:
         with pytest.raises(error, match="method"):
             await up.client.request(method, path)
@@ -499,7 +501,7 @@ async def test_the_default_client_is_there_from_the_beginning_and_is_closed_with
     assert http_client.is_closed
 
 
-async def test_a_client_of_the_users_is_used_as_it_is_and_left_open() -> None:
+async def test_an_async_client_of_the_user_is_not_changed_and_left_open() -> None:
     async with httpx.AsyncClient() as http_client:
         async with platform(answer({"id": 1}), http_client=http_client) as up:
             assert up.client.http_client is http_client
@@ -507,7 +509,7 @@ async def test_a_client_of_the_users_is_used_as_it_is_and_left_open() -> None:
         assert not http_client.is_closed
 
 
-async def test_a_client_of_the_users_that_was_closed_is_an_error_that_says_so() -> None:
+async def test_an_async_client_of_the_user_that_was_closed_is_an_error_that_names_it() -> None:
     http_client = httpx.AsyncClient()
     await http_client.aclose()
     async with platform(answer(), http_client=http_client) as up:
@@ -515,7 +517,7 @@ async def test_a_client_of_the_users_that_was_closed_is_an_error_that_says_so() 
             await up.client._session.call(JOBS)
 
 
-async def test_what_belongs_to_requests_is_not_taken_from_a_client_of_the_users() -> None:
+async def test_request_settings_of_the_users_client_are_not_used() -> None:
     http_client = httpx.AsyncClient(
         auth=("person", "password"),
         headers={"X-Mine": "1", "User-Agent": "mine"},
@@ -537,7 +539,7 @@ async def test_what_belongs_to_requests_is_not_taken_from_a_client_of_the_users(
     assert [request.target for request in up.api.requests] == [JOBS.path, JOBS.path]
 
 
-async def test_every_request_says_who_we_are_and_the_login_too() -> None:
+async def test_every_request_and_login_has_the_user_agent() -> None:
     async with platform(answer({})) as up:
         await up.client._session.call(JOBS)
     assert up.auth.requests[0].headers["user-agent"] == up.api.requests[0].headers["user-agent"]

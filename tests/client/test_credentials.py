@@ -136,11 +136,11 @@ class TestSources:
         assert found == Credentials(username="of the environment", password=Secret("SECRET"))
 
     @pytest.mark.parametrize(("username", "password"), [("person", None), (None, "SECRET"), ("person", "SECRET")])
-    def test_two_sources_are_one_too_many(self, username: str | None, password: str | None) -> None:
+    def test_two_sources_are_refused(self, username: str | None, password: str | None) -> None:
         with pytest.raises(ValueError, match=r"^give either username and password or cfg_file, not both$"):
             find_credentials(username, Secret.of(password), "credentials.json")
 
-    def test_no_source_says_which_ones_there_are(self) -> None:
+    def test_without_a_source_the_error_names_all_sources(self) -> None:
         with pytest.raises(
             ValueError, match="give username and password, or cfg_file, or set UP42_USERNAME and UP42_P"
         ):
@@ -150,7 +150,7 @@ class TestSources:
         ("username", "password"), [("person", None), (None, "SECRET"), ("", "SECRET"), ("person", "")]
     )
     @pytest.mark.usefixtures("environment")
-    def test_half_a_source_is_not_made_whole_by_the_environment(
+    def test_the_environment_does_not_complete_a_missing_argument(
         self, username: str | None, password: str | None
     ) -> None:
         with pytest.raises(ValueError, match=r"^username and password must both be given and not empty$"):
@@ -159,7 +159,9 @@ class TestSources:
     @pytest.mark.parametrize(
         "environ", [{"UP42_USERNAME": "person"}, {"UP42_PASSWORD": "SECRET"}, {**ENVIRONMENT, "UP42_PASSWORD": ""}]
     )
-    def test_half_an_environment_is_no_source(self, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_of_the_two_variables_is_not_enough(
+        self, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(ValueError, match=r"^UP42_USERNAME and UP42_PASSWORD must both be given and not empty$"):

@@ -53,7 +53,7 @@ async def test_a_default_that_was_set_in_another_task_counts() -> None:
     await client.aclose()
 
 
-async def test_whatever_is_closer_wins() -> None:
+async def test_the_argument_comes_before_the_block_and_the_block_before_the_default() -> None:
     given = client_for("given")
     default = client_for("default")
     set_default_client(default)
@@ -65,7 +65,7 @@ async def test_whatever_is_closer_wins() -> None:
     await given.aclose()
 
 
-async def test_none_takes_the_default_back() -> None:
+async def test_none_removes_the_default() -> None:
     client = client_for("a")
     set_default_client(client)
     set_default_client(None)
@@ -74,7 +74,7 @@ async def test_none_takes_the_default_back() -> None:
     await client.aclose()
 
 
-async def test_a_second_one_takes_the_place_of_the_first_with_a_line_in_the_log(
+async def test_a_second_default_replaces_the_first_and_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first, second = client_for("a"), client_for("b")
@@ -90,7 +90,7 @@ async def test_a_second_one_takes_the_place_of_the_first_with_a_line_in_the_log(
     await second.aclose()
 
 
-async def test_a_closed_client_is_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_closed_client_is_no_longer_the_default(caplog: pytest.LogCaptureFixture) -> None:
     first, second = client_for("a"), client_for("b")
     set_default_client(first)
     await first.aclose()
@@ -136,7 +136,7 @@ def test_two_loops_in_two_threads_never_mix() -> None:
     assert found["a"] is not found["b"]
 
 
-async def test_the_default_of_a_loop_is_closer_than_a_block_around_of_another_loop() -> None:
+async def test_the_default_of_a_loop_comes_before_a_block_of_another_loop() -> None:
     found: list[Client] = []
 
     async def use() -> None:

@@ -71,7 +71,7 @@ async def test_items_can_be_had_a_page_at_a_time_and_one_by_one_in_between() -> 
         await items.next_items()
 
 
-async def test_after_the_end_there_is_nothing_more_to_ask_for() -> None:
+async def test_after_the_last_page_no_request_is_sent() -> None:
     asker = Asker(pages([1]))
     items = pager(asker)
     assert [item async for item in items] == [1]
@@ -96,7 +96,7 @@ async def test_any_split_into_pages_with_any_repetition_gives_the_same_items_onc
 @pytest.mark.slow
 @settings(max_examples=200)
 @given(st.data())
-async def test_links_to_anywhere_come_to_an_end_without_repeating_an_item(data: st.DataObject) -> None:
+async def test_random_next_links_end_without_repeating_an_item(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 6))
     links = data.draw(st.lists(st.none() | st.integers(0, size - 1), min_size=size, max_size=size))
     contents = data.draw(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=size, max_size=size))
@@ -137,13 +137,13 @@ SEARCH = ApiRequest(method="POST", path="/v2/assets/stac/search", json={"limit":
         ({}, None),
     ],
 )
-def test_the_next_page_of_a_list_is_got(link: Any, expected: ApiRequest | None) -> None:
+def test_the_next_page_of_a_list_is_a_get(link: Any, expected: ApiRequest | None) -> None:
     assert next_page({"links": [5, {"rel": "self", "href": "/x"}, {"rel": "next", **link}]}, API, FIRST) == expected
 
 
 @pytest.mark.parametrize("href", [{}, {"href": f"http://api.up42.com{SEARCH.path}"}, {"href": SEARCH.path}])
 @pytest.mark.parametrize("method", [{}, {"method": "POST"}, {"method": "post", "merge": False}])
-def test_the_next_page_of_a_search_is_posted_for(href: Any, method: Any) -> None:
+def test_the_next_page_of_a_search_is_a_post(href: Any, method: Any) -> None:
     link = {"rel": "next", "body": {"token": "t"}, **href, **method}
     expected = ApiRequest(method="POST", path=SEARCH.path, json={"limit": 10, "ids": ["a"], "token": "t"})
     assert next_page({"links": [link]}, API, SEARCH) == expected
@@ -155,7 +155,7 @@ def test_a_token_in_the_query_is_put_into_the_body_of_a_search() -> None:
     assert next_page({"links": [link]}, API, SEARCH) == expected
 
 
-def test_the_next_page_of_a_search_is_got_where_the_link_says_so() -> None:
+def test_the_next_page_of_a_search_is_a_get_where_the_link_says_so() -> None:
     link = {"rel": "next", "href": f"{SEARCH.path}?limit=10&page=2", "method": "get"}
     assert next_page({"links": [link]}, API, SEARCH) == ApiRequest(
         method="GET", path=SEARCH.path, query="limit=10&page=2"
@@ -173,7 +173,7 @@ def test_no_links_are_the_last_page(links: Any) -> None:
     assert next_page({}, API, FIRST) is None
 
 
-async def test_a_bad_link_does_not_lose_its_page_and_is_an_error_after_it() -> None:
+async def test_the_items_of_a_page_with_a_bad_next_link_come_before_its_error() -> None:
     def read_with_link(answer: Any, request: ApiRequest) -> Page[int]:
         return Page(items=answer, next=next_page({"links": [{"rel": "next", "href": "//evil.test/"}]}, API, request))
 
@@ -195,7 +195,7 @@ async def test_a_bad_link_does_not_lose_its_page_and_is_an_error_after_it() -> N
         ApiRequest(method="POST", path="/list", query="page=0", json={"limit": 5}),
     ],
 )
-async def test_a_page_of_far_more_than_was_asked_for_is_refused(first: ApiRequest) -> None:
+async def test_a_page_of_more_than_ten_times_its_size_is_refused(first: ApiRequest) -> None:
     sizes = iter([50, 51])
     asker = Asker(lambda _: [list(range(start := next(sizes), 2 * start)), 1])
     items = Pager(asker.client._session, first, read, key=lambda item: item)
@@ -229,7 +229,7 @@ async def test_pages_that_repeat_the_same_items_without_end_are_an_error() -> No
     assert len(asker.asked) == 1 + MOST_EMPTY_PAGES
 
 
-async def test_some_empty_pages_are_none() -> None:
+async def test_some_empty_pages_are_no_end() -> None:
     cut: list[list[int]] = [[]] * 99 + [[1]] + [[]] * 99 + [[2]]
     assert [item async for item in pager(Asker(pages(*cut)))] == [1, 2]
 
@@ -242,7 +242,7 @@ async def test_more_than_ten_thousand_pages_are_an_error() -> None:
     assert len(seen) == len(asker.asked) == MOST_PAGES == 10_000
 
 
-async def test_ten_thousand_pages_are_none() -> None:
+async def test_ten_thousand_pages_are_no_error() -> None:
     last = MOST_PAGES - 1
     asker = Asker(lambda request: [[p := position_of(request)], p + 1 if p < last else None])
     assert [item async for item in pager(asker)] == list(range(MOST_PAGES))
@@ -289,14 +289,14 @@ async def test_what_is_refused_without_a_page_size_too_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 413, 414, 500])
-async def test_other_refusals_are_not_about_the_page_size(status: int) -> None:
+async def test_other_error_statuses_are_not_about_the_page_size(status: int) -> None:
     asker = Asker(lambda _: status)
     with pytest.raises(StatusError, match=f"status {status}"):
         await anext(pager(asker, WITHOUT_LIMIT))
     assert len(asker.asked) == 1
 
 
-async def test_a_refusal_in_the_middle_is_not_about_the_page_size() -> None:
+async def test_a_refusal_of_a_later_page_is_not_about_the_page_size() -> None:
     answers = iter([[[1], 1], 400])
     items = pager(Asker(lambda _: next(answers)), WITHOUT_LIMIT)
     assert await anext(items) == 1
@@ -386,7 +386,7 @@ async def test_a_long_list_needs_little_memory() -> None:
     assert peak < 8 * 2**20  # the items alone are 40 MB
 
 
-async def test_a_page_that_cannot_be_read_is_an_error_and_no_item_of_it_counts_as_seen() -> None:
+async def test_a_page_that_cannot_be_read_is_requested_again_with_all_its_items() -> None:
     def read_strictly(answer: Any, request: ApiRequest) -> Page[Any]:
         if answer[0] == ["bad"]:
             raise UnexpectedResponseError("no page", request=str(request))

@@ -1,4 +1,4 @@
-"""Lists of which each entry is read by itself: one that cannot be read is an error beside the others."""
+"""Lists whose entries are read one by one: an entry that cannot be read does not hide the others."""
 
 import logging
 from typing import Any
@@ -43,6 +43,6 @@ async def test_a_page_that_is_mostly_unreadable_is_refused_and_the_errors_are_bo
     assert len(items.errors) == 2 * MOST_MALFORMED + 1
 
 
-def test_an_entry_without_an_id_is_like_no_other_not_even_one_that_is_gone() -> None:
+def test_an_entry_without_an_id_equals_no_other() -> None:
     assert entry_id({"id": "a"}) == entry_id({"id": "a", "more": 1}) == "a"
     assert len({entry_id({"title": str(number)}) for number in range(1000)}) == 1000

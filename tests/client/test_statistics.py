@@ -1,4 +1,4 @@
-"""What a client tells of itself: the jobs that are tracked, and the credits that were spent."""
+"""Statistics of a client: the jobs that are tracked, and the credits that were spent."""
 
 import anyio
 

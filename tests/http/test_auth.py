@@ -1,4 +1,4 @@
-"""One token for all tasks of a client: logged in once, renewed early, thrown away when refused."""
+"""One token for all tasks of a client: one login, a refresh before expiry, a new login after a refusal."""
 
 import itertools
 import json
@@ -135,7 +135,7 @@ class TestLogin:
         assert tokens == [Secret("token-2")] * 199
         assert len(platform.logins) == 2
 
-    async def test_a_login_needs_none_of_the_slots_of_those_who_wait_for_it(self) -> None:
+    async def test_a_login_needs_no_slot(self) -> None:
         platform = FakePlatform(latency=0.1)
         async with client_of(platform, limits=Limits(max_concurrency=1)) as client:
             with anyio.fail_after(60):
@@ -145,7 +145,7 @@ class TestLogin:
 
 
 class TestOutageOfTheLogin:
-    async def test_a_server_that_is_down_is_asked_once_a_step_however_many_wait(self) -> None:
+    async def test_a_failing_login_is_posted_once_a_delay_for_all_who_wait(self) -> None:
         platform = FakePlatform(latency=0.01)
         platform.login = lambda _: httpx.Response(503)
         auth = auth_of(platform, RetryPolicy(attempts=5))
@@ -156,7 +156,7 @@ class TestOutageOfTheLogin:
         assert {error.tries for error in errors} == {5}
         assert {str(error)[:33] for error in errors} == {"POST /token: status 503 (5 tries "}
 
-    async def test_a_call_does_not_repeat_what_the_login_has_tried_already(self) -> None:
+    async def test_a_call_does_not_retry_after_the_login_has_used_its_retries(self) -> None:
         platform = FakePlatform()
         platform.login = lambda _: httpx.Response(503)
         async with client_of(platform, retry=RetryPolicy(attempts=3)) as client:
@@ -165,7 +165,7 @@ class TestOutageOfTheLogin:
         assert len(platform.logins) == 3
         assert platform.calls == []
 
-    async def test_a_login_that_failed_in_passing_is_tried_again(self) -> None:
+    async def test_a_login_with_a_transient_error_is_tried_again(self) -> None:
         platform = FakePlatform()
         platform.login = lambda asked: httpx.Response(503) if asked.number < 3 else grant(asked)
         assert await auth_of(platform).token() == Secret("token-3")
@@ -196,7 +196,7 @@ class TestOutageOfTheLogin:
         ],
         ids=lambda value: getattr(value, "__name__", repr(value)),
     )
-    async def test_nothing_but_a_refusal_of_the_credentials_is_blamed_on_them(
+    async def test_only_invalid_grant_means_wrong_credentials(
         self, answer: httpx.Response | Exception, kind: type[APIError]
     ) -> None:
         def login(_: Asked) -> httpx.Response:
@@ -313,14 +313,14 @@ class TestWrongCredentials:
             (status, "invalid_grant", "Account disabled")
         }
 
-    async def test_a_refusal_without_words_is_one_all_the_same(self) -> None:
+    async def test_an_error_status_without_a_body_is_an_error_of_its_class(self) -> None:
         platform = FakePlatform()
         platform.login = invalid_grant
         with pytest.raises(InvalidCredentialsError, match=r"refused the username or password \(invalid_grant\)"):
             await auth_of(platform).token()
 
     @pytest.mark.parametrize("answer", [{"error": "invalid_client"}, {"error": "unauthorized_client"}, {}], ids=repr)
-    async def test_a_refusal_of_the_client_is_not_blamed_on_the_credentials(self, answer: object) -> None:
+    async def test_a_refused_client_id_is_not_blamed_on_the_credentials(self, answer: object) -> None:
         platform = FakePlatform()
         platform.login = lambda _: httpx.Response(401, json=answer)
         auth = auth_of(platform)
@@ -344,7 +344,7 @@ class TestWrongCredentials:
         platform.login = lambda asked: httpx.Response(status, **answer) if asked.number < 4 else grant(asked)
         assert await auth_of(platform).token() == Secret("token-4")
 
-    async def test_a_refusal_stays_one_when_the_servers_words_repeat_the_password(self) -> None:
+    async def test_a_refused_login_whose_answer_repeats_the_password_stays_refused(self) -> None:
         platform = FakePlatform()
         platform.login = lambda _: httpx.Response(400, json={"error": "invalid_grant", "error_description": PASSWORD})
         auth = auth_of(platform)
@@ -354,7 +354,7 @@ class TestWrongCredentials:
             assert PASSWORD not in str(caught.value) + repr(vars(caught.value))
         assert len(platform.logins) == 1
 
-    async def test_what_is_remembered_keeps_no_frames_of_those_who_were_refused(self) -> None:
+    async def test_the_kept_refusal_holds_no_frames_of_its_callers(self) -> None:
         platform = FakePlatform()
         platform.login = invalid_grant
         auth = auth_of(platform)
@@ -364,7 +364,7 @@ class TestWrongCredentials:
         assert auth._refused is not None
         assert auth._refused.__traceback__ is None
 
-    async def test_a_password_that_was_changed_shows_when_the_token_is_renewed(self) -> None:
+    async def test_a_changed_password_is_an_error_at_the_next_refresh(self) -> None:
         platform = FakePlatform()
         auth = auth_of(platform)
         await auth.token()
@@ -384,7 +384,7 @@ class TestRefusedToken:
         assert [call.token for call in platform.calls] == ["token-1", "token-2", "token-2"]
         assert len(platform.logins) == 2
 
-    async def test_an_execution_too_is_sent_once_more(self) -> None:
+    async def test_an_execution_is_sent_once_more_after_a_401_too(self) -> None:
         platform = FakePlatform()
         platform.api = accepting_only(lambda token: token != "token-1")
         async with client_of(platform) as client:
@@ -392,7 +392,7 @@ class TestRefusedToken:
         assert [call.token for call in platform.calls] == ["token-1", "token-2"]
 
     @pytest.mark.parametrize("request_", [LIST, EXECUTE], ids=str)
-    async def test_a_second_refusal_is_the_callers_to_know(self, request_: ApiRequest) -> None:
+    async def test_the_second_401_is_raised(self, request_: ApiRequest) -> None:
         platform = FakePlatform()
         platform.api = accepting_only(lambda _: False)
         async with client_of(platform) as client:
@@ -403,7 +403,7 @@ class TestRefusedToken:
         assert not isinstance(caught.value, InvalidCredentialsError)
         assert (len(platform.calls), len(platform.logins)) == (2, 2)
 
-    async def test_all_who_are_refused_together_share_one_new_token(self) -> None:
+    async def test_calls_refused_at_the_same_time_share_one_login(self) -> None:
         platform = FakePlatform(latency=0.2)
         async with client_of(
             platform, limits=Limits(max_concurrency=200, requests_per_second=1e6, burst=10**6)
@@ -440,7 +440,7 @@ class TestRefresh:
         await anyio.sleep(2)
         assert await auth.token() == Secret("token-2")
 
-    async def test_only_the_first_to_notice_waits_for_the_new_token(self) -> None:
+    async def test_only_the_first_task_waits_for_a_refresh(self) -> None:
         platform = FakePlatform(latency=1)
         auth = auth_of(platform)
         await auth.token()
@@ -468,7 +468,7 @@ class TestRefresh:
     @pytest.mark.parametrize(
         "answer", [httpx.Response(503), httpx.Response(404), httpx.Response(200, text="<html>")], ids=repr
     )
-    async def test_a_renewal_that_fails_leaves_the_token_in_use_while_it_is_good(self, answer: httpx.Response) -> None:
+    async def test_the_token_stays_in_use_while_it_is_valid_when_a_refresh_fails(self, answer: httpx.Response) -> None:
         platform = FakePlatform()
         auth = auth_of(platform, RetryPolicy(attempts=1))
         await auth.token()
@@ -491,7 +491,7 @@ class TestRefresh:
         with pytest.raises(ServerError):
             await auth.token()
 
-    async def test_a_renewal_that_fails_is_not_tried_at_every_call(self) -> None:
+    async def test_a_refresh_that_failed_is_not_repeated_with_each_call(self) -> None:
         platform = FakePlatform()
         auth = auth_of(platform, RetryPolicy(attempts=1))
         await auth.token()
@@ -505,7 +505,7 @@ class TestRefresh:
     @pytest.mark.parametrize(
         "lifetime", [None, 0, -1, 1, 10, "300", "soon", [], True, 1e12, 10**400, float("1e400"), "nan"], ids=repr
     )
-    async def test_no_lifetime_makes_us_log_in_again_and_again(self, lifetime: object) -> None:
+    async def test_no_lifetime_causes_login_after_login(self, lifetime: object) -> None:
         facts = "" if lifetime is None else f', "expires_in": {_json(lifetime)}'
         platform = FakePlatform()
         platform.login = lambda asked: httpx.Response(200, text=f'{{"access_token": "token-{asked.number}"{facts}}}')
@@ -588,7 +588,7 @@ class TestClocks:
         assert len(platform.logins) == 2
 
     @pytest.mark.parametrize("jump", [3600.0, -3600.0, 8 * 3600.0])
-    async def test_no_jump_of_the_wall_clock_ends_the_tries_early_or_lets_them_go_on(
+    async def test_a_jump_of_the_wall_clock_does_not_change_the_tries(
         self, jump: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)

@@ -44,7 +44,7 @@ def opened(policy: RetryPolicy | None = None, error: APIError = DOWN) -> Circuit
     return breaker
 
 
-async def test_an_outage_is_one_of_its_service_only() -> None:
+async def test_an_outage_of_one_service_does_not_delay_the_others() -> None:
     breaker = opened()
     assert not breaker.allows(COST)
     assert breaker.allows(SEARCH)
@@ -73,7 +73,7 @@ async def test_failures_that_are_not_in_a_row_are_no_outage() -> None:
     assert not breaker.is_open(JOB)
 
 
-async def test_probes_are_let_through_one_at_a_time_and_ever_more_seldom() -> None:
+async def test_probes_are_sent_one_at_a_time_with_growing_delays() -> None:
     breaker, times = opened(RetryPolicy(wait_initial=1, wait_max=8)), []
     started = _clock.now()
     while _clock.now() < started + 60:
@@ -86,7 +86,7 @@ async def test_probes_are_let_through_one_at_a_time_and_ever_more_seldom() -> No
     assert 8 <= len(times) <= 16
 
 
-async def test_what_must_not_be_sent_twice_is_no_probe_while_anything_else_waits() -> None:
+async def test_an_execution_is_no_probe_while_a_read_waits() -> None:
     """An execution that meets the outage is a lost answer, which has to be looked for."""
     platform, executed = FakePlatform(latency=0.01), list[Asked]()
     started = _clock.now()
@@ -109,7 +109,7 @@ async def test_what_must_not_be_sent_twice_is_no_probe_while_anything_else_waits
     assert len(executed) == 10
 
 
-async def test_what_must_not_be_sent_twice_is_the_probe_where_nothing_else_waits() -> None:
+async def test_an_execution_is_the_probe_when_nothing_else_waits() -> None:
     breaker = opened(RetryPolicy(wait_initial=1, wait_max=8))
     started = _clock.now()
     assert await breaker.wait(EXECUTION, math.inf)
@@ -118,7 +118,7 @@ async def test_what_must_not_be_sent_twice_is_the_probe_where_nothing_else_waits
     assert not breaker.allows(JOB)
 
 
-async def test_who_waits_is_woken_when_the_outage_ends() -> None:
+async def test_waiting_calls_are_woken_when_the_outage_ends() -> None:
     breaker, woken = opened(RetryPolicy(wait_initial=100, wait_max=100)), []
 
     async def wait() -> None:
@@ -135,7 +135,7 @@ async def test_who_waits_is_woken_when_the_outage_ends() -> None:
     assert await breaker.wait(JOB, math.inf)
 
 
-async def test_who_waits_gives_up_at_the_deadline_and_is_told_of_the_outage() -> None:
+async def test_a_waiting_call_ends_at_its_deadline_with_an_error_that_names_the_outage() -> None:
     breaker = opened(RetryPolicy(wait_initial=100, wait_max=100))
     started = _clock.now()
     async with anyio.create_task_group() as tasks:
@@ -162,7 +162,7 @@ async def test_the_first_probe_is_not_before_the_server_wants_it(asked: float, w
     assert waited <= _clock.now() - started <= waited + 0.5
 
 
-async def test_a_closing_client_wakes_all() -> None:
+async def test_closing_the_client_wakes_all_who_wait_for_an_outage() -> None:
     breaker = opened(RetryPolicy(wait_initial=100, wait_max=100))
     started = _clock.now()
     async with anyio.create_task_group() as tasks:
@@ -181,7 +181,7 @@ async def ask(client: Client, ends: list[object], request: ApiRequest = JOB) -> 
 
 
 @pytest.mark.parametrize("failure", [503, 502, 404, httpx.ConnectError("refused"), httpx.ReadError("reset")], ids=repr)
-async def test_a_blip_does_not_burn_the_queue(failure: int | Exception) -> None:
+async def test_a_short_outage_does_not_fail_the_calls_that_wait_for_a_slot(failure: int | Exception) -> None:
     platform, ends = FakePlatform(latency=0.01), list[object]()
     started = _clock.now()
 
@@ -201,7 +201,7 @@ async def test_a_blip_does_not_burn_the_queue(failure: int | Exception) -> None:
     assert _clock.now() - started < 5
 
 
-async def test_an_outage_that_lasts_fails_all_in_time_and_asks_little() -> None:
+async def test_a_long_outage_fails_all_calls_in_time_with_few_requests() -> None:
     platform, ends = FakePlatform(latency=0.01), list[object]()
     platform.api = lambda _: httpx.Response(503)
     started = _clock.now()
@@ -214,7 +214,7 @@ async def test_an_outage_that_lasts_fails_all_in_time_and_asks_little() -> None:
     assert 120 <= _clock.now() - started <= 160
 
 
-async def test_waiting_costs_neither_tries_nor_budget() -> None:
+async def test_waiting_for_an_outage_costs_neither_tries_nor_budget() -> None:
     platform = FakePlatform(latency=0.01)
     started = _clock.now()
     platform.api = lambda asked: httpx.Response(503 if asked.at - started < 20 else 200, json={})
@@ -227,7 +227,7 @@ async def test_waiting_costs_neither_tries_nor_budget() -> None:
         assert client._session._budget.try_withdraw()
 
 
-async def test_a_caller_that_waited_long_for_its_slot_has_all_its_tries() -> None:
+async def test_a_call_that_waited_long_for_a_slot_has_all_its_tries() -> None:
     platform = FakePlatform(latency=50)
     platform.api = lambda asked: httpx.Response(503 if asked.number == 5 else 200, json={})
     ends: list[object] = []

@@ -1,4 +1,4 @@
-"""What the environment says of proxies and certificates, over real sockets: what is used, and what an error names."""
+"""Proxies and certificates of the environment, over real sockets: which are used, and what errors name."""
 
 import base64
 import importlib.util
@@ -65,7 +65,7 @@ async def test_one_proxy_serves_all_hosts(outside: pytest.MonkeyPatch) -> None:
     assert [request.target for request in proxy.requests] == ["http://a.invalid/x", "http://b.invalid/x"]
 
 
-async def test_a_proxy_is_told_the_name_and_password_of_its_url(outside: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_gets_the_user_name_and_password_of_its_url(outside: pytest.MonkeyPatch) -> None:
     async with serve(answer()) as proxy, wire() as one:
         outside.setenv("http_proxy", f"http://us%40er:p%2Fw@127.0.0.1:{proxy.port}")
         await one.send(get("http://up42.invalid/x"))
@@ -104,7 +104,7 @@ async def test_this_machine_is_never_reached_through_a_proxy(outside: pytest.Mon
             assert (await one.send(get(f"http://{host}:{server.port}/x"))).status == 200
 
 
-async def test_a_proxy_that_opens_no_way_shows_that_nothing_was_sent(outside: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_refuses_connect_proves_that_nothing_was_sent(outside: pytest.MonkeyPatch) -> None:
     state = SendState()
     async with serve(answer(status=503)) as proxy, wire() as one:
         outside.setenv("https_proxy", proxy.url)
@@ -117,7 +117,7 @@ async def test_a_proxy_that_opens_no_way_shows_that_nothing_was_sent(outside: py
     assert "authorization" not in proxy.requests[0].headers
 
 
-async def test_a_proxy_that_wants_a_password_is_not_tried_again(outside: pytest.MonkeyPatch) -> None:
+async def test_a_407_of_a_proxy_is_not_retried(outside: pytest.MonkeyPatch) -> None:
     async with serve(answer(status=407)) as proxy, wire() as one:
         outside.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(ConnectionFailedError, match="407") as caught:
@@ -137,14 +137,14 @@ async def test_an_error_behind_a_proxy_names_its_host_and_its_variable(
     assert "SECRET" not in str(caught.value)
 
 
-async def test_a_response_lost_behind_a_proxy_names_it(outside: pytest.MonkeyPatch) -> None:
+async def test_the_error_of_a_lost_response_names_the_proxy(outside: pytest.MonkeyPatch) -> None:
     async with serve(close_after_request) as proxy, wire() as one:
         outside.setenv("HTTP_PROXY", proxy.url)
         with pytest.raises(ConnectionLostError, match=rf"through the proxy 127.0.0.1:{proxy.port} in HTTP_PROXY"):
             await one.send(get("http://up42.invalid/x"))
 
 
-def test_a_proxy_of_the_system_is_named_as_one(outside: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_the_system_settings_is_named_as_one(outside: pytest.MonkeyPatch) -> None:
     outside.setattr("urllib.request.getproxies", lambda: {"https": "proxy.test:3128"})
     outside.setattr("urllib.request.proxy_bypass", lambda _: False)
     found = environment.proxy_for("https", "up42.invalid")

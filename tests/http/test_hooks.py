@@ -1,4 +1,4 @@
-"""Hooks of a user's AsyncClient, what the log says of a request, and what a signed URL shows on its way."""
+"""Hooks of a user's AsyncClient, the log line of a request, and signed URLs that stay hidden."""
 
 import logging
 import re
@@ -50,12 +50,12 @@ async def test_a_redirect_that_a_hook_refuses_is_a_redirect() -> None:
 
 
 @pytest.mark.parametrize("act", [answer({"id": 1}), gzipped({"id": 1})], ids=["plain", "gzip"])
-async def test_a_body_that_a_hook_has_read_is_the_body(act: raw_server.Act) -> None:
+async def test_a_body_that_a_hook_has_read_is_returned(act: raw_server.Act) -> None:
     async with hooked(reads=True, refuses=False) as http_client, platform(act, http_client=http_client) as up:
         assert await up.client._session.call(JOBS) == {"id": 1}
 
 
-async def test_a_body_that_a_hook_has_closed_is_lost() -> None:
+async def test_a_body_that_a_hook_closed_unread_is_an_error() -> None:
     async def close(response: httpx.Response) -> None:
         await response.aclose()
 

@@ -216,7 +216,7 @@ async def test_an_odd_answer_gives_a_value_or_an_error_of_ours_in_bounded_time_a
     assert peak() - before < MOST_MEMORY
 
 
-async def test_an_odd_answer_to_the_login_does_no_harm_either() -> None:
+async def test_an_odd_answer_to_the_login_gives_an_error_of_ours() -> None:
     for seed in range(LOGINS):
         async with platform(raw_and_close(GOOD), login=odd(f"login {seed}"), **SETTINGS) as up:
             await outcome_of(up)

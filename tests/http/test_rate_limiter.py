@@ -1,4 +1,4 @@
-"""One pace for all tasks of a client, on a virtual clock."""
+"""One rate limit for all tasks of a client, on a virtual clock."""
 
 import anyio
 import pytest
@@ -31,14 +31,14 @@ def most_within(times: list[float], seconds: float) -> int:
     return max(sum(start <= time < start + seconds for time in times) for start in times)
 
 
-async def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
+async def test_a_burst_is_sent_at_once_and_later_requests_at_the_rate() -> None:
     gate = RateLimiter(Limits(requests_per_second=50, burst=100), anyio.Event())
     times = await acquire_at_once(gate, 200)
     assert times[:100] == pytest.approx([0.0] * 100, abs=1e-9)
     assert times[100:] == pytest.approx([number / 50 for number in range(1, 101)])
 
 
-async def test_a_quiet_time_fills_the_bucket_and_no_more_than_the_bucket() -> None:
+async def test_a_quiet_time_fills_the_bucket_to_the_burst_only() -> None:
     gate = RateLimiter(Limits(requests_per_second=10, burst=5), anyio.Event())
     await acquire_at_once(gate, 20)
     await anyio.sleep(3600)
@@ -51,7 +51,9 @@ async def test_a_quiet_time_fills_the_bucket_and_no_more_than_the_bucket() -> No
     pauses=st.lists(st.floats(0, 2), min_size=1, max_size=60),
 )
 @settings(max_examples=40)
-async def test_no_window_sees_more_than_the_burst_and_the_rate(burst: int, rate: float, pauses: list[float]) -> None:
+async def test_no_time_window_has_more_than_the_burst_and_the_rate(
+    burst: int, rate: float, pauses: list[float]
+) -> None:
     gate, times = RateLimiter(Limits(requests_per_second=rate, burst=burst), anyio.Event()), list[float]()
     async with anyio.create_task_group() as tasks:
         for pause in pauses:
@@ -75,7 +77,7 @@ async def test_tasks_pass_in_the_order_in_which_they_came() -> None:
     assert order == list(range(30))
 
 
-async def test_a_pause_holds_everybody_back_even_who_was_waiting_already() -> None:
+async def test_a_pause_delays_tasks_that_were_waiting_already() -> None:
     gate, times = RateLimiter(Limits(requests_per_second=10, burst=1), anyio.Event()), list[float]()
     started = _clock.now()
     async with anyio.create_task_group() as tasks:
@@ -87,7 +89,7 @@ async def test_a_pause_holds_everybody_back_even_who_was_waiting_already() -> No
     assert min(times[1:]) >= started + 2.05
 
 
-async def test_nobody_makes_up_for_a_pause_by_a_burst() -> None:
+async def test_there_is_no_burst_after_a_pause() -> None:
     gate = RateLimiter(Limits(requests_per_second=10, burst=100), anyio.Event())
     gate.pause(2.0)
     times = await acquire_at_once(gate, 30)
@@ -111,7 +113,7 @@ async def test_tasks_that_gave_up_in_line_have_taken_nothing() -> None:
     assert max(await acquire_at_once(gate, 1)) <= 0.1 + 1e-9
 
 
-async def test_a_closing_client_lets_everybody_through_at_once() -> None:
+async def test_closing_the_client_ends_all_waits_for_the_rate_limit() -> None:
     closing, times = anyio.Event(), list[float]()
     gate = RateLimiter(Limits(requests_per_second=0.001, burst=1), closing)
     started = _clock.now()
@@ -130,6 +132,6 @@ async def test_no_rate_limit_is_an_infinite_rate() -> None:
     )
 
 
-def test_a_gate_can_be_made_before_there_is_a_loop(anyio_backend_name: str) -> None:
+def test_a_rate_limiter_can_be_made_before_there_is_a_loop(anyio_backend_name: str) -> None:
     gate = RateLimiter(Limits(requests_per_second=10, burst=1), anyio.Event())
     assert max(anyio.run(acquire_at_once, gate, 1, backend=anyio_backend_name)) < 0.1

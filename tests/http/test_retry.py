@@ -1,4 +1,4 @@
-"""May a failed request be sent again, and when: the decision, and what comes of it on a virtual clock."""
+"""Whether and when a failed request is sent again: the decision, and its effects on a virtual clock."""
 
 import collections
 import datetime as dt
@@ -73,7 +73,7 @@ class TestDecision:
         ],
         ids=str,
     )
-    def test_only_what_can_help_and_is_harmless_is_sent_again(
+    def test_only_transient_errors_of_safe_requests_are_retried(
         self, error: APIError, harmless: bool, execution: bool
     ) -> None:
         assert is_retryable(error, idempotent=True) is harmless
@@ -87,7 +87,7 @@ class TestWaits:
         for number, bound in zip(numbers, (min(first * 2**power, longest) for power in range(12)), strict=True):
             assert 0 <= number <= bound
 
-    def test_two_callers_do_not_wait_equally_long(self) -> None:
+    def test_two_callers_wait_for_different_times(self) -> None:
         policy = RetryPolicy()
         assert len({next(delays(policy)) for _ in range(100)}) > 90
 
@@ -97,14 +97,14 @@ class TestBudget:
         budget = RetryBudget(RetryPolicy(budget=3))
         assert [budget.try_withdraw() for _ in range(5)] == [True, True, True, False, False]
 
-    def test_every_answered_request_earns_a_share(self) -> None:
+    def test_every_success_earns_a_share_of_a_retry(self) -> None:
         budget = RetryBudget(RetryPolicy(budget=0, budget_share=0.1))
         assert not budget.try_withdraw()
         for _ in range(11):
             budget.deposit()
         assert [budget.try_withdraw(), budget.try_withdraw()] == [True, False]
 
-    def test_a_long_calm_saves_up_ten_times_the_start_at_most(self) -> None:
+    def test_the_budget_grows_to_ten_times_its_start_at_most(self) -> None:
         budget = RetryBudget(RetryPolicy(budget=3))
         for _ in range(10_000):
             budget.deposit()
@@ -112,7 +112,7 @@ class TestBudget:
 
 
 class TestAttempts:
-    def test_a_failure_is_told_how_many_tries_there_were_and_how_long_they_took(self) -> None:
+    def test_an_error_has_the_number_of_tries_and_the_time_they_took(self) -> None:
         error = ServerError("down", request="GET /x", status=503)
         attempts(RetryPolicy(), tries=3).next_delay(error, idempotent=True, now=104.26)
         assert str(error) == "GET /x: down (3 tries in 4.3 s)"
@@ -131,21 +131,21 @@ class TestAttempts:
         assert row.next_delay(RateLimitError("slow", retry_after=50.0), idempotent=True, now=111) is None
 
     @pytest.mark.parametrize("kind", [RateLimitError, ServerError])
-    def test_what_the_server_asks_for_is_waited_and_a_little_more(self, kind: type[StatusError]) -> None:
+    def test_the_delay_is_retry_after_and_a_jitter(self, kind: type[StatusError]) -> None:
         pauses = [
             attempts(RetryPolicy()).next_delay(kind("", retry_after=2.0), idempotent=True, now=100) for _ in range(50)
         ]
         assert all(pause is not None and 2.0 <= pause <= 2.5 for pause in pauses)
         assert len(set(pauses)) > 40
 
-    def test_a_server_that_asks_for_no_wait_at_all_is_not_hammered(self) -> None:
+    def test_a_retry_after_of_0_still_has_a_delay(self) -> None:
         pauses = [
             attempts(RetryPolicy()).next_delay(RateLimitError("", retry_after=0.0), idempotent=True, now=100)
             for _ in range(50)
         ]
         assert len(set(pauses)) > 40
 
-    def test_being_told_to_slow_down_costs_no_budget_and_an_outage_does(self) -> None:
+    def test_a_429_costs_no_budget_and_a_503_does(self) -> None:
         policy = RetryPolicy(budget=1)
         budget = RetryBudget(policy)
         for _ in range(5):
@@ -215,7 +215,7 @@ async def test_a_wait_beyond_the_total_time_is_not_begun(status: int, headers: C
     "value", ["-5", "inf", "nan", "1_000", "\u0663", "soon", "", "1.5", "Thu, 01 Jan 1970 00:00:00 GMT"]
 )
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_time_that_makes_no_sense_leaves_us_to_our_own(value: str, status: int) -> None:
+async def test_a_retry_after_that_cannot_be_read_is_ignored(value: str, status: int) -> None:
     platform = FakePlatform()
     platform.api = lambda asked: httpx.Response(
         status if asked.number == 1 else 200, json={}, headers=[(b"retry-after", value.encode())]
@@ -242,7 +242,7 @@ async def test_one_refusal_for_too_many_requests_pauses_everybody() -> None:
     assert max(collections.Counter(int(at / 0.1) for at in after).values()) <= 0.2 * len(after)
 
 
-async def test_a_pause_for_everybody_is_bounded_however_long_the_server_asks() -> None:
+async def test_a_pause_of_the_whole_client_is_bounded() -> None:
     platform = FakePlatform()
     platform.api = failing(1, 429, lambda: {"Retry-After": "3600"})
     async with client_of(platform, retry=RetryPolicy(max_retry_after=30)) as client:
@@ -262,7 +262,7 @@ async def test_an_execution_that_was_refused_unprocessed_is_sent_again() -> None
 
 
 @pytest.mark.parametrize("status", [408, 409, 500, 502, 504, 524, 542])
-async def test_an_execution_that_may_have_been_processed_is_not(status: int) -> None:
+async def test_an_execution_that_may_have_been_processed_is_not_sent_again(status: int) -> None:
     platform = FakePlatform()
     platform.api = failing(99, status)
     async with client_of(platform) as client:
@@ -273,7 +273,7 @@ async def test_an_execution_that_may_have_been_processed_is_not(status: int) -> 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("request_", [LIST, EXECUTE], ids=str)
-async def test_a_redirect_is_neither_followed_nor_tried_again(request_: ApiRequest, status: int) -> None:
+async def test_a_redirect_is_neither_followed_nor_retried(request_: ApiRequest, status: int) -> None:
     platform = FakePlatform()
     platform.api = lambda _: httpx.Response(status, headers={"Location": "https://evil.test/x"})
     async with client_of(platform) as client:
@@ -336,7 +336,7 @@ async def test_an_outage_that_is_shorter_than_the_timeout_fails_nobody() -> None
     assert len(outage.platform.calls) <= 300 + 40
 
 
-async def test_callers_that_failed_together_do_not_come_back_together() -> None:
+async def test_callers_that_failed_together_do_not_retry_together() -> None:
     outage = Outage(RetryPolicy(), callers=300, seconds=8)
     await outage.run()
     slots = collections.Counter(int(pause / 0.1) for pause in outage.pauses)

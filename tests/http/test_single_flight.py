@@ -1,4 +1,4 @@
-"""One run of some work for all who want its result."""
+"""One run of a function for all tasks that wait for its result."""
 
 from collections.abc import Awaitable, Callable
 
@@ -62,7 +62,7 @@ async def test_it_is_busy_while_the_work_runs_only() -> None:
     assert not flight.busy
 
 
-async def test_a_failure_is_shared_and_everybody_gets_an_error_of_their_own() -> None:
+async def test_each_caller_of_a_failed_run_gets_its_own_copy_of_the_error() -> None:
     flight, work = SingleFlight[str](), Work(ServerError("down", status=503, retry_after=2.0))
     errors = await gather(lambda: flight.run(work), 200)
     assert work.begun == 1
@@ -74,13 +74,13 @@ async def test_a_failure_is_shared_and_everybody_gets_an_error_of_their_own() ->
     assert all(isinstance(error, ServerError) and error.__cause__ is leader for error in others)
 
 
-async def test_after_a_failure_the_work_begins_anew() -> None:
+async def test_after_a_failure_the_function_runs_again() -> None:
     flight, work = SingleFlight[str](), Work(Up42Error("down"), "up")
     await gather(lambda: flight.run(work), 3)
     assert await flight.run(work) == "up"
 
 
-async def test_a_failure_is_also_that_of_callers_who_had_begun_before_it() -> None:
+async def test_a_failure_serves_callers_that_began_before_it() -> None:
     flight, work = SingleFlight[str](), Work(Up42Error("down"), "up")
     began = _clock.now()
     await gather(lambda: flight.run(work), 3)
@@ -124,13 +124,13 @@ async def test_cancelling_a_waiting_task_does_not_disturb_the_others() -> None:
     assert work.begun == 1
 
 
-async def test_a_mistake_of_the_callers_is_not_blamed_on_others() -> None:
+async def test_an_error_of_the_caller_is_not_given_to_other_tasks() -> None:
     flight, work = SingleFlight[str](), Work(RuntimeError("closed"), "done")
     outcomes = await gather(lambda: flight.run(work), 5)
     assert [repr(one) for one in outcomes] == ["RuntimeError('closed')", *["'done'"] * 4]
 
 
-async def test_a_fact_is_asked_for_once() -> None:
+async def test_a_cached_call_is_made_once() -> None:
     once, work = CachedCall[str](), Work("known")
     assert await gather(lambda: once.get(work), 20) == ["known"] * 20
     started = _clock.now()
@@ -138,14 +138,14 @@ async def test_a_fact_is_asked_for_once() -> None:
     assert (_clock.now(), work.begun) == (started, 1)
 
 
-async def test_a_fact_that_could_not_be_had_is_asked_for_again() -> None:
+async def test_a_cached_call_that_failed_is_made_again() -> None:
     once, work = CachedCall[str](), Work(Up42Error("down"), "known")
     with pytest.raises(Up42Error, match="down"):
         await once.get(work)
     assert await once.get(work) == "known"
 
 
-async def test_a_fact_that_will_not_last_is_asked_for_again() -> None:
+async def test_a_negative_result_is_not_cached_for_later_callers() -> None:
     once, work = CachedCall[str](), Work("not yet", "accepted")
     answers = [await once.get(work, keep=lambda fact: fact == "accepted") for _ in range(3)]
     assert answers == ["not yet", "accepted", "accepted"]

@@ -1,4 +1,4 @@
-"""One exchange at a time, over real sockets: what comes back, what an error says, and what is left behind."""
+"""One exchange, over real sockets: its response, its errors, and the connections that are kept."""
 
 import contextlib
 import gzip
@@ -37,7 +37,7 @@ def post(server: RawServer, state: SendState | None = None, body: bytes = b"{}")
     return Message(label="POST /x", method="POST", url=f"{server.url}/x", body=body, state=state)
 
 
-async def test_brings_status_headers_and_body() -> None:
+async def test_a_response_has_status_headers_and_body() -> None:
     async with serve(answer({"id": 1}, status=201, X_Some="Thing")) as server, wire() as one:
         reply = await one.send(get(server))
     assert (reply.status, reply.headers["x-some"], reply.body) == (201, "Thing", b'{"id": 1}')
@@ -53,7 +53,7 @@ async def test_brings_status_headers_and_body() -> None:
         ("/caf\u00e9", "/caf%C3%A9"),
     ],
 )
-async def test_a_url_is_sent_as_it_stands(path: str, target: str) -> None:
+async def test_a_url_is_sent_unchanged(path: str, target: str) -> None:
     async with serve(answer()) as server, wire() as one:
         await one.send(get(f"{server.url}{path}"))
     assert server.requests[0].target == target
@@ -73,7 +73,7 @@ async def test_sends_the_body_with_its_length() -> None:
     assert (server.requests[0].method, server.requests[0].body) == ("POST", b'{"a": 1}')
 
 
-async def test_a_post_without_a_body_says_that_it_has_none() -> None:
+async def test_a_post_without_a_body_has_content_length_0() -> None:
     async with serve(answer()) as server, wire() as one:
         await one.send(attrs.evolve(post(server), body=b""))
         await one.send(get(server))
@@ -111,7 +111,7 @@ async def test_a_location_that_cannot_be_read_is_a_broken_response() -> None:
             await one.send(get(server))
 
 
-async def test_a_wire_that_is_closed_sends_nothing() -> None:
+async def test_a_closed_sender_sends_nothing() -> None:
     async with serve(answer()) as server, wire() as one:
         await one.aclose()
         with pytest.raises(RuntimeError, match="the client was closed"):
@@ -122,7 +122,7 @@ async def test_a_wire_that_is_closed_sends_nothing() -> None:
 # Bodies
 
 
-async def test_gzip_is_inflated() -> None:
+async def test_gzip_is_decompressed() -> None:
     async with serve(gzipped({"id": "x" * 10_000})) as server, wire() as one:
         assert len((await one.send(get(server))).body) == 10_010
 
@@ -178,7 +178,7 @@ ENDLESS_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
     ],
     ids=["chunked", "until close", "gzip"],
 )
-async def test_an_endless_body_is_given_up_at_the_limit(head: bytes, piece: bytes) -> None:
+async def test_an_endless_body_is_ended_at_the_limit(head: bytes, piece: bytes) -> None:
     async with serve(raw_server.endless(head, piece), answer()) as server, wire(body=2**20) as one:
         with pytest.raises(UnexpectedResponseError):
             await one.send(get(server))
@@ -186,7 +186,7 @@ async def test_an_endless_body_is_given_up_at_the_limit(head: bytes, piece: byte
     assert server.accepted == 2
 
 
-async def test_rubbish_after_a_gzip_body_is_given_up_at_once() -> None:
+async def test_data_after_a_gzip_body_is_an_error_at_once() -> None:
     whole = gzip.compress(b"{}")
     head = ENDLESS_HEAD + b"Content-Encoding: gzip\r\n\r\n" + f"{len(whole):x}\r\n".encode() + whole + b"\r\n"
     async with serve(raw_server.endless(head, b"8000\r\n" + bytes(0x8000) + b"\r\n")) as server, wire() as one:
@@ -210,7 +210,7 @@ async def test_two_encoding_headers_are_refused() -> None:
 
 
 @pytest.mark.parametrize("body", [b"no gzip at all", b"\x1f\x8b\x08\x00"], ids=["other", "cut"])
-async def test_a_broken_gzip_body_may_come_right_the_next_time(body: bytes) -> None:
+async def test_a_broken_gzip_body_is_a_transient_error(body: bytes) -> None:
     async with serve(packed(body)) as server, wire() as one:
         with pytest.raises(UnexpectedResponseError, match="status 200 with a broken gzip body") as caught:
             await one.send(get(server))
@@ -220,7 +220,7 @@ async def test_a_broken_gzip_body_may_come_right_the_next_time(body: bytes) -> N
 # Time
 
 
-async def test_a_trickling_answer_ends_with_the_attempt_and_its_connection_is_not_used_again() -> None:
+async def test_a_slow_response_ends_by_the_total_timeout_and_its_connection_is_closed() -> None:
     drip = raw_server.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", pause=0.02)
     async with serve(drip, answer()) as server, wire(total=0.2, read=5) as one:
         began = anyio.current_time()
@@ -266,7 +266,7 @@ async def test_a_header_that_cannot_be_sent_is_not_repeated_in_the_error() -> No
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-async def test_a_url_that_cannot_be_used_is_not_tried_again() -> None:
+async def test_a_url_that_httpx_refuses_is_not_retried() -> None:
     async with wire() as one:
         with pytest.raises(ConnectionFailedError, match=r"httpx cannot build the request \(InvalidURL\)") as caught:
             await one.send(get("http://a:SECRET/"))
@@ -274,7 +274,7 @@ async def test_a_url_that_cannot_be_used_is_not_tried_again() -> None:
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-async def test_a_port_that_cannot_be_is_an_error_with_words() -> None:
+async def test_an_invalid_port_is_an_error_with_a_message() -> None:
     async with wire() as one:
         with pytest.raises(ConnectionFailedError, match=r"not sent: (connect\(\): port must be 0-65535|all attempts)"):
             await one.send(get("http://127.0.0.1:99999/"))
@@ -287,7 +287,7 @@ async def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
     assert caught.value.permanent
 
 
-async def test_an_error_without_words_gets_those_of_its_cause() -> None:
+async def test_an_error_without_a_message_gets_that_of_its_cause() -> None:
     class Mute(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             raise httpx.ReadError("", request=request) from OSError("the cable is cut")
@@ -297,7 +297,7 @@ async def test_an_error_without_words_gets_those_of_its_cause() -> None:
             await one.send(get("http://127.0.0.1"))
 
 
-async def test_an_answer_is_not_lost_because_its_connection_cannot_be_closed() -> None:
+async def test_an_error_of_closing_does_not_lose_the_response() -> None:
     class Sticky(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b"{}"
@@ -313,7 +313,7 @@ async def test_an_answer_is_not_lost_because_its_connection_cannot_be_closed() -
 # What is known of a request that must not be sent twice
 
 
-async def test_a_receipt_shows_that_the_request_left_and_what_was_answered() -> None:
+async def test_the_send_state_has_the_response_of_a_request_that_left() -> None:
     state = SendState()
     async with serve(answer({"id": 1})) as server, wire() as one:
         reply = await one.send(post(server, state))
@@ -322,7 +322,7 @@ async def test_a_receipt_shows_that_the_request_left_and_what_was_answered() -> 
 
 
 @pytest.mark.parametrize("act", [raw_server.close_after_request, raw_server.reset_after_request, raw_server.hang])
-async def test_a_receipt_shows_that_a_request_left_though_nothing_came_back(act: raw_server.Act) -> None:
+async def test_the_send_state_shows_that_a_request_left_though_no_response_came(act: raw_server.Act) -> None:
     state = SendState()
     async with serve(act) as server, wire(read=0.05) as one:
         with pytest.raises((ConnectionLostError, RequestTimeoutError)):
@@ -330,7 +330,7 @@ async def test_a_receipt_shows_that_a_request_left_though_nothing_came_back(act:
     assert (state.sent, state.response) == (True, None)
 
 
-async def test_a_receipt_shows_that_a_request_never_left() -> None:
+async def test_the_send_state_shows_that_a_request_never_left() -> None:
     state = SendState()
     async with serve(raw_server.ignore) as server, wire(connect=0.05) as one:
         server.scheme = "https"  # nobody answers the TLS handshake
@@ -351,7 +351,7 @@ async def test_the_send_state_describes_the_last_try() -> None:
 
 
 @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
-async def test_what_a_transport_of_the_users_reports_proves_nothing(kind: type[httpx.TransportError]) -> None:
+async def test_without_trace_events_a_lost_response_stays_uncertain(kind: type[httpx.TransportError]) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise kind("", request=None)
 
@@ -367,7 +367,7 @@ async def test_what_a_transport_of_the_users_reports_proves_nothing(kind: type[h
 # Which connection is used
 
 
-async def test_connections_that_were_idle_for_long_are_closed_when_another_is_given_back(
+async def test_connections_idle_for_long_are_closed_when_another_one_returns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport, "KEEPALIVE_EXPIRY", 0.01)
@@ -386,7 +386,7 @@ async def test_an_idle_connection_to_another_host_is_left_alone() -> None:
         assert (first.accepted, second.accepted) == (1, 1)
 
 
-async def test_the_connection_that_was_used_last_is_used_next_so_that_others_can_go() -> None:
+async def test_the_connection_used_last_is_used_next() -> None:
     async with serve(answer(delay=0.01)) as server, wire() as one:
         async with anyio.create_task_group() as group:
             group.start_soon(one.send, get(server))
@@ -403,7 +403,7 @@ async def test_a_new_connection_is_opened_for_a_request_that_asks_for_one() -> N
     assert server.accepted == 2
 
 
-async def test_new_connections_take_the_place_of_idle_ones() -> None:
+async def test_a_new_connection_replaces_an_idle_one() -> None:
     async with serve(answer(delay=0.01)) as server, wire() as one:
         async with anyio.create_task_group() as group:
             for _ in range(3):

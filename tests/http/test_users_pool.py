@@ -1,4 +1,4 @@
-"""What an AsyncClient of the user's brings along: a pool that may be full, and is not ours to close.
+"""An AsyncClient of the user, whose pool may be full, and which the client does not close.
 
 What holds with it as with the default client is tested with both, by the fixture `http_client`.
 """
@@ -23,7 +23,7 @@ JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
 
 
-async def test_a_wait_for_a_place_in_the_pool_proves_nothing() -> None:
+async def test_a_pool_timeout_does_not_prove_that_nothing_was_sent() -> None:
     """Somebody else fills the pool: nothing tells whether the request left, so it is not sent again."""
     settings: dict[str, Any] = {"timeouts": Timeouts(pool=0.05)}
     async with (
@@ -42,7 +42,7 @@ async def test_a_wait_for_a_place_in_the_pool_proves_nothing() -> None:
     assert up.api.count("POST", "/v2/execution") == 0
 
 
-async def test_files_take_their_places_in_the_pool_as_calls_do() -> None:
+async def test_a_file_takes_a_slot_in_the_pool_of_the_user() -> None:
     limits = Limits(max_concurrency=1, requests_per_second=1e6, burst=10**6)
     async with (
         with_pool(1) as http_client,

@@ -93,7 +93,7 @@ class TestIds:
         assert segment("68567134-27ad-7bd7-4b65-d61adb11fc78") == "68567134-27ad-7bd7-4b65-d61adb11fc78"
 
     @pytest.mark.parametrize("value", [".", "", 5, None, "x" * 300, "\r\n"])
-    def test_an_id_that_came_in_an_answer_is_the_servers_fault(self, value: object) -> None:
+    def test_a_wrong_id_in_an_answer_is_an_error_of_the_server(self, value: object) -> None:
         with pytest.raises(
             UnexpectedResponseError, match="^GET /v2/processing/jobs: an answer whose EULA id "
         ) as caught:
@@ -119,7 +119,7 @@ class TestQueries:
             st.text(st.characters(exclude_categories=["Cs"])),
         )
     )
-    def test_the_server_reads_what_was_meant(self, parameters: dict[str, str]) -> None:
+    def test_the_server_decodes_the_same_parameters(self, parameters: dict[str, str]) -> None:
         url = httpx.URL(f"{API}/v2/processing/jobs?{query(parameters)}")
         assert dict(url.params) == parameters
         assert url.host == "api.up42.com"
@@ -298,7 +298,7 @@ class TestTimestamps:
     @pytest.mark.parametrize(
         "value", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "9999-01-01T00:00:00Z"]
     )
-    def test_an_instant_to_which_no_time_can_be_added_is_no_timestamp(self, value: str) -> None:
+    def test_a_timestamp_at_the_end_of_the_calendar_is_refused(self, value: str) -> None:
         with pytest.raises(ValueError, match="before the year 2 or after 9998"):
             timestamp(value)
 
@@ -348,7 +348,7 @@ class TestRetryAfter:
     def test_a_missing_header_counts_as_none(self) -> None:
         assert retry_after({}) is None
 
-    def test_a_date_is_held_against_the_servers_clock_not_ours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_retry_after_date_is_compared_with_the_servers_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_clock, "wall", lambda: NOW.timestamp() + 3600)
         date = email.utils.format_datetime(NOW, usegmt=True)
         until = email.utils.format_datetime(NOW + dt.timedelta(seconds=30), usegmt=True)
@@ -373,7 +373,7 @@ class TestRetryAfter:
         assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
 
     @pytest.mark.parametrize("value", ["Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -1200"])
-    def test_a_date_to_which_no_time_can_be_added_is_none(self, value: str) -> None:
+    def test_a_date_at_the_end_of_the_calendar_is_refused(self, value: str) -> None:
         assert http_date(value) is None
 
     def test_dates_without_a_zone_are_utc(self) -> None:
@@ -381,7 +381,7 @@ class TestRetryAfter:
 
 
 class TestBodies:
-    def test_what_comes_after_too_much_is_not_kept(self) -> None:
+    def test_nothing_is_kept_of_a_body_that_is_too_large(self) -> None:
         body = Body(200, "", limit=3, label="GET /v2/things", secret=NO_SECRET)
         assert [body.append(b"abc"), body.append(b"")] == [None, None]
         problem = body.append(b"d")
@@ -410,12 +410,12 @@ class TestAnswers:
             assert 200 <= status < 300
 
     @pytest.mark.parametrize("status", [200, 201, 204])
-    def test_an_empty_answer_is_a_proxys_and_passes(self, status: int) -> None:
+    def test_an_empty_body_is_a_transient_error(self, status: int) -> None:
         with pytest.raises(UnexpectedResponseError, match="with an empty body") as caught:
             decode(reply(status), ASKED)
         assert caught.value.transient
 
-    def test_an_empty_answer_is_one_where_it_is_documented(self) -> None:
+    def test_an_empty_body_is_an_answer_where_it_is_documented(self) -> None:
         validation = ApiRequest(method="POST", path="/v2/x/validation", empty_ok=True)
         assert decode(reply(200), validation) is None
         with pytest.raises(UnexpectedResponseError, match="not JSON"):
@@ -424,7 +424,7 @@ class TestAnswers:
     def test_a_byte_order_mark_is_skipped(self) -> None:
         assert decode(reply(200, codecs.BOM_UTF8 + b'{"a": 1}'), ASKED) == {"a": 1}
 
-    def test_numbers_that_json_does_not_have_are_for_the_reader_of_the_field_to_refuse(self) -> None:
+    def test_nan_and_infinity_are_decoded_as_floats(self) -> None:
         assert repr(decode(reply(200, b"[NaN, Infinity, -Infinity, 1e999]"), ASKED)) == "[nan, inf, -inf, inf]"
 
     @pytest.mark.parametrize(
@@ -463,13 +463,13 @@ class TestAnswers:
         ],
         ids=lambda body: repr(body[:12]),
     )
-    def test_a_success_that_is_no_json_may_be_asked_for_again_and_is_not_quoted(self, body: bytes) -> None:
+    def test_a_success_without_json_is_transient_and_its_body_not_quoted(self, body: bytes) -> None:
         with pytest.raises(UnexpectedResponseError) as caught:
             decode(reply(200, body, {"content-type": "text/html; charset=utf-8"}), ASKED)
         assert caught.value.transient
         assert str(caught.value).endswith(f"status 200 with a body that is not JSON ({len(body)} bytes, text/html)")
 
-    def test_the_kind_of_a_body_is_not_quoted_at_length(self) -> None:
+    def test_a_long_content_type_is_shortened_in_the_message(self) -> None:
         with pytest.raises(UnexpectedResponseError) as caught:
             decode(reply(200, b"x", {"content-type": "text/" + "\x1b\ud800" * 5_000}), ASKED)
         assert str(caught.value).isprintable()
@@ -507,7 +507,7 @@ class TestAnswers:
             (599, ServerError),
         ],
     )
-    def test_a_refusal_says_its_kind_and_status(self, status: int, kind: type[StatusError]) -> None:
+    def test_an_error_status_has_a_class_and_a_status(self, status: int, kind: type[StatusError]) -> None:
         error = refused(status, b"{}")
         assert type(error) is kind
         assert error.from_platform
@@ -542,7 +542,9 @@ class TestAnswers:
             (None, None, "null"),
         ],
     )
-    def test_a_refusal_keeps_the_servers_own_words(self, body: Any, code: str | None, detail: str | None) -> None:
+    def test_an_error_status_keeps_the_servers_explanation(
+        self, body: Any, code: str | None, detail: str | None
+    ) -> None:
         error = refused(400, json.dumps(body).encode())
         assert (error.code, error.detail, error.payload, error.body) == (code, detail, body, json.dumps(body))
         assert str(error).endswith(f"status 400: {detail or code}" if detail or code else "status 400")
@@ -558,7 +560,7 @@ class TestAnswers:
             (b"<p>", None),
         ],
     )
-    def test_the_words_of_a_gateway_are_told_without_markup(self, body: bytes, words: str | None) -> None:
+    def test_the_text_of_a_gateway_page_is_shown_without_markup(self, body: bytes, words: str | None) -> None:
         error = refused(502, body)
         assert (error.code, error.detail, error.payload, error.from_platform) == (None, words, None, False)
         assert str(error).endswith(f"status 502: {words}" if words else "status 502")
@@ -568,7 +570,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "body", [b"", b"<html>no</html>", b"no", b'"no"', b"[]", b'{"code": ', b'{"a": "' + b"x" * 2**16 + b'"}']
     )
-    def test_a_gateway_says_nothing_of_the_thing_that_was_asked_for(self, status: int, body: bytes) -> None:
+    def test_a_404_of_a_gateway_does_not_mean_that_a_job_is_missing(self, status: int, body: bytes) -> None:
         error = refused(status, body)
         assert type(error) is StatusError
         assert error.transient
@@ -579,13 +581,15 @@ class TestAnswers:
 
     @pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"{}"])
     @pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (500, ServerError), (542, ServerError)])
-    def test_who_says_429_or_5xx_means_the_same_by_it(self, body: bytes, status: int, kind: type[StatusError]) -> None:
+    def test_a_429_or_5xx_means_the_same_from_a_gateway(
+        self, body: bytes, status: int, kind: type[StatusError]
+    ) -> None:
         assert type(refused(status, body)) is kind
         assert refused(status, body).transient
 
     @pytest.mark.parametrize(("status", "passes"), [(400, False), (405, False), (407, False), (408, True), (425, True)])
     @pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"{}"])
-    def test_few_other_refusals_pass(self, body: bytes, status: int, passes: bool) -> None:
+    def test_of_the_other_statuses_only_408_and_425_are_transient(self, body: bytes, status: int, passes: bool) -> None:
         assert refused(status, body).transient is passes
 
     @pytest.mark.parametrize("name", ["x-request-id", "x-correlation-id", "request-id", "x-trace-id", "cf-ray"])
@@ -595,7 +599,7 @@ class TestAnswers:
             decode(reply(status, b"<", {name: "4bf92f35\x1b"}), ASKED)
         assert caught.value.request_id == "4bf92f35 "
 
-    def test_the_servers_words_are_made_fit_for_a_terminal(self) -> None:
+    def test_control_characters_of_the_server_are_removed_from_messages(self) -> None:
         error = refused(400, json.dumps({"message": "a\x1b[31m\nb\ud800" + "x" * 10_000}).encode())
         assert str(error).isprintable()
         assert len(str(error)) < 700
@@ -604,10 +608,10 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("status", "word"), [(401, "token"), (403, "role"), (404, "no such thing"), (429, "try again")]
     )
-    def test_a_refusal_that_has_a_meaning_says_it(self, status: int, word: str) -> None:
+    def test_the_message_explains_the_statuses_with_a_meaning(self, status: int, word: str) -> None:
         assert word in str(refused(status, b"{}"))
 
-    def test_a_refusal_says_how_long_to_wait(self) -> None:
+    def test_an_error_status_has_the_seconds_of_retry_after(self) -> None:
         error = refused(429, b"{}", headers={"retry-after": "7"})
         assert error.retry_after == 7.0
         assert str(error).endswith("try again later. (the server asks to wait 7 s)")
