@@ -8,7 +8,6 @@ import pytest
 
 from tests.storage_host import StorageHost
 from up42_async import NotFoundError, Process, ProcessInput, ProcessPrice, ServerError, UnexpectedResponseError
-from up42_async._account.eulas import EulaCache
 from up42_async._account.processes import ProcessCache
 
 PROCESSES = "/v2/processing/processes"
@@ -212,6 +211,5 @@ async def test_a_process_that_does_not_exist_is_asked_for_again_only_by_those_wh
         assert host.asked[f"GET {PROCESSES}/{TREES}"] == 1
         host.answers[f"GET {PROCESSES}/{TREES}"] = described(eula_id=None)
         assert await cache.find(TREES, anyio.current_time()) is not None
-        for service in (cache, EulaCache(client)):
-            assert service.counts() == {}
-            service.close()
+        assert cache.counts() == {}
+        cache.close()

@@ -6,14 +6,13 @@ from typing import Any, Final
 import attrs
 
 from up42_async import _clock, _display
-from up42_async._account.eulas import EulaCache
 from up42_async._client import Client, current_client
 from up42_async._client.pagination import Page, next_page
 from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._client.services import CachedCall, Service
 from up42_async._config.arguments import is_number
 from up42_async._errors import NotFoundError, UnexpectedResponseError
-from up42_async._http.requests import ApiRequest, check_answered_id, segment
+from up42_async._http.requests import ApiRequest, answered_segment, check_answered_id, segment
 
 PROCESSES: Final = "/v2/processing/processes"
 
@@ -94,7 +93,7 @@ class Process:
         user, request = current_client(client), _process_request(process_id)
         process = read_process(await user._session.call(request), request)
         check_answered_id("process", process.id, process_id, request)
-        return await _with_acceptance(process, user, _clock.now())
+        return await user._service(ProcessCache).with_acceptance(process, _clock.now())
 
     @classmethod
     def all(cls, *, client: Client | None = None) -> "ProcessList":
@@ -132,7 +131,7 @@ class ProcessList(ReadableList[Process]):
         """
         process = self._unread.pop() if self._unread else await super().__anext__()
         try:
-            return await _with_acceptance(process, self._client, _clock.now())
+            return await self._client._service(ProcessCache).with_acceptance(process, _clock.now())
         except UnexpectedResponseError as error:
             self._mention(error)
             return process
@@ -210,7 +209,7 @@ def _text(value: Any) -> str | None:
 
 
 class ProcessCache(Service):
-    """The processes of one client: each is asked for once."""
+    """The processes and EULAs of one client: each process is asked for once, each EULA until it is accepted."""
 
     def __init__(self, client: Client) -> None:
         """Ask for nothing yet.
@@ -220,6 +219,7 @@ class ProcessCache(Service):
         """
         self._client = client
         self._descriptions: dict[str, CachedCall[Process | None]] = {}
+        self._acceptances: dict[str, CachedCall[bool]] = {}
 
     async def find(self, process_id: str, since: float) -> Process | None:
         """Return a process, or None when there is no such process; up to two requests.
@@ -234,7 +234,24 @@ class ProcessCache(Service):
         """
         described = self._descriptions.setdefault(process_id, CachedCall())
         process = await described.get(lambda: self._describe(process_id), keep=bool, since=since)
-        return None if process is None else await _with_acceptance(process, self._client, since)
+        return None if process is None else await self.with_acceptance(process, since)
+
+    async def with_acceptance(self, process: Process, since: float) -> Process:
+        """Return a process with the state of its EULA; one request unless the EULA is known to be accepted.
+
+        Args:
+            process: The process.
+            since: Monotonic time in seconds; when the EULA was not accepted after this time, it is not asked for again.
+
+        Raises:
+            APIError: UP42 could not be asked.
+        """
+        eula_id = process.eula_id
+        if eula_id is None:
+            return process
+        acceptance = self._acceptances.setdefault(eula_id, CachedCall())
+        accepted = await acceptance.get(lambda: self._is_accepted(eula_id), keep=bool, since=since)
+        return attrs.evolve(process, eula_accepted=accepted)
 
     async def _describe(self, process_id: str) -> Process | None:
         request = _process_request(process_id)
@@ -245,13 +262,16 @@ class ProcessCache(Service):
         # an odd record is no error here, since UP42's validation decides
         return read_process({**(answer if isinstance(answer, dict) else {}), "id": process_id}, request)
 
+    async def _is_accepted(self, eula_id: str) -> bool:
+        described = ApiRequest(method="GET", path=PROCESSES)
+        request = ApiRequest(method="GET", path=f"/v2/eulas/{answered_segment(eula_id, 'EULA id', described)}")
+        answer = await self._client._session.call(request)
+        accepted = answer.get("isAccepted") if isinstance(answer, dict) else None
+        if not isinstance(accepted, bool):
+            message = f"an answer that does not say whether the EULA {eula_id} is accepted (`isAccepted`)"
+            raise UnexpectedResponseError(message, request=str(request))
+        return accepted
+
 
 def _process_request(process_id: str) -> ApiRequest:
     return ApiRequest(method="GET", path=f"{PROCESSES}/{segment(process_id, 'process_id')}")
-
-
-async def _with_acceptance(process: Process, client: Client, since: float) -> Process:
-    if process.eula_id is None:
-        return process
-    accepted = await client._service(EulaCache).is_accepted(process.eula_id, since)
-    return attrs.evolve(process, eula_accepted=accepted)
