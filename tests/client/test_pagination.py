@@ -46,7 +46,8 @@ def pages(*cut: Sequence[Any]) -> Callable[[ApiRequest], Any]:
 
 
 def pager(asker: Asker, without_limit: ApiRequest | None = None) -> Pager[Any]:
-    return Pager(asker.client._session, FIRST, read, key=lambda item: item, without_limit=without_limit)
+    plain = None if without_limit is None else lambda: without_limit
+    return Pager(asker.client._session, FIRST, read, key=lambda item: item, without_limit=plain)
 
 
 async def test_items_come_in_order_and_pages_are_asked_for_when_they_are_needed() -> None:
@@ -207,7 +208,7 @@ async def test_a_page_of_more_than_ten_times_its_size_is_refused(first: ApiReque
 async def test_where_the_page_size_is_refused_or_not_asked_for_the_server_chooses() -> None:
     first = ApiRequest(method="GET", path="/list", query="limit=5")
     asker = Asker(lambda request: [list(range(100)), None] if request == WITHOUT_LIMIT else 400)
-    items = Pager(asker.client._session, first, read, key=lambda item: item, without_limit=WITHOUT_LIMIT)
+    items = Pager(asker.client._session, first, read, key=lambda item: item, without_limit=lambda: WITHOUT_LIMIT)
     assert len([item async for item in items]) == 100
     assert len([item async for item in Pager(asker.client._session, WITHOUT_LIMIT, read, key=int)]) == 100
 
@@ -314,7 +315,7 @@ async def test_a_list_without_page_size_that_leads_back_to_itself_is_found_out_a
         FIRST,
         lambda page, _: Page(items=page[0], next=WITHOUT_LIMIT),
         key=lambda item: item,
-        without_limit=WITHOUT_LIMIT,
+        without_limit=lambda: WITHOUT_LIMIT,
     )
     assert await anext(items) == 1
     with pytest.raises(PaginationError):

@@ -220,7 +220,7 @@ async def test_a_page_whose_next_link_leads_to_itself_is_an_error() -> None:
     async with connected() as sandbox:
         sandbox.seed_jobs(3)
         sandbox.faults.add(faults.NextLink())
-        with pytest.raises(PaginationError, match=f"GET {JOBS}: .* there before"):
+        with pytest.raises(PaginationError, match=f"GET {JOBS}: .* read before"):
             await ids_of()
         assert len(sandbox.requests) == 1
 

@@ -22,6 +22,7 @@ MOST_TIMES_ASKED: Final = 10
 """A page may hold so many times the entries that were asked for: some servers take a page size as a hint."""
 
 _NOT_IN_LINKS = re.compile(r"[\x00-\x20\x7f\\]|[\ud800-\udfff]+")
+_PAGE_SIZE = re.compile(r"(?:^|&)(?:limit|size)=([0-9]+)(?:&|$)")
 _PORTS = {"https": 443, "http": 80}
 _PAGE_SIZE_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 
@@ -133,7 +134,7 @@ class Pager(Generic[T]):
         read: Callable[[Any, ApiRequest], Page[T]],
         *,
         key: Callable[[T], Hashable],
-        without_limit: ApiRequest | None = None,
+        without_limit: Callable[[], ApiRequest] | None = None,
     ) -> None:
         """Send nothing yet.
 
@@ -142,7 +143,7 @@ class Pager(Generic[T]):
             first: The request for the first page.
             read: Returns the page of an answer.
             key: Returns the identity of an item: a list that changes while it is read repeats items.
-            without_limit: The request to send when the server refuses the first one, perhaps for its page size.
+            without_limit: Returns the request to send when the server refuses the first one, perhaps for its page size.
         """
         self._session = session
         self._next: ApiRequest | APIError | None = first
@@ -216,7 +217,7 @@ class Pager(Generic[T]):
         except StatusError as error:
             if self._without_limit is None or error.status not in _PAGE_SIZE_REFUSED:
                 raise
-        self._next = request = self._without_limit
+        self._next = request = self._without_limit()
         self._without_limit, self._page_size = None, None
         self.refused_limit = True
         return await self._session.call(request), request
@@ -250,9 +251,11 @@ class Pager(Generic[T]):
 
 def _page_size(request: ApiRequest) -> int | None:
     """Return the page size that a request asks for, None when it leaves that to the server."""
-    asked = request.json if isinstance(request.json, dict) else dict(parse_qsl(request.query))
-    size = str(asked.get("limit", asked.get("size", "")))
-    return int(size) if size.isdecimal() else None
+    if isinstance(request.json, dict):
+        size: int | None = request.json.get("limit")
+        return size
+    found = _PAGE_SIZE.search(request.query)  # not parse_qsl, which would read 100 ids as well
+    return None if found is None else int(found[1])
 
 
 def _mark(request: ApiRequest) -> int:

@@ -169,7 +169,8 @@ class JobState:
         if self.credits is not None:
             self._had_credits = True
         self._take_over(newer)
-        self._look(asked_at, settle)
+        if self.status in _SETTLING:
+            self._look(asked_at, settle)
 
     def _take_over(self, other: Self) -> None:
         """Become like another object for the same job."""
@@ -183,9 +184,7 @@ class JobState:
         self._settling_since = other._settling_since
 
     def _look(self, asked_at: float, settle: float) -> None:
-        """Note when SUCCESSFUL or FAILED was first seen, and when it has stayed."""
-        if self.status not in _SETTLING:
-            return
+        """Note when SUCCESSFUL or FAILED was first seen, and when it has stayed; called in these statuses only."""
         if self._settling_since is None:
             self._settling_since = asked_at
         if asked_at - self._settling_since >= settle - _ROUNDING:

@@ -361,7 +361,7 @@ class JobPager(Pager[T]):
             first(limit),
             partial(page_of, read, client._session.api, [] if errors is None else errors),
             key=key,
-            without_limit=None if limit is None else first(None),
+            without_limit=None if limit is None else partial(first, None),
         )
 
 

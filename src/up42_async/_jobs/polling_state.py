@@ -239,10 +239,12 @@ class Subscription(Generic[T]):
         """Return how many ids there are of each status, `"unknown"` for those that were never seen."""
         return Counter("unknown" if state.item is None else str(state.item.status) for state in self.states.values())
 
-    def take_due(self, now: float) -> Iterator[PollState[T]]:
-        """Take out of the schedule what is due; each is to be given back by `answer` or `put_back`."""
+    def take_due(self, now: float) -> list[PollState[T]]:
+        """Remove from the schedule what is due, and return it; `answer` or `put_back` puts it back."""
+        due: list[PollState[T]] = []
         while self._moments and self._moments[0] <= now:
-            yield from self._due_at.pop(heapq.heappop(self._moments))
+            due += self._due_at.pop(heapq.heappop(self._moments))
+        return due
 
     def put_back(self, state: PollState[T]) -> None:
         """Note that something that was due was not asked for after all: it is due at once."""
