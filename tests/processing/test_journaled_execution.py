@@ -409,6 +409,12 @@ async def test_on_a_full_disk_nothing_is_sent(
     assert platform.posts == len(platform.jobs) == len(results) - len(failed)
 
 
+async def test_equal_executions_are_priced_together(platform: PayingPlatform, path: Path) -> None:
+    await run(platform, [trees()] * 3, path)
+    asked = [one.rpartition("/")[2] for one in platform.asked if one.endswith(("/cost", "/execution"))]
+    assert asked == ["cost", "cost", "cost", "execution", "execution", "execution"]
+
+
 async def test_a_job_that_cannot_be_written_down_is_returned_and_found_later(
     platform: PayingPlatform, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

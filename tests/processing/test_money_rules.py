@@ -228,6 +228,7 @@ async def test_a_job_from_the_future_proves_that_clocks_disagree(platform: Payin
     with pytest.raises(ExecutionUncertainError, match="it could be job-1") as caught:
         await template.execute()
     assert caught.value.candidates == ("job-1",)
+    assert not client._service(execution.ExecutionRegistry).is_free("job-1")  # no other execution may take it
 
 
 async def add_job(platform: PayingPlatform, inputs: dict[str, Any], *, ahead: float = 0) -> None:
