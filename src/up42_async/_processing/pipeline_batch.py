@@ -72,8 +72,10 @@ class _State(Generic[TemplateT]):
     files: tuple[ResultFile, ...] = ()
     counted: int = 0
     """Credits that count as spent for the job."""
-    slots: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack)
-    """Ends its share of `max_running` when it is closed."""
+
+    def keep(self, result: ExecutionResult[TemplateT]) -> None:
+        """Keep the job as soon as it was made."""
+        self.job = result.job
 
 
 class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
@@ -103,7 +105,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         self._running = anyio.CapacityLimiter(math.inf if max_running is None else max_running)
         self._held = anyio.CapacityLimiter(math.inf if max_running is None else max_running + BACKLOG)
         self._downloads = anyio.CapacityLimiter(JOBS_DOWNLOADED_AT_ONCE)
-        self._states: dict[int, _State[TemplateT]] = {}
+        self._taken: dict[int, tuple[Client, Place | None]] = {}
         self._clients: set[Client] = set()
         self._unread_positions: deque[int] = deque()
         self._keeps_all = self._is_read = False
@@ -138,19 +140,14 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         position = self._unread_positions.popleft()
         if not self._keeps_all:
             del self._known[position]
-        self._let_go(position)
+        _release(self._held, position)
         return result
 
     def _record(self, position: int, result: PipelineResult[TemplateT]) -> None:
         self._unread_positions.append(position)
         super()._record(position, result)
         if not self._is_read:  # the results are not iterated over, so no template waits for them to be read
-            self._let_go(position)
-
-    def _let_go(self, position: int) -> None:
-        """Let another template be taken into memory."""
-        with contextlib.suppress(RuntimeError):  # it was done before
-            self._held.release_on_behalf_of(position)
+            _release(self._held, position)
 
     async def _work_on_all(self) -> None:
         if self._board is None:
@@ -172,23 +169,20 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                     client = template._client_to_use(self._client)
                     if position == 0:
                         await stack.enter_async_context(self._executor.opened(client))
-                    place = await self._executor.place(template, client)
-                    state = _State(position, template, client, place)
+                    self._taken[position] = client, await self._executor.place(template, client)
                 except Exception as error:  # noqa: BLE001 - raised when the templates before have ended
                     self._source.error = error
                     return
-                state.slots.callback(self._running.release_on_behalf_of, position)
                 self._clients.add(client)
                 self._stages["executing"] += 1
-                self._states[position] = state
                 group.start_soon(self._work_on, position, template)
 
     async def _work_on(self, position: int, item: TemplateT) -> None:
         """Take one template from its evaluation to its files; an error is the result of this template only."""
-        state = self._states.pop(position)
+        state = _State(position, item, *self._taken.pop(position))
         error: Exception | None = None
         try:
-            job = await self._execute(state, item)
+            job = await self._execute(state)
             await self._track(state, job)
             await self._download(state, job)
         except Exception as caught:  # noqa: BLE001 - it is the result of this template, beside those of the others
@@ -198,18 +192,14 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
                 self._finish(state, _unfinished(state.job))
             raise
         finally:
-            state.slots.close()
-            with contextlib.suppress(RuntimeError):  # it was released when the template was executed
-                self._executing.release_on_behalf_of(state.position)
+            for limiter in (self._running, self._executing):
+                _release(limiter, position)
         self._finish(state, error)
 
-    async def _execute(self, state: _State[TemplateT], template: TemplateT) -> Job:
-        def keep(result: ExecutionResult[TemplateT]) -> None:
-            state.job = result.job
-
-        executed = await self._executor.execute(template, state.client, place=state.place, keep=keep)
-        state.job, state.counted = executed.job, executed.counted
-        self._executing.release_on_behalf_of(state.position)
+    async def _execute(self, state: _State[TemplateT]) -> Job:
+        executed = await self._executor.execute(state.template, state.client, place=state.place, keep=state.keep)
+        state.counted = executed.counted
+        _release(self._executing, state.position)
         return executed.job
 
     async def _track(self, state: _State[TemplateT], job: Job) -> None:
@@ -219,7 +209,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             await job.track(**self._tracking)
         if job.status in NO_RESULT:
             self._executor.budget.give_back(state.counted)  # before the next one asks whether there is enough
-        state.slots.close()
+        _release(self._running, state.position)
         if self._executor.journal is not None:
             await noted(self._executor.journal.seen([job]))
         await raise_for_status(job, state.client)
@@ -275,6 +265,12 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
     def _repr_html_(self) -> str:
         """Return how many templates are at each stage as a table, for notebooks."""
         return _display.listing(f"{self.spent:,} credits spent", ("stage", "templates"), list(self.counts.items()))
+
+
+def _release(limiter: anyio.CapacityLimiter, position: int) -> None:
+    """Release the token that the template at a position holds of a limiter, unless it was released before."""
+    with contextlib.suppress(RuntimeError):
+        limiter.release_on_behalf_of(position)
 
 
 def _unfinished(job: Job) -> UnfinishedJob:
