@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from types import TracebackType, UnionType
+from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
 import anyio
@@ -301,7 +301,7 @@ class Client:
             raise RuntimeError("this client belongs to another event loop or thread; make one client for each loop")
 
 
-def _check_kind(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
+def _check_kind(name: str, value: object, kind: type, wanted: str) -> None:
     if not isinstance(value, kind):
         message = f"{name} must be {wanted}, not a {type(value).__name__}"
         raise TypeError(message)
