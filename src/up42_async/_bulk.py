@@ -82,11 +82,11 @@ class Source(Generic[ItemT]):
             aiter(items) if isinstance(items, AsyncIterable) else iter(items)
         )
         self._is_over = False
-        self._turn = anyio.Lock(fast_acquire=True)  # an asynchronous iterator serves one task at a time
+        self._taking = anyio.Lock(fast_acquire=True)  # an asynchronous iterator serves one task at a time
 
     async def next(self) -> tuple[int, ItemT] | None:
         """Return the position of the next item and the item; None when there are no more, or the iterator failed."""
-        async with self._turn:
+        async with self._taking:
             if self._is_over:
                 return None
             try:

@@ -145,13 +145,13 @@ async def test_a_waiting_call_ends_at_its_deadline_with_an_error_that_names_the_
         assert _clock.now() - started == pytest.approx(7)
         assert not await breaker.wait(JOB, started)
         tasks.cancel_scope.cancel()
-    error = breaker.given_up(JOB)
+    error = breaker.outage_error(JOB)
     assert type(error) is ConnectionFailedError
     assert error.transient
     assert str(error) == (
         "GET /v2/processing/jobs/a: not sent: /v2/processing has been failing for 7 s, last with: status 503"
     )
-    assert str(breaker.given_up(SEARCH)) == "POST /v2/assets/stac/search: not sent: /v2/assets has been failing"
+    assert str(breaker.outage_error(SEARCH)) == "POST /v2/assets/stac/search: not sent: /v2/assets has been failing"
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (3600.0, 60.0), (0.0, 0.25)])

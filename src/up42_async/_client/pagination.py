@@ -151,7 +151,7 @@ class Pager(Generic[T]):
         self._key = key
         self._page_size = _page_size(first)
         self._without_limit = without_limit
-        self._turning = anyio.Lock()
+        self._requesting = anyio.Lock()
         self._items: deque[T] = deque()
         self._seen_items: set[int] = set()
         self._seen_pages: set[int] = set()
@@ -171,9 +171,9 @@ class Pager(Generic[T]):
             StopAsyncIteration: There are no more items.
         """
         while not self._items:
-            async with self._turning:
+            async with self._requesting:
                 if not self._items:  # another task may have requested the page meanwhile
-                    await self._turn()
+                    await self._request_page()
         return self._items.popleft()
 
     async def next_items(self) -> Sequence[T]:
@@ -183,13 +183,13 @@ class Pager(Generic[T]):
             APIError: The request for the page failed; the next call sends it again.
             StopAsyncIteration: There are no more pages.
         """
-        async with self._turning:
+        async with self._requesting:
             if not self._items:
-                await self._turn()
+                await self._request_page()
             items, self._items = self._items, deque()
         return items
 
-    async def _turn(self) -> None:
+    async def _request_page(self) -> None:
         if self._next is None:
             raise StopAsyncIteration
         if isinstance(self._next, APIError):
@@ -199,7 +199,7 @@ class Pager(Generic[T]):
         page = self._read(answer, request)
         self._check_size(page, request)
         self._without_limit = None
-        self._seen_pages.add(_mark(request))
+        self._seen_pages.add(_page_hash(request))
         new = [item for item in page.items if self._is_new(item)]
         self._empty_pages = 0 if new else self._empty_pages + 1
         self._items.extend(new)
@@ -238,7 +238,7 @@ class Pager(Generic[T]):
         Raises:
             PaginationError: The page was read before, or there were 10,000 pages, or 100 in a row without a new item.
         """
-        if _mark(request) in self._seen_pages:
+        if _page_hash(request) in self._seen_pages:
             problem = "the next page is one that was read before; ask again later"
         elif self._empty_pages >= MOST_EMPTY_PAGES:
             problem = f"{MOST_EMPTY_PAGES} pages in a row without a new item; ask again later"
@@ -258,5 +258,5 @@ def _page_size(request: ApiRequest) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _mark(request: ApiRequest) -> int:
+def _page_hash(request: ApiRequest) -> int:
     return hash((request.path, request.query, request.body))

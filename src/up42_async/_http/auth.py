@@ -90,7 +90,7 @@ class TokenProvider:
         self._refresh_again_at = -math.inf
         self._refused: InvalidCredentialsError | None = None
         self._flight = SingleFlight[Token]()
-        self._steps = delays(policy, least=0.5)
+        self._login_delays = delays(policy, least=0.5)
         self._next_post = -math.inf
 
     async def token(self, since: float = math.inf) -> Secret:
@@ -149,12 +149,12 @@ class TokenProvider:
                 self._token = await self._post(credentials, retries.tries)
             except APIError as error:
                 delay = retries.next_delay(error, idempotent=True, now=_clock.now())
-                self._next_post = _clock.now() + max(delay or 0.0, next(self._steps))
+                self._next_post = _clock.now() + max(delay or 0.0, next(self._login_delays))
                 if delay is None:
                     raise
             else:
                 self._budget.deposit()
-                self._steps = delays(self._policy, least=0.5)
+                self._login_delays = delays(self._policy, least=0.5)
                 return self._token
 
     async def _post(self, credentials: Credentials, attempt: int) -> Token:
@@ -182,15 +182,15 @@ class TokenProvider:
                 f"status {error.status}: UP42 refused the username or password ({words}). They are not sent"
                 " again, since more tries could lock the account; make a new Client with the right ones"
             )
-            self._refused = _as(InvalidCredentialsError, error, message)
+            self._refused = _converted(InvalidCredentialsError, error, message)
             return copy.copy(self._refused)  # the error that is raised collects frames; the kept one must not
         if isinstance(error, AuthenticationError):
             message = f"status {error.status}: UP42 refused the login, but not for the username or password ({words})"
-            return _as(AuthenticationError, error, message)
+            return _converted(AuthenticationError, error, message)
         return error
 
 
-def _as(kind: type[ErrorT], error: StatusError, message: str) -> ErrorT:
+def _converted(kind: type[ErrorT], error: StatusError, message: str) -> ErrorT:
     return kind(message, **{name: value for name, value in vars(error).items() if not name.startswith("_")})
 
 

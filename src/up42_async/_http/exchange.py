@@ -131,7 +131,7 @@ class Sender:
                 self._scopes.add(group.cancel_scope)  # on trio there is none before
                 group.start_soon(exchange.run)
                 if exchange.over is not None:
-                    group.start_soon(exchange.hurry_when_cancelled, exchange.over)
+                    group.start_soon(exchange.end_soon_when_cancelled, exchange.over)
         except BaseExceptionGroup as failures:  # as `_bulk.TaskGroup` does, which would cost each call more
             raise lone(failures) from None
         finally:
@@ -207,7 +207,7 @@ class Exchange:
         """Send the request and keep its response, or keep the error in its place: no `Exception` is raised."""
         try:
             with self._scope:
-                self._response = await self._talk()
+                self._response = await self._send_and_read()
         except Exception as error:  # noqa: BLE001 - transports and hooks raise anything; it becomes one of our errors
             self._error = self._translated(error)
         finally:
@@ -219,21 +219,21 @@ class Exchange:
             seconds = self._scope.deadline - self._started
             self._error = RequestTimeoutError(f"no complete answer within {seconds:.3g} s", request=self._label)
 
-    async def hurry_when_cancelled(self, over: anyio.Event) -> None:
+    async def end_soon_when_cancelled(self, over: anyio.Event) -> None:
         """Bound the wait for the response when the caller is cancelled: `run` is shielded once bytes were sent."""
         try:
             await over.wait()
         finally:
             self._scope.deadline = min(self._scope.deadline, _clock.now() + self._sender.timeouts.cancel_grace)
 
-    async def _talk(self) -> ApiResponse:
+    async def _send_and_read(self) -> ApiResponse:
         state = self._state
         if state is not None:
             await anyio.lowlevel.checkpoint_if_cancelled()
             # until a trace event says otherwise, bytes may have left
             state.response, state.sent = None, True
             self._scope.shield = True
-        response = await self._head()
+        response = await self._send()
         try:
             body = await self._body(response)
         except BaseException:
@@ -246,7 +246,7 @@ class Exchange:
             state.response = answer
         return answer
 
-    async def _head(self) -> Any:
+    async def _send(self) -> Any:
         """Send the request, and return the response as soon as its headers are there."""
         try:
             return await self._sender.http_client.send(self._request, stream=True, auth=None, follow_redirects=False)

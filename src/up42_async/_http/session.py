@@ -129,7 +129,7 @@ class Session:
             while isinstance(outcome := await self._in_slot(request, state, retries), APIError):
                 free = self._breaker.is_open(request)  # during an outage the circuit breaker paces the retries
                 delay = retries.next_delay(outcome, idempotent=request.idempotent, now=_clock.now(), free=free)
-                self._hold_back(outcome, delay)
+                self._pause_all(outcome, delay)
                 if delay is None or request.was_executed(outcome):
                     raise outcome
                 await self.pause(delay)
@@ -183,7 +183,7 @@ class Session:
                 return date + dt.timedelta(seconds=max(0.0, wall - seen))
         return dt.datetime.fromtimestamp(wall, dt.UTC)
 
-    def _hold_back(self, outcome: APIError, delay: float | None) -> None:
+    def _pause_all(self, outcome: APIError, delay: float | None) -> None:
         """Make all calls wait after a 429, for the time that UP42 asks for."""
         if isinstance(outcome, RateLimitError):
             asked = outcome.retry_after if outcome.retry_after is not None else delay or 0.0
@@ -206,7 +206,7 @@ class Session:
             finally:
                 self._slots.release()
             if not await self._breaker.wait(request, retries.deadline):
-                raise retries.last or self._breaker.given_up(request)
+                raise retries.last or self._breaker.outage_error(request)
 
     async def _with_token(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> Any:
         token, outcome = await self._attempt(request, state, retries)

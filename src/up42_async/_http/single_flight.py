@@ -13,7 +13,7 @@ from up42_async._errors import Up42Error
 T = TypeVar("T")
 
 
-class _Turn(Generic[T]):
+class _Run(Generic[T]):
     """One run of the function."""
 
     def __init__(self) -> None:
@@ -30,14 +30,14 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._turn: _Turn[T] | None = None
+        self._run: _Run[T] | None = None
         self._failure: Up42Error | None = None
         self._failed_at = -math.inf
 
     @property
     def busy(self) -> bool:
         """Whether a task is running the function."""
-        return self._turn is not None
+        return self._run is not None
 
     async def run(self, work: Callable[[], Awaitable[T]], *, since: float = math.inf) -> T:
         """Return the result of the run under way; when there is none, run the function.
@@ -51,28 +51,28 @@ class SingleFlight(Generic[T]):
         Raises:
             Up42Error: The error of the function.
         """
-        while (turn := self._turn) is not None:
-            await turn.over.wait()
-            if turn.result:
-                return turn.result[0]
-            if turn.error is not None:
-                raise copy.copy(turn.error) from turn.error
+        while (run := self._run) is not None:
+            await run.over.wait()
+            if run.result:
+                return run.result[0]
+            if run.error is not None:
+                raise copy.copy(run.error) from run.error
         if self._failure is not None and self._failed_at > since:
             raise copy.copy(self._failure)
-        return await self._lead(work)
+        return await self._start(work)
 
-    async def _lead(self, work: Callable[[], Awaitable[T]]) -> T:
-        turn = self._turn = _Turn[T]()
+    async def _start(self, work: Callable[[], Awaitable[T]]) -> T:
+        run = self._run = _Run[T]()
         try:
             result = await work()
         except Up42Error as error:
-            turn.error = error
+            run.error = error
             self._failure, self._failed_at = copy.copy(error), _clock.now()  # a copy holds no frames
             raise
         else:
-            turn.result.append(result)
+            run.result.append(result)
             self._failure = None
             return result
         finally:
-            self._turn = None
-            turn.over.set()
+            self._run = None
+            run.over.set()

@@ -27,7 +27,7 @@ class RateLimiter:
         self._interval = 1 / limits.requests_per_second
         self._depth = limits.burst / limits.requests_per_second
         self._closing = closing
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._line = anyio.Lock(fast_acquire=True)
         self._full_at = self._paused_until = float("-inf")
 
     async def acquire(self) -> None:
@@ -36,7 +36,7 @@ class RateLimiter:
         Only the first task in line waits for the bucket, and takes from it when the wait is over: a task that is
         cancelled in line has taken nothing.
         """
-        async with self._turn:
+        async with self._line:
             # a request may be sent when the bucket will then be full again within `depth` seconds
             while (seconds := self._full_at + self._interval - self._depth - (now := _clock.now())) > 0:
                 if await _clock.wait_for(self._closing, seconds):
@@ -66,7 +66,7 @@ class _Service:
         """Delays between the probes of an outage; None without one."""
         self.next_probe = 0.0
         self.over = anyio.Event()
-        self.turns = {True: anyio.Lock(), False: anyio.Lock()}
+        self.lines = {True: anyio.Lock(), False: anyio.Lock()}
         """Two lines of waiting calls: idempotent requests (True), and the others (False)."""
 
     def schedule_probe(self, probe_delays: Generator[float, None, None]) -> None:
@@ -130,12 +130,12 @@ class CircuitBreaker:
         if service is None:
             return True
         with anyio.CancelScope(deadline=deadline) as scope:
-            async with service.turns[request.idempotent]:  # only the first in line waits for the time
+            async with service.lines[request.idempotent]:  # only the first in line waits for the time
                 while not service.over.is_set() and (left := self._due(service, request) - _clock.now()) > 0:
                     await _clock.wait_for(service.over, left)
         return not scope.cancelled_caught
 
-    def given_up(self, request: ApiRequest) -> ConnectionFailedError:
+    def outage_error(self, request: ApiRequest) -> ConnectionFailedError:
         """Return the error for a call whose deadline came before the end of an outage."""
         service = self._failing.get(_name(request))
         said = "" if service is None else f" for {_clock.now() - service.began:.0f} s, last with: {service.last}"
