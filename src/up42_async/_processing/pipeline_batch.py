@@ -267,7 +267,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         return _display.listing(f"{self.spent:,} credits spent", ("stage", "templates"), list(self.counts.items()))
 
 
-def _release(limiter: anyio.CapacityLimiter, position: int) -> None:
+def _release(limiter: "anyio.CapacityLimiter", position: int) -> None:
     """Release the token that the template at a position holds of a limiter, unless it was released before."""
     with contextlib.suppress(RuntimeError):
         limiter.release_on_behalf_of(position)
