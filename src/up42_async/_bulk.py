@@ -269,7 +269,7 @@ class TaskGroup:
     def __init__(self) -> None:
         self._group = anyio.create_task_group()
 
-    async def __aenter__(self) -> anyio.abc.TaskGroup:
+    async def __aenter__(self) -> "anyio.abc.TaskGroup":
         """Open the group."""
         return await self._group.__aenter__()
 
