@@ -21,8 +21,8 @@ from benchmarks.findings import Findings, Table, Target, at_most
 from benchmarks.recorded_lives import ENDED, HUNG
 from benchmarks.scale import FULL, Scale
 from up42_async._config import Wait
-from up42_async._jobs.poller import Give, Poller
-from up42_async._jobs.polling_state import Phase, Subscription, Timings
+from up42_async._jobs.poller import Poller
+from up42_async._jobs.polling_state import AnswerCallback, Phase, Subscription, Timings
 
 DAY: Final = 86_400.0
 SCHEDULES: Final[Sequence[Wait]] = (60, "adaptive")
@@ -88,7 +88,7 @@ async def replay(lives: Sequence[Life], wait: Wait) -> Replay:
     """
     found, start = Replay(), anyio.current_time()
 
-    async def ask(ids: Sequence[str], give: Give[Any]) -> None:
+    async def ask(ids: Sequence[str], give: AnswerCallback[Any]) -> None:
         found.requests += 1
         now = anyio.current_time() - start
         running, captured = ReplayedJob(status="running"), ReplayedJob(status="captured")

@@ -346,7 +346,7 @@ def test_a_copy_is_a_job_of_its_own_with_the_same_client() -> None:
     job = made(client, status="successful", created="yesterday")
     job._settling_since = AT_ONCE
     for twin in (copy.copy(job), copy.deepcopy(job)):
-        assert (twin, twin.client, twin.is_finished, twin._misfits) == (job, client, True, job._misfits)
+        assert (twin, twin.client, twin.is_finished, twin._unreadable) == (job, client, True, job._unreadable)
         twin._update(made(status="failed"), 0, 5)
         assert (job.status, job.is_finished, twin.is_finished) == (JobStatus.SUCCESSFUL, True, False)
 

@@ -300,7 +300,7 @@ async def test_a_job_that_makes_no_sense_is_in_errors_beside_the_others(caplog: 
             assert [job.id async for job in jobs] == ["a", "c"]
             first, second = (str(error) for error in jobs.errors)
             assert first == f"GET {JOBS}: job 'b' cannot be read: status: None is no string"
-            assert second.startswith(f"GET {JOBS}: job 'c' has fields that do not fit and are None: created: ")
+            assert second.startswith(f"GET {JOBS}: job 'c' has fields that cannot be read and are None: created: ")
             assert caplog.messages == [first, second]
 
 

@@ -15,7 +15,7 @@ from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters, arranged
 from up42_async._jobs.id_queries import ById
 from up42_async._jobs.listing import IdPager
-from up42_async._jobs.parsing import JobPager, Misfits, one, page_of
+from up42_async._jobs.parsing import JobPager, Unreadable, one, page_of
 from up42_async._jobs.polling_state import QueryFailure
 
 LIST = ApiRequest(method="GET", path=JOBS)
@@ -26,8 +26,8 @@ GONE = "gone"
 class Named(str):
     """A job that is nothing but its id, and what did not fit."""
 
-    __slots__ = ("_misfits",)
-    _misfits: Misfits | None
+    __slots__ = ("_unreadable",)
+    _unreadable: Unreadable | None
 
     @property
     def id(self) -> str:
@@ -39,7 +39,7 @@ def read(answer: Any, request: ApiRequest) -> Named:
     if not isinstance(answer, dict) or "status" not in answer:
         raise UnexpectedResponseError("no job", request=str(request))
     job = Named(answer["jobID"])
-    job._misfits = {"created": "no time"} if answer["created"] is None else None
+    job._unreadable = {"created": "no time"} if answer["created"] is None else None
     return job
 
 
@@ -589,7 +589,7 @@ async def test_fields_that_do_not_fit_are_named_once_however_often_they_come(cap
     for ids in (["a", "b"], ["b"], ["a", "b"]):
         await many.ask(ids)
     assert sorted(caplog.messages) == [
-        f"GET {JOBS}: job '{id_}' has fields that do not fit and are None: created: no time" for id_ in "ab"
+        f"GET {JOBS}: job '{id_}' has fields that cannot be read and are None: created: no time" for id_ in "ab"
     ]
 
 
@@ -603,7 +603,7 @@ async def test_what_cannot_be_read_is_in_errors_beside_the_others(caplog: pytest
     assert [str(error).removeprefix(f"GET {JOBS}: ") for error in jobs.errors] == [
         "no job",
         "no job",
-        "job 'c' has fields that do not fit and are None: created: no time",
+        "job 'c' has fields that cannot be read and are None: created: no time",
     ]
     assert caplog.messages == [str(error) for error in jobs.errors]
 

@@ -34,8 +34,8 @@ def read(**changes: Any) -> Job:
 
 
 def problems(**changes: Any) -> dict[str, str]:
-    """Return what does not fit in a job."""
-    return dict(read(**changes)._misfits or {})
+    """Return what cannot be read in a job."""
+    return dict(read(**changes)._unreadable or {})
 
 
 def utc(*numbers: int) -> dt.datetime:
@@ -107,7 +107,7 @@ def test_errors_of_a_job_keep_their_names_and_messages_whatever_else_they_hold()
 def test_errors_may_be_texts(errors: Any, messages: list[str]) -> None:
     job = read(status="released", results={"collection": None, "errors": errors})
     assert [error.message for error in job.errors or ()] == messages
-    assert job._misfits is None
+    assert job._unreadable is None
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_what_has_ended_has_ended_whatever_else_is_odd(status: JobStatus) -> Non
     job = read_job(None, odd, REQUEST)
     assert (job.id, job.status, job.is_finished) == ("job-1", status, True)
     assert job.age == dt.timedelta(0)
-    assert len(job._misfits or ()) == len(odd) - 2
+    assert len(job._unreadable or ()) == len(odd) - 2
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_record_of_ones_own_with_odd_fields_is_read_with_a_warning(caplog: pyt
     job = Job.from_metadata(cast("JobMetadata", metadata(created="yesterday")))
     assert job.created is None
     (message,) = caplog.messages
-    assert message.startswith("job 'job-1' has fields that do not fit and are None: created: ")
+    assert message.startswith("job 'job-1' has fields that cannot be read and are None: created: ")
 
 
 @pytest.mark.parametrize("answer", [None, [], 5, "job", True])
@@ -256,7 +256,7 @@ def test_any_change_to_a_job_gives_a_job_whose_fields_fit_or_are_none(changes: d
     assert all(isinstance(moment, dt.datetime | None) for moment in moments)
     assert job.credits is None or (type(job.credits) is int and job.credits >= 0)
     assert job.errors is None or all(isinstance(error, ValidationError) for error in job.errors)
-    assert read_job(None, json.loads(json.dumps(job.to_metadata()))) == job or job._misfits
+    assert read_job(None, json.loads(json.dumps(job.to_metadata()))) == job or job._unreadable
 
 
 # and written again

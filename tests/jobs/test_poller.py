@@ -32,8 +32,16 @@ from up42_async._errors import (
     StatusError,
     UnexpectedResponseError,
 )
-from up42_async._jobs.poller import Give, Poller
-from up42_async._jobs.polling_state import AT_ONCE, Phase, PollState, QueryFailure, Subscription, Timings
+from up42_async._jobs.poller import Poller
+from up42_async._jobs.polling_state import (
+    AT_ONCE,
+    AnswerCallback,
+    Phase,
+    PollState,
+    QueryFailure,
+    Subscription,
+    Timings,
+)
 
 pytestmark = pytest.mark.virtual_time
 
@@ -86,7 +94,7 @@ class Oracle:
         """Ids whose requests are never answered."""
         self.poller: Poller[Thing] = Poller(self.ask, 100, timings=timings or Timings())
 
-    async def ask(self, ids: Sequence[str], give: Give[Thing]) -> None:
+    async def ask(self, ids: Sequence[str], give: AnswerCallback[Thing]) -> None:
         now = anyio.current_time()
         self.asked.append((now, list(ids)))
         self.in_flight += 1
@@ -480,7 +488,7 @@ async def test_an_unanswered_query_is_one_of_the_queries() -> None:
     watcher = oracle.watch(retries=4)
     await finish(watcher)
     assert len(oracle.asked) == 4
-    assert reason(watcher) == "not finished after 4 queries; the last one brought nothing: down"
+    assert reason(watcher) == "not finished after 4 queries; the last one failed: down"
 
 
 async def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(

@@ -1,4 +1,4 @@
-"""Show how many jobs there are of each status: a live board in a terminal, a table in a notebook, lines elsewhere."""
+"""Show the number of jobs of each status: a live board in a terminal, a table in a notebook, lines elsewhere."""
 
 import importlib
 import importlib.util
@@ -31,24 +31,24 @@ class BoardState:
     counts: Mapping[str, int]
     """Jobs by status."""
     ended: int
-    """Jobs that are not waited for any more."""
+    """Jobs whose wait has ended."""
     total: int
     requests: int
     """Requests that the client has sent."""
 
     @property
     def rows(self) -> list[tuple[str, int]]:
-        """The counts, in the order of statuses; UP42's words in a form that a terminal can show."""
+        """The counts in the order of the statuses; unknown statuses without characters that would upset a terminal."""
         ordered = sorted(self.counts.items(), key=lambda row: (_ORDER.get(row[0], len(_ORDER)), row[0]))
         return [(_display.word(status), number) for status, number in ordered]
 
     def line(self, elapsed: float) -> str:
-        """Return it as a line of text."""
+        """Return the state as a line of text."""
         counts = ", ".join(f"{number} {status}" for status, number in self.rows)
         return f"{elapsed:6.1f} s  {self.ended}/{self.total} finished  {self.requests} requests  ({counts})"
 
     def html(self) -> str:
-        """Return it as an HTML table."""
+        """Return the state as an HTML table."""
         rows = "".join(
             f"<tr><td style='text-align: left'>{_display.cell(status)}</td><td>{number}</td></tr>"
             for status, number in self.rows
@@ -58,22 +58,22 @@ class BoardState:
 
 
 class _Surface(Protocol):
-    """Where a board is drawn while its jobs are waited for."""
+    """Where a board is drawn."""
 
     every: float
 
     def begin(self) -> None:
-        """Start to draw."""
+        """Start drawing."""
 
     def draw(self, state: BoardState, elapsed: float) -> None:
         """Show a state."""
 
     def end(self, state: BoardState, elapsed: float) -> None:
-        """Stop to draw; when all have ended, leave the last state there."""
+        """Stop drawing; when the wait for all jobs has ended, leave the last state visible."""
 
 
 class Board:
-    """Draws while jobs are waited for, and never in between."""
+    """Draws while the caller waits for jobs, and never between two waits."""
 
     def __init__(self, state: Callable[[], BoardState]) -> None:
         """Choose where to draw; nothing is drawn yet.
@@ -89,10 +89,10 @@ class Board:
         self._started: float | None = None
 
     async def during(self, wait: Callable[[], Awaitable[R]]) -> R:
-        """Draw while something is waited for, and return what it brings.
+        """Draw until a wait ends, and return its result.
 
         Args:
-            wait: What to wait for.
+            wait: Waits for jobs.
         """
         if self._started is None:
             self._started = _clock.now()
@@ -138,7 +138,7 @@ def _notebook_display() -> Any:
 
 
 class _Lines:
-    """Writes a line to standard error now and then."""
+    """Writes a line to standard error, at most one every 5 seconds."""
 
     every = LINE_EVERY
 
@@ -150,12 +150,12 @@ class _Lines:
         """Write nothing."""
 
     def draw(self, state: BoardState, elapsed: float) -> None:
-        """Write a line, unless the last one is not old enough or would be the same."""
+        """Write a line, unless the last one is less than 5 seconds old or the same."""
         if elapsed >= self._next:
             self._write(state, elapsed)
 
     def end(self, state: BoardState, elapsed: float) -> None:
-        """Write the last line."""
+        """Write the last line, when the wait for all jobs has ended."""
         if state.ended == state.total:
             self._write(state, elapsed)
 
@@ -168,7 +168,7 @@ class _Lines:
 
 
 class _Notebook:
-    """Keeps one table up to date."""
+    """Shows one table, and updates it."""
 
     every = REFRESH
 
@@ -181,7 +181,7 @@ class _Notebook:
         """Draw nothing."""
 
     def draw(self, state: BoardState, elapsed: float) -> None:  # noqa: ARG002 - a table shows no time
-        """Show the table, or what is new in it."""
+        """Show the table the first time, and update it when the state has changed."""
         picture = state.html()
         if picture == self._shown:
             return
@@ -197,7 +197,7 @@ class _Notebook:
 
 
 class _Terminal:
-    """Draws at the foot of the terminal; what the program prints meanwhile goes above."""
+    """Draws at the foot of the terminal; text that the program prints to it appears above."""
 
     every = REFRESH
 
@@ -208,18 +208,18 @@ class _Terminal:
         self._live: Any = None
 
     def begin(self) -> None:
-        """Start to draw, by this task and never by a thread."""
+        """Start drawing, in this task and never in a thread."""
         from rich.live import Live
 
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.start()
 
     def draw(self, state: BoardState, elapsed: float) -> None:
-        """Draw the picture anew."""
+        """Draw the state."""
         self._live.update(_picture(state, elapsed), refresh=True)
 
     def end(self, state: BoardState, elapsed: float) -> None:
-        """Remove the picture; the last one stays."""
+        """Remove the live board, and print the last state when the wait for all jobs has ended."""
         self._live.stop()
         if state.ended == state.total:
             self._console.print(_picture(state, elapsed))

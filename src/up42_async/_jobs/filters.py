@@ -1,4 +1,4 @@
-"""Check the filters of a list of jobs, and write them the way UP42 reads them."""
+"""The filters of a list of jobs: checked, and written as the query that UP42 expects."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -23,7 +23,7 @@ _SORTED_BY: Final = {
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Filters:
-    """Which jobs, and in which order."""
+    """Which jobs a list has, and in which order."""
 
     process_id: list[str] | None = None
     workspace_id: str | None = None
@@ -35,14 +35,14 @@ class Filters:
 
     @property
     def match_nothing(self) -> bool:
-        """Whether one of the lists is empty, which no job matches."""
+        """Whether one of the lists is empty, so that no job matches."""
         return any(values is not None and not values for values in (self.process_id, self.status, self.ids))
 
     def query(self, *, limit: int | None) -> str:
-        """Return the query; the parameters stand in the order in which the official SDK sends them.
+        """Return the query, with its parameters in the order of the official SDK.
 
         Args:
-            limit: Jobs a page, None to leave it to the server.
+            limit: Jobs a page; None for the server's default.
         """
         return query(
             {
@@ -68,7 +68,7 @@ def checked(
     sort_by: SortingField | None,
     ids: Iterable[str] | None,
 ) -> Filters:
-    """Check what a user asks for.
+    """Return the filters of a user, checked.
 
     Raises:
         TypeError: A filter of the wrong type, such as one string where a list of them is expected.
@@ -82,7 +82,7 @@ def checked(
     return Filters(
         process_id=_texts(process_id, "process_id"),
         workspace_id=workspace_id,
-        status=_words(status),
+        status=_texts(statuses(status, "status"), "status"),
         min_duration=optional(integer, min_duration, "min_duration", least=0, unit="seconds"),
         max_duration=optional(integer, max_duration, "max_duration", least=0, unit="seconds"),
         sort_by=sort_by,
@@ -94,21 +94,21 @@ def checked_page_size(value: int) -> int:
     """Check a page size.
 
     Raises:
-        TypeError: It is no whole number.
+        TypeError: It is not an integer.
         ValueError: It is less than 1.
     """
     return integer(value, "page_size", least=1, unit="jobs")
 
 
 def statuses(values: Iterable[JobStatus] | None, name: str) -> list[JobStatus] | None:
-    """Check a list of statuses; a single one is refused, though it is a string and so an iterable.
+    """Return a list of statuses, checked; a single status is refused, though it is a string and so an iterable.
 
     Args:
-        values: The list, None for none.
-        name: What it is called in the error.
+        values: The statuses; None when no filter was given.
+        name: Name of the argument, for the error.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is not a list of statuses.
     """
     if values is None:
         return None
@@ -123,7 +123,7 @@ def statuses(values: Iterable[JobStatus] | None, name: str) -> list[JobStatus] |
 
 
 def _texts(values: Iterable[str] | None, name: str) -> list[str] | None:
-    """Check a filter that is a list of strings, which UP42 takes comma-joined."""
+    """Return a list of strings, checked; UP42 expects it joined by commas."""
     if values is None:
         return None
     texts = strings(values, name)
@@ -134,22 +134,18 @@ def _texts(values: Iterable[str] | None, name: str) -> list[str] | None:
     return texts
 
 
-def _words(status: Iterable[JobStatus] | None) -> list[str] | None:
-    return _texts(statuses(status, "status"), "status")
-
-
 def arranged(jobs: list[T], *, value: Callable[[T], Any], ascending: bool) -> list[T]:
-    """Sort jobs as the server would, where they came in several lists; those without a value come last."""
+    """Sort jobs that came in several lists as the server would; jobs without a value come last."""
     known = [job for job in jobs if value(job) is not None]
     unknown = [job for job in jobs if value(job) is None]
     return sorted(known, key=value, reverse=not ascending) + unknown
 
 
 def sorter(field: SortingField) -> Callable[[list[Any]], list[Any]]:
-    """Return what sorts jobs that came in several lists.
+    """Return the function that sorts jobs that came in several lists.
 
     Raises:
-        ValueError: They cannot be sorted by this field.
+        ValueError: The client cannot sort by this field.
     """
     value = _SORTED_BY.get(field.name)
     if value is None:

@@ -1,4 +1,4 @@
-"""Jobs: one, all that match, and the wait for one."""
+"""A job: fetch one, list many, track it, and get its results."""
 
 import datetime as dt
 import os
@@ -27,7 +27,7 @@ from up42_async._jobs.models import (
     SortingField,
     ValidationError,
 )
-from up42_async._jobs.parsing import misfit, one, read, read_one, warn_of
+from up42_async._jobs.parsing import one, read, read_one, unreadable_error, warn_of
 from up42_async._jobs.poller import Poller, Waiting
 from up42_async._jobs.polling_state import Timings
 from up42_async._storage import job_results
@@ -80,8 +80,8 @@ class UnfinishedJob(Up42Error):
 class Job(JobState):
     """A job in UP42: a process that runs, or ran, on some inputs.
 
-    Jobs are equal when all their fields are, and hashed by their id. A field that UP42's record has in no readable form
-    is None (and named in the log once), whatever its type says here.
+    Jobs are equal when all their fields are, and hashed by their id. A field that cannot be read in UP42's record is
+    None, whatever its type says here, and named in the log once.
     """
 
     process_id: str
@@ -113,7 +113,7 @@ class Job(JobState):
     finished: dt.datetime | None = None
     """When the job was finished (aware, UTC). A job that was restarted may have it while it is RUNNING."""
     extra: dict[str, Any] = attrs.field(factory=dict, eq=False)
-    """Keys of its record that this version of the library does not know, as they came; equality leaves them out."""
+    """Keys of its record that this version of the library does not know, with their values; `==` ignores them."""
 
     def __hash__(self) -> int:
         """Return the hash of the id."""
@@ -121,18 +121,18 @@ class Job(JobState):
 
     @staticmethod
     def from_metadata(metadata: JobMetadata, *, client: Client | None = None) -> "Job":
-        """Make a job of its metadata.
+        """Return the job of its metadata; no request.
 
         Args:
-            metadata: The job as UP42 sends it. Keys that are not known are kept in `extra`; a field that does not fit
-                is None, with one warning in the log.
+            metadata: The job as UP42 sends it. Unknown keys are kept in `extra`; a field that cannot be read is None,
+                with one warning in the log.
             client: The client to use for this job from now on; else the current one.
 
         Raises:
-            UnexpectedResponseError: It has no id or no status.
+            UnexpectedResponseError: It is not an object, or has no id or no status.
         """
         job = read_job(client, metadata)
-        warn_of(misfit(job, None))
+        warn_of(unreadable_error(job, None))
         return job
 
     @classmethod
@@ -152,9 +152,10 @@ class Job(JobState):
 
         Raises:
             NotFoundError: There is no such job in this account.
-            APIError: It could not be asked for.
-            TypeError: The ID is not a string, or given not once.
-            ValueError: It cannot be an ID.
+            APIError: The request failed; the subclass says how.
+            TypeError: The ID is not a string, or was given twice or not at all.
+            ValueError: The ID is empty, `"."` or `".."`, longer than 256 characters, or not printable.
+            RuntimeError: There is no client, or it is closed.
         """
         wanted = id if job_id is None else job_id
         if wanted is None or (job_id is not None and id is not None):
@@ -179,10 +180,11 @@ class Job(JobState):
         page_size: int | None = None,
         client: Client | None = None,
     ) -> "listing.JobList[Job]":
-        """List jobs: an async iterator, which asks for a page when the one before is used up.
+        """List jobs: an async iterator, which requests a page when the one before is used up.
 
-        What cannot be read does not hide the other jobs: it is in the iterator's `errors`, and once in the log. One
-        request for every 500 jobs, or however many the server gives at once; with `ids` one for every 100 of them.
+        One request for every `page_size` jobs, or for fewer when the server gives fewer; with `ids` one for every 100
+        of them. An entry that cannot be read does not hide the others: it is in the iterator's `errors`, and once in
+        the log.
         A list that changes while it is read never repeats a job. An empty list as a filter matches nothing and costs no
         request.
 
@@ -199,7 +201,9 @@ class Job(JobState):
 
         Raises:
             TypeError: A filter of the wrong type, such as one string where a list of them is expected.
-            ValueError: A filter that cannot be right.
+            ValueError: A filter out of its range, such as an empty ID, or a field by which `ids` cannot be sorted.
+            APIError: (While listing) a request failed; the next step sends it again.
+            RuntimeError: There is no client, or (while listing) it is closed.
         """
         client = current_client(client)
         wanted = filters.checked(
@@ -218,10 +222,10 @@ class Job(JobState):
         return listing.IdPager(client, partial(read_job, client), wanted, limit=limit, key=_id_of, arrange=arrange)
 
     def raise_for_status(self) -> "Job":
-        """Raise unless the job was successful; return it otherwise.
+        """Return the job if it was successful, and raise otherwise; no request.
 
         Raises:
-            JobFailedError: It failed.
+            JobFailedError: It ended without results.
             UnfinishedJob: It is still under way.
         """
         if self.is_successful:
@@ -237,7 +241,8 @@ class Job(JobState):
 
         Raises:
             NotFoundError: There is no such job in this account.
-            APIError: It could not be asked for.
+            APIError: The request failed; the subclass says how.
+            RuntimeError: There is no client, or it is closed.
         """
         client = current_client(self._client)
         request, asked_at = one(self.id), _clock.now()
@@ -256,32 +261,31 @@ class Job(JobState):
     ) -> "Job":
         """Wait until the job is finished, updating this object; returns the job itself.
 
-        The job is asked for at once and then every `wait` seconds, together with all other jobs of the client that are
-        waited for meanwhile. A job that failed is no exception: see `status`, `errors` and `raise_for_status()`.
-        Cancelling the wait does not touch the job.
+        The first query is sent at once, then one every `wait` seconds; a request asks for up to 100 jobs of the client
+        that are tracked at the same time. A job that failed does not raise: see `status`, `errors` and
+        `raise_for_status()`. Cancelling the wait does not touch the job.
 
         Args:
             wait: Seconds between two queries, from 0 to 1e9; or a callable without arguments that returns a generator
                 of them, such as `functools.partial(backoff.expo, max_value=60)`; or `"adaptive"`, as in `track`. Left
                 out, the client's (`Client(polling=...)`): 60.
-            retries: How often to ask at the most, 1 or more. Left out, the client's: 4320, with 60 seconds in between 3
-                days.
+            retries: Most queries, 1 or more. Left out, the client's: 4320, which take 3 days at 60 seconds.
             until: Statuses that end the wait as well, such as `[JobStatus.RUNNING]`, also when the job has passed them
                 between two queries.
             stalled_after: Seconds without a new `status` or `updated`, counted from the first query of this wait, after
                 which the wait ends; None for never. RUNNING for a day is real, and one recorded job in six never ended.
-            bar: Whether to show the status meanwhile, as `track` does.
+            bar: Whether to show the status while waiting, as `track` does.
 
         Raises:
             UnfinishedJob: The queries are used up, the job has stalled, or UP42 refuses to answer for it: 401 or 403
                 twice, at least 10 seconds apart, or 404 for 5 minutes.
-            RuntimeError: The client was closed meanwhile.
-            TypeError: A schedule of the wrong type.
-            ValueError: A schedule that cannot be right.
+            RuntimeError: There is no client, it was closed meanwhile, or `rich` is missing for a board in a terminal.
+            TypeError: An argument of the wrong type.
+            ValueError: An argument out of its range.
         """
         waiting: Waiting[Job] = Waiting(
             current_client(self._client),
-            JobPoller,
+            job_poller,
             {self.id: self},
             wait=wait,
             retries=retries,
@@ -298,24 +302,29 @@ class Job(JobState):
         return self
 
     async def collection(self) -> pystac.Collection | None:
-        """Fetch the STAC collection of the results; one request, a few more while it is not visible yet.
+        """Fetch the STAC collection of the results; one request, and a few more while it is not visible yet.
 
         Returns:
             The collection; None unless the job was successful.
 
         Raises:
-            NotFoundError: It is still not visible after a quarter of a minute.
-            APIError: It could not be asked for.
+            NotFoundError: It is still not visible after 15 seconds (`Polling.visible`).
+            APIError: The request failed; the subclass says how.
+            RuntimeError: There is no client, or it is closed.
         """
         return await job_results.result_collection(current_client(self._client), self._result_url)
 
     def items(self) -> Items:
-        """List the STAC items of the results, waiting a little while there are none yet; one request for 100 items.
+        """List the STAC items of the results; one request for every 100 items.
 
-        A job that was not successful has no items, and costs no request. `errors` has what could not be read.
+        While there are none yet, they are requested again for up to 15 seconds (`Polling.visible`). A job that was not
+        successful has no items, and costs no request. The list's `errors` has one error for each item that could not be
+        read.
 
         Raises:
-            APIError: (While listing) they could not be asked for.
+            APIError: (While listing) a request failed; the next step sends it again.
+            RuntimeError: There is no client, or (while listing) it is closed.
+            UnexpectedResponseError: `collection_url` is not the URL of a collection.
         """
         return job_results.result_items(current_client(self._client), self._result_url)
 
@@ -329,27 +338,28 @@ class Job(JobState):
         unpack: bool = False,
         resume: bool = True,
     ) -> list[Path]:
-        """Bring the files of the results: each whole and verified, or not at all.
+        """Download the files of the results: each complete and verified, or not at all.
 
-        Costs one request for 100 items and two for each file. What broke off before is continued.
+        One request for every 100 items and two for each file. A download that broke off before is continued.
 
         Args:
-            directory: Where to put them; made when it is missing.
+            directory: Directory for the files; made when it is missing.
             keys: Only the assets with these keys.
             roles: Only the assets with one of these roles, such as `"data"`.
             media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
             unpack: Whether to unpack archives, each into a directory beside it.
-            resume: Whether to keep what came of a file that broke off, as `name.part`, and continue it the next time.
+            resume: Whether to keep the part of a file that has come when its download breaks off, as `name.part`, and
+                continue it the next time.
 
         Returns:
             The files, in the order of item ids and asset keys.
 
         Raises:
-            JobFailedError: The job failed, so there is nothing to bring.
+            JobFailedError: The job ended without results.
             UnfinishedJob: It is still under way.
-            DownloadError: A file could not be had, or not whole; the others came all the same. Several are a
-                `DownloadErrorGroup`.
-            APIError: The items could not be asked for.
+            DownloadError: A file failed; the others were downloaded. Several are a `DownloadErrorGroup`.
+            APIError: A request for the items failed; the subclass says how.
+            RuntimeError: There is no client, or it is closed.
             TypeError: `keys`, `roles` or `media_types` is no list of strings.
         """
         options = DownloadOptions(keys=keys, roles=roles, media_types=media_types, unpack=unpack, resume=resume)
@@ -360,17 +370,10 @@ class Job(JobState):
 Job._names = tuple(field.name for field in attrs.fields(Job))
 
 read_job: Final = partial(read, Job)
-"""Makes a job of what UP42 sent."""
+"""Returns the job of its metadata."""
 
 
-class JobPoller(Poller[Job]):
-    """Everybody who waits for jobs of one client."""
-
-    def __init__(self, client: Client) -> None:
-        """Set up polling of jobs, as the client's settings have it.
-
-        Args:
-            client: Whom to ask with.
-        """
-        by_id = ById(client, partial(read_job, client), _id_of)
-        super().__init__(by_id.ask, MAX_IDS, timings=Timings(settle=client._polling.settle))
+def job_poller(client: Client) -> Poller[Job]:
+    """Return a poller for the jobs of a client; each client has one (`Client._service`)."""
+    by_id = ById(client, partial(read_job, client), _id_of)
+    return Poller(by_id.ask, MAX_IDS, timings=Timings(settle=client._polling.settle))

@@ -1,4 +1,4 @@
-"""Tell pydantic, for FastAPI and others, what a job looks like: in plain dictionaries, since it may be missing."""
+"""The schema of a job for pydantic (and FastAPI), in plain dictionaries: pydantic may not be installed."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -47,19 +47,19 @@ JOB_SCHEMA: Final[Mapping[str, Any]] = {
 
 
 def core_schema(kind: type[T], read: Callable[[Any], T], write: Callable[[Any], JobMetadata]) -> dict[str, Any]:
-    """Return the schema that pydantic builds its validator and its serializer of.
+    """Return the core schema from which pydantic builds a validator and a serializer.
 
     Args:
         kind: The class of jobs.
-        read: Makes a job of its record; raises UnexpectedResponseError for what is none.
-        write: Makes the record of a job.
+        read: Returns the job of a record; raises `UnexpectedResponseError` when the record cannot be read.
+        write: Returns the record of a job.
     """
 
     def validate(value: Any) -> T:
         try:
             return value if isinstance(value, kind) else read(value)
         except UnexpectedResponseError as error:
-            raise ValueError(str(error)) from None  # which pydantic makes a ValidationError of
+            raise ValueError(str(error)) from None  # pydantic turns it into its ValidationError
 
     return {
         "type": "function-plain",

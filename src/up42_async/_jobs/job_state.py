@@ -1,4 +1,4 @@
-"""What a job is without asking UP42: how it is shown, compared, copied and written, and when it has ended."""
+"""What a job does without a request: how it is shown, copied and written, and when it is finished."""
 
 import copy
 import datetime as dt
@@ -16,22 +16,20 @@ from up42_async._jobs.models import (
     JobStatus,
     ValidationError,
 )
-from up42_async._jobs.parsing import CREDITS, Misfits, job_metadata, read
-from up42_async._jobs.polling_state import AT_ONCE, Phase
+from up42_async._jobs.parsing import CREDITS, Unreadable, job_metadata, read
+from up42_async._jobs.polling_state import AT_ONCE, ROUNDING, Phase
 
 _TERMINAL = frozenset(TERMINAL_STATUSES)
 _SETTLING = frozenset(SETTLING_STATUSES)
 _TIMES: Final = frozenset({"created", "updated", "finished"})
 _CLEARING: Final = 2.0
-"""Seconds after its end within which a job's credits are captured or released: 1.8 at the most (recorded)."""
-_ROUNDING: Final = 0.001
-"""Seconds by which the clock of the loop may wake early."""
+"""Seconds after its end within which a job's credits are captured or released: at most 1.8 (recorded)."""
 
 
 class JobState:
-    """A job without its verbs; the subclass has the fields.
+    """The part of `Job` that sends no requests; `Job` has the fields.
 
-    What else it keeps are no attrs fields, so that `attrs.asdict` and `==` leave them alone.
+    Its private attributes are no attrs fields, so `attrs.asdict` and `==` leave them out.
     """
 
     id: str
@@ -44,14 +42,14 @@ class JobState:
     collection_url: str | None
 
     _names: ClassVar[tuple[str, ...]] = ()
-    """The fields of the subclass."""
+    """Names of the fields of the subclass."""
     _client: Client | None = None
-    _misfits: Misfits | None = None
-    """What did not fit in its record, by field."""
+    _unreadable: Unreadable | None = None
+    """Why fields of its record could not be read; None when all could."""
     _settling_since: float | None = None
-    """When SUCCESSFUL or FAILED was first seen, on the clock of the loop; minus infinity once it is the end."""
+    """When SUCCESSFUL or FAILED was first seen, by the clock of the event loop; minus infinity once it is the last."""
     _had_credits: bool = False
-    """Whether an earlier state of it had credits."""
+    """Whether an earlier state of the job had credits."""
 
     def __repr__(self) -> str:
         """Return the job in one line of at most 200 characters."""
@@ -65,50 +63,51 @@ class JobState:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:
-        """Tell pydantic how to read and write a job."""
+        """Return the schema by which pydantic reads and writes a job."""
         return job_schema.core_schema(cls, functools.partial(read, cls, None), cls.to_metadata)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _core_schema: Any, _handler: Any) -> dict[str, Any]:
-        """Tell pydantic what the record of a job looks like."""
+        """Return the JSON schema of a job for pydantic."""
         return dict(job_schema.JOB_SCHEMA)
 
     @property
     def client(self) -> Client | None:
-        """The client this job came from."""
+        """The client of this job; None when it has none, and the current client is used."""
         return self._client
 
     @property
     def is_successful(self) -> bool:
-        """Whether the results are in storage."""
+        """Whether the results are in storage: the status is SUCCESSFUL or CAPTURED."""
         return self.status in SUCCESSFUL_STATUSES
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will happen.
+        """Whether the status is the last one; no request.
 
-        So it is after a terminal status, and after SUCCESSFUL or FAILED where no credits are due (a FAILED job shows
-        none: those that it had before are due, and any in its first 2 seconds by UP42's clock). Where they are,
-        CAPTURED or RELEASED follows within 1.8 seconds (recorded); a few jobs stay as they are, and are finished when
-        `track` or `refresh` still finds them so 5 seconds after they were first seen (`Polling.settle`).
+        A terminal status is the last one. SUCCESSFUL and FAILED are when no credits are due. Credits are due when the
+        job has or had some, and, since a FAILED job shows none, also in the first 2 seconds after it failed, by UP42's
+        clock. Then CAPTURED or RELEASED follows within 1.8 seconds (recorded, `docs/platform.md`). In a few jobs it
+        never follows: they are finished when `track` or `refresh` finds the same status at least 5 seconds
+        (`Polling.settle`) after it was first seen.
         """
         return self._phase is Phase.FINISHED
 
     @property
     def age(self) -> dt.timedelta:
-        """How long ago the job was created, by UP42's clock as far as it is known; up to its end where it has ended.
+        """The time since the job was created, or from then to its end when it has ended; no request.
 
-        One recorded job in six had not ended after a week: an age tells those from others that only take their time.
-        It is zero where UP42's record has no time that can be read.
+        It is measured by UP42's clock when the client has had an answer with a date, else by this machine's. It is zero
+        when a time in UP42's record cannot be read. One recorded job in six had not ended after a week.
         """
-        if not _TIMES.isdisjoint(self._misfits or ()):
+        if not _TIMES.isdisjoint(self._unreadable or ()):
             return dt.timedelta(0)
         has_ended = self.status in _TERMINAL or self.status in _SETTLING
         end = (self.finished or self.updated) if has_ended else self._time()
         return max(end - self.created, dt.timedelta(0))
 
     def _time(self) -> dt.datetime:
-        """Return the time of day, by UP42's clock as far as it is known."""
+        """Return the time of day, by UP42's clock where it is known."""
         if self._client is not None:
             return self._client._session.server_time()
         return dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
@@ -128,41 +127,41 @@ class JobState:
 
     @property
     def _owes_credits(self) -> bool:
-        """Whether credits are to be captured or released: it has or had some, or those that it has could not be read.
+        """Whether credits are still to be captured or released: the job has or had some, or they could not be read.
 
-        A job that has just failed may show none though they are about to be released.
+        A job that has just failed may show none though they will be released.
         """
-        if self.credits is not None or self._had_credits or CREDITS in (self._misfits or ()):
+        if self.credits is not None or self._had_credits or CREDITS in (self._unreadable or ()):
             return True
         return self.status is JobStatus.FAILED and self._has_just_changed
 
     @property
     def _has_just_changed(self) -> bool:
-        """Whether it was updated less than 2 seconds ago, on UP42's clock; False where that is not known."""
-        if self._client is None or not self._client._session.knows_server_time or "updated" in (self._misfits or ()):
+        """Whether it was updated less than 2 seconds ago by UP42's clock; False where that is not known."""
+        if self._client is None or not self._client._session.knows_server_time or "updated" in (self._unreadable or ()):
             return False
         return (self._time() - self.updated).total_seconds() < _CLEARING
 
     def to_metadata(self) -> JobMetadata:
-        """Return the job as UP42 sends it, ready for JSON: the inverse of `from_metadata`.
+        """Return the job as UP42 sends it, ready for JSON: the inverse of `from_metadata`; no request.
 
-        The keys are UP42's, and those of `extra`. Timestamps are in UTC, with microseconds and `Z`; `results` and
-        `creditConsumption` are None when there is nothing in them.
+        The keys are UP42's and those of `extra`. Timestamps are in UTC, with microseconds and `Z`; `results` and
+        `creditConsumption` are None when they would be empty.
         """
         return job_metadata({name: getattr(self, name) for name in self._names})
 
     @property
     def _result_url(self) -> str | None:
-        """The collection of the results, None where the status says that there are none."""
+        """URL of the collection of the results; None unless the status says that there are results."""
         return self.collection_url if self.is_successful else None
 
     def _update(self, newer: Self, asked_at: float, settle: float) -> None:
-        """Take over everything from a newer state of the same job, and see whether it has settled.
+        """Take over a newer state of the same job, and decide whether SUCCESSFUL or FAILED is its last status.
 
         Args:
             newer: The newer state.
-            asked_at: When it was asked for, on the clock of the loop.
-            settle: Seconds that SUCCESSFUL or FAILED has to stay where credits are due.
+            asked_at: When the query was sent, by the clock of the event loop.
+            settle: Seconds for which SUCCESSFUL or FAILED must stay where credits are due.
         """
         if newer.status is not self.status:
             self._settling_since = None
@@ -173,21 +172,21 @@ class JobState:
             self._look(asked_at, settle)
 
     def _take_over(self, other: Self) -> None:
-        """Become like another object for the same job."""
+        """Take over the state of another object for the same job, but not when its status was first seen."""
         client, settling_since = other._client or self._client, self._settling_since
-        vars(self).update(vars(other))  # one step, since each query's answer for each job comes here
-        self._client, self._misfits, self._settling_since = client, other._misfits, settling_since
+        vars(self).update(vars(other))  # one step: this runs for each job at each query
+        self._client, self._unreadable, self._settling_since = client, other._unreadable, settling_since
 
     def _follow(self, other: Self) -> None:
-        """Become like another object for the same job, one that is looked at instead of this one."""
+        """Take over everything from another object for the same job, which is polled instead of this one."""
         self._take_over(other)
         self._settling_since = other._settling_since
 
     def _look(self, asked_at: float, settle: float) -> None:
-        """Note when SUCCESSFUL or FAILED was first seen, and when it has stayed; called in these statuses only."""
+        """Note when SUCCESSFUL or FAILED was first seen, and whether it has stayed; called in these statuses only."""
         if self._settling_since is None:
             self._settling_since = asked_at
-        if asked_at - self._settling_since >= settle - _ROUNDING:
+        if asked_at - self._settling_since >= settle - ROUNDING:
             self._settling_since = AT_ONCE
 
     def __copy__(self) -> Self:
@@ -202,9 +201,9 @@ class JobState:
         return duplicate
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the client out: it holds a password, and connections that cannot be copied."""
+        """Return the state without the client, which holds a password and connections that cannot be pickled."""
         state = {name: value for name, value in vars(self).items() if name != "_client"}
-        if self._settling_since != AT_ONCE:  # moments of one loop's clock mean nothing to another
+        if self._settling_since != AT_ONCE:  # the clock of one event loop means nothing in another
             state.pop("_settling_since", None)
         return state
 

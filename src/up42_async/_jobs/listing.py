@@ -1,4 +1,4 @@
-"""Ask for lists of jobs, with their filters, however the server limits its pages and its ids."""
+"""Lists of jobs with filters; a server may limit the jobs a page and the ids a request."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,25 +13,25 @@ from up42_async._errors import StatusError, UnexpectedResponseError
 from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters
 from up42_async._jobs.id_queries import MAX_IDS, REFUSED, parts_of
-from up42_async._jobs.parsing import JobPager, JobT, Read, T, misfit, warn_of
+from up42_async._jobs.parsing import JobPager, JobT, Read, T, unreadable_error, warn_of
 
 PAGE_SIZE: Final = 500
-"""Jobs a page: at 50 ms a request 10,000 jobs take 1.2 s instead of 10.6 s at the usual 50, and more gains nothing."""
+"""Jobs a page: at 50 ms a request 10,000 jobs take 1.2 s, with 50 a page 10.6 s; larger pages gain nothing."""
 
 
 class JobList(AsyncIterator[T]):
-    """Jobs, one page after another.
+    """Iterates over jobs, one page after another.
 
     Attributes:
-        errors: What could not be read so far: entries that are no jobs, which are left out, and jobs with fields that
-            do not fit, which are None. Each is in the log once, as a warning.
+        errors: One error for each entry that could not be read so far, which is left out, and for each job with fields
+            that could not be read, which are None. Each is in the log once, as a warning.
     """
 
     errors: list[UnexpectedResponseError]
 
 
 class Pages(JobPager[JobT], JobList[JobT]):
-    """Iterate over all jobs that some filters let through."""
+    """Iterates over all jobs that match some filters."""
 
     def __init__(
         self, client: Client, read: Read[JobT], filters: Filters, *, limit: int, key: Callable[[JobT], str]
@@ -39,11 +39,11 @@ class Pages(JobPager[JobT], JobList[JobT]):
         """Begin the list at its first page.
 
         Args:
-            client: Whom to ask with.
-            read: Makes a job of its metadata.
+            client: Sends the requests.
+            read: Returns the job of its metadata.
             filters: Which jobs, in which order.
             limit: Jobs a page.
-            key: The id of a job.
+            key: Returns the id of a job.
         """
         self.errors = []
         reading = partial(_read_and_record, read, self.errors)
@@ -51,16 +51,16 @@ class Pages(JobPager[JobT], JobList[JobT]):
 
 
 def _read_and_record(read: Read[JobT], errors: list[UnexpectedResponseError], entry: Any, request: ApiRequest) -> JobT:
-    """Read a job, and note what does not fit in it."""
+    """Read a job; record and log which of its fields could not be read."""
     job = read(entry, request)
-    if (error := misfit(job, request)) is not None:
+    if (error := unreadable_error(job, request)) is not None:
         errors.append(error)
         warn_of(error)
     return job
 
 
 class IdPager(JobList[JobT]):
-    """Iterate over the jobs with some ids, in the order of the ids or as they are sorted, each once."""
+    """Iterates over the jobs with some ids, each once, in the order of the ids or sorted."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class IdPager(JobList[JobT]):
         """Split the ids into lists of up to 100.
 
         Args:
-            client: Whom to ask with.
-            read: Makes a job of its metadata.
+            client: Sends the requests.
+            read: Returns the job of its metadata.
             filters: The ids, and the other filters.
             limit: Jobs a page.
-            key: The id of a job.
+            key: Returns the id of a job.
             arrange: Sorts jobs as the server would; None for the order of the ids.
         """
         self.errors = []
@@ -101,20 +101,20 @@ class IdPager(JobList[JobT]):
         return self
 
     async def __anext__(self) -> JobT:
-        """Return the next job; one request for each 100 ids, all of them at first when the jobs are to be sorted.
+        """Return the next job; one request for each 100 ids, all of them before the first job when they are sorted.
 
         Raises:
-            APIError: Some of the jobs could not be had; the next call asks for them again.
+            APIError: A request failed; the next call sends it again.
             StopAsyncIteration: There are no more.
         """
         while not self._jobs:
             async with self._turning:
-                if not self._jobs:  # another task may have asked meanwhile
+                if not self._jobs:  # another task may have requested them meanwhile
                     await self._turn()
         return self._jobs.popleft()
 
     async def _turn(self) -> None:
-        """Ask for the next part of the ids, and for all parts before anything is sorted."""
+        """Request the next part of the ids; jobs that are sorted wait until all parts have come."""
         if not self._parts:
             raise StopAsyncIteration
         found = await self._ask(self._parts[0])
@@ -125,11 +125,11 @@ class IdPager(JobList[JobT]):
             self._jobs.extend(found[id_] for id_ in ids if id_ in found)
             return
         self._found.extend(found.values())
-        if not self._parts:  # what came in a single list, the server has sorted
+        if not self._parts:  # the server has sorted a single list
             self._jobs.extend(self._found if self._single else self._arrange(self._found))
 
     async def _ask(self, ids: Sequence[str]) -> dict[str, JobT] | None:
-        """Ask for some ids; return None, with all parts cut smaller, when the server refuses so many."""
+        """Request some ids; when the server refuses so many, split all parts into smaller ones and return None."""
         wanted = set(ids)
         filters = attrs.evolve(self._filters, ids=list(ids))
         limit = None if self._limit is None else min(self._limit, len(ids))

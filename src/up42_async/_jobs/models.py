@@ -1,4 +1,4 @@
-"""Know the words of jobs: statuses, sorting fields and the shape of their metadata."""
+"""The values of jobs: statuses, sorting fields, and the types of their metadata."""
 
 import enum
 import logging
@@ -12,31 +12,31 @@ _LONGEST_WORD: Final = 100
 
 
 class JobStatus(enum.StrEnum):
-    """How far a job has come: a string, so that `job.status == "captured"`, `f"{job.status}"` and JSON work.
+    """The status of a job: a string, so that `job.status == "captured"`, `f"{job.status}"` and JSON work.
 
     created -> licensed | unlicensed -> valid | invalid -> accepted | rejected -> running -> successful -> captured, or
-    failed -> released. A word that UP42 adds one day is kept as it is: `JobStatus("paused") == "paused"`; its
+    failed -> released. A status that UP42 adds later is kept as it is: `JobStatus("paused") == "paused"`; its
     `is_known` is False.
     """
 
     CREATED = "created"
-    """Created, not yet accepted."""
+    """Created, not validated yet."""
     LICENSED = "licensed"
-    """The EULA of the process has been accepted; validation comes next."""
+    """The EULA of the process has been accepted; validation is next."""
     UNLICENSED = "unlicensed"
-    """The EULA has not been accepted, so the job fails. Accept it in the console or through the API, and try again."""
+    """The EULA has not been accepted, so the job ends here. Accept it in the console or by the API; execute again."""
     VALID = "valid"
     """Validated."""
     INVALID = "invalid"
-    """Validation failed. Correct the inputs, and try again."""
+    """Validation failed. Correct the inputs, and execute again."""
     ACCEPTED = "accepted"
     """Accepted; the credits are withheld until the job has ended."""
     REJECTED = "rejected"
-    """The account's balance is too low. Top it up, and try again."""
+    """The account's balance is too low. Top it up, and execute again."""
     RUNNING = "running"
     """In progress."""
     SUCCESSFUL = "successful"
-    """Completed, and the results are in storage."""
+    """Completed; the results are in storage."""
     FAILED = "failed"
     """Failed."""
     CAPTURED = "captured"
@@ -55,12 +55,12 @@ class JobStatus(enum.StrEnum):
         status = str.__new__(cls, value)
         status._name_ = value.upper()
         status._value_ = value
-        cls._value2member_map_[value] = status  # the same word is the same object from now on
+        cls._value2member_map_[value] = status  # the same word gives the same object from now on
         return status
 
     @property
     def is_known(self) -> bool:
-        """Whether this version of the library knows the word."""
+        """Whether this version of the library knows the status."""
         return type(self).__members__.get(self.name) is self
 
 
@@ -71,10 +71,10 @@ TERMINAL_STATUSES: Final = (
     JobStatus.REJECTED,
     JobStatus.UNLICENSED,
 )
-"""Statuses after which nothing more happens to a job."""
+"""Statuses that a job never leaves."""
 
 SETTLING_STATUSES: Final = (JobStatus.SUCCESSFUL, JobStatus.FAILED)
-"""Statuses that are one step before the end on one generation of the platform, and the end on another."""
+"""Statuses that are the last where no credits are due, and the last but one where credits are due."""
 
 SUCCESSFUL_STATUSES: Final = (JobStatus.SUCCESSFUL, JobStatus.CAPTURED)
 """Statuses of a job whose results are in storage."""
@@ -92,11 +92,11 @@ _BEFORE: Final = {
     JobStatus.CAPTURED: JobStatus.SUCCESSFUL,
     JobStatus.RELEASED: JobStatus.FAILED,
 }
-"""The status that comes before another."""
+"""The status before each status."""
 
 
 def passed(status: JobStatus) -> frozenset[JobStatus]:
-    """Return the statuses that a job has been through when it has this one, itself included."""
+    """Return the statuses that a job has had when it has this one, this one included."""
     before = _BEFORE.get(status)
     return frozenset({status}) if before is None else passed(before) | {status}
 
@@ -129,7 +129,7 @@ class JobMetadata(TypedDict):
 
 @attrs.frozen
 class ValidationError:
-    """What UP42 has against a job or its inputs."""
+    """An error that UP42 found in a job or in inputs; a value, not an exception."""
 
     message: str
     """The message of the error."""
@@ -142,9 +142,9 @@ class SortingField:
     """A field to sort jobs by, and the direction."""
 
     name: str
-    """The field as UP42 calls it."""
+    """Name of the field at UP42."""
     ascending: bool = True
-    """The direction."""
+    """Whether the order is ascending."""
 
     @property
     def asc(self) -> "SortingField":
@@ -157,7 +157,7 @@ class SortingField:
         return SortingField(self.name, ascending=False)
 
     def __str__(self) -> str:
-        """Return the field as it goes into a query."""
+        """Return the field and the direction as UP42's query has them."""
         return f"{self.name},{'asc' if self.ascending else 'desc'}"
 
 

@@ -1,7 +1,7 @@
-"""The record of a job as UP42 sends it: asked for, read, and written again.
+"""The record of a job as UP42 sends it: requested, read, and written again.
 
-A list has thousands of jobs, so a record that is as usual is read without a call to anything of ours. In one that is
-not, each field is read for itself: a job that has an id and a status is always a job.
+Lists have thousands of jobs, so a usual record is read by one function that calls nothing of ours. In any other record
+each field is read on its own: a record with an id and a status can always be read.
 """
 
 import datetime as dt
@@ -60,25 +60,25 @@ JobFields: TypeAlias = tuple[
     dt.datetime | None,
     dict[str, Any],
 ]
-"""The attributes of a job as the reference has them, in its order, and the keys that it does not know."""
+"""The attributes of a job in the order of the reference, and the keys of its record that are unknown."""
 
-Misfits: TypeAlias = Mapping[str, str]
-"""What does not fit in a record, by the name of its field."""
+Unreadable: TypeAlias = Mapping[str, str]
+"""Why fields of a record could not be read, by the names of the fields."""
 
 CREDITS: Final = "creditConsumption"
 
-_NONE: Final[Misfits] = {}
+_NONE: Final[Unreadable] = {}
 _WRONG: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
-def job_fields(metadata: Any) -> tuple[JobFields, Misfits]:
-    """Return what a job is made of, and what does not fit and is None therefore.
+def job_fields(metadata: Any) -> tuple[JobFields, Unreadable]:
+    """Return the fields of a job, and why some of them could not be read; these are None.
 
     Args:
         metadata: The decoded JSON.
 
     Raises:
-        ValueError: It is no object, or has no id or no status.
+        ValueError: It is not an object, or has no id or no status.
     """
     try:
         return _usual(metadata), _NONE
@@ -87,7 +87,7 @@ def job_fields(metadata: Any) -> tuple[JobFields, Misfits]:
 
 
 def _usual(metadata: Any) -> JobFields:
-    """Read a record in which everything fits."""
+    """Read a record in which every field can be read."""
     try:
         fields = _FIELDS(metadata)
     except KeyError:
@@ -128,22 +128,22 @@ def _usual(metadata: Any) -> JobFields:
     )
 
 
-def _by_field(metadata: Any) -> tuple[JobFields, Misfits]:
-    """Read each field for itself; what does not fit is None."""
+def _by_field(metadata: Any) -> tuple[JobFields, Unreadable]:
+    """Read each field on its own; one that cannot be read is None."""
     if not isinstance(metadata, dict):
-        raise ValueError(f"{metadata!r:.80} is no object")  # noqa: TRY004 - a record that cannot be read, of any kind
-    misfits: dict[str, str] = {}
+        raise ValueError(f"{metadata!r:.80} is no object")  # noqa: TRY004 - one error for every unreadable record
+    unreadable: dict[str, str] = {}
 
     def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
         try:
             return reader(value)
         except _WRONG as problem:
-            misfits[name] = str(problem)
+            unreadable[name] = str(problem)
             return None
 
     id_, status = read("jobID", metadata.get("jobID"), _text), read("status", metadata.get("status"), _status)
-    if misfits:
-        raise ValueError("; ".join(f"{name}: {problem}" for name, problem in misfits.items()))
+    if unreadable:
+        raise ValueError("; ".join(f"{name}: {problem}" for name, problem in unreadable.items()))
     results = read("results", metadata.get("results"), _object_or_none) or {}
     used = read(CREDITS, metadata.get("creditConsumption"), _object_or_none) or {}
     fields = (
@@ -162,7 +162,7 @@ def _by_field(metadata: Any) -> tuple[JobFields, Misfits]:
         read("finished", metadata.get("finished"), lambda value: timestamp(value) if value else None),
         {key: value for key, value in metadata.items() if key not in _KNOWN},
     )
-    return fields, misfits
+    return fields, unreadable
 
 
 def _text(value: Any) -> str:
@@ -190,7 +190,7 @@ def _status(value: Any) -> JobStatus:
 
 
 def _errors(values: Any) -> list[ValidationError] | None:
-    """Read the errors of a job, which may also be texts, or a single one."""
+    """Read the errors of a job; each may also be a string, and a single one may stand without a list."""
     if not isinstance(values, str | dict | list | None):
         raise TypeError(f"{values!r:.80} is no list of errors")
     entries = values if isinstance(values, list) else [values]
@@ -204,7 +204,7 @@ def _error(error: Any) -> ValidationError:
 
 
 def _credits(value: Any) -> int:
-    """Read a number of credits: they are money, so nothing but a whole number will do."""
+    """Read a number of credits; they are money, so only a whole number is accepted."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_CREDITS or value % 1:
         message = f"{value!r} is not a number of credits"
         raise ValueError(message)
@@ -216,79 +216,79 @@ def one(job_id: object) -> ApiRequest:
 
     Raises:
         TypeError: The id is not a string.
-        ValueError: It cannot be an id.
+        ValueError: The id is empty, or cannot stand in a path: see `segment`.
     """
     return ApiRequest(method="GET", path=f"{PATH}/{segment(job_id, 'job id')}")
 
 
 class Readable(Protocol):
-    """A job, as far as lists need to know it."""
+    """What lists need of a job."""
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The id."""
         ...
 
     @property
-    def _misfits(self) -> Misfits | None:
-        """What did not fit in its record."""
+    def _unreadable(self) -> Unreadable | None:
+        """Why fields of its record could not be read; None when all could."""
         ...
 
 
 T = TypeVar("T")
 JobT = TypeVar("JobT", bound=Readable)
 Read = Callable[[Any, ApiRequest], T]
-"""Makes a job of its metadata."""
+"""Returns the job of its metadata; the request is for errors."""
 
 
 def read(kind: Callable[..., T], client: Client | None, metadata: Any, request: ApiRequest | None = None) -> T:
-    """Make a job of what UP42 sent.
+    """Return the job of its metadata.
 
     Args:
-        kind: The class of jobs, whose fields are `JobFields`.
-        client: The client it came from.
+        kind: The class of jobs; its fields are `JobFields`.
+        client: The client that the job is to use; None for the current one.
         metadata: The decoded JSON.
-        request: What was asked, for errors.
+        request: The request, for errors.
 
     Raises:
-        UnexpectedResponseError: It has no id or no status.
+        UnexpectedResponseError: It is not an object, or has no id or no status.
     """
     try:
-        fields, misfits = job_fields(metadata)
+        fields, unreadable = job_fields(metadata)
     except ValueError as error:
         id_ = metadata.get("jobID") if isinstance(metadata, dict) else None
         message = f"job {id_!r:.80} cannot be read: {error!s:.200}"
         raise UnexpectedResponseError(message, request=str(request or "")) from None
     job: Any = kind(*fields)
     job._client = client
-    if misfits:
-        job._misfits = misfits
+    if unreadable:
+        job._unreadable = unreadable
     return cast("T", job)
 
 
 def read_one(kind: Callable[..., JobT], client: Client, metadata: Any, request: ApiRequest, job_id: str) -> JobT:
-    """Make a job of what UP42 sent for one id, and warn of what does not fit in it.
+    """Return the job that UP42 sent for one id, and log a warning for fields that cannot be read.
 
     Raises:
-        UnexpectedResponseError: It is another job, or has no id or no status.
+        UnexpectedResponseError: It is another job, not an object, or has no id or no status.
     """
     job = read(kind, client, metadata, request)
     check_answered_id("job", job.id, job_id, request)
-    warn_of(misfit(job, request))
+    warn_of(unreadable_error(job, request))
     return job
 
 
-def misfit(job: Readable, request: ApiRequest | None) -> UnexpectedResponseError | None:
-    """Return what is to be said of a job some of whose fields could not be read, None when all could."""
-    if not job._misfits:
+def unreadable_error(job: Readable, request: ApiRequest | None) -> UnexpectedResponseError | None:
+    """Return the error that names the fields of a job that could not be read; None when all could."""
+    if not job._unreadable:
         return None
-    fields = "; ".join(f"{name}: {problem}" for name, problem in job._misfits.items())
-    message = f"job {job.id!r:.80} has fields that do not fit and are None: {fields:.300}"
+    fields = "; ".join(f"{name}: {problem}" for name, problem in job._unreadable.items())
+    message = f"job {job.id!r:.80} has fields that cannot be read and are None: {fields:.300}"
     return UnexpectedResponseError(message, request=str(request or ""))
 
 
 def warn_of(error: UnexpectedResponseError | None) -> None:
-    """Say once in the log what could not be read."""
+    """Log an error as a warning; None is not logged."""
     if error is not None:
         logger.warning("%s", error)
 
@@ -303,14 +303,14 @@ def page_of(
     """Read a page of jobs.
 
     Args:
-        read: Makes a job of its metadata.
+        read: Returns the job of its metadata.
         api: Base URL of the API, for the next link.
-        errors: Takes what cannot be read.
-        answer: The decoded body.
-        request: What was asked, for errors.
+        errors: Gets one error for each entry that cannot be read.
+        answer: The decoded answer.
+        request: The request for this page.
 
     Raises:
-        UnexpectedResponseError: It is no page of jobs.
+        UnexpectedResponseError: The answer has no list of jobs, or more than 100 entries of it cannot be read.
     """
     entries = answer.get("jobs", ...) if isinstance(answer, dict) else ...
     if not isinstance(entries, list | None):
@@ -330,7 +330,7 @@ def page_of(
 
 
 class JobPager(Pager[T]):
-    """Iterate over a list of jobs; it asks without a page size when the server refuses the one it is given."""
+    """Iterates over a list of jobs; when the server refuses the page size, the list is requested without one."""
 
     def __init__(
         self,
@@ -345,12 +345,12 @@ class JobPager(Pager[T]):
         """Begin the list at its first page.
 
         Args:
-            client: Whom to ask with.
-            read: Makes a job of its metadata.
-            query: Makes the query of a `limit`: jobs a page, None to leave it to the server.
-            limit: Jobs a page.
-            key: The id of a job.
-            errors: Takes what cannot be read.
+            client: Sends the requests.
+            read: Returns the job of its metadata.
+            query: Returns the query of the list for a `limit`: jobs a page, None for the server's default.
+            limit: Jobs a page; None for the server's default.
+            key: Returns the id of a job.
+            errors: Gets one error for each entry that cannot be read.
         """
 
         def first(limit: int | None) -> ApiRequest:
@@ -365,10 +365,8 @@ class JobPager(Pager[T]):
         )
 
 
-def job_metadata(
-    fields: Mapping[str, Any],
-) -> JobMetadata:
-    """Return the record of a job as UP42 sends it: JSON, timestamps in UTC with `Z` and microseconds.
+def job_metadata(fields: Mapping[str, Any]) -> JobMetadata:
+    """Return the record of a job as UP42 sends it: ready for JSON, timestamps in UTC with microseconds and `Z`.
 
     Args:
         fields: The attributes of the job, by name.

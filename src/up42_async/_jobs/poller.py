@@ -1,10 +1,10 @@
-"""Who asks for jobs, and when: all that are due are asked for together, whoever waits for them.
+"""Poll jobs: one request asks for all jobs of a client whose queries are due, for all callers that wait.
 
-Nothing runs in the background: of all tasks that wait, one leads. It sleeps until something is due, and asks for it in
-requests of up to 100 ids, each in a task of its own: an answer is handed out when it comes, its ids fall due again by
-themselves, and a request that hangs holds up only the ids it asked for. With events for itself the leader goes back to
-its caller, and the next one leads. What a leader that goes leaves unanswered is due at once, so the next one asks for
-it again.
+Nothing runs in the background: one of the waiting tasks is the leader. It sleeps until queries are due and sends them
+in requests of up to 100 ids, each in a task of its own. An answer is applied when it arrives and schedules the next
+query of its ids, so a request that hangs delays only the ids it asks for. A leader that has an event for its own caller
+returns to it, and the task that has waited longest leads. Queries that the old leader leaves unanswered are due at
+once, so the new leader sends them again.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from up42_async._jobs.models import JobStatus, passed
 from up42_async._jobs.polling_state import (
     AT_ONCE,
     NEVER,
+    AnswerCallback,
     Grid,
     PollState,
     QueryFailure,
@@ -44,47 +45,48 @@ logger = logging.getLogger("up42_async")
 
 _ABOVE_ZERO: Final[dict[str, Any]] = {"above": 0, "unit": "seconds"}
 
-Give = Callable[[Mapping[str, T | QueryFailure]], None]
-"""Takes the answers for some ids."""
 Due = dict[str, list[tuple[Subscription[T], PollState[T]]]]
+"""The subscriptions whose query for an id is due, by id, each with its state of the id."""
 
 
 class _Query(Generic[T]):
-    """One request that is under way."""
+    """One request in flight."""
 
     def __init__(self, due: Due[T], asked_at: float) -> None:
         self.due = due
-        """Who waits for the ids that are not answered yet."""
+        """The ids that are not answered yet."""
         self.asked_at = asked_at
 
 
 class _Lead(Generic[T]):
-    """The requests of one leader that are under way."""
+    """The requests of one leader."""
 
     def __init__(self) -> None:
         self.queries: set[_Query[T]] = set()
+        """The requests in flight."""
         self.slowest = 0.0
-        """Seconds that the slowest answer of this round took."""
+        """Seconds that the slowest request of this round took."""
         self.error: Exception | None = None
         self.answered = anyio.Event()
 
     def late_at(self, allowance: float) -> float:
-        """Return when all requests that are still under way are late."""
+        """Return when all requests that are still in flight are late."""
         return max((query.asked_at for query in self.queries), default=AT_ONCE) + 2 * self.slowest + allowance
 
 
 class Poller(Service, Generic[T]):
-    """Everybody who waits for jobs of one client; one of them leads."""
+    """Polls the jobs of one client for all callers that wait for them; one of these callers is the leader."""
 
     def __init__(
-        self, ask: Callable[[Sequence[str], Give[T]], Awaitable[None]], max_ids: int, *, timings: Timings
+        self, ask: Callable[[Sequence[str], AnswerCallback[T]], Awaitable[None]], max_ids: int, *, timings: Timings
     ) -> None:
-        """Set up polling by requests of a kind.
+        """Send nothing yet.
 
         Args:
-            ask: Asks for some ids, and gives for each an item or why there is none, once, as soon as it is known.
-            max_ids: How many ids to ask for together.
-            timings: How long things take.
+            ask: Asks for some ids; it calls the callback with the job of each id, or why the query for it failed, once
+                for each id and as soon as that is known.
+            max_ids: Most ids for one call of `ask`.
+            timings: The durations that polling uses.
         """
         self.timings = timings
         self._ask = ask
@@ -106,18 +108,22 @@ class Poller(Service, Generic[T]):
             wakeup.set()
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many jobs are waited for now, each once."""
+        """Return the number of jobs for which callers wait now, each counted once."""
         states = (state for subscription in self._waiting for state in subscription.states.values())
         return {"tracked": len({state.id for state in states if state.is_open})}
 
     async def next_event(self, subscription: Subscription[T], events: dict[str, None]) -> PollState[T] | None:
-        """Wait for the next event of one kind, `ended` or `changed`.
+        """Wait for the next event of a subscription.
+
+        Args:
+            subscription: The subscription.
+            events: Its `ended` or its `changed`.
 
         Returns:
-            What has ended or changed; None when there will be no more.
+            The state of the id that has ended or changed; None when there will be no more events.
 
         Raises:
-            RuntimeError: Another task waits with the same subscription, or the client was closed.
+            RuntimeError: Another task waits for the same subscription, or the client was closed.
         """
         if subscription.awaited is not None:
             message = "another task is waiting for the same jobs with this object; call track() once more for each task"
@@ -135,7 +141,7 @@ class Poller(Service, Generic[T]):
         return subscription.states[id_]
 
     async def _wait(self, subscription: Subscription[T]) -> None:
-        """Wait for events or for the lead, and lead if nobody else does."""
+        """Wait for events, or to become the leader; lead when there is no leader."""
         wakeup = self._join(subscription)
         try:
             if self._leader is not subscription:
@@ -163,7 +169,7 @@ class Poller(Service, Generic[T]):
         return wakeup
 
     def _leave(self, subscription: Subscription[T]) -> None:
-        """Go, and hand the lead to whoever has waited longest: a newcomer that goes again and again could starve it."""
+        """Stop waiting; a leader is followed by the task that has waited longest, so that none waits for ever."""
         self._waiting.pop(subscription, None)
         if self._leader is subscription:
             self._leader = next(iter(self._waiting), None)
@@ -171,7 +177,7 @@ class Poller(Service, Generic[T]):
                 self._waiting[self._leader].set()
 
     def _wake_for(self, due: float) -> None:
-        """Wake the leader when it sleeps beyond the moment at which something is due."""
+        """Wake the leader when it would sleep longer than until the moment at which queries are due."""
         if due < self._sleeping_until:
             self._sleeping_until = due
             self._wake.set()
@@ -182,7 +188,7 @@ class Poller(Service, Generic[T]):
             due = min(waiting.due for waiting in self._waiting)
             while not (subscription.has_news or self._closed or lead.error):
                 due = await self._sleep_or_ask(group, lead, due)
-            self._leave(subscription)  # the next one leads on at once, whatever is still under way here
+            self._leave(subscription)  # the next leader begins at once, though requests of this one may be in flight
             await self._wait_for_answers(lead)
             group.cancel_scope.cancel()
         if lead.error is not None:
@@ -190,20 +196,20 @@ class Poller(Service, Generic[T]):
             raise lead.error
 
     async def _sleep_or_ask(self, group: anyio.abc.TaskGroup, lead: _Lead[T], due: float) -> float:
-        """Sleep until something is due, and ask for it, unless something happens before; return what is due next."""
+        """Sleep until queries are due and send them, unless woken before; return when the next ones are due."""
         now = _clock.now()
         if due > now:
             self._sleeping_until, self._wake = due, anyio.Event()
             try:
                 if await _clock.wait_for(self._wake, due - now):
-                    return self._sleeping_until  # or earlier than it was, by an answer or a newcomer
+                    return self._sleeping_until  # an answer or a new caller may have made it earlier
             finally:
                 self._sleeping_until = AT_ONCE
         await _clock.sleep(self.timings.batch_window)
         return self._ask_for_due(group, lead)
 
     def _ask_for_due(self, group: anyio.abc.TaskGroup, lead: _Lead[T]) -> float:
-        """Ask for all that is due; return when the next of the others is."""
+        """Send the queries that are due; return when the next ones are due."""
         now, later = _clock.now(), NEVER
         due: Due[T] = {}
         for subscription in self._waiting:
@@ -215,7 +221,7 @@ class Poller(Service, Generic[T]):
             if next_due < later:  # noqa: PLR1730 - min() would cost thousands of callers a tenth of this scan
                 later = next_due
         if lead.late_at(self.timings.late) <= now:
-            lead.slowest = 0.0  # a new round: what an outage took before says nothing of it
+            lead.slowest = 0.0  # a new round: the slow requests of an outage before it do not count
         ids = list(due)
         for start in range(0, len(ids), self._max_ids):
             query = _Query({id_: due[id_] for id_ in ids[start : start + self._max_ids]}, now)
@@ -226,14 +232,14 @@ class Poller(Service, Generic[T]):
     async def _run_query(self, query: _Query[T], lead: _Lead[T]) -> None:
         try:
             await self._ask(list(query.due), partial(self._hand_out, query))
-        except Exception as error:  # noqa: BLE001 - it is no answer, but the client's end or a fault: the leader raises it
+        except Exception as error:  # noqa: BLE001 - the client was closed, or a fault of ours: the leader raises it
             lead.error = lead.error or error
             self._wake.set()
         finally:
             self._conclude(query, lead)
 
     def _conclude(self, query: _Query[T], lead: _Lead[T]) -> None:
-        """Note the end of a request; what it did not answer is due again."""
+        """Note the end of a request; queries that it did not answer are due at once."""
         lead.queries.discard(query)
         lead.slowest = max(lead.slowest, _clock.now() - query.asked_at)
         lead.answered.set()
@@ -243,7 +249,7 @@ class Poller(Service, Generic[T]):
         query.due.clear()
 
     async def _wait_for_answers(self, lead: _Lead[T]) -> None:
-        """Wait for the requests under way until they are late: to ask again would cost as many once more."""
+        """Wait for the requests in flight until they are late: the next leader would have to send them again."""
         while lead.queries and not self._closed:
             lead.answered = anyio.Event()
             patience = lead.late_at(self.timings.late) - _clock.now()
@@ -253,22 +259,22 @@ class Poller(Service, Generic[T]):
 
     def _hand_out(self, query: _Query[T], answers: Mapping[str, T | QueryFailure]) -> None:
         earliest, asked_at, grid = NEVER, query.asked_at, self._grid
-        told: set[Subscription[T]] = set()
+        to_wake: set[Subscription[T]] = set()
         for id_, answer in answers.items():
             for subscription, state in query.due.pop(id_):
                 due = subscription.answer(state, answer, asked_at, grid)
                 if due < earliest:  # noqa: PLR1730 - as above
                     earliest = due
                 if due == NEVER or subscription.awaited:
-                    told.add(subscription)
+                    to_wake.add(subscription)
                 if state.unanswered or self._failing_since is not None:
                     self._note_outage(state)
         self._wake_for(earliest)
-        for subscription in told:
+        for subscription in to_wake:
             self._wake_waiter(subscription)
 
     def _wake_waiter(self, subscription: Subscription[T]) -> None:
-        """Wake a caller that waits for what has come."""
+        """Wake the task that waits for a subscription when there is an event for it."""
         if not subscription.has_news:
             return
         if subscription is self._leader:
@@ -277,7 +283,7 @@ class Poller(Service, Generic[T]):
             self._waiting[subscription].set()
 
     def _note_outage(self, state: PollState[T]) -> None:
-        """Report an outage once when it begins, and once when it ends: when nobody lacks an answer any more."""
+        """Log an outage once when it begins, and once when it ends: when every id has an answer again."""
         if state.unanswered and state.reason is None:
             self._unanswered.add(state)
         else:
@@ -292,7 +298,7 @@ class Poller(Service, Generic[T]):
 
 
 class Waiting(Generic[T]):
-    """What one caller waits for, and how it is shown meanwhile."""
+    """One wait of a caller for jobs, with the board that shows it."""
 
     def __init__(
         self,
@@ -306,22 +312,22 @@ class Waiting(Generic[T]):
         stalled_after: float | None,
         bar: bool,
     ) -> None:
-        """Check the schedule.
+        """Check the schedule; nothing is sent yet.
 
         Args:
-            client: Whom to ask with, by its schedule where none is given.
-            kind: Who asks: what makes the poller of a client.
-            items: What to wait for by id, None where only the id is known.
-            wait: Seconds between two queries, or what makes a generator of them; None for the client's.
-            retries: How often to ask for each id at the most; None for the client's.
-            until: Statuses that end the wait as well, also when they have been passed since.
-            stalled_after: Seconds without a change after which an id is given up; None for never.
+            client: The client to use; its `Polling` has the schedule where none is given.
+            kind: Returns the poller of a client.
+            items: The jobs by id, None where only the id is known.
+            wait: Seconds between two queries, or a callable that returns a generator of them; None for the client's.
+            retries: Most queries for each id; None for the client's.
+            until: Statuses that end the wait as well, also when a job has passed them between two queries.
+            stalled_after: Seconds without a change after which the wait for an id ends; None for never.
             bar: Whether to show a board.
 
         Raises:
-            RuntimeError: A board is wanted in a terminal, and `rich` is not installed.
-            TypeError: A schedule of the wrong type.
-            ValueError: A schedule that cannot be right.
+            RuntimeError: A board in a terminal needs `rich`, which is not installed.
+            TypeError: An argument of the wrong type.
+            ValueError: An argument out of its range.
         """
         polling = client._polling
         self._client = client
@@ -339,19 +345,19 @@ class Waiting(Generic[T]):
 
     @property
     def states(self) -> Mapping[str, PollState[T]]:
-        """What is known of each id."""
+        """The state of each id."""
         return self._subscription.states
 
     def counts(self) -> Counter[str]:
-        """Return how many ids there are of each status, `"unknown"` for those that were never seen."""
+        """Return the number of ids of each status; `"unknown"` counts those that were never seen."""
         return self._subscription.counts()
 
     async def next_ended(self) -> PollState[T] | None:
-        """Wait for the next id whose wait has ended; None when there is none left."""
+        """Wait for the next id whose wait ends; None when there are no more."""
         return await self._next(self._subscription.ended)
 
     async def next_changed(self) -> PollState[T] | None:
-        """Wait for the next id with a new status; None when there will be no more."""
+        """Wait for the next id with a new status; None when there are no more."""
         return await self._next(self._subscription.changed)
 
     async def _next(self, events: dict[str, None]) -> PollState[T] | None:

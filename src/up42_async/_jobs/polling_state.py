@@ -1,7 +1,7 @@
-"""What is known of one job that is waited for, and when to ask for it again: values and decisions, no waiting.
+"""The state of polling: what is known of each id, and when its next query is due. Values and decisions, no I/O.
 
-A `Subscription` is what one caller waits for; a `PollState` is one id of it. Both are told the answers and return when
-the id is due again. Several callers may wait for the same id, each with a state of its own.
+A `Subscription` holds the ids that one caller waits for, a `PollState` what is known of one of them. Several callers
+may wait for the same id, each with a state of its own.
 """
 
 import copy
@@ -22,53 +22,53 @@ from up42_async._jobs import adaptive
 NEVER: Final = math.inf
 AT_ONCE: Final = -math.inf
 
-_ROUNDING: Final = 0.001
-"""Seconds by which the clock of the loop may wake early."""
+ROUNDING: Final = 0.001
+"""Seconds by which the event loop may wake early."""
 
 
 class Phase(enum.Enum):
-    """How near its end something is."""
+    """How near its end a job is."""
 
     UNDER_WAY = "under way"
     SETTLING = "settling"
-    """This may be the end."""
+    """The status may be the last one."""
     FINISHED = "finished"
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Timings:
-    """How long things take while jobs are polled, in seconds."""
+    """Durations that polling uses, in seconds."""
 
     settle: float = 5.0
-    """How long a status that may be the last has to stay."""
-    settle_first_look: float = 2.0
-    """How long after its first sight it is looked at the first time: UP42 captures credits within 1.8 seconds."""
+    """How long a status that may be the last one must stay until it counts as the last one."""
+    settle_early_query: float = 2.0
+    """How long after it was first seen the next query is sent: UP42 captures credits within 1.8 seconds (recorded)."""
     refused: float = 10.0
-    """How long UP42 has to refuse to answer for an id, by two queries at least, until it is given up."""
+    """How long UP42 must refuse to answer for an id, in at least two queries, until its wait ends."""
     missing: float = 300.0
-    """How long UP42 has to answer 404 for a job that it has shown before: its replicas may lag behind."""
+    """How long UP42 must answer 404 for a job that was seen before until its wait ends: replicas may lag behind."""
     batch_window: float = 0.01
-    """How long callers that start together are waited for, so that one request asks for all of them."""
+    """How long the leader waits for other callers that start now, so that one request asks for all their ids."""
     late: float = 0.5
-    """How long after the others of its round a request is late; nobody waits for late ones."""
+    """How long an answer may take, beyond twice the slowest of its round, until the leader goes on without it."""
 
 
 class Pollable(Protocol):
-    """Something with an id whose status changes until it is finished."""
+    """What can be polled: a job."""
 
     @property
     def id(self) -> str:
-        """The id to ask for."""
+        """The id."""
         ...
 
     @property
     def status(self) -> Any:
-        """The status, compared with the one before."""
+        """The status."""
         ...
 
     @property
     def updated(self) -> Any:
-        """When it was last updated, compared with the time before."""
+        """When it was last updated."""
         ...
 
     @property
@@ -78,16 +78,16 @@ class Pollable(Protocol):
 
     @property
     def _phase(self) -> Phase:
-        """How near its end it is."""
+        """How near its end the job is."""
         ...
 
     @property
     def _settling_since(self) -> float | None:
-        """When a status that may be the last was first seen, on the clock of the loop."""
+        """When a status that may be the last one was first seen, by the clock of the event loop."""
         ...
 
     def _update(self, newer: Any, asked_at: float, settle: float) -> None:
-        """Take over everything from a newer state, and decide whether a status that may be the last one is."""
+        """Take over a newer state, and decide whether a status that may be the last one is the last one."""
 
 
 T = TypeVar("T", bound=Pollable)
@@ -95,66 +95,72 @@ T = TypeVar("T", bound=Pollable)
 
 @attrs.frozen(eq=False, repr=False)
 class QueryFailure:
-    """Why a query for one id brought nothing."""
+    """Why a query for one id failed."""
 
     error: APIError
     is_refusal: bool
-    """Whether UP42 itself refuses to answer for this id; all else is an outage, which passes."""
+    """Whether UP42 itself refuses to answer for this id; every other failure is an outage, which passes."""
+
+
+AnswerT = TypeVar("AnswerT")
+AnswerCallback = Callable[[Mapping[str, AnswerT | QueryFailure]], None]
+"""Called with the answers for some ids."""
 
 
 class Grid:
-    """Moments at which independent subscriptions fall due together: multiples of a spacing from one origin."""
+    """Moments at which queries of several subscriptions are due together: multiples of a spacing from one origin."""
 
     def __init__(self, origin: float = 0.0) -> None:
         self.origin = origin
 
     def at_or_after(self, moment: float, spacing: float) -> float:
-        """Return the first moment of the grid at or after another."""
+        """Return the first moment of the grid that is not before another moment."""
         return self.origin + spacing * math.ceil(round((moment - self.origin) / spacing, 6))
 
     def after(self, moment: float, spacing: float) -> float:
-        """Return the next moment of the grid after another, by a hundredth of the spacing at least."""
+        """Return the first moment of the grid that is a hundredth of the spacing or more after another moment."""
         return self.origin + spacing * math.floor((moment - self.origin) / spacing + 1.01)
 
     def nearest(self, moment: float, spacing: float) -> float:
-        """Return the moment of the grid that is nearest to another."""
+        """Return the moment of the grid that is nearest to another moment."""
         return self.origin + spacing * round((moment - self.origin) / spacing)
 
 
 @attrs.define(eq=False, repr=False)
 class PollState(Generic[T]):
-    """What is known of one id that a caller waits for."""
+    """What is known of one id for which a caller waits."""
 
     id: str
     intervals: Iterator[float | None] | None
-    """Seconds between queries, None when they are all the same."""
+    """Generator of the seconds between two queries; None when they do not come from a generator."""
     item: T | None = None
     status: Any = None
     """The status at the last query."""
     asked: int = 0
+    """Number of queries that were answered, or failed."""
     created_at: float | None = None
-    """When it was created, on the clock of the loop; the first query, as long as nothing better is known."""
+    """When the job was created, by the clock of the event loop; the time of the first query where that is not known."""
     refused_since: float | None = None
-    """When the first of the refusals in a row was asked for."""
+    """Time of the first query that was refused since the last answer; None when none was."""
     changed_at: float | None = None
-    """When `status` or `updated` was first seen as it is, by the queries of this wait."""
+    """Time of the query of this wait that first returned the present `status` and `updated`."""
     problem: str | None = None
-    """Why the last query brought nothing, None when it did."""
+    """Why the last query failed; None when it did not."""
     unanswered: bool = False
-    """Whether it brought nothing because of an outage."""
+    """Whether the last query failed because of an outage."""
     is_open: bool = True
-    """Whether it is still waited for."""
+    """Whether the wait for this id goes on."""
     reason: str | None = None
-    """Why it was given up, None when it was not."""
+    """Why the wait ended before the job was finished; None when it did not."""
 
     @property
     def queries(self) -> str:
-        """How often it was asked for, in words."""
+        """The number of queries, in words."""
         return "1 query" if self.asked == 1 else f"{self.asked} queries"
 
 
 class Subscription(Generic[T]):
-    """What one caller waits for: its ids, when they are due, and what is new about them."""
+    """The ids that one caller waits for, when their queries are due, and the events that the caller has not read."""
 
     def __init__(
         self,
@@ -166,25 +172,27 @@ class Subscription(Generic[T]):
         stalled_after: float | None = None,
         timings: Timings,
     ) -> None:
-        """Make every id due that is not finished.
+        """Make a query due at once for every job that is not finished.
 
         Args:
-            items: What to wait for by id, None where only the id is known; what is finished already is not asked for.
+            items: The jobs by id, None where only the id is known. No query is sent for a job that is finished.
             wait: Seconds between two queries, or a callable without arguments that returns a generator of them.
-            retries: How often to ask for each id at the most.
-            is_enough: Says of an item that is not finished whether it has come as far as the caller wants.
-            stalled_after: Seconds without a change after which an id is given up, None for never.
-            timings: How long other things take.
+            retries: Most queries for each id.
+            is_enough: Returns whether a job that is not finished has come as far as the caller wants.
+            stalled_after: Seconds without a change after which the wait for an id ends; None for never.
+            timings: The other durations.
 
         Raises:
-            TypeError: A callable that returns no generator.
+            TypeError: The callable does not return a generator.
         """
         self._retries = retries
         self.ended: dict[str, None] = {}
+        """Ids whose wait has ended, until the caller reads them, in order."""
         self.changed: dict[str, None] = {}
+        """Ids with a new status, until the caller reads them, in order."""
         self.states: dict[str, PollState[T]] = {}
         self.awaited: dict[str, None] | None = None
-        """Which of the two the caller waits for now."""
+        """Which of these two the caller waits for now."""
         self._is_adaptive = wait == ADAPTIVE
         self._wait = math.nan if callable(wait) or wait == ADAPTIVE else wait
         self._has_grid = self._wait >= timings.batch_window
@@ -192,7 +200,7 @@ class Subscription(Generic[T]):
         self._stalled_after = stalled_after
         self._timings = timings
         self._moments: list[float] = []
-        """When something is due, as a heap."""
+        """When queries are due, as a heap; each moment once."""
         self._due_at: dict[float, list[PollState[T]]] = {}
         self._open = 0
         for id_, item in items.items():
@@ -207,7 +215,7 @@ class Subscription(Generic[T]):
             self._push(AT_ONCE, state)
 
     def _push(self, due: float, state: PollState[T]) -> None:
-        # most ids of a wait are due at the same moments, those of the grid: one entry of the heap for all of them
+        # most ids are due at the same moments, those of the grid: one entry of the heap serves all of them
         together = self._due_at.get(due)
         if together is None:
             self._due_at[due] = [state]
@@ -217,26 +225,26 @@ class Subscription(Generic[T]):
 
     @property
     def due(self) -> float:
-        """When to ask next, infinity for never."""
+        """When the next query is due; infinity for never."""
         return self._moments[0] if self._moments else NEVER
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing has been asked yet."""
+        """Whether no query has been sent yet."""
         return self.due == AT_ONCE
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to ask for."""
+        """Whether the wait for every id has ended."""
         return not self._open
 
     @property
     def has_news(self) -> bool:
-        """Whether the caller gets an answer now, be it that there is nothing more to wait for."""
+        """Whether the caller need not wait: there is an event for it, or there will be no more."""
         return bool(self.awaited) or self.is_over
 
     def counts(self) -> Counter[str]:
-        """Return how many ids there are of each status, `"unknown"` for those that were never seen."""
+        """Return the number of ids of each status; `"unknown"` counts those that were never seen."""
         return Counter("unknown" if state.item is None else str(state.item.status) for state in self.states.values())
 
     def take_due(self, now: float) -> list[PollState[T]]:
@@ -247,20 +255,20 @@ class Subscription(Generic[T]):
         return due
 
     def put_back(self, state: PollState[T]) -> None:
-        """Note that something that was due was not asked for after all: it is due at once."""
+        """Make the query for an id due at once, because the last one ended without an answer for it."""
         self._push(AT_ONCE, state)
 
     def answer(self, state: PollState[T], answer: T | QueryFailure, asked_at: float, grid: Grid) -> float:
-        """Take the answer to a query.
+        """Apply the answer to a query.
 
         Args:
-            state: What was asked for.
-            answer: What came.
-            asked_at: When it was asked for, on the clock of the loop.
-            grid: Where queries are due.
+            state: The state of the id.
+            answer: The job as it is now, or why the query failed.
+            asked_at: When the query was sent, by the clock of the event loop.
+            grid: The moments at which queries are due together.
 
         Returns:
-            When to ask again; infinity for never.
+            When the next query for the id is due; infinity for never.
         """
         state.asked += 1
         if state.created_at is None:
@@ -277,7 +285,7 @@ class Subscription(Generic[T]):
         state.refused_since, state.problem, state.unanswered = None, None, False
         item = state.item
         if item is None:
-            item = state.item = copy.copy(answer)  # others may wait for the same id
+            item = state.item = copy.copy(answer)  # other callers may wait for the same id
         if state.status != answer.status:
             state.status = answer.status
             self.changed[state.id] = None
@@ -289,7 +297,7 @@ class Subscription(Generic[T]):
         item._update(answer, asked_at, self._timings.settle)
         if self._has_ended(item):
             return self._end(state)
-        if self._stalled_after is not None and asked_at - state.changed_at >= self._stalled_after - _ROUNDING:
+        if self._stalled_after is not None and asked_at - state.changed_at >= self._stalled_after - ROUNDING:
             return self._give_up(state, f"no new status or update for {asked_at - state.changed_at:.0f} s")
         return self._next_due(state, asked_at, grid)
 
@@ -305,19 +313,19 @@ class Subscription(Generic[T]):
                 return self._give_up(state, state.problem)
             is_missing = state.item is not None and isinstance(failure.error, NotFoundError)
             patience = self._timings.missing if is_missing else self._timings.refused
-            if asked_at - state.refused_since >= patience - _ROUNDING:
+            if asked_at - state.refused_since >= patience - ROUNDING:
                 return self._give_up(state, state.problem)
         return self._next_due(state, asked_at, grid)
 
     def _next_due(self, state: PollState[T], asked_at: float, grid: Grid) -> float:
         if state.asked >= self._retries:
-            last = f"; the last one brought nothing: {state.problem}" if state.problem else ""
+            last = f"; the last one failed: {state.problem}" if state.problem else ""
             return self._give_up(state, f"not finished after {state.queries}{last}")
         try:
             regular = self._regular_due(state, asked_at, grid)
         except StopIteration:
             return self._give_up(state, f"the generator of waits ended after {state.queries}")
-        except Exception as error:  # noqa: BLE001 - the caller's own code, run by whoever leads: it must not hurt others
+        except Exception as error:  # noqa: BLE001 - the caller's own code: it must not end the waits of other callers
             return self._give_up(state, f"the generator of waits failed after {state.queries}: {error!r}")
         since = None if state.item is None else state.item._settling_since
         return regular if since is None else self._settling_due(state, since, regular, asked_at, grid)
@@ -330,27 +338,27 @@ class Subscription(Generic[T]):
             spacing = adaptive.interval(asked_at - (asked_at if state.created_at is None else state.created_at))
             return grid.after(asked_at, spacing)
         interval = next(state.intervals)
-        if interval is None:  # generators of `backoff` say nothing the first time
+        if interval is None:  # generators of `backoff` yield None the first time
             interval = next(state.intervals)
         return asked_at + checked_interval(interval)
 
     def _settling_due(self, state: PollState[T], since: float, regular: float, asked_at: float, grid: Grid) -> float:
-        """Return when to look again at what may be finished.
+        """Return when the next query is due for a job whose status may be the last one.
 
-        The look at `settle` decides, and the one before brings the end that UP42 usually adds by then. The last query
-        left must be one that can decide: there is no other after it.
+        The query at `settle` decides; the one before it finds the last status where UP42 has set it by then, which is
+        usual. The last query that is left must be one that can decide, since no other comes after it.
         """
         timings = self._timings
-        last_look = since + timings.settle
-        if self._has_grid and self._wait < timings.settle:  # waits that short are kept to, so that strangers still meet
-            last_look = grid.at_or_after(last_look, self._wait)
+        deciding_query = since + timings.settle
+        if self._has_grid and self._wait < timings.settle:  # keep to so short a wait, and so to others' queries
+            deciding_query = grid.at_or_after(deciding_query, self._wait)
         is_last_query = state.asked == self._retries - 1
-        if state.problem is not None:  # the look itself may have been that query
-            return max(regular, last_look) if is_last_query else regular
+        if state.problem is not None:  # the deciding query may have been the one that failed
+            return max(regular, deciding_query) if is_last_query else regular
         if is_last_query:
-            return last_look
-        first_look = since + timings.settle_first_look
-        return min(regular, first_look if asked_at < first_look - _ROUNDING else last_look, last_look)
+            return deciding_query
+        early_query = since + timings.settle_early_query
+        return min(regular, early_query if asked_at < early_query - ROUNDING else deciding_query, deciding_query)
 
     def _end(self, state: PollState[T]) -> float:
         self._open -= 1
@@ -364,7 +372,7 @@ class Subscription(Generic[T]):
 
 
 def _generator(wait: Wait) -> Iterator[float | None] | None:
-    """Return the waits for one id, None when they are all the same."""
+    """Return the generator of waits for one id; None when `wait` is no callable."""
     if not callable(wait):
         return None
     waits = wait()

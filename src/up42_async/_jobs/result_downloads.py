@@ -1,4 +1,4 @@
-"""Bring the results of many jobs, while they become known and while the caller's own code runs."""
+"""Download the results of many jobs, also of jobs that finish while other results are downloaded."""
 
 import os
 from collections.abc import AsyncIterable, Iterable
@@ -16,7 +16,7 @@ from up42_async._storage.job_results import result_files
 
 
 class JobDownloads(DownloadBatch):
-    """The results of many jobs on their way; see `download`."""
+    """The downloads of the results of many jobs; `download` returns it."""
 
     _function = "download"
 
@@ -26,17 +26,17 @@ class JobDownloads(DownloadBatch):
         return source if isinstance(source, str) else source.id
 
     async def _files_of(self, source: Job | str) -> SourceFiles:
-        """Return which files of a job are wanted, and make sure that they have a place to go to.
+        """Return the wanted files of a job, and check its directory.
 
         Raises:
-            Up42Error: They could not be had, for one because the job failed or is still under way.
+            Up42Error: A request failed, the job is not successful, or its directory is a symbolic link.
         """
         client = current_client(self._client or (None if isinstance(source, str) else source.client))
         downloads = self._downloads(self._job_id(source), client)
         job = await Job.get(source, client=client) if isinstance(source, str) else source
         found = await result_files(downloads, job.raise_for_status().collection_url)
         if await anyio.Path(downloads.directory).is_symlink():
-            message = f"{downloads.directory} is a symbolic link, and nothing is put behind it"
+            message = f"{downloads.directory} is a symbolic link, which is not followed; remove it"
             raise DownloadError(message)
         return found
 
@@ -58,28 +58,30 @@ def download(
     bar: bool = False,
     client: Client | None = None,
 ) -> DownloadBatch:
-    """Bring the results of many jobs, each file whole and verified, or not at all.
+    """Download the results of many jobs, each file complete and verified, or not at all.
 
-    `await download(...)` gives all files in the order of the jobs. `async with download(...) as files:` with
-    `async for file in files:` gives each as it lands, while your own code runs; leaving the block early stops what is
-    under way. A file that does not come is a `ResultFile` with an error, and keeps no other from coming.
+    `await download(...)` returns all files in the order of the jobs. `async with download(...) as files:` with
+    `async for file in files:` returns each when it is complete, while your own code runs; leaving the block early stops
+    the downloads. A file that fails is a `ResultFile` with an error, and does not stop the others.
 
-    Costs for each job one request for every 100 items (and one for the job, when it is given by id), and two for each
-    file. At most `Limits.max_downloads` files come at once, on connections of their own.
+    For each job, one request for every 100 items (and one for the job, when it is given by id), and two for each file.
+    At most `Limits.max_downloads` files are downloaded at once, on connections of their own.
 
     Args:
-        jobs: Jobs or job ids; of an async iterable such as `track(jobs)` each result comes as soon as it is there.
-        directory: Where to put them: each job's files go into a directory with the job's id, made when it is missing.
+        jobs: Jobs or job ids. Of an async iterable such as `track(jobs)`, each job is downloaded when it is yielded.
+        directory: Directory for the files: those of each job go into a directory in it, named by the job's id and made
+            when it is missing.
         keys: Only the assets with these keys.
         roles: Only the assets with one of these roles, such as `"data"`.
         media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
         unpack: Whether to unpack archives (`.zip`, `.tgz`, `.tar.gz`, `.tar`), each into a directory beside it.
-        resume: Whether to keep what came of a file that broke off, as `name.part`, and continue it the next time.
+        resume: Whether to keep the part of a file that has come when its download breaks off, as `name.part`, and
+            continue it the next time.
         bar: Whether to show a progress bar, in a terminal or notebook; needs `up42-async[progress]`.
-        client: The client to use; else the one a job came from, else the current one.
+        client: The client to use; else that of a job, else the current one.
 
     Raises:
-        RuntimeError: A bar is wanted, and `rich` is not installed.
+        RuntimeError: A bar needs `rich`, which is not installed.
         TypeError: `jobs` is one job instead of several, or `keys`, `roles` or `media_types` is no list of strings.
     """
     if isinstance(jobs, str | Job):

@@ -1,4 +1,4 @@
-"""Wait for many jobs: all of them, each as it finishes, or every change on the way."""
+"""Wait for many jobs: for all of them, for each as it finishes, or for every change of a status."""
 
 from collections import Counter
 from collections.abc import AsyncIterable, Iterable
@@ -8,19 +8,19 @@ from up42_async._bulk import AsCoroutine
 from up42_async._client import Client, current_client
 from up42_async._config import Wait
 from up42_async._http.requests import segment
-from up42_async._jobs.job import Job, JobPoller, UnfinishedJob
+from up42_async._jobs.job import Job, UnfinishedJob, job_poller
 from up42_async._jobs.models import JobStatus
 from up42_async._jobs.poller import Waiting
 from up42_async._jobs.polling_state import PollState
 
 
 class JobTracker(AsCoroutine[list[Job]]):
-    """Jobs that are waited for.
+    """A wait for many jobs; `track` returns it.
 
     `await` it for the list of all jobs in the order given; iterate over it with `async for` for each job as it
-    finishes, or over `updates()` for every change of a status. All three go on where the last one stopped, and nothing
-    happens between two steps. `finished`, `unfinished` and `counts` tell at any moment what is known, also after an
-    error or a cancellation.
+    finishes, or over `updates()` for every change of a status. Each of the three continues where the last one stopped,
+    and no request is sent between two steps. `finished`, `unfinished` and `counts` can be read at any moment, also
+    after an error or a cancellation.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class JobTracker(AsCoroutine[list[Job]]):
         bar: bool,
         client: Client | None,
     ) -> None:
-        """Check what is to be waited for; see `track` for the arguments.
+        """Check the arguments, which are those of `track`; nothing is sent yet.
 
         Raises:
-            RuntimeError: A board is wanted in a terminal, and `rich` is not installed; or there is no client.
-            TypeError: Something that is no job and no id, or a schedule of the wrong type.
-            ValueError: An id that cannot be one, a schedule that cannot be right, or jobs of two clients.
+            RuntimeError: A board in a terminal needs `rich`, which is not installed; or there is no client.
+            TypeError: An entry that is neither a job nor an id, or another argument of the wrong type.
+            ValueError: An id that cannot stand in a path, an argument out of its range, or jobs of two clients.
         """
         if isinstance(jobs, AsyncIterable):
             raise TypeError("track() takes a list; collect the jobs first: [job async for job in Job.all(...)]")
@@ -52,7 +52,7 @@ class JobTracker(AsCoroutine[list[Job]]):
             self._note(entry, known)
         self._waiting: Waiting[Job] = Waiting(
             current_client(_common_client(self._given) if client is None else client),
-            JobPoller,
+            job_poller,
             known,
             wait=wait,
             retries=retries,
@@ -62,7 +62,7 @@ class JobTracker(AsCoroutine[list[Job]]):
         )
 
     def _note(self, entry: Job | str, known: dict[str, Job | None]) -> None:
-        """Note what to wait for: of several objects for one job the first is watched, the others go along with it."""
+        """Note an entry; of several objects for one job the first is polled, and the others take over its state."""
         id_ = _tracked_id(entry)
         job = known.get(id_)
         if job is None:
@@ -72,27 +72,27 @@ class JobTracker(AsCoroutine[list[Job]]):
 
     @property
     def finished(self) -> list[Job]:
-        """The jobs whose wait has come to its end: finished, or as far as `until` says; in the order given."""
+        """The jobs that are finished or have reached a status of `until`, in the order given."""
         states = self._waiting.states.values()
         return [state.item for state in states if state.item is not None and not state.is_open and not state.reason]
 
     @property
     def unfinished(self) -> list[Job | str]:
-        """The others, by id where nothing else is known: `track()` takes them as they are."""
+        """The other jobs, by id where nothing else is known; `track()` takes this list as it is."""
         states = self._waiting.states.values()
         return [state.item or state.id for state in states if state.is_open or state.reason]
 
     @property
     def counts(self) -> Counter[str]:
-        """How many jobs have each status, `"unknown"` for those known by their id only."""
+        """The number of jobs of each status; `"unknown"` counts those of which only the id is known."""
         return self._waiting.counts()
 
     def __repr__(self) -> str:
-        """Return how far the jobs are, in one line of at most 200 characters."""
+        """Return the number of finished jobs and of jobs of each status, in one line of at most 200 characters."""
         return _display.line("JobTracker", [("jobs", len(self._waiting.states)), *self._rows()])
 
     def _repr_html_(self) -> str:
-        """Return how far the jobs are as a table, for notebooks."""
+        """Return the number of finished jobs and of jobs of each status as a table, for notebooks."""
         return _display.table(self._rows())
 
     def _rows(self) -> list[tuple[str, int]]:
@@ -102,8 +102,8 @@ class JobTracker(AsCoroutine[list[Job]]):
         """Wait for all jobs, and return them in the order given.
 
         Raises:
-            UnfinishedJob: Some of them are not finished, and their wait has ended.
-            RuntimeError: The client was closed meanwhile.
+            UnfinishedJob: The wait for all jobs has ended, and some of them are not finished.
+            RuntimeError: The client was closed meanwhile, or another task waits with this object.
         """
         while (state := await self._waiting.next_ended()) is not None:
             self._bring_up_to_date(state)
@@ -118,8 +118,8 @@ class JobTracker(AsCoroutine[list[Job]]):
         """Wait for the next job to finish.
 
         Raises:
-            UnfinishedJob: All jobs that could finish have been returned, and others are left.
-            RuntimeError: The client was closed meanwhile.
+            UnfinishedJob: All finished jobs have been returned, and the wait for the others has ended.
+            RuntimeError: The client was closed meanwhile, or another task waits with this object.
             StopAsyncIteration: All jobs have been returned.
         """
         while (state := await self._waiting.next_ended()) is not None:
@@ -130,9 +130,10 @@ class JobTracker(AsCoroutine[list[Job]]):
         raise StopAsyncIteration
 
     def updates(self) -> "StatusUpdates":
-        """Iterate over every change of a status, the first sight of a job given by its id included.
+        """Iterate over every change of a status; the first status of a job given by its id is a change, too.
 
-        Yields the job in its new state. The iteration ends when all jobs are finished, and raises as the others do.
+        Yields the job in its new state. The iteration ends when all jobs are finished, and raises `UnfinishedJob` when
+        the wait for all jobs has ended and some are not.
         """
         return StatusUpdates(self)
 
@@ -145,7 +146,7 @@ class JobTracker(AsCoroutine[list[Job]]):
         return state.item
 
     def _bring_up_to_date(self, state: PollState[Job]) -> None:
-        """Let all objects for one job have its newest state."""
+        """Update the other objects for the same job."""
         if state.item is not None:
             for duplicate in self._duplicates.get(state.id, ()):
                 duplicate._follow(state.item)
@@ -154,10 +155,10 @@ class JobTracker(AsCoroutine[list[Job]]):
         return entry if isinstance(entry, Job) else self._waiting.states[entry].item
 
     def _check_finished(self) -> None:
-        """Say which jobs are left.
+        """Raise when the wait for some jobs ended before they were finished.
 
         Raises:
-            UnfinishedJob: Some are.
+            UnfinishedJob: It did for some; the message names the first of them and its reason.
         """
         reasons = {state.id: state.reason for state in self._waiting.states.values() if state.reason is not None}
         if not reasons:
@@ -175,10 +176,10 @@ class JobTracker(AsCoroutine[list[Job]]):
 
 
 class StatusUpdates:
-    """Every change of a status of some jobs that are waited for."""
+    """Iterates over every change of a status of tracked jobs; `JobTracker.updates` returns it."""
 
     def __init__(self, tracker: JobTracker) -> None:
-        """Iterate over the changes that a tracker hears of."""
+        """Iterate over the changes of the jobs of a tracker."""
         self._tracker = tracker
 
     def __aiter__(self) -> "StatusUpdates":
@@ -189,8 +190,8 @@ class StatusUpdates:
         """Wait for the next change.
 
         Raises:
-            UnfinishedJob: Nothing more will change, and some jobs are not finished.
-            RuntimeError: The client was closed meanwhile.
+            UnfinishedJob: The wait for all jobs has ended, and some of them are not finished.
+            RuntimeError: The client was closed meanwhile, or another task waits with the same tracker.
             StopAsyncIteration: All jobs are finished.
         """
         return await self._tracker._next_update()
@@ -206,40 +207,40 @@ def track(
     bar: bool = False,
     client: Client | None = None,
 ) -> JobTracker:
-    """Wait until jobs are finished: all of them, each as it finishes, or every change on the way.
+    """Wait for many jobs: for all of them, for each as it finishes, or for every change of a status.
 
     `await track(jobs)` returns the jobs in the order given; `async for job in track(jobs)` returns each as it finishes;
     `async for job in track(jobs).updates()` returns a job whenever its status has changed. Jobs given as `Job` are
-    updated in place. It is a coroutine wherever one is wanted: `create_task(track(jobs))`, `start_soon(track, jobs)`.
+    updated in place. It is also a coroutine: `create_task(track(jobs))`, `start_soon(track, jobs)`.
 
-    All jobs of a client that are due are asked for together, whoever waits for them: one request for 100 jobs. An
-    outage does not end the wait (nor does a gateway that answers 404 in HTML), a job that failed is a result like any
-    other, and one bad id does not spoil the others. Cancelling the wait, or leaving the loop, does not touch the jobs;
-    nothing is asked between two steps of the iteration.
+    One request asks for up to 100 jobs of the client whose queries are due, also for jobs that other tasks track. An
+    outage does not end the wait, nor does a gateway that answers 404 in HTML. A job that failed is a result like any
+    other, and an id that does not exist ends only its own wait. Cancelling the wait, or leaving the loop, does not
+    touch the jobs. No request is sent between two steps of an iteration.
 
     Args:
-        jobs: Jobs, or job ids, or some of both.
+        jobs: Jobs, job ids, or both.
         wait: Seconds between two queries, from 0 to 1e9; `"adaptive"` for what fits the age of each job, 5 to 640
-            seconds, so that an end is noticed within a minute or 5 % of the age (half of the recorded jobs within 4
+            seconds, so that an end is noticed within a minute or 5 % of the age (of the recorded jobs, half within 4
             seconds, with a quarter of the requests); or a callable without arguments that returns a generator of
             seconds, such as `functools.partial(backoff.expo, max_value=60)`. Left out, the client's
             (`Client(polling=...)`): 60.
-        retries: How often to ask for each job at the most, 1 or more. Left out, the client's: 4320, with 60 seconds in
-            between 3 days.
+        retries: Most queries for each job, 1 or more. Left out, the client's: 4320, which take 3 days at 60 seconds.
         until: Statuses that end the wait for a job as well, such as `[JobStatus.RUNNING]`, also when it has passed them
             between two queries.
         stalled_after: Seconds without a new `status` or `updated`, counted from the first query of this wait, after
             which the wait for a job ends; None for never. RUNNING for a day is real, and one recorded job in six never
             ended.
-        bar: Whether to show how many jobs there are of each status: a live board in a terminal (needs
+        bar: Whether to show the number of jobs of each status: a live board in a terminal (needs
             `up42-async[progress]`), a table in a notebook, lines on standard error elsewhere.
-        client: The client to use; else the one the jobs came from, else the current one.
+        client: The client to use; else that of the jobs, else the current one.
 
     Raises:
-        TypeError: Something that is no job and no id, or a schedule of the wrong type.
-        ValueError: An id that cannot be one, a schedule that cannot be right, or jobs of two clients.
+        TypeError: An entry that is neither a job nor an id, or another argument of the wrong type.
+        ValueError: An id that cannot stand in a path, an argument out of its range, or jobs of two clients.
         UnfinishedJob: (While waiting) the queries for a job are used up, it has stalled, or UP42 refuses to answer for
-            it for some time: 404 for 5 minutes, where its id is all that is known of it 10 seconds; 401 or 403.
+            it: with 404 for 5 minutes (for 10 seconds when only its id is known), or with 401 or 403 in two queries at
+            least 10 seconds apart (at once when the credentials are wrong).
         RuntimeError: There is no client, or it was closed meanwhile; or `rich` is missing for a board in a terminal.
     """
     return JobTracker(
@@ -258,8 +259,6 @@ def _common_client(entries: Iterable[Job | str]) -> Client | None:
         id(entry.client): entry.client for entry in entries if isinstance(entry, Job) and entry.client is not None
     }
     if len(clients) > 1:
-        message = (
-            "the jobs came from different clients; track those of each client apart, or say which one with client="
-        )
+        message = "the jobs have different clients; call track() for the jobs of each, or choose one with client="
         raise ValueError(message)
     return next(iter(clients.values()), None)
