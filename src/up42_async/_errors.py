@@ -235,7 +235,7 @@ class UntrustedURLError(UnexpectedResponseError):
 
 
 class PaginationError(UnexpectedResponseError):
-    """A list whose pages do not end: a page came again, 100 pages in a row had no new item, or there were 10,000 pages.
+    """A list whose pages do not end: a page came again, 100 pages had no new item, or there were over 10,000.
 
     The items before it are valid. Ask again later, or narrow the list down by filters.
     """

@@ -236,7 +236,7 @@ class Pager(Generic[T]):
         """Refuse to go on in a list without an end.
 
         Raises:
-            PaginationError: The page was read before, or there were 10,000 pages, or 100 in a row without a new item.
+            PaginationError: The page was read before, there were over 10,000 pages, or 100 in a row without a new item.
         """
         if _page_hash(request) in self._seen_pages:
             problem = "the next page is one that was read before; ask again later"
