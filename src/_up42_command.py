@@ -1,14 +1,14 @@
-"""The entry point of the command `up42`: what Ctrl-C does is settled before the package is imported.
+"""The entry point of the command `up42`, which handles Ctrl-C before the package is imported.
 
-Importing a package takes some tenths of a second, in which Python answers Ctrl-C with a traceback. Only a module
-outside of the package can act before that, so this one stands beside it, and imports nothing that takes time.
+Importing the package takes some tenths of a second, in which Python answers Ctrl-C with a traceback. Only a module
+outside of the package can run before that, so this one is beside it, and imports nothing that takes time.
 """
 
 import os
 import signal
 
 INTERRUPTED = 130
-"""As shells count a process that Ctrl-C ended: 128 and the number of the signal."""
+"""The exit code after Ctrl-C, as shells have it: 128 plus the number of the signal."""
 
 
 def end_on_interrupt() -> None:
@@ -19,9 +19,9 @@ def end_on_interrupt() -> None:
 def main() -> None:
     """Run the command `up42` with the arguments of the process, and end the process with its exit code."""
     end_on_interrupt()
-    from up42_async.cli.main import main as run  # not before Ctrl-C is seen to
+    from up42_async.cli.main import main as run  # only after Ctrl-C is handled
 
     try:
         run()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is over: its exit code stands while Python ends
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: Ctrl-C must not change its exit code

@@ -9,13 +9,14 @@ import pytest
 
 from tests.cli.command import run
 from up42_async.cli.settings import Settings
-from up42_async.sandbox import Sandbox
+from up42_async.sandbox import Sandbox, faults
 
 
 def test_credentials_that_are_right_are_said_to_be(sandbox: Sandbox) -> None:
     done = run(sandbox, "auth", "check")
     assert (done.exit_code, done.stdout) == (0, f"{sandbox.workspace_id}\n")
-    assert "accepted" in done.stderr
+    assert done.stderr == "up42: the credentials are accepted\n"
+    assert run(sandbox, "--quiet", "auth", "check").stderr == ""
 
 
 def test_wrong_credentials_are_an_error_without_a_traceback(sandbox: Sandbox) -> None:
@@ -81,3 +82,14 @@ def test_budgets_are_listed_with_what_is_left_of_them(sandbox: Sandbox) -> None:
     assert rows
     assert {row["remaining_credits"] is not None for row in rows} == {True}
     assert "remaining" not in run(sandbox, "budgets", "list", "-o", "csv").stdout
+
+
+def test_an_account_without_budgets_is_no_failure_and_says_so(sandbox: Sandbox) -> None:
+    sandbox.faults.add(faults.Rewrite(lambda body: {**body, "content": []}), path="/v2/budgets")
+    done = run(sandbox, "budgets", "list", "-o", "ndjson")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "up42: the account has no budgets\n")
+
+
+def test_without_credentials_the_command_says_where_they_come_from(sandbox: Sandbox) -> None:
+    done = run(sandbox, "balance", more={"UP42_USERNAME": "", "UP42_PASSWORD": ""})
+    assert done.stderr.startswith("up42: no credentials: set UP42_USERNAME and UP42_PASSWORD, or give --cfg-file FILE")

@@ -67,10 +67,10 @@ def test_when_the_work_is_over_its_exit_code_stands() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("jobs", "track", "{id}"), "1 job is still under way at UP42: {id}"),
+        (("jobs", "track", "{id}"), "up42: interrupted; 1 job is still under way at UP42: {id}"),
         (
             ("jobs", "download", "{id}", "-d", "{directory}"),
-            "up42: interrupted; {id}: the same line fetches what is missing",
+            "up42: interrupted; the same command downloads what is missing of {id}",
         ),
         (("jobs", "list"), ""),
         (("balance",), ""),
@@ -111,7 +111,7 @@ def test_pressed_again_and_again(sandbox: Sandbox) -> None:
             time.sleep(0.005)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert said == f"1 job is still under way at UP42: {id_}\n"
+    assert said == f"up42: interrupted; 1 job is still under way at UP42: {id_}\n"
 
 
 def wait_until_read(pipe: IO[str]) -> None:

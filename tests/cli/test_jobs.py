@@ -47,13 +47,33 @@ def test_jobs_are_listed_in_every_format(sandbox: Sandbox, output: str) -> None:
 
 
 def test_what_has_parts_is_json_in_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    output.write([{"one": {"a": [1]}, "two": ["b"]}], output.Format.CSV, columns=["one", "two"])
+    output.write([{"one": {"a": [1]}, "two": ("b",)}], output.Format.CSV, columns=["one", "two"])
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["one", "two"], ['{"a": [1]}', '["b"]']]
 
 
 def test_what_is_not_there_is_an_empty_cell(capsys: pytest.CaptureFixture[str]) -> None:
     output.write([{"one": None, "two": 2}, {}], output.Format.CSV, columns=["one", "two"])
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["one", "two"], ["", "2"], ["", ""]]
+
+
+def test_columns_that_do_not_fit_are_named_below_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "_WIDE", 60)
+    row = {"id": "i" * 36, "title": "a title of several words", "href": "https://example.com", "size": 5}
+    output.write([row], output.Format.TABLE, columns=["id", "title", "href", "size"])
+    header, first, *_, last = capsys.readouterr().out.splitlines()
+    assert header.split() == ["id", "title"]
+    assert first.split()[0] == row["id"]
+    assert last.rstrip() == "(no room for href, size; `-o json` shows all)"
+
+
+def test_the_first_column_is_shown_on_any_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "_WIDE", 5)
+    output.write([], output.Format.TABLE, columns=["description"])
+    assert "descr" in capsys.readouterr().out
 
 
 def test_a_list_is_filtered_and_cut(sandbox: Sandbox) -> None:
@@ -89,16 +109,36 @@ def test_nothing_is_listed_that_is_older_than_asked_for(sandbox: Sandbox) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("list", "--since", "yesterday"), "'yesterday' is no period; write 90s, 15m, 2h, 7d or 1w"),
-        (("list", "--status", "tired"), "'tired' is no status; there are created, "),
-        (("track", "-"), "no job ids: give them as arguments, or `-` and one a line on stdin"),
-        (("track", "x", "--wait", "soon"), "'soon' is no period"),
+        (
+            ("list", "--since", "yesterday"),
+            "'yesterday' is neither a period (90s, 15m, 2h, 7d, 1w) nor an ISO date or time",
+        ),
+        (("list", "--status", "tired"), "'tired' is not a status; choose from created, "),
+        (("track", "-"), "no job ids: give them as arguments, or give `-` and write them to stdin, one on each line"),
+        (("track", "x", "--wait", "soon"), "'soon' is not a period; write seconds, or 90s, 15m, 2h, 7d or 1w"),
+        (("track", "x", "--timeout", "-5"), "'-5' is not a period"),
     ],
 )
 def test_what_cannot_be_right_is_wrong_usage(sandbox: Sandbox, words: tuple[str, ...], said: str) -> None:
     done = run(sandbox, "jobs", *words)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(f"up42: {said}")
+
+
+def test_an_empty_list_is_no_failure_and_is_said_to_be_empty(sandbox: Sandbox) -> None:
+    done = run(sandbox, "jobs", "list", "-o", "json")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "[]\n", "up42: no jobs match\n")
+    assert run(sandbox, "--quiet", "jobs", "list", "-o", "json").stderr == ""
+
+
+def test_jobs_as_json_on_stdin_stand_for_their_ids(sandbox: Sandbox) -> None:
+    ids = seeded(sandbox, 2)
+    listed = run(sandbox, "jobs", "list", "-o", "json").stdout
+    assert {row["jobID"] for row in json.loads(run(sandbox, "jobs", "get", "-", stdin=listed).stdout)} == set(ids)
+    for wrong in ('[{"id": "an item"}]', '{"jobID": null}'):
+        done = run(sandbox, "jobs", "get", "-", stdin=wrong)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "stdin must hold job ids, or jobs as JSON; this value has no jobID: {" in done.stderr
 
 
 def test_a_board_takes_the_place_of_lines_for_people(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +251,13 @@ def test_a_job_without_files_is_an_error_beside_the_files_of_others(sandbox: San
     done = run(sandbox, "jobs", "download", good, bad, "-d", str(tmp_path))
     assert done.exit_code == 1
     assert f"up42: job {bad}: " in done.stderr
+    assert {json.loads(line)["jobID"] for line in done.stdout.splitlines()} == {good}
+
+
+def test_a_job_that_does_not_exist_is_an_error_beside_the_files_of_others(sandbox: Sandbox, tmp_path: Path) -> None:
+    (good,) = seeded(sandbox, 1)
+    done = run(sandbox, "jobs", "download", "nowhere", good, "-d", str(tmp_path))
+    assert (done.exit_code, done.stderr) == (1, "up42: there is no job nowhere in this account\n")
     assert {json.loads(line)["jobID"] for line in done.stdout.splitlines()} == {good}
 
 

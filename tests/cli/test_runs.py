@@ -85,7 +85,7 @@ def test_parameters_are_inputs_of_all(sandbox: Sandbox, tmp_path: Path) -> None:
         ('{"title": "x"}', "item 1 names no item"),
         ("[1]", "item 1 is neither a URL, a STAC item nor an object with inputs: 1"),
         ('{"type": "Feature", "id": "a", "links": [{"rel": "next"}]}', "item 1 ('a') has no self link"),
-        ('{"a": 1}\n{"b"', "the items are no JSON"),
+        ('{"a": 1}\n{"b"', "the items are not JSON"),
     ],
 )
 def test_items_that_cannot_be_read_are_named_before_anything_is_asked(sandbox: Sandbox, text: str, said: str) -> None:
@@ -98,7 +98,7 @@ def test_items_that_cannot_be_read_are_named_before_anything_is_asked(sandbox: S
 def test_a_file_that_is_missing_and_a_parameter_without_a_value_are_named(sandbox: Sandbox) -> None:
     for words, said in (
         (("--items", "/nowhere/items"), "the items in /nowhere/items cannot be read"),
-        (("--items", "-", "--param", "x"), "'x' is no parameter; write name=value"),
+        (("--items", "-", "--param", "x"), "'x' is not a parameter; write name=value"),
     ):
         done = run(sandbox, "run", PROCESS, *words, "--dry-run")
         assert done.exit_code == 2

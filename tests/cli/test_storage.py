@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.cli.command import run
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
@@ -44,3 +46,21 @@ def test_an_asset_that_does_not_exist_is_an_error(sandbox: Sandbox) -> None:
     done = run(sandbox, "assets", "items", "nonsense")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "status 404" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--bbox", "a,b,c,d", "--bbox must be west,south,east,north in degrees, not 'a,b,c,d'"),
+        ("--filter", "{", "--filter must be CQL2-JSON; '{' is not JSON"),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_named(sandbox: Sandbox, option: str, value: str, said: str) -> None:
+    done = run(sandbox, "items", "search", option, value)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"up42: {said}")
+
+
+def test_a_search_without_a_match_is_no_failure_and_says_so(sandbox: Sandbox) -> None:
+    done = run(sandbox, "items", "search", "--id", "nowhere", "-o", "json")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "[]\n", "up42: no items match\n")

@@ -68,7 +68,7 @@ def test_takes_the_port_it_is_told() -> None:
 def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=rf"cannot use port {port} of 127.0.0.1; port=0 takes a free one"):
+        with pytest.raises(OSError, match=rf"cannot use port {port} of 127.0.0.1; 0 takes a free one"):
             Sandbox(port=port).start()
 
 

@@ -1,7 +1,9 @@
-"""The command `up42` (extra `cli`): a thin layer over the library, with data on stdout and talk on stderr.
+"""The command `up42` (extra `cli`): a thin layer over the library, with data on stdout and messages on stderr.
 
-main         the entry point, and what every command shares: options, exit codes, interruption
-settings     how a command reaches UP42: credentials, region, endpoints
+main         the entry point
+application  all commands, and the options given before them
+running      exit codes, errors, Ctrl-C and the log
+settings     the options given before a command: credentials, region, addresses
 output       rows as a table, JSON, NDJSON or CSV
 arguments    ids from the command line or stdin, periods, statuses
 jobs         `up42 jobs ...`

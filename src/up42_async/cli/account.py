@@ -8,29 +8,29 @@ import typer
 import up42_async as up42
 from up42_async.cli.jobs import OutputOption
 from up42_async.cli.output import Format, write_all, write_one
-from up42_async.cli.running import GOOD, run
+from up42_async.cli.running import GOOD, run, say
 from up42_async.cli.settings import Settings
 
 auth: Final = typer.Typer(help="Check credentials.", no_args_is_help=True)
-processes: Final = typer.Typer(help="List processes, and show what one needs and costs.", no_args_is_help=True)
+processes: Final = typer.Typer(help="List processes; show the inputs and the price of one.", no_args_is_help=True)
 budgets: Final = typer.Typer(help="List budgets.", no_args_is_help=True)
 
 
 def row_of(value: Any) -> dict[str, Any]:
-    """Return the public fields of a value."""
+    """Return the public fields of a value by name."""
     row: dict[str, Any] = attrs.asdict(value, filter=lambda field, _: not field.name.startswith("_"))
     return row
 
 
 @auth.command("check")
 def check(context: typer.Context) -> None:
-    """Log in, and print the workspace in which jobs are made."""
+    """Log in, and print the id of the workspace in which jobs are created; 3 requests."""
     settings: Settings = context.obj
 
     async def work(client: up42.Client) -> int:
         typer.echo(await client.workspace_id())
-        await client.balance()  # a request to the API itself: the token is accepted there, too
-        typer.echo("the credentials are accepted", err=True)
+        await client.balance()  # the API itself accepts the token, too
+        say("up42: the credentials are accepted", settings)
         return GOOD
 
     run(settings, work)
@@ -38,7 +38,7 @@ def check(context: typer.Context) -> None:
 
 @processes.command("list")
 def list_processes(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
-    """List the processes of UP42."""
+    """List the processes that can be run."""
     settings: Settings = context.obj
 
     async def work(client: up42.Client) -> int:
@@ -51,10 +51,10 @@ def list_processes(context: typer.Context, output: OutputOption = Format.TABLE) 
 @processes.command("show")
 def show_process(
     context: typer.Context,
-    process: Annotated[str, typer.Argument(help="Process id.")],
+    process: Annotated[str, typer.Argument(help="Process id, such as detection-trees-spacept.")],
     output: OutputOption = Format.JSON,
 ) -> None:
-    """Show one process: its inputs with their schema, its price, and its EULA."""
+    """Show one process: its inputs with their schema, its price in credits, and its EULA."""
     settings: Settings = context.obj
 
     async def work(client: up42.Client) -> int:
@@ -65,7 +65,7 @@ def show_process(
 
 
 def balance(context: typer.Context, output: OutputOption = Format.TABLE) -> None:
-    """Show how many credits the account has."""
+    """Show how many credits the account has left."""
     settings: Settings = context.obj
 
     async def work(client: up42.Client) -> int:
@@ -78,7 +78,7 @@ def balance(context: typer.Context, output: OutputOption = Format.TABLE) -> None
 @budgets.command("list")
 def list_budgets(
     context: typer.Context,
-    usage: Annotated[bool, typer.Option("--usage", help="Also how much of each is used.")] = False,
+    usage: Annotated[bool, typer.Option("--usage", help="Also show the credits used of each, and those left.")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """List the budgets of the account."""
@@ -87,7 +87,8 @@ def list_budgets(
     async def work(client: up42.Client) -> int:
         found = up42.Budget.all(include_usage=usage, client=client)
         columns = ("id", "name", "status", "spend_limit", *(("consumed_credits", "remaining_credits") if usage else ()))
-        await write_all(found, output, row=row_of, columns=columns)
+        if not await write_all(found, output, row=row_of, columns=columns):
+            say("up42: the account has no budgets", settings)
         return GOOD
 
     run(settings, work)

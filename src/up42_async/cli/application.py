@@ -1,4 +1,4 @@
-"""All commands, and the options that stand before their names."""
+"""All commands, and the options given before them."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,8 +10,9 @@ from up42_async.cli import account, jobs, local, runs, storage
 from up42_async.cli.settings import Settings
 
 app: Final = typer.Typer(
-    help="Check, price and run UP42 processes, follow jobs, and bring results home.",
-    epilog="Credentials come from UP42_USERNAME and UP42_PASSWORD, or from --cfg-file; never from an argument.",
+    help="Price and run UP42 processes, track jobs, and download results. Only `up42 run` spends credits.",
+    epilog="Credentials come from UP42_USERNAME and UP42_PASSWORD, or from --cfg-file. Without an account, begin with"
+    " `up42 sandbox`. Exit codes: 0 good, 1 a job or UP42 failed, 2 wrong usage, 130 Ctrl-C.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # its tracebacks show local variables
 )
@@ -38,18 +39,24 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 def _options(
     context: typer.Context,
     cfg_file: Annotated[
-        Path | None, typer.Option(envvar="UP42_CFG_FILE", help='JSON file with "username" and "password".')
+        Path | None,
+        typer.Option(
+            envvar="UP42_CFG_FILE", help='JSON file with the credentials: {"username": "...", "password": "..."}.'
+        ),
     ] = None,
-    region: Annotated[str, typer.Option(envvar="UP42_REGION", help="eu or sa.")] = "eu",
+    region: Annotated[str, typer.Option(envvar="UP42_REGION", help="Region of the account: eu or sa.")] = "eu",
     workspace: Annotated[
-        str | None, typer.Option(envvar="UP42_WORKSPACE_ID", help="Workspace in which jobs are made.")
+        str | None,
+        typer.Option(envvar="UP42_WORKSPACE_ID", help="Id of the workspace in which jobs are created and listed."),
     ] = None,
     api: Annotated[
-        str | None, typer.Option(envvar="UP42_API_URL", help="Another API host, such as a sandbox's.")
+        str | None, typer.Option(envvar="UP42_API_URL", help="Address of another API, such as a sandbox; needs --auth.")
     ] = None,
-    auth: Annotated[str | None, typer.Option(envvar="UP42_AUTH_URL", help="Another host to log in to.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors on stderr.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each request on stderr.")] = False,
+    auth: Annotated[
+        str | None, typer.Option(envvar="UP42_AUTH_URL", help="Address of another login; needs --api.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors on stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also show each request on stderr.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,

@@ -17,58 +17,70 @@ from up42_async.cli.settings import Settings
 
 app: Final = typer.Typer(help="List, get, track and download jobs.", no_args_is_help=True)
 
-COLUMNS: Final = ("jobID", "processID", "status", "title", "credits", "created", "finished")
+COLUMNS: Final = ("jobID", "status", "processID", "title", "credits", "created", "finished")
 
-OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to write the rows.")]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Format of the rows on stdout.")]
 SuitedOutputOption = Annotated[
     Format | None,
-    typer.Option("--output", "-o", help="How to write the rows: by default a table on a terminal, NDJSON elsewhere."),
+    typer.Option(
+        "--output", "-o", help="Format of the rows on stdout; by default a table on a terminal, NDJSON elsewhere."
+    ),
 ]
 WaitOption = Annotated[
-    str | None, typer.Option(envvar="UP42_WAIT", help="Seconds (or 10s, 2m) between two queries, or `adaptive`.")
+    str | None,
+    typer.Option(
+        envvar="UP42_WAIT",
+        help="Time between two queries (10s, 2m), or `adaptive`: by the age of the jobs; 60s by default.",
+    ),
 ]
-IdsArgument = Annotated[list[str], typer.Argument(help="Job ids, or - to read them from stdin.", metavar="ID...|-")]
+IdsArgument = Annotated[
+    list[str], typer.Argument(help="Job ids; - reads them from stdin, also from jobs as JSON.", metavar="ID...|-")
+]
 
 
 def row_of(job: up42.Job) -> dict[str, Any]:
-    """Return a job as UP42 sends it, with its title and credits at hand for tables."""
+    """Return a job as UP42 sends it, with its title and credits added for tables."""
     return {**job.to_metadata(), "title": job.definition.get("inputs", {}).get("title"), "credits": job.credits}
 
 
 @app.command("list")
 def list_jobs(
     context: typer.Context,
-    status: Annotated[list[str] | None, typer.Option(help="Only these statuses; may be given several times.")] = None,
-    process: Annotated[list[str] | None, typer.Option(help="Only these processes; may be given several times.")] = None,
-    since_: Annotated[
-        str | None, typer.Option("--since", help="Only jobs created since: a period (7d, 12h) or an ISO date.")
+    status: Annotated[list[str] | None, typer.Option(help="Only jobs with this status; repeat it for several.")] = None,
+    process: Annotated[
+        list[str] | None, typer.Option(help="Only jobs of this process id; repeat it for several.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="How many at the most.")] = None,
+    since_: Annotated[
+        str | None, typer.Option("--since", help="Only jobs created since a period ago (12h, 7d) or an ISO date.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many jobs; all by default.")] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """List jobs, the newest first; one request for every 500."""
     settings: Settings = context.obj
+    with reporting():
+        earliest = None if since_ is None else since(since_, dt.datetime.now(dt.UTC))
+        statuses = statuses_of(status or ())
 
     async def work(client: up42.Client) -> int:
-        earliest = None if since_ is None else since(since_, dt.datetime.now(dt.UTC))
-        workspace_id = settings.workspace_id
         found = up42.Job.all(
             process_id=process,
-            workspace_id=workspace_id,
-            status=statuses_of(status or ()),
+            workspace_id=settings.workspace_id,
+            status=statuses,
             sort_by=up42.JobSorting.created.desc,
             page_size=None if limit is None else min(limit, 500),
             client=client,
         )
         jobs = found if earliest is None else _Since(found, earliest)
-        await write_all(jobs, output, row=row_of, columns=COLUMNS, limit=limit)
+        if not await write_all(jobs, output, row=row_of, columns=COLUMNS, limit=limit):
+            say("up42: no jobs match", settings)
         return GOOD
 
     run(settings, work)
 
 
 class _Since(AsyncIterator[up42.Job]):
-    """The jobs of a list, newest first, down to a moment."""
+    """The jobs of a list, the newest first, until one was created before `earliest`."""
 
     def __init__(self, jobs: AsyncIterator[up42.Job], earliest: dt.datetime) -> None:
         self._jobs = jobs
@@ -89,14 +101,20 @@ def get_jobs(context: typer.Context, ids: IdsArgument, output: OutputOption = Fo
         wanted = ids_of(ids)
 
     async def work(client: up42.Client) -> int:
-        rows = [row_of(job) async for job in up42.Job.all(ids=wanted, client=client)]
-        write(rows, output, columns=COLUMNS)
-        missing = [id_ for id_ in wanted if id_ not in {row["jobID"] for row in rows}]
-        for id_ in missing:
-            typer.echo(f"up42: there is no job {id_} in this account", err=True)
-        return FAILED if missing else GOOD
+        jobs = await _found(wanted, client)
+        write(map(row_of, jobs), output, columns=COLUMNS)
+        return GOOD if len(jobs) == len(wanted) else FAILED
 
     run(settings, work)
+
+
+async def _found(ids: list[str], client: up42.Client) -> list[up42.Job]:
+    """Return the jobs that exist, and name the other ids on stderr."""
+    jobs = [job async for job in up42.Job.all(ids=ids, client=client)]
+    for id_ in ids:
+        if id_ not in {job.id for job in jobs}:
+            typer.echo(f"up42: there is no job {id_} in this account", err=True)
+    return jobs
 
 
 @app.command("track")
@@ -104,27 +122,33 @@ def track_jobs(
     context: typer.Context,
     ids: IdsArgument,
     wait: WaitOption = None,
-    timeout: Annotated[str | None, typer.Option(help="Stop after a period such as 90s, 2h, 1d.")] = None,
-    until: Annotated[list[str] | None, typer.Option(help="Also stop at these statuses, such as running.")] = None,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first job that fails.")] = False,
+    timeout: Annotated[
+        str | None, typer.Option(help="Stop after a period such as 90s, 2h or 1d; the jobs go on at UP42.")
+    ] = None,
+    until: Annotated[
+        list[str] | None, typer.Option(help="Also count this status as the end of a job; repeat it for several.")
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop tracking when the first job fails; the others go on at UP42.")
+    ] = False,
 ) -> None:
     """Wait until jobs are finished: a live board on a terminal, else a line of NDJSON for each change.
 
-    Ends with 0 when all jobs were successful (or reached a status of --until), and with 1 otherwise.
+    The exit code is 0 when all jobs were successful (or reached a status of --until), and 1 otherwise.
     """
     settings: Settings = context.obj
     with reporting():
         wanted = ids_of(ids)
         stops = statuses_of(until or ()) or []
-        schedule = schedule_of(wait)
+        schedule, seconds = schedule_of(wait), None if timeout is None else seconds_of(timeout)
     named = f"up42: interrupted; these jobs may be under way at UP42: {' '.join(wanted)}"
-    interruption = Interruption(lambda: named)  # until it is known how they are doing
+    interruption = Interruption(lambda: named)  # until the first answer
 
     async def work(client: up42.Client) -> int:
         board = shows_board(settings)
         tracker = up42.track(wanted, wait=schedule, until=stops or None, bar=board, client=client)
-        interruption.words = lambda: _still_under_way(tracker)
-        with anyio.move_on_after(None if timeout is None else seconds_of(timeout)) as scope:
+        interruption.words = lambda: f"up42: interrupted; {_still_under_way(tracker)}"
+        with anyio.move_on_after(seconds) as scope:
             try:
                 async for job in tracker if board else tracker.updates():
                     if not board:
@@ -134,7 +158,7 @@ def track_jobs(
             except up42.UnfinishedJob as error:
                 typer.echo(f"up42: {error}", err=True)
         if scope.cancelled_caught:
-            say(f"up42: the time is up; {_still_under_way(tracker)}", settings)
+            say(f"up42: stopped after {timeout}; {_still_under_way(tracker)}", settings)
         good = not tracker.unfinished and not any(_has_failed(job, stops) for job in tracker.finished)
         return GOOD if good else FAILED
 
@@ -142,12 +166,12 @@ def track_jobs(
 
 
 def shows_board(settings: Settings) -> bool:
-    """Return whether to show people a board, and not lines to a program."""
+    """Return whether to show a board: on a terminal, unless `--quiet` is given."""
     return sys.stdout.isatty() and not settings.quiet
 
 
 def _has_failed(job: up42.Job, stops: list[up42.JobStatus]) -> bool:
-    """Return whether a job has ended without a result, and not at a status at which the caller wished to stop."""
+    """Return whether a job has ended without a result and not at a status of `--until`."""
     return job.is_finished and not job.is_successful and job.status not in stops
 
 
@@ -160,23 +184,30 @@ def _still_under_way(tracker: up42.JobTracker) -> str:
 def download_jobs(
     context: typer.Context,
     ids: IdsArgument,
-    directory: Annotated[Path, typer.Option("--directory", "-d", help="Where the files go, a directory a job.")],
-    key: Annotated[list[str] | None, typer.Option(help="Only assets with these keys.")] = None,
-    role: Annotated[list[str] | None, typer.Option(help="Only assets with one of these roles, such as data.")] = None,
-    media_type: Annotated[list[str] | None, typer.Option(help="Only these media types, such as image/tiff.")] = None,
-    unpack: Annotated[bool, typer.Option("--unpack", help="Unpack archives.")] = False,
+    directory: Annotated[
+        Path, typer.Option("--directory", "-d", help="Directory for the files; each job gets a directory in it.")
+    ],
+    key: Annotated[list[str] | None, typer.Option(help="Only the asset with this key; repeat it for several.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(help="Only assets with this role, such as data; repeat it for several.")
+    ] = None,
+    media_type: Annotated[
+        list[str] | None,
+        typer.Option(help="Only assets of this media type, such as image/tiff; repeat it for several."),
+    ] = None,
+    unpack: Annotated[bool, typer.Option("--unpack", help="Also unpack zip and tgz archives.")] = False,
     output: SuitedOutputOption = None,
 ) -> None:
-    """Bring the files of jobs home, each whole or not at all; the same line again fetches only what is missing."""
+    """Download the results of jobs, each file complete or not at all; the same command downloads what is missing."""
     settings: Settings = context.obj
     format_ = suited(output)
     with reporting():
         wanted = ids_of(ids)
 
-    words = f"up42: interrupted; {' '.join(wanted)}: the same line fetches what is missing"
+    words = f"up42: interrupted; the same command downloads what is missing of {' '.join(wanted)}"
 
     async def work(client: up42.Client) -> int:
-        jobs = [job async for job in up42.Job.all(ids=wanted, client=client)]
+        jobs = await _found(wanted, client)
         bar = sys.stderr.isatty() and not settings.quiet
         batch = up42.download(
             jobs, directory, keys=key, roles=role, media_types=media_type, unpack=unpack, bar=bar, client=client
@@ -190,7 +221,8 @@ def download_jobs(
         if format_ is not Format.NDJSON:
             here = [_row_of_file(file) for file in batch.results if file.error is None]
             write(here, format_, columns=("jobID", "key", "path"))
-        return FAILED if any(file.error is not None for file in batch.results) else GOOD
+        complete = len(jobs) == len(wanted) and all(file.error is None for file in batch.results)
+        return GOOD if complete else FAILED
 
     run(settings, work, Interruption(lambda: words))
 

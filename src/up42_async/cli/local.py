@@ -1,4 +1,4 @@
-"""`up42 sandbox` and `up42 completion`: what needs no account."""
+"""`up42 sandbox` and `up42 completion`: the commands that need no account."""
 
 import enum
 import importlib.util
@@ -19,34 +19,39 @@ class Shell(enum.StrEnum):
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; a free one when left out.")] = 0,
-    speed: Annotated[float, typer.Option(help="Sandbox seconds for each real second.")] = 60.0,
-    jobs: Annotated[int, typer.Option(min=0, help="How many jobs it begins with.")] = 20,
-    assets: Annotated[int, typer.Option(min=0, help="How many assets it begins with, beside the reference's.")] = 0,
-    export: Annotated[
-        bool, typer.Option("--export", help="Print shell lines that point `up42` at it, for another terminal.")
-    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    speed: Annotated[
+        float, typer.Option(help="Sandbox seconds for each real second, above 0: at 60 an hour takes a minute.")
+    ] = 60.0,
+    jobs: Annotated[int, typer.Option(min=0, help="Number of jobs at the start, all under way.")] = 20,
+    assets: Annotated[
+        int, typer.Option(min=0, help="Number of assets at the start, besides the one of the examples.")
+    ] = 0,
+    export: Annotated[bool, typer.Option("--export", help="Print only the export lines and how to end it.")] = False,
 ) -> None:
-    """Run an UP42 of your own on this machine until Ctrl-C; nothing there costs anything."""
-    if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
-        typer.echo("up42: the sandbox needs its server; pip install 'up42-async[sandbox]'", err=True)
-        raise typer.Exit(USAGE)
-    from up42_async.sandbox import Sandbox  # the extra may be missing
+    """Run a sandbox, an UP42 of your own on this machine, until Ctrl-C; nothing there costs credits.
 
-    with reporting(Interruption(lambda: "the sandbox has ended")):
+    It prints export lines. Pasted into another terminal, they make `up42` use the sandbox there.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
+        typer.echo("up42: the sandbox needs starlette and uvicorn; pip install 'up42-async[sandbox]'", err=True)
+        raise typer.Exit(USAGE)
+    from up42_async.sandbox import Sandbox  # not before it is known that the extra is installed
+
+    with reporting(Interruption(lambda: "up42: the sandbox has ended")):
         running = Sandbox(port=port, speed=speed)
         try:
             running.start()
         except OSError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(error.strerror) from None
         try:
             running.seed_jobs(jobs)
             running.add_assets(assets)
             for line in _exports(running):
                 typer.echo(line)
             if not export:
-                typer.echo("an UP42 of your own is running; paste these lines into another terminal", err=True)
-            typer.echo("Ctrl-C ends it", err=True)
+                typer.echo("up42: the sandbox is running; paste these lines into another terminal", err=True)
+            typer.echo("up42: Ctrl-C ends it", err=True)
             while True:
                 time.sleep(3600)
         finally:
@@ -65,9 +70,9 @@ def _exports(running: Any) -> list[str]:
 
 
 def completion(
-    shell: Annotated[Shell, typer.Argument(help="The shell.")],
+    shell: Annotated[Shell, typer.Argument(help="The shell to complete for.")],
 ) -> None:
-    """Print what makes a shell complete `up42`; append it to ~/.bashrc, ~/.zshrc or the like."""
+    """Print the script that lets a shell complete `up42`: append it to ~/.bashrc or ~/.zshrc."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     typer.echo(get_completion_script(prog_name="up42", complete_var="_UP42_COMPLETE", shell=shell.value))

@@ -1,4 +1,4 @@
-"""Rows of data on stdout: a table for people, JSON, NDJSON or CSV for programs."""
+"""Rows on stdout: a table for people; JSON, NDJSON or CSV for programs."""
 
 import csv
 import enum
@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -16,9 +17,13 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 
 _WIDE: Final = 10_000
-"""Columns of a table that is written to a file or a pipe: nothing is cut off there."""
+"""Width of a table in a file or a pipe, in characters: nothing is cut off there."""
 _WHOLE: Final = frozenset({"credits", "id", "jobID", "job_id", "state", "status"})
-"""Columns that a terminal shows whole, however narrow it is: an id that is cut cannot be copied."""
+"""Columns that are never folded: an id on two lines cannot be copied."""
+_NARROWEST: Final = 12
+"""Characters below which no other column is folded."""
+_GAP: Final = 2
+"""Characters between two columns."""
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*Z")
 
 
@@ -32,7 +37,7 @@ class Format(enum.StrEnum):
 
 
 def suited(format_: Format | None) -> Format:
-    """Return a format, or where none was asked for a table on a terminal and NDJSON elsewhere."""
+    """Return the given format; by default a table on a terminal and NDJSON elsewhere."""
     return format_ or (Format.TABLE if sys.stdout.isatty() else Format.NDJSON)
 
 
@@ -44,17 +49,17 @@ async def write_all(
     columns: Sequence[str],
     limit: int | None = None,
 ) -> int:
-    """Write what an iterator brings; NDJSON and CSV as it comes, the others at the end.
+    """Write a row for each value of an iterator: NDJSON and CSV at once, the other formats at the end.
 
     Args:
-        things: What to write.
-        format_: How.
-        row: Makes a row of one thing.
+        things: The values.
+        format_: The format.
+        row: Returns the row of a value.
         columns: The columns of a table or CSV file; JSON has all keys.
-        limit: How many at the most, None for all.
+        limit: The largest number of rows; None for all.
 
     Returns:
-        How many were written.
+        The number of rows.
     """
     written = 0
     rows: list[Row] = []
@@ -82,7 +87,7 @@ def write(rows: Iterable[Row], format_: Format, *, columns: Sequence[str]) -> No
 
     Args:
         rows: The rows.
-        format_: How.
+        format_: The format.
         columns: The columns of a table or CSV file; JSON has all keys.
     """
     match format_:
@@ -98,7 +103,7 @@ def write(rows: Iterable[Row], format_: Format, *, columns: Sequence[str]) -> No
 
 
 def write_one(row: Row, format_: Format) -> None:
-    """Write one thing: a table has a line for each of its keys."""
+    """Write one row: a table has a line for each of its keys."""
     match format_:
         case Format.TABLE:
             _write_table([{"name": key, "value": value} for key, value in row.items()], ["name", "value"])
@@ -109,7 +114,7 @@ def write_one(row: Row, format_: Format) -> None:
 
 
 def write_line(row: Row) -> None:
-    """Write one line of NDJSON, and flush it, so that the reader of a pipe has it at once."""
+    """Write one line of NDJSON, and flush it for the reader of a pipe."""
     sys.stdout.write(json.dumps(row, default=str) + "\n")
     sys.stdout.flush()
 
@@ -125,19 +130,34 @@ def _write_csv(rows: Iterable[Row], columns: Sequence[str], *, header: bool) -> 
 
 
 def _write_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in columns:
-        table.add_column(name, no_wrap=name in _WHOLE, overflow="fold")
-    for row in rows:
-        table.add_row(*(_TIME.sub(r"\1 \2", _text(row.get(name))) for name in columns))
     width = None if sys.stdout.isatty() else _WIDE
     console = Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
+    cells = [{name: _TIME.sub(r"\1 \2", _text(row.get(name))) for name in columns} for row in rows]
+    shown = _fitting(columns, cells, console.width)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in shown:
+        table.add_column(name, no_wrap=name in _WHOLE, overflow="fold")
+    for row in cells:
+        table.add_row(*(row[name] for name in shown))
     console.print(table)
+    if len(shown) < len(columns):
+        console.print(f"(no room for {', '.join(columns[len(shown) :])}; `-o json` shows all)", style="dim")
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Mapping[str, str]], room: int) -> Sequence[str]:
+    """Return the first columns that fit into a number of characters, however far they are folded; at least one."""
+    needed = -_GAP
+    for place, name in enumerate(columns):
+        natural = max([cell_len(name), *(cell_len(row[name]) for row in rows)])
+        needed += _GAP + (natural if name in _WHOLE else min(natural, _NARROWEST))
+        if needed > room and place:
+            return columns[:place]
+    return columns
 
 
 def _text(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | tuple):
         return json.dumps(value, default=str)
     return str(value)

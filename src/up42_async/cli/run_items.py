@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from up42_async import processing_templates
-from up42_async.cli.arguments import STDIN
+from up42_async.cli.arguments import STDIN, json_values
 
 _LONGEST_TITLE: Final = 250
 _ITEM_INPUTS: Final = ("item", "sourceItem", "referenceItem")
@@ -19,7 +19,7 @@ _ITEM_INPUTS: Final = ("item", "sourceItem", "referenceItem")
 
 @attrs.define
 class RunTemplate(processing_templates.JobTemplate):
-    """A template of any process: its inputs are those of a line of the items, and the parameters of the command."""
+    """A template of any process: its inputs come from one entry of the items and from `--param`."""
 
     values: dict[str, Any]
 
@@ -34,8 +34,8 @@ def templates_of(
 ) -> list[processing_templates.JobTemplate]:
     """Return a template for each item.
 
-    The title, where none is given, is the process and the id of the item: the same in every run, so that the same
-    command finds in its journal what it has executed.
+    An item without a title is given one made of the process and the id of the item. It is the same in every run, so
+    that the same command finds in its journal what it has executed.
 
     Args:
         process_id: The process.
@@ -45,7 +45,7 @@ def templates_of(
         workspace_id: Where jobs are made; None for the client's workspace.
 
     Raises:
-        ValueError: The file cannot be read, or a line is no item.
+        ValueError: The file cannot be read, or an entry is not an item.
     """
     kind = type("RunTemplate", (RunTemplate,), {"process_id": process_id})
     rows = [_inputs(row, process_id, parameters, place) for place, row in enumerate(_rows(_text(source)), start=1)]
@@ -61,13 +61,17 @@ def _text(source: str) -> str:
         with open(source, encoding="utf-8-sig") as file:  # noqa: PTH123 - a path as it was typed
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the items in {source} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"the items in {source} cannot be read: {reason}") from None
 
 
 def _rows(text: str) -> Iterator[Any]:
     start = text.lstrip()
     if start.startswith(("{", "[")):
-        yield from _json_rows(start)
+        try:
+            yield from json_values(start)
+        except ValueError as error:
+            raise ValueError(f"the items are not JSON: {error}") from None
         return
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     header = lines[0].split(",") if lines else []
@@ -78,22 +82,8 @@ def _rows(text: str) -> Iterator[Any]:
         yield from (line.strip() for line in lines)
 
 
-def _json_rows(text: str) -> Iterator[Any]:
-    """Read one JSON value, or one on each line."""
-    try:
-        content = json.loads(text)
-    except ValueError:
-        try:
-            content = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise ValueError(f"the items are no JSON: {error}") from None
-    if isinstance(content, dict) and content.get("type") == "FeatureCollection":
-        content = content.get("features")
-    yield from content if isinstance(content, list) else [content]
-
-
 def _value(text: str) -> Any:
-    """Return a cell of a CSV file: what is JSON is what it says, anything else is text."""
+    """Return the value of a cell of a CSV file: read as JSON if it is JSON, else as text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -126,4 +116,4 @@ def _self_link(feature: Mapping[str, Any], place: int) -> Any:
     for link in feature.get("links") or ():
         if isinstance(link, dict) and link.get("rel") == "self":
             return link.get("href")
-    raise ValueError(f"item {place} ({feature.get('id')!r:.80}) has no self link, which UP42 knows it by")
+    raise ValueError(f"item {place} ({feature.get('id')!r:.80}) has no self link, which the process needs as its input")

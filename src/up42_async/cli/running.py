@@ -1,4 +1,4 @@
-"""Run the asynchronous part of a command, and turn how it ended into an exit code."""
+"""Run the asynchronous part of a command, and turn its end into an exit code."""
 
 import contextlib
 import logging
@@ -17,7 +17,7 @@ from up42_async.cli.settings import Settings
 
 GOOD: Final = 0
 FAILED: Final = 1
-"""Jobs failed, or UP42 could not be asked."""
+"""A job failed, or a request to UP42 did."""
 USAGE: Final = 2
 
 _FORMAT: Final = "%(levelname)s %(message)s"
@@ -25,18 +25,18 @@ _FORMAT: Final = "%(levelname)s %(message)s"
 
 @attrs.define
 class Interruption:
-    """What to say when Ctrl-C ends a command: which jobs go on at UP42, and how to go on with them."""
+    """The message when Ctrl-C ends a command: which jobs go on at UP42, and how to go on with them."""
 
     words: Callable[[], str] | None = None
 
 
 def counted(number: int, state: str) -> str:
-    """Say how many jobs are in a state: `1 job is under way`."""
+    """Return how many jobs are in a state: `1 job is under way`."""
     return f"{number} job is {state}" if number == 1 else f"{number or 'no'} jobs are {state}"
 
 
 def say(text: str, settings: Settings) -> None:
-    """Tell the person at the terminal something, on stderr; `--quiet` leaves it out."""
+    """Write a message to stderr, unless `--quiet` is given."""
     if not settings.quiet:
         typer.echo(text, err=True)
 
@@ -47,9 +47,9 @@ def run(
     """Open a client, do the work of a command with it, and end the process with the exit code of the work.
 
     Args:
-        settings: How to reach UP42, and how much to say.
-        work: What the command does; it returns the exit code.
-        interruption: What to say when Ctrl-C ends it.
+        settings: The options given before the command.
+        work: The work, which returns the exit code.
+        interruption: The message when Ctrl-C ends it.
     """
 
     async def with_client() -> int:
@@ -73,15 +73,16 @@ def run_without_client(
 def reporting(interruption: Interruption | None = None) -> Generator[None]:
     """Turn errors into a line on stderr and an exit code: 1 for an `Up42Error`, 2 for wrong usage, 130 for Ctrl-C.
 
-    What waits for stdin runs inside of this, and not in the event loop, which would keep Ctrl-C from ending the wait.
-    Only inside of it Ctrl-C is a KeyboardInterrupt; before and after, it ends the process (`_up42_command`).
+    Commands read stdin inside of this block and outside of the event loop, which would keep Ctrl-C from ending the
+    wait. Ctrl-C is a KeyboardInterrupt only inside of the block; before and after, it ends the process
+    (`_up42_command`).
     """
     otherwise = signal.getsignal(signal.SIGINT)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     except KeyboardInterrupt:
-        # the message is printed, and the exit code is 130, however often Ctrl-C is pressed
+        # a second Ctrl-C must not end the process before the message is printed
         otherwise = signal.SIG_IGN
         signal.signal(signal.SIGINT, otherwise)
         if interruption is not None and interruption.words is not None:
@@ -102,7 +103,7 @@ def reporting(interruption: Interruption | None = None) -> Generator[None]:
 
 
 def _set_up_log(settings: Settings) -> None:
-    """Show warnings of the library on stderr; with `-v` also what it does, one line for each request."""
+    """Show warnings of the library on stderr; with `-v` also one line for each request."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(_FORMAT))
     logger = logging.getLogger("up42_async")

@@ -1,4 +1,4 @@
-"""`up42 run` and `up42 journal`: executions that are paid once, and what a run has bought."""
+"""`up42 run` and `up42 journal`: execute each item once, and show what a run has executed."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from up42_async.cli.run_items import templates_of
 from up42_async.cli.running import FAILED, GOOD, USAGE, Interruption, counted, reporting, run, run_without_client, say
 from up42_async.cli.settings import Settings
 
-journal: Final = typer.Typer(help="Read the journal of a run.", no_args_is_help=True)
+journal: Final = typer.Typer(help="Show what a run has executed and spent.", no_args_is_help=True)
 
 COLUMNS: Final = ("title", "jobID", "status", "credits", "error")
 ENTRIES: Final = ("title", "process_id", "state", "job_id", "status", "credits", "error")
@@ -29,38 +29,58 @@ def run_process(
     context: typer.Context,
     process: Annotated[str, typer.Argument(help="Process id, such as detection-trees-spacept.")],
     items: Annotated[
-        str, typer.Option(help="File with items, or -: a URL a line, NDJSON, GeoJSON, or CSV with a column `item`.")
+        str,
+        typer.Option(
+            help="File with items, or - for stdin: a URL a line, JSON, NDJSON, GeoJSON, or CSV with a column `item`."
+        ),
     ],
     journal_: Annotated[
-        Path | None, typer.Option("--journal", help="Where the run is kept; the same command again goes on.")
+        Path | None,
+        typer.Option(
+            "--journal", help="File that records the run, so that the same command goes on; required unless --dry-run."
+        ),
     ] = None,
-    param: Annotated[list[str] | None, typer.Option(help="An input that all share: name=value.")] = None,
-    max_credits: Annotated[float | None, typer.Option(min=0, help="The most credits the whole run may spend.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Spend without a limit.")] = False,
+    param: Annotated[
+        list[str] | None, typer.Option(help="Input of all executions, name=value; repeat it for several.")
+    ] = None,
+    max_credits: Annotated[
+        float | None,
+        typer.Option(min=0, help="Credits that the whole run may spend; required unless --yes or --dry-run."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Spend credits without a limit.")] = False,
     wait: WaitOption = None,
-    max_running: Annotated[int | None, typer.Option(min=1, help="The most jobs under way at UP42 at once.")] = None,
-    directory: Annotated[
-        Path | None, typer.Option("--directory", "-d", help="Where the results go; not downloaded when left out.")
+    max_running: Annotated[
+        int | None, typer.Option(min=1, help="At most this many jobs under way at UP42 at once; no limit by default.")
     ] = None,
-    budget: Annotated[str | None, typer.Option(help="The budget that pays.")] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--directory", "-d", help="Directory for the results; without it they are not downloaded."),
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Id of the budget that the executions count against.")] = None,
     retry_uncertain: Annotated[
-        bool, typer.Option("--retry-uncertain", help="Execute again what may have been executed.")
+        bool,
+        typer.Option("--retry-uncertain", help="Execute again what may have been executed; it may cost credits twice."),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Execute again what ended without a result.")
+        bool, typer.Option("--retry-failed", help="Execute again what ended without a result; costs credits anew.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and price, and execute nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only validate and price; nothing is executed and no credits are spent.")
+    ] = False,
     output: SuitedOutputOption = None,
 ) -> None:
-    """Execute a process on many items, each once, and wait for the results: this spends credits.
+    """Execute a process on many items, each once, and wait for the results. This spends credits.
 
-    What is executed stands in the journal before it is sent. Killed at any moment, the same command goes on where it
-    stopped, and buys nothing twice.
+    Each execution is recorded in the journal before it is sent. After an interruption or a crash, the same command
+    goes on where it stopped, and executes nothing twice.
     """
     settings: Settings = context.obj
     format_ = suited(output)
     if not dry_run and max_credits is None and not yes:
-        typer.echo("up42: this spends credits; give --max-credits N, or --yes to spend without a limit", err=True)
+        typer.echo(
+            "up42: this spends credits; give --max-credits N, or --yes for no limit, or --dry-run for the price",
+            err=True,
+        )
         raise typer.Exit(USAGE)
     if not dry_run and journal_ is None:
         typer.echo("up42: give --journal FILE, so that the run can go on if it is interrupted", err=True)
@@ -134,7 +154,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _under_way(path: Path | None) -> str:
-    """Say what goes on at UP42 after an interruption, as the journal has it."""
+    """Return what the journal says is still under way at UP42 after an interruption."""
     if path is None or not path.exists():
         return "up42: interrupted; nothing was executed"
     with up42.Journal(path) as opened:
@@ -150,15 +170,15 @@ def _under_way(path: Path | None) -> str:
 @journal.command("show")
 def show(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The journal.")],
+    file: Annotated[Path, typer.Argument(help="File of the journal.")],
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Show what a run has bought, and how far each execution is; also while it goes on. Costs no requests."""
+    """Show the executions of a run, their states and the credits spent, also while it is running; no requests."""
     settings: Settings = context.obj
 
     async def work() -> int:
         if not file.exists():
-            raise ValueError(f"there is no journal {file}")
+            raise ValueError(f"there is no journal {file}; give the FILE of `up42 run --journal FILE`")
         with up42.Journal(file) as opened:
             entries, spent, counts = opened.entries(), opened.spent, opened.counts
         rows = [{"title": entry.inputs.get("title"), **attrs.asdict(entry)} for entry in entries]

@@ -1,16 +1,19 @@
-"""How a command reaches UP42, and how much it says: the options before the command's name."""
+"""The options given before a command: how to reach UP42, and how much to write to stderr."""
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 import up42_async as up42
 
+_CREDENTIALS: Final = ("UP42_USERNAME", "UP42_PASSWORD")
+
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The options that stand before the name of a command."""
+    """The options given before a command."""
 
     cfg_file: Path | None = None
     region: str = "eu"
@@ -24,8 +27,13 @@ class Settings:
         """Return a client with these settings; credentials come from the file, or from the environment.
 
         Raises:
-            ValueError: No credentials, or only one of the two hosts.
+            ValueError: There are no credentials, or only one of the two addresses.
         """
+        if self.cfg_file is None and not any(map(os.environ.get, _CREDENTIALS)):
+            raise ValueError(
+                "no credentials: set UP42_USERNAME and UP42_PASSWORD, or give --cfg-file FILE before the command;"
+                " without an account, `up42 sandbox` prints lines to paste"
+            )
         more: dict[str, Any] = {}
         if (self.api is None) != (self.auth is None):
             raise ValueError("give both --api and --auth (UP42_API_URL and UP42_AUTH_URL), or neither")

@@ -8,7 +8,7 @@ import typer
 import up42_async as up42
 from up42_async.cli.jobs import OutputOption
 from up42_async.cli.output import Format, write, write_all
-from up42_async.cli.running import GOOD, run
+from up42_async.cli.running import GOOD, reporting, run, say
 from up42_async.cli.settings import Settings
 
 assets: Final = typer.Typer(help="Assets in your storage.", no_args_is_help=True)
@@ -18,7 +18,7 @@ COLUMNS: Final = ("id", "collection", "datetime", "title", "href")
 
 
 def row_of(item: Any) -> dict[str, Any]:
-    """Return an item as GeoJSON, with what a table shows of it at hand."""
+    """Return an item as GeoJSON, with the columns of a table added."""
     content: dict[str, Any] = item.to_dict(include_self_link=True, transform_hrefs=False)
     properties = content.get("properties", {})
     title = properties.get("up42-user:title") or properties.get("title")
@@ -31,7 +31,7 @@ def items_of(
     asset: Annotated[str, typer.Argument(help="Asset id.")],
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """List the STAC items of an asset."""
+    """List the STAC items of an asset; 2 requests."""
     settings: Settings = context.obj
 
     async def work(client: up42.Client) -> int:
@@ -45,28 +45,54 @@ def items_of(
 @items.command("search")
 def search(
     context: typer.Context,
-    collection: Annotated[list[str] | None, typer.Option(help="Only these collections.")] = None,
-    id_: Annotated[list[str] | None, typer.Option("--id", help="Only these item ids.")] = None,
-    bbox: Annotated[str | None, typer.Option(help="West,south,east,north in degrees.")] = None,
-    datetime: Annotated[str | None, typer.Option(help="A moment, or start/end, as STAC has it.")] = None,
-    filter_: Annotated[str | None, typer.Option("--filter", help="CQL2-JSON.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="How many at the most.")] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Only items of this collection id; repeat it for several.")
+    ] = None,
+    id_: Annotated[
+        list[str] | None, typer.Option("--id", help="Only the item with this id; repeat it for several.")
+    ] = None,
+    bbox: Annotated[str | None, typer.Option(help="Only items in this box: west,south,east,north in degrees.")] = None,
+    datetime: Annotated[
+        str | None,
+        typer.Option(
+            help="Only items of this time, or start/end, either of which may be `..`: 2026-01-31T00:00:00Z/.."
+        ),
+    ] = None,
+    filter_: Annotated[str | None, typer.Option("--filter", help="Only items that match this CQL2-JSON.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many items; all by default.")] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Search the STAC items in your storage; one request for every 100."""
+    """Search the STAC items in your storage, the newest first; one request for every 100."""
     settings: Settings = context.obj
+    with reporting():
+        box, expression = _box_of(bbox), _filter_of(filter_)
 
     async def work(client: up42.Client) -> int:
         found = up42.search_items(
             collections=collection,
             ids=id_,
-            bbox=None if bbox is None else [float(number) for number in bbox.split(",")],
+            bbox=box,
             datetime=datetime,
-            filter=None if filter_ is None else json.loads(filter_),
+            filter=expression,
             max_items=limit,
             client=client,
         )
-        await write_all(found, output, row=row_of, columns=COLUMNS)
+        if not await write_all(found, output, row=row_of, columns=COLUMNS):
+            say("up42: no items match", settings)
         return GOOD
 
     run(settings, work)
+
+
+def _box_of(text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(number) for number in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--bbox must be west,south,east,north in degrees, not {text!r}") from None
+
+
+def _filter_of(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--filter must be CQL2-JSON; {text!r:.80} is not JSON: {error}") from None

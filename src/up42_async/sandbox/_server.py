@@ -126,7 +126,7 @@ def _bound(port: int) -> socket.socket:
         bound.bind((HOST, port))
     except OSError as error:
         bound.close()
-        raise OSError(error.errno, f"The sandbox cannot use port {port} of {HOST}; port=0 takes a free one.") from error
+        raise OSError(error.errno, f"The sandbox cannot use port {port} of {HOST}; 0 takes a free one.") from error
     return bound
 
 
