@@ -29,7 +29,7 @@ def sandbox(
     ] = 0,
     export: Annotated[bool, typer.Option("--export", help="Print only the export lines and how to end it.")] = False,
 ) -> None:
-    """Run a sandbox, an UP42 of your own on this machine, until Ctrl-C; nothing there costs credits.
+    """Run a sandbox, a local server that behaves like UP42, until Ctrl-C; nothing there costs credits.
 
     It prints export lines. Pasted into another terminal, they make `up42` use the sandbox there.
     """
