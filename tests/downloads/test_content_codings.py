@@ -13,7 +13,7 @@ from tests.storage_host import Fault, StorageHost, StoredFile, announced, broken
 from up42_async import RetryPolicy
 from up42_async._downloads.content_codings import PIECE, Decoder
 from up42_async._downloads.download import DownloadError
-from up42_async._downloads.response_headers import read_head
+from up42_async._downloads.writer import read_head
 from up42_async._errors import UnexpectedResponseError
 
 CONTENT = b'{"type": "FeatureCollection", "features": []}' * 5000

@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from up42_async._downloads import safe_open
-from up42_async._downloads.directory_record import DirectoryRecord
+from up42_async._downloads.destination import DirectoryRecord
 from up42_async._downloads.file_names import RECORD
 
 ONE, TWO = "/v2/assets/one", "/v2/assets/two"
@@ -165,7 +165,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import anyio, anyio.to_thread
-from up42_async._downloads.directory_record import DirectoryRecord
+from up42_async._downloads.destination import DirectoryRecord
 
 directory, me = Path(sys.argv[1]), sys.argv[2]
 record = DirectoryRecord(directory)

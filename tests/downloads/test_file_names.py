@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.storage_host import StoredFile, serving
-from up42_async._downloads.checksums import read_multihash
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.file_names import (
     LONGEST,
@@ -20,6 +19,7 @@ from up42_async._downloads.file_names import (
     with_digest,
 )
 from up42_async._downloads.options import DownloadOptions
+from up42_async._downloads.part_file import read_multihash
 from up42_async._downloads.signed_urls import RemoteFile
 
 HOSTILE = [

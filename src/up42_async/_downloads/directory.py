@@ -12,8 +12,7 @@ import attrs
 from up42_async._bulk import TaskGroup
 from up42_async._client import Client
 from up42_async._downloads.archives import BadArchiveError, folder_name, is_archive, unpack
-from up42_async._downloads.destination import Destination
-from up42_async._downloads.directory_record import DirectoryRecord
+from up42_async._downloads.destination import Destination, DirectoryRecord
 from up42_async._downloads.download import DownloadError, DownloadErrorGroup, FileDownload
 from up42_async._downloads.file_names import same_name, with_asset_id, with_digest
 from up42_async._downloads.options import DownloadOptions

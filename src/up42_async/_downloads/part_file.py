@@ -1,19 +1,22 @@
-"""A file that is not whole yet: `name.part` beside its place, and `name.part.json`, which says what it is part of.
+"""A file that is being downloaded: written as `name.part`, verified by its checksum, and renamed when it is complete.
 
-Everything here blocks, so it is called in worker threads, for each file by one at a time. Symbolic and hard links that
-somebody put in the way are removed, never followed.
+`name.part.json`, the note, holds which version of which file it is, so that a later run can continue it. Everything
+here blocks, so it is called in worker threads, by one at a time for each file. Symbolic and hard links with these names
+are removed, never followed.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import attrs
 
-from up42_async._downloads.checksums import Checksum
 from up42_async._downloads.file_names import PART
 from up42_async._downloads.safe_open import (
     has_locks,
@@ -26,22 +29,85 @@ from up42_async._downloads.safe_open import (
 )
 
 CHECKPOINT: Final = 64 * 2**20
-"""Bytes after which what was written is made to survive a crash of the machine."""
+"""Bytes after which the part file is synchronized to the disk, and its note is written."""
 
 _CLOSED: Final = -1
 _PIECE: Final = 2**20
 
+# multihash codes (https://github.com/multiformats/multicodec/blob/master/table.csv) that hashlib can always compute
+_ALGORITHMS: Final[dict[int, tuple[str, int]]] = {
+    0x11: ("sha1", 20),
+    0x12: ("sha256", 32),
+    0x13: ("sha512", 64),
+    0x14: ("sha3_512", 64),
+    0x15: ("sha3_384", 48),
+    0x16: ("sha3_256", 32),
+    0x17: ("sha3_224", 28),
+    0x20: ("sha384", 48),
+    0xD5: ("md5", 16),
+    0x1013: ("sha224", 28),
+    0xB220: ("blake2b", 32),
+    0xB240: ("blake2b", 64),
+    0xB260: ("blake2s", 32),
+}
+_LONGEST: Final = 200
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Checksum:
+    """The expected hash of a file."""
+
+    algorithm: str
+    """Its name in hashlib."""
+    digest: bytes
+
+    def hasher(self) -> Any:
+        """Return a new hash object of hashlib with this size of digest."""
+        if self.algorithm.startswith("blake2"):
+            make: Callable[..., Any] = getattr(hashlib, self.algorithm)
+            return make(digest_size=len(self.digest))
+        return hashlib.new(self.algorithm, usedforsecurity=False)
+
+
+def read_multihash(text: str | None) -> Checksum | None:
+    """Read a multihash in hexadecimal, as `file:checksum` of the STAC file extension has it.
+
+    Args:
+        text: Such as `1220` and 64 more digits, for SHA-256.
+
+    Returns:
+        The checksum; None when it cannot be read or computed, for which a file is not refused.
+    """
+    if text is None or len(text) > _LONGEST:
+        return None
+    try:
+        code, rest = _varint(bytes.fromhex(text))
+        length, digest = _varint(rest)
+    except (ValueError, IndexError):
+        return None
+    name, size = _ALGORITHMS.get(code, ("", 0))
+    return Checksum(algorithm=name, digest=digest) if name and length == size == len(digest) else None
+
+
+def _varint(data: bytes) -> tuple[int, bytes]:
+    """Read an unsigned number of seven bits a byte, the lowest first; return it and the rest of the data."""
+    number = position = 0
+    while data[position] & 0x80:
+        number |= (data[position] & 0x7F) << (7 * position)
+        position += 1
+    return number | data[position] << (7 * position), data[position + 1 :]
+
 
 class PartFile:
-    """A file that is being written, until it is whole and takes its place."""
+    """The part file of one file, from its first byte until it is renamed to the file, or kept, or removed."""
 
     def __init__(self, target: Path, source: str, checksum: Checksum | None) -> None:
-        """Say where it goes; `open` makes it.
+        """Prepare; `open` makes the file.
 
         Args:
-            target: Where the whole file will be.
-            source: What it is fetched from, the same in every run.
-            checksum: What it must hash to, None when that is not known.
+            target: Path of the complete file.
+            source: What the file is fetched from, the same in every run.
+            checksum: The expected hash of the file, None when it is not known.
         """
         self.received = 0
         self.total: int | None = None
@@ -58,27 +124,27 @@ class PartFile:
 
     @property
     def can_continue(self) -> bool:
-        """Whether there is something to continue, if the file has not changed meanwhile."""
+        """Whether a range request can bring the rest, if the file has not changed on the server."""
         return self.received > 0 and self.etag is not None
 
     def open(self) -> None:
-        """Make the file, or open what an earlier run left, so that nobody else writes to it.
+        """Make the part file, or open that of an earlier run, and lock it.
 
         Raises:
             OSError: It cannot be made.
         """
         file = open_locked(self._path)
-        if file is None:  # another call or process brings the same file: the last to finish puts its copy in place
+        if file is None:  # another call or process downloads the same file: the last to finish replaces the other copy
             self._is_private = True
             self._path = self.target.with_name(f"{self.target.name}.{os.urandom(4).hex()}{PART}")
             file = open_new(self._path)
         self._file = file
 
     def take_over(self, *, resume: bool) -> None:
-        """Continue what an earlier run left, or begin anew where that cannot be trusted.
+        """Continue the part file of an earlier run, or empty it when its note is missing or does not fit.
 
         Args:
-            resume: Whether to continue at all.
+            resume: Whether to continue; if not, the part file is emptied.
 
         Raises:
             OSError: It cannot be read or written.
@@ -89,7 +155,7 @@ class PartFile:
             self.restart()
             return
         self.etag, self.total = note["etag"], note["total"]
-        # of a part that is complete the last byte is asked for again, which shows whether it is still current
+        # the last byte of a complete part is requested again: the response tells whether the file has changed
         self.received = note["received"] if self.total is None else min(note["received"], self.total - 1)
         os.ftruncate(self._file, self.received)
         self._hash_again(self._file)
@@ -103,11 +169,11 @@ class PartFile:
             self._hasher.update(piece)
 
     def restart(self, etag: str | None = None, total: int | None = None) -> None:
-        """Throw away what was written, and begin anew.
+        """Empty the part file.
 
         Args:
-            etag: Version of what is written from now on, None when it is not known.
-            total: Length of the whole file, None when it is not known.
+            etag: ETag of the file that is written from now on, None when it is not known.
+            total: Length of the whole file in bytes, None when it is not known.
 
         Raises:
             OSError: It cannot be written.
@@ -120,7 +186,7 @@ class PartFile:
         os.lseek(self._file, 0, os.SEEK_SET)
 
     def write(self, chunks: list[bytes]) -> None:
-        """Write what came next.
+        """Write the next bytes.
 
         Raises:
             OSError: It cannot be written, for one because the disk is full.
@@ -136,10 +202,10 @@ class PartFile:
             self.checkpoint()
 
     def checkpoint(self) -> bool:
-        """Make what was written so far survive a crash, so that another run can continue it.
+        """Synchronize what was written to the disk, and write the note.
 
         Returns:
-            Whether another run can.
+            Whether a later run can continue the part file from here.
         """
         self._safe = self.received
         if self._is_private or self.etag is None:
@@ -153,40 +219,40 @@ class PartFile:
         return True
 
     def problem(self) -> str | None:
-        """Say what is wrong with the file now that all of it is said to be here; None when it is whole."""
+        """Return why the complete part file is wrong; None when it is right, or has no known checksum."""
         if self._hasher is not None and self._checksum is not None and self._hasher.digest() != self._checksum.digest:
             return f"its {self._checksum.algorithm} checksum is wrong"
         return None
 
     def commit(self, modified: float | None) -> None:
-        """Put the whole file in its place, in one step.
+        """Rename the complete part file to the file, in one step.
 
         Args:
-            modified: When its content was last changed, in seconds since 1970.
+            modified: When the file was last changed, in seconds since 1970, which becomes its time of change.
 
         Raises:
-            OSError: It cannot be put there, for one because something else has the name of the part by now.
+            OSError: It cannot be renamed, or another file has the name of the part file by now.
         """
         os.fsync(self._file)
         if not is_at(self._file, self._path):
-            # what would be moved is not what was written and verified
+            # the file that would be renamed is not the one that was written and verified
             raise FileNotFoundError(None, f"{self._path.name} was removed or replaced while it was written")
-        if not has_locks():  # as on Windows, which moves no file that is open
+        if not has_locks():  # on Windows, which renames no open file
             self.close()
         if modified is not None:
             os.utime(self._path, (modified, modified))
-        # The lock is held until the file has its new name: who opens the old name meanwhile gets this very file,
-        # waits for nothing, and sees by `is_at` that it is no part any more.
-        os.replace(self._path, self.target)  # noqa: PTH105 - all of this is about file descriptors
+        # The lock is held until the file has its new name: another process that opens the old name meanwhile gets
+        # this very file, does not get the lock, and sees by `is_at` that it is no part file any more.
+        os.replace(self._path, self.target)  # noqa: PTH105 - as all of os here
         sync_directory(self.target.parent)
         _remove(self._note, is_private=self._is_private)
         self.close()
 
     def put_away(self, *, keep: bool) -> None:
-        """Leave behind what another run can continue, or nothing.
+        """Close the part file; remove it unless a later run can continue it.
 
         Args:
-            keep: Whether anything may be left behind.
+            keep: Whether it may be kept for a later run.
         """
         if self._file == _CLOSED:
             return
@@ -205,13 +271,13 @@ class PartFile:
 
 
 def is_whole(path: Path, *, size: int, checksum: Checksum | None, modified: float | None) -> bool:
-    """Return whether a file is here already: of the right size, and the right checksum or else time of change.
+    """Return whether a path holds the complete file: its size fits, and its checksum or else its time of change.
 
     Args:
-        path: Where it would be.
+        path: The path.
         size: Length of the file in bytes.
-        checksum: What it must hash to, None when that is not known.
-        modified: When it was last changed, in seconds since 1970; None when that is not known.
+        checksum: The expected hash of the file, None when it is not known.
+        modified: When the file was last changed, in seconds since 1970; None when it is not known.
     """
     try:
         file = open_to_read(path)
@@ -238,7 +304,7 @@ def _digest(file: int, checksum: Checksum) -> bytes:
 
 
 def _read_note(path: Path) -> dict[str, Any]:
-    """Read what an earlier run wrote about its part; empty when it is not to be trusted."""
+    """Read the note of an earlier run; empty when it cannot be read, or has a field of the wrong kind."""
     try:
         file = open_to_read(path)
         with os.fdopen(file, "rb") as stream:

@@ -1,60 +1,154 @@
-"""Take the answer of a storage host, and write it: one batch by a thread while the next is received."""
+"""Read one response of a storage host: decide by its headers whether it is the file, and write its body to the part.
+
+A thread writes one batch while the next one is received. `DownloadWriter` verifies the media type, version, range and
+length of the response; `PartFile` verifies the checksum of the file.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Final
 
 import anyio
+import attrs
 
 from up42_async import _clock
 from up42_async._downloads.content_codings import Decoder
 from up42_async._downloads.destination import Destination
 from up42_async._downloads.file_names import names_of
 from up42_async._downloads.progress import ProgressTask
-from up42_async._downloads.response_headers import REDIRECTS, FileHead, read_head, refusal
-from up42_async._errors import APIError, ConnectionLostError, UnexpectedResponseError
+from up42_async._errors import (
+    APIError,
+    ConnectionLostError,
+    RateLimitError,
+    ServerError,
+    StatusError,
+    UnexpectedResponseError,
+)
 from up42_async._http.requests import Secret
-
-_NO_PAGES: Final = frozenset({".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".zip", ".tgz", ".gz", ".tar"})
-_PAGES: Final = frozenset({".html", ".htm", ".xhtml"})
-_PACKED: Final = (".gz", ".tgz")
-
+from up42_async._http.responses import http_date, retry_after
 
 BATCH: Final = 2**20
-"""Bytes that are handed over together: handing over each piece costs several times what receiving it does."""
+"""Bytes that are written together: a call of a thread for each chunk costs several times what receiving it does."""
 
 BATCH_TIME: Final = 1.0
-"""Seconds after which what came is handed over, however little it is."""
+"""Seconds after which the received bytes are written, however few they are."""
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+# Google's storage answers 400 or 403 for an expired signed URL; other hosts use the statuses of a missing file
+_EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
+_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+# https://www.iana.org/assignments/http-parameters; any other word ("utf-8", "none", "aws-chunked") is no coding
+_CODINGS: Final = frozenset(
+    {"br", "compress", "x-compress", "dcb", "dcz", "deflate", "exi", "gzip", "x-gzip", "pack200-gzip", "zstd"}
+)
+_HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
+_HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
+_BINARY_SUFFIXES: Final = frozenset({".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".zip", ".tgz", ".gz", ".tar"})
+_GZIP_SUFFIXES: Final = (".gz", ".tgz")
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class FileHead:
+    """The headers of a response with a file, or with the rest of one."""
+
+    start: int
+    """Offset in the file of the first byte of the body."""
+    total: int | None
+    """Length of the whole file in bytes, None when the response does not state it."""
+    ends_by_itself: bool
+    """Whether the end of the body can be told from a broken connection."""
+    etag: str | None
+    """The strong ETag of the file; None when it has none, or a weak one."""
+    modified: float | None
+    """When the file was last changed, in seconds since 1970."""
+    disposition: str | None
+    """The Content-Disposition, which may name the file."""
+    codings: tuple[str, ...] = ()
+    """Content codings to decode, in the order in which they were applied."""
+    media_type: str = ""
+    """The media type, without parameters and in lower case; empty when the response does not state it."""
+
+
+def read_head(status: int, headers: Mapping[str, str]) -> FileHead:
+    """Read the headers of a response with a file.
+
+    Args:
+        status: 200, or 206 for a part.
+        headers: The headers, with names in lower case.
+
+    Raises:
+        UnexpectedResponseError: It is a part without a readable range, or one that does not reach the end of the file.
+    """
+    start, total = 0, _number(headers.get("content-length"))
+    if status == HTTPStatus.PARTIAL_CONTENT:
+        found = _RANGE.fullmatch(headers.get("content-range", "").strip())
+        start, end, total = (0, 0, 0) if found is None else (int(group) for group in found.groups())
+        if not start <= end == total - 1:
+            message = f"status {status} with a part of the file that was not asked for"
+            raise UnexpectedResponseError(message, transient=True)
+    modified = http_date(headers.get("last-modified"))
+    etag = headers.get("etag", "").strip()
+    codings = (word.strip().lower() for word in headers.get("content-encoding", "").split(","))
+    return FileHead(
+        start=start,
+        total=total,
+        ends_by_itself=total is not None or "chunked" in headers.get("transfer-encoding", "").lower(),
+        etag=etag if etag.startswith('"') and etag.isascii() and etag.isprintable() else None,
+        modified=None if modified is None else modified.timestamp(),
+        disposition=headers.get("content-disposition"),
+        codings=tuple(word for word in codings if word in _CODINGS),
+        media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def _refusal(status: int, headers: Mapping[str, str], host: str) -> APIError:
+    """Return the error for a response that is neither a file nor a redirect."""
+    request = f"GET file from {host}"
+    if status in _EXPIRED:
+        message = f"status {status}: the signed URL has expired, or the file is gone"
+        return UnexpectedResponseError(message, request=request, transient=True)
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return UnexpectedResponseError(f"status {status}: the file has changed", request=request, transient=True)
+    kind: type[StatusError] = ServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else StatusError
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        kind = RateLimitError
+    return kind(f"status {status}", request=request, status=status, retry_after=retry_after(headers))
 
 
 class DownloadWriter:
-    """Writes one answer to the part file. What went wrong is kept in `problem`, since a writer must not raise."""
+    """Writes one response to the part file. It keeps its error in `problem`, since `take` must not raise."""
 
     def __init__(
         self, destination: Destination, url: Secret, group: anyio.abc.TaskGroup, progress: ProgressTask, *, host: str
     ) -> None:
-        """Prepare for an answer.
+        """Prepare for a response.
 
         Args:
             destination: Where the file goes.
             url: The signed URL, which may name the file.
-            group: Where the writing runs.
-            progress: Is told how far the file has come.
-            host: The storage host, for errors.
+            group: The task group in which batches are written.
+            progress: Receives the number of bytes after each batch.
+            host: Name of the storage host, for errors.
         """
         self.problem: Exception | None = None
         self.is_here = False
-        """Whether the file was in its place already, so that no body was asked for."""
+        """Whether an earlier run has fetched the complete file, so that the body was not read."""
         self.location: Secret | None = None
-        """Where the answer redirects to."""
+        """The `Location` of a redirect; None for any other response."""
         self.modified: float | None = None
         self.taken = 0
-        """Bytes of the body so far, as they came."""
+        """Bytes of the body received so far, before decoding."""
         self.length: int | None = None
-        """Length of the whole file in bytes, None when that is not known."""
+        """Length of the whole file in bytes, None when it is not known."""
         self._destination = destination
         self._url = url
         self._group = group
@@ -67,18 +161,18 @@ class DownloadWriter:
         self._written.set()
 
     async def take(self, status: int, headers: Mapping[str, str], body: AsyncIterable[bytes]) -> None:
-        """Take an answer while it comes, if its body is wanted."""
-        if await self.begin(status, headers):
+        """Write the body as it arrives, if it is the file and the file is not here yet."""
+        if await self._begin(status, headers):
             await pour(body, self.write)
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Decide whether the body is wanted: not when it is no file, or one that is here already."""
-        if status in REDIRECTS:
+    async def _begin(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Return whether the body is to be read; if so, its part file is open."""
+        if status in _REDIRECTS:
             self.location = Secret(headers.get("location", ""))
             return False
         try:
             if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-                raise refusal(status, headers, self._host)
+                raise _refusal(status, headers, self._host)
             return await self._prepare(read_head(status, headers))
         except (OSError, APIError) as error:
             self.problem = error
@@ -92,9 +186,9 @@ class DownloadWriter:
         self._check_type(head, names[0])
         await destination.run(destination.open, names)
         self.modified = head.modified
-        # a packed file that also claims to be packed on the wire is packed once: it is kept as it lies in storage
-        is_packed = names[0].lower().endswith(_PACKED)
-        self._decoder = Decoder(head.codings) if head.codings and not is_packed else None
+        # `a.tar.gz` with Content-Encoding gzip was compressed once, before it was stored: it stays as it is
+        is_gzip_file = names[0].lower().endswith(_GZIP_SUFFIXES)
+        self._decoder = Decoder(head.codings) if head.codings and not is_gzip_file else None
         self._check_length(head)
         part = destination.part
         self._progress.name = destination.name
@@ -103,7 +197,7 @@ class DownloadWriter:
             self.is_here = await destination.run(destination.is_here, self.length, head.modified)
             if self.is_here:
                 return False
-            # bytes of an inflated file are not those that a range counts, so it cannot be continued
+            # a range counts encoded bytes, and the part holds decoded ones, so such a file cannot be continued
             version = (None, None) if self._decoder else (head.etag, head.total)
             await destination.run(part.restart, *version)
         elif self._decoder or (head.start, head.etag, head.total) != (part.received, part.etag, part.total):
@@ -113,21 +207,22 @@ class DownloadWriter:
         return True
 
     def _check_type(self, head: FileHead, name: str) -> None:
-        """Refuse a page for browsers (a login, a captive portal) in place of an image or an archive.
+        """Refuse an HTML page, such as a login page or a captive portal, in place of an image or an archive.
 
         Raises:
-            UnexpectedResponseError: It is one.
+            UnexpectedResponseError: The response is such a page.
         """
-        expected, ending = self._destination.file.media_type, PurePosixPath(name.lower()).suffix
-        is_other = "html" not in expected.lower() if expected else ending in _NO_PAGES
-        if head.is_page and is_other and ending not in _PAGES and self._destination.checksum is None:
+        expected, suffix = self._destination.file.media_type, PurePosixPath(name.lower()).suffix
+        is_other = "html" not in expected.lower() if expected else suffix in _BINARY_SUFFIXES
+        is_unverified = self._destination.checksum is None
+        if head.media_type in _HTML and is_other and suffix not in _HTML_SUFFIXES and is_unverified:
             message = f"a page ({head.media_type}) came instead of the file"
             raise UnexpectedResponseError(message, transient=True)
 
     def _check_length(self, head: FileHead) -> None:
         size, part = self._destination.file.size, self._destination.part
         if self._decoder:
-            # `file:size` may be the length as the file lies in storage
+            # `file:size` may be the encoded length or the decoded one
             self._total, self._most = head.total, None if size == head.total else size
             return
         if size is not None and head.total is not None and size != head.total:
@@ -144,7 +239,7 @@ class DownloadWriter:
         self._most = None if known is None else known - (part.received if head.start else 0)
 
     async def write(self, chunks: list[bytes]) -> bool:
-        """Wait until the batch before is written, and have this one written while the next is received."""
+        """Begin to write a batch, once the batch before it is written; return whether more is wanted."""
         await self._written.wait()
         self.taken += sum(map(len, chunks))
         if self.problem is None and self._decoder is None and self._most is not None and self.taken > self._most:
@@ -184,11 +279,11 @@ class DownloadWriter:
         self.problem = UnexpectedResponseError(message, transient=True)
 
     async def content_problem(self) -> str | None:
-        """Say what is wrong with what came, now that the answer has ended; None when it is the file.
+        """Return why the file is wrong, now that the response has ended; None when it is complete and right.
 
         Raises:
-            ConnectionLostError: Some of it is missing, and may still come.
-            UnexpectedResponseError: It is broken.
+            ConnectionLostError: The rest of the file is missing; another request can bring it.
+            UnexpectedResponseError: The Content-Encoding ended too early.
         """
         if self._decoder is not None:
             self._decoder.finish()
@@ -201,13 +296,13 @@ class DownloadWriter:
 
 
 async def pour(body: AsyncIterable[bytes], write: Callable[[list[bytes]], Awaitable[bool]]) -> None:
-    """Hand a body over in batches, until it ends or no more is wanted; also what came before it broke.
+    """Write a body in batches until it ends or `write` wants no more; also write what came before the body broke off.
 
-    Cancellation must reach the body, as when a response is read, so it never ends the handing over.
+    A cancellation interrupts the reading of the body, as it must, but never the writing of a batch.
 
     Args:
-        body: What comes.
-        write: Takes a batch, and returns whether more is wanted.
+        body: The chunks of the body.
+        write: Writes a batch, and returns whether more is wanted.
     """
     batch: list[bytes] = []
     size, due = 0, _clock.now() + BATCH_TIME
