@@ -92,7 +92,7 @@ class PollingLike(Protocol):
 class Polling:
     """The schedule of `track` when it is called without one, and the longest waits for other things of UP42.
 
-    By default, as in the reference, a job is queried every 60 seconds for 3 days.
+    By default, as in up42-py, a job is queried every 60 seconds for 3 days.
     """
 
     wait: Wait = attrs.field(default=60.0, validator=_is_wait)
