@@ -13,7 +13,7 @@ import up42_async as up42
 from up42_async._downloads.directory import Downloads, fetch_all
 from up42_async._downloads.file_names import RECORD
 from up42_async._downloads.options import DownloadOptions
-from up42_async._storage.asset_filter import files_of
+from up42_async._storage.items import files_of
 from up42_async.processing_templates import DetectionTreesSpacept
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 

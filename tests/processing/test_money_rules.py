@@ -36,7 +36,7 @@ from up42_async._processing.batch import evaluate, execute
 from up42_async._processing.execution import NOT_EXECUTED
 from up42_async._processing.executor import CostLimitError
 from up42_async._processing.recovery import ExecutionUncertainError, same_inputs
-from up42_async._storage.guarded import Origin
+from up42_async._storage.stac import Origin
 from up42_async.processing_templates import DetectionTreesSpacept, MultiItemJobTemplate, SimularityJobTemplate
 
 pytestmark = pytest.mark.virtual_time

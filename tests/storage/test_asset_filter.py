@@ -6,7 +6,7 @@ import pystac
 import pytest
 
 from up42_async._downloads.options import DownloadOptions
-from up42_async._storage.asset_filter import files_of
+from up42_async._storage.items import files_of
 
 
 def asset(**changes: Any) -> pystac.Asset:

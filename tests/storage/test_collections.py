@@ -27,10 +27,9 @@ from up42_async._storage.collections import (
     list_collections,
     update_item,
 )
-from up42_async._storage.guarded import StorageCollection, StorageItem
 from up42_async._storage.job_results import download_result, result_collection, result_items
 from up42_async._storage.properties import Up42Properties
-from up42_async._storage.stac import stac_from
+from up42_async._storage.stac import StorageCollection, StorageItem, stac_from
 
 ABOUT = ApiRequest(method="GET", path="/about")
 API = "https://api.up42.com"

@@ -17,9 +17,8 @@ from tests.storage_host import StorageHost, StoredFile, serving
 from up42_async import UnexpectedResponseError, get_collection, get_item, search_items
 from up42_async._client.readable_list import MOST_MALFORMED
 from up42_async._downloads.options import DownloadOptions
-from up42_async._storage.guarded import StorageCollection, StorageItem, client_of
 from up42_async._storage.job_results import download_result
-from up42_async._storage.stac import stac_from
+from up42_async._storage.stac import StorageCollection, StorageItem, client_of, stac_from
 
 SEARCH = "POST /v2/assets/stac/search"
 

@@ -18,7 +18,7 @@ from up42_async._processing.cost import Cost
 from up42_async._processing.evaluation import Evaluation, InvalidTemplateError, ask_price, evaluate_inputs
 from up42_async._processing.executor import CostLimitError, ExecutionResult, Executor
 from up42_async._processing.order import Order
-from up42_async._storage.guarded import client_of
+from up42_async._storage.stac import client_of
 
 TemplateT = TypeVar("TemplateT", bound="JobTemplate")
 

@@ -10,11 +10,10 @@ from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._config.arguments import integer
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.requests import ApiRequest, check_answered_id, query, segment
-from up42_async._storage.guarded import StorageCollection, StorageItem, client_of
 from up42_async._storage.items import STORAGE
 from up42_async._storage.properties import TAGS, TITLE
 from up42_async._storage.search import DEFAULT_LIMIT, MOST_LIMIT
-from up42_async._storage.stac import stac_from
+from up42_async._storage.stac import StorageCollection, StorageItem, client_of, stac_from
 
 COLLECTIONS: Final = f"{STORAGE}/collections"
 

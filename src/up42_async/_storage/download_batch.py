@@ -1,4 +1,4 @@
-"""Bring the files of many items or jobs, while these become known and while the caller's own code runs."""
+"""Download the files of many items or jobs, also of an async iterable, while the caller's own code runs."""
 
 import abc
 import os
@@ -20,42 +20,42 @@ from up42_async._downloads.progress_bar import check_installed, show_bar
 from up42_async._errors import Up42Error
 
 _FILES: Final = 2**32
-"""Positions that each source has, so that all results can be put in the order of the sources."""
+"""Positions reserved for each source, so that the results can be sorted by source."""
 
 
 @attrs.frozen(kw_only=True)
 class ResultFile:
-    """One file of a download: where it is, or why it did not come."""
+    """One file of a download: its path, or why it failed."""
 
     job_id: str | None
-    """The job whose result it is part of; None for an item that is no job's, or that could not be read."""
+    """The job whose result the file is part of; None for an item that is no job's, or that could not be read."""
     item_id: str | None = None
-    """The STAC item that the file belongs to; None when it never came to files."""
+    """The STAC item of the file; None when the files of the job or item could not be listed."""
     asset_key: str | None = None
-    """The key of the asset in its item; None when it never came to files."""
+    """The key of the asset in its item; None when the files of the job or item could not be listed."""
     path: Path | None = None
-    """Where it is, whole; None when it did not come."""
+    """The path of the complete file; None when it failed."""
     unpacked: tuple[Path, ...] = ()
-    """The files of the archive, when it was unpacked."""
+    """The paths of the archive's files, when it was unpacked."""
     error: Up42Error | None = None
-    """Why it did not come; None when it is here."""
+    """Why the file failed; None when it is complete."""
 
     def __repr__(self) -> str:
-        """Return what came of it, in one line of at most 200 characters."""
+        """Return the file and its error in one line of at most 200 characters."""
         values = [("job_id", self.job_id), ("asset_key", self.asset_key), ("path", self.path)]
         return _display.line("ResultFile", [*values, ("error", _display.error_words(self.error))])
 
     @property
     def key(self) -> str | None:
-        """Another name of `asset_key`."""
+        """The same as `asset_key`."""
         return self.asset_key
 
 
 class DownloadBatch(BulkOperation[Any, ResultFile]):
-    """Files on their way; see `download` and `download_items`."""
+    """Downloads of many files; see `download` and `download_items`."""
 
     _function: ClassVar[str]
-    """What the user called."""
+    """Name of the function that the user called, for errors."""
 
     def __init__(
         self,
@@ -78,14 +78,14 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
         self._tracker = ProgressTracker()
 
     def progress(self) -> ProgressWatch:
-        """Return an async iterator over how far all files have come, which ends with them.
+        """Return an async iterator over the progress of all files, which ends when they end.
 
         It gives the newest state each time, so that a slow reader never lags behind. It costs no requests.
         """
         return ProgressWatch(self._tracker)
 
     def __repr__(self) -> str:
-        """Return how many files are here."""
+        """Return how many files are complete, and how many failed."""
         progress = self._tracker.value()
         under_way = "" if progress.is_complete and not progress.active else ", more to come"
         return f"<DownloadBatch: {progress.files_done} files here, {self._failed()} failed{under_way}>"
@@ -99,14 +99,14 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
 
     @abc.abstractmethod
     def _job_id(self, source: Any) -> str | None:
-        """Return the job to which a source belongs, None when it belongs to none."""
+        """Return the id of the job of a source, None for an item that is no job's."""
 
     @abc.abstractmethod
     async def _files_of(self, source: Any) -> SourceFiles:
         """Return which files of a source are wanted, and where they go.
 
         Raises:
-            Up42Error: They are not known, for one because the job failed or is still under way.
+            Up42Error: They cannot be listed, for example since the job failed or has not ended.
         """
 
     async def _work_on_all(self) -> None:
@@ -120,17 +120,17 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
                 self._tracker.close()
 
     def _record_unreadable(self) -> None:
-        """Note what a list left out since it could not be read, such as an item of a search."""
+        """Record an error for each entry that the list of sources left out since it could not be read."""
         errors = self._sources.unreadable if isinstance(self._sources, ReadableList) else []
         for position, error in enumerate(errors, start=self._source.taken * _FILES):
             self._record(position, ResultFile(job_id=None, error=error))
 
     async def _work(self) -> None:
         await super()._work()
-        self._tracker.found_all()  # the others may still be busy with what they have taken
+        self._tracker.found_all()  # other workers may still list the files of the sources they took
 
     async def _work_on(self, position: int, item: Any) -> None:
-        """Bring the files of one source."""
+        """Download the files of one source."""
         first = position * _FILES
         self._tracker.expect()
         job_id = self._job_id(item)
@@ -158,7 +158,7 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
             here = await fetch()
         except Up42Error as error:
             self._record(position, attrs.evolve(result, error=error))
-        except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised where the caller waits
+        except Exception as error:  # noqa: BLE001 - the mistake of the caller is raised where the caller waits
             self._fail(error)
         else:
             self._record(position, attrs.evolve(result, path=here.path, unpacked=here.unpacked))

@@ -1,4 +1,4 @@
-"""The files of items: signed URLs to read them where they are, and downloads."""
+"""The files of items: signed URLs, to read them without a download, and downloads of many items."""
 
 import os
 from collections.abc import AsyncIterable, Iterable
@@ -10,10 +10,10 @@ from up42_async._client import Client, current_client
 from up42_async._downloads.directory import Downloads, SourceFiles
 from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import ask_signed_url
-from up42_async._storage.asset_filter import files_of, remote_file
 from up42_async._storage.assets import Asset
 from up42_async._storage.download_batch import DownloadBatch
-from up42_async._storage.guarded import client_of
+from up42_async._storage.items import files_of, remote_file
+from up42_async._storage.stac import client_of
 
 _JOB_ID: Final = "up42-system:job_id"
 
@@ -21,24 +21,24 @@ Item = pystac.Item | pystac.Collection
 
 
 async def signed_url(asset: pystac.Asset | Asset, *, client: Client | None = None) -> str:
-    """Ask for a URL under which anybody can read the file of an asset for five minutes; one request.
+    """Get a signed URL of the file of an asset, which is valid for five minutes; one request.
 
-    It needs no token, and takes range requests, so that rasterio, GDAL and others can read parts of a file without a
-    download. Whoever has it can read the file: keep it out of logs.
+    A request to it needs no token and may ask for a range, so that rasterio, GDAL and others can read parts of a file
+    without a download. Anybody who has the URL can read the file: keep it out of logs.
 
     Args:
         asset: An asset of an item or collection, or one from `Asset.get` or `Asset.all`.
-        client: The client to use; else the one that the asset came from, else the current one.
+        client: The client to use; when left out the one that the asset came from, else the current one.
 
     Raises:
-        UntrustedURLError: The asset lies elsewhere than in UP42's storage, so it needs no signed URL, or the URL that
-            came leads into this network.
+        UntrustedURLError: The asset is not in UP42's storage, so it has no signed URL, or the signed URL leads to an
+            address inside this network.
         NotFoundError: There is no such asset.
-        APIError: It could not be asked for.
-        TypeError: It is no asset.
+        APIError: The request failed.
+        TypeError: The argument is no asset.
     """
     if isinstance(asset, Asset):
-        file, own = asset._remote_file(), asset._client  # noqa: SLF001 - the asset's own machinery
+        file, own = asset._remote_file(), asset._client  # noqa: SLF001 - private to users, not to this folder
     elif isinstance(asset, pystac.Asset):
         file, own = remote_file(asset.title or "asset", asset), client_of(asset.owner)
     else:
@@ -58,29 +58,30 @@ def download_items(
     bar: bool = False,
     client: Client | None = None,
 ) -> DownloadBatch:
-    """Bring the files of items, each file whole and verified, or not at all.
+    """Download the files of items; each file is complete and verified, or absent.
 
-    `await download_items(...)` gives all files in the order of the items. `async with download_items(...) as files:`
-    with `async for file in files:` gives each as it lands, while your own code runs; leaving the block early stops what
-    is under way. A file that does not come is a `ResultFile` with an error, and keeps no other from coming; so it is
-    with an asset that lies elsewhere than in UP42's storage.
+    `await download_items(...)` returns all files in the order of the items. `async with download_items(...) as files:`
+    with `async for file in files:` gives each file when it is complete, while your own code runs; leaving the block
+    early cancels the downloads that have not ended. A failed file, or an asset that is not in UP42's storage, is a
+    `ResultFile` with an error, and stops no other file.
 
-    Costs two requests for each file. At most `Limits.max_downloads` files come at once, on connections of their own.
+    Costs two requests for each file. At most `Limits.max_downloads` files are downloaded at once, on connections of
+    their own.
 
     Args:
         items: Items, or collections with assets of their own: a list, or an async iterable such as `search_items(...)`.
-        directory: Where to put the files of all items; made when it is missing. Of two files with the same name the
-            second gets one with the first 8 characters of its asset's id.
-        keys: Only the assets with these keys.
-        roles: Only the assets with one of these roles, such as `"data"`.
-        media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
+        directory: Where the files of all items go; made when it is missing. When two files have the same name, the
+            first 8 characters of its asset's id are added to the name of the second.
+        keys: Only assets with one of these keys.
+        roles: Only assets with one of these roles, such as `"data"`.
+        media_types: Only assets of one of these media types, such as `"image/tiff"`, with any parameters.
         unpack: Whether to unpack archives (`.zip`, `.tgz`, `.tar.gz`, `.tar`), each into a directory beside it.
-        resume: Whether to keep what came of a file that broke off, as `name.part`, and continue it the next time.
+        resume: Whether to keep an incomplete file as `name.part`, which the next download continues.
         bar: Whether to show a progress bar, in a terminal or notebook; needs `up42-async[progress]`.
-        client: The client to use; else the one an item came from, else the current one.
+        client: The client to use; when left out the one that an item came from, else the current one.
 
     Raises:
-        RuntimeError: A bar is wanted, and `rich` is not installed.
+        RuntimeError: `bar` is True, and `rich` is not installed.
         TypeError: `items` is one item instead of several, or `keys`, `roles` or `media_types` is no list of strings.
     """
     if isinstance(items, pystac.Item | pystac.Collection):
@@ -90,7 +91,7 @@ def download_items(
 
 
 class ItemDownloads(DownloadBatch):
-    """The files of items on their way into one directory; see `download_items`."""
+    """Downloads of the files of many items into one directory; see `download_items`."""
 
     _function = "download_items"
 
@@ -106,9 +107,9 @@ class ItemDownloads(DownloadBatch):
         if not isinstance(source, pystac.Item | pystac.Collection):
             raise TypeError(f"items must be STAC items, not {source!r:.80}")
         client = current_client(self._client or client_of(source))
-        if client not in self._downloads:  # whose files all go through one record of the directory
+        if client not in self._downloads:  # one for each client, since all its files share one record of the directory
             self._downloads[client] = Downloads(
                 client, self._directory, self._options, progress=self._tracker, keys=self._keys
             )
-        # nothing was awaited since the item was taken, so that the first item of a key is the first in the list
+        # nothing is awaited here, so that files share names in the order of the items
         return SourceFiles(downloads=self._downloads[client], files=files_of([source], self._options))

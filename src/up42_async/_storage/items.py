@@ -1,4 +1,4 @@
-"""The items of a search, page by page; one that cannot be read is an error of its own."""
+"""The items of a search, page by page, and the files of their assets."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -9,21 +9,22 @@ from up42_async import _clock
 from up42_async._client import Client
 from up42_async._client.pagination import Page, next_page
 from up42_async._client.readable_list import ReadableList, entry_id
+from up42_async._downloads.options import DownloadOptions
+from up42_async._downloads.signed_urls import RemoteFile
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.requests import ApiRequest
-from up42_async._storage.guarded import StorageItem
-from up42_async._storage.stac import stac_from
+from up42_async._storage.stac import StorageItem, stac_from
 
 STORAGE: Final = "/v2/assets/stac"
 SEARCH: Final = f"{STORAGE}/search"
 
 
 class Items(ReadableList[pystac.Item]):
-    """Items of the storage, parsed one by one while they are iterated over, one request for each page.
+    """An async iterator over the items of a search; one request for each page, and each item is read when it is due.
 
-    Leaving the loop early leaves nothing behind. `errors` has one error for each item that could not be read, and for
-    each of which a part could not: a link or asset without href, an odd type, role or datetime. Each is in the log
-    once, at WARNING.
+    The loop may be left early, and continued later. `errors` has one error for each item that could not be read
+    completely: the item was left out, or it came without the part that could not be read, such as a link or asset
+    without href, or an odd type, role or datetime. Each error is logged once, at WARNING.
     """
 
     def __init__(
@@ -38,9 +39,9 @@ class Items(ReadableList[pystac.Item]):
 
         Args:
             client: The client to use.
-            body: What to search for; None matches nothing, and nothing is sent.
-            most: How many items to return at the most, None for all.
-            patience: Seconds to wait before each further look when there are no items yet.
+            body: Body of the search request; None for no items, for which nothing is sent.
+            most: Most items to return, None for all.
+            patience: Seconds to wait before each further search while there are no items yet.
         """
         request = None if body is None else ApiRequest(method="POST", path=SEARCH, json=dict(body))
         super().__init__(client._session, request, self._split, self._read_item, key=_identity)
@@ -56,13 +57,14 @@ class Items(ReadableList[pystac.Item]):
         """Return the next item that can be read.
 
         Raises:
-            APIError: A page could not be had; the next call asks for it again.
-            StopAsyncIteration: There are no more.
-            UnexpectedResponseError: An answer holds something else than items.
+            APIError: The request for a page failed; the next call sends it again.
+            StopAsyncIteration: There are no more items.
+            UnexpectedResponseError: A response is no list of items, or more than 100 items of one page could not be
+                read.
         """
         if self._left == 0:
             raise StopAsyncIteration
-        self._take(1)  # before the wait, since several tasks may share one iterator
+        self._take(1)  # before the await, since several tasks may share one iterator
         try:
             return await super().__anext__()
         except BaseException:
@@ -74,7 +76,7 @@ class Items(ReadableList[pystac.Item]):
             self._left -= number
 
     async def _next_entry(self) -> Any:
-        """Return the next item as JSON, looking again for a while when there is none at all."""
+        """Return the next item as JSON; search again after each wait of `patience` while there are no items at all."""
         while True:
             try:
                 content = await super()._next_entry()
@@ -93,7 +95,7 @@ class Items(ReadableList[pystac.Item]):
         return stac_from(StorageItem, content, request, self._client, report=self._mention)
 
     def _check_asked(self, content: Any, request: ApiRequest) -> None:
-        """Refuse an item that was not asked for: a cache that mixes answers up would sell it as another job's.
+        """Refuse an item that was not asked for: a cache that mixes up responses would give a job the items of another.
 
         Raises:
             UnexpectedResponseError: It has another id or collection than those asked for.
@@ -114,3 +116,54 @@ class Items(ReadableList[pystac.Item]):
 def _identity(content: Any) -> Any:
     collection = content.get("collection") if isinstance(content, dict) else None
     return collection if isinstance(collection, str) else None, entry_id(content)
+
+
+def files_of(items: Iterable[pystac.Item | pystac.Collection], options: DownloadOptions) -> list[RemoteFile]:
+    """Return the wanted files of items, or of collections with assets of their own, by item id and asset key."""
+    return [
+        remote_file(key, asset, item.id)
+        for item in sorted(items, key=lambda item: item.id)
+        for key, asset in sorted(item.assets.items())
+        if _is_wanted(key, asset, options)
+    ]
+
+
+def _is_wanted(key: str, asset: pystac.Asset, options: DownloadOptions) -> bool:
+    """Return whether an asset has one of the keys, one of the roles and one of the media types that are given.
+
+    pystac does not check the fields of an asset, so they may be of any type; one of another type matches nothing.
+    """
+    return (
+        (options.keys is None or key in options.keys)
+        and (options.roles is None or not options.roles.isdisjoint(_strings(asset.roles)))
+        and (options.media_types is None or not options.media_types.isdisjoint(_media_types(asset.media_type)))
+    )
+
+
+def remote_file(key: str, asset: pystac.Asset, item_id: str | None = None) -> RemoteFile:
+    """Return the file of an asset; fields of the asset that have the wrong type count as missing.
+
+    Args:
+        key: The key of the asset in its item.
+        asset: The asset.
+        item_id: The id of the item.
+    """
+    fields: Mapping[str, Any] = asset.extra_fields
+    size, checksum = fields.get("file:size"), fields.get("file:checksum")
+    is_size = isinstance(size, int) and not isinstance(size, bool)
+    return RemoteFile(
+        href=asset.href if isinstance(asset.href, str) else "",
+        key=key,
+        size=size if is_size else None,
+        checksum=checksum if isinstance(checksum, str) else None,
+        media_type=asset.media_type if isinstance(asset.media_type, str) else "",
+        item_id=item_id,
+    )
+
+
+def _strings(values: object) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
+
+
+def _media_types(value: object) -> set[str]:
+    return {value, value.partition(";")[0].strip()} if isinstance(value, str) and value else set()

@@ -1,4 +1,4 @@
-"""The results of jobs: their collection, their items and their files, which may take a while to become visible."""
+"""The results of one job: its collection, its items and its files, which may become visible a while after its end."""
 
 import os
 from pathlib import Path
@@ -12,29 +12,29 @@ from up42_async._downloads.directory import Downloads, SourceFiles, fetch_all
 from up42_async._downloads.options import DownloadOptions
 from up42_async._errors import NotFoundError, UnexpectedResponseError
 from up42_async._http.requests import segment
-from up42_async._storage.asset_filter import files_of
 from up42_async._storage.collections import get_collection
-from up42_async._storage.guarded import last_segment
-from up42_async._storage.items import Items
+from up42_async._storage.items import Items, files_of
 from up42_async._storage.search import DEFAULT_LIMIT
+from up42_async._storage.stac import last_segment
 
 VISIBILITY_SHARES: Final = (1 / 15, 2 / 15, 4 / 15, 8 / 15)
-"""Pauses between looks at a result that is not visible yet, as parts of `Polling.visible`."""
+"""Waits between requests for a result that is not visible yet, as shares of `Polling.visible`."""
 
 
 async def result_collection(client: Client, collection_url: str | None) -> pystac.Collection | None:
-    """Ask for the collection of a job's result, again for a while as long as it is not visible yet.
+    """Get the collection of a job's result; one request, and up to four more while it is not visible yet.
 
     Args:
         client: The client to use.
-        collection_url: As the job has it. Only the id is taken from it, since its host is not always the API's.
+        collection_url: The collection URL of the job, of which only the id is used: its host may not be the API.
+            None for a job without result.
 
     Returns:
-        The collection; None when the job has none.
+        The collection; None for a job without result.
 
     Raises:
-        NotFoundError: It is still not visible after `Polling.visible` seconds.
-        APIError: UP42 could not be asked.
+        NotFoundError: The collection is not visible after `Polling.visible` seconds.
+        APIError: The request failed.
         UnexpectedResponseError: The URL names no collection.
     """
     if collection_url is None:
@@ -49,11 +49,11 @@ async def result_collection(client: Client, collection_url: str | None) -> pysta
 
 
 def result_items(client: Client, collection_url: str | None) -> Items:
-    """Return the items of a job's result, waited for a while as long as there are none.
+    """Return the items of a job's result; while there are none, they are searched again for `Polling.visible` seconds.
 
     Args:
         client: The client to use.
-        collection_url: As the job has it; None for no result, and so no items and no requests.
+        collection_url: The collection URL of the job; None for a job without result, which has no items.
 
     Raises:
         UnexpectedResponseError: The URL names no collection.
@@ -68,11 +68,11 @@ async def result_files(downloads: Downloads, collection_url: str | None) -> Sour
     """Return the wanted files of a job's result; one request for every 100 items.
 
     Args:
-        downloads: Where they go, which client is used, and which files are wanted.
-        collection_url: As the job has it; None for no result, and so no files.
+        downloads: The downloads into the directory of the job, with their client and options.
+        collection_url: The collection URL of the job; None for a job without result, which has no files.
 
     Raises:
-        APIError: The items could not be had.
+        APIError: A request for the items failed.
     """
     items = result_items(downloads.client, collection_url)
     files = files_of([item async for item in items], downloads.options)
@@ -82,31 +82,30 @@ async def result_files(downloads: Downloads, collection_url: str | None) -> Sour
 async def download_result(
     client: Client, collection_url: str | None, directory: str | os.PathLike[str], options: DownloadOptions
 ) -> list[Path]:
-    """Bring the files of a job's result: each whole and verified, or not at all.
+    """Download the files of a job's result; each is complete and verified, or absent.
 
     Costs one request for every 100 items, and two for each file.
 
     Args:
         client: The client to use.
-        collection_url: As the job has it; None for no result, and so no files.
-        directory: Where to put them; made when it is missing.
-        options: Which files are wanted, and what to do with them.
+        collection_url: The collection URL of the job; None for a job without result, which has no files.
+        directory: Where the files go; made when it is missing.
+        options: Which files are wanted, and whether to resume and unpack them.
 
     Returns:
-        The files, in the order of item ids and asset keys.
+        The paths of the files, in the order of item ids and asset keys.
 
     Raises:
-        DownloadError: A file could not be had, or not whole; the others came all the same. Several are a
-            `DownloadErrorGroup`.
-        UnexpectedResponseError: An item cannot be read; the files of the others came all the same.
-        APIError: The items could not be had.
+        DownloadError: A file failed; the others were downloaded. Several failed files are a `DownloadErrorGroup`.
+        UnexpectedResponseError: An item cannot be read; the files of the others were downloaded.
+        APIError: A request for the items failed.
     """
     found = await result_files(Downloads(client, Path(directory), options), collection_url)
     return await fetch_all(found.downloads, found.files, unreadable=found.errors)
 
 
 def _patience(client: Client) -> list[float]:
-    """Return how long to wait before each further look: results are often not visible right after a job has ended."""
+    """Return the seconds to wait before each further request: a result is often not visible when its job ends."""
     return [client._polling.visible * part for part in VISIBILITY_SHARES]
 
 
