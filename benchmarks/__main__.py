@@ -40,7 +40,7 @@ def main(words: list[str]) -> None:
 
 
 def _measure(name: str, folder: Path) -> bool:
-    """Measure one thing; one that fails does not keep the others from being measured."""
+    """Run one benchmark; an error is printed, and the others still run."""
     scale = QUICK if folder.name.endswith("quick") else FULL
     started = time.monotonic()
     print(f"{name} ...", flush=True)

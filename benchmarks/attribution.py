@@ -1,4 +1,4 @@
-"""Say whose code the CPU time goes to: a sampling profiler that counts by who pays."""
+"""Attribute CPU time to packages: a sampling profiler."""
 
 import signal
 from collections import Counter
@@ -17,12 +17,12 @@ JSON: Final = "JSON decoding"
 LOOP: Final = "event loop"
 ELSE: Final = "the benchmark itself"
 
-# asyncio, anyio and the rest of the standard library work for whoever called them.
+# asyncio, anyio and the rest of the standard library are attributed to their callers.
 _PAYERS: Final = {"up42_async": OURS, "httpx": HTTPX, "httpcore": HTTPX, "h11": HTTPX, "json": JSON}
 
 
 def payer(filename: str) -> str | None:
-    """Return who pays for a file's work, None for what works for its caller."""
+    """Return the package to which the time in a file is attributed, None for the caller's."""
     if filename.startswith("<attrs generated"):
         return OURS if OURS in filename else None
     folders = PurePath(filename).parts[:-1]
@@ -30,20 +30,20 @@ def payer(filename: str) -> str | None:
 
 
 def is_loop(filename: str) -> bool:
-    """Return whether a file belongs to the event loop, or to what makes it look the same on asyncio and trio."""
+    """Return whether a file belongs to the event loop, or to the part of anyio that hides which one it is."""
     return not {"anyio", "asyncio", "sniffio"}.isdisjoint(PurePath(filename).parts)
 
 
 class Attribution:
-    """Count samples of CPU time by the innermost frame that pays; what no such frame called is the event loop's."""
+    """Counts samples of CPU time by the innermost frame of a package; samples without one are the event loop's."""
 
     def __init__(self) -> None:
-        """Count nothing yet."""
+        """Set all counts to zero."""
         self._samples: Counter[str] = Counter()
         self._places: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start sampling."""
         signal.signal(signal.SIGPROF, self._sample)
         signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
         return self
@@ -51,7 +51,7 @@ class Attribution:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End."""
+        """Stop sampling."""
         signal.setitimer(signal.ITIMER_PROF, 0)
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
@@ -66,7 +66,7 @@ class Attribution:
         self._samples[found or (LOOP if any(map(is_loop, names[:3])) else ELSE)] += 1
 
     def result(self, most: int = 25) -> dict[str, object]:
-        """Return the share of each payer, and of our own functions that cost most."""
+        """Return the share of each package, and of our own functions that cost most."""
         total = sum(self._samples.values()) or 1
         return {
             "samples": total,

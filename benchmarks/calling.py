@@ -15,7 +15,7 @@ _AT_A_TIME = 100
 
 
 def measure(scale: Scale) -> Findings:
-    """Measure both."""
+    """Measure calls one after the other, and many at once."""
     tables: list[Table] = []
     targets: list[Target] = []
     with Server() as server:
@@ -80,7 +80,7 @@ def _burst(scale: Scale, how: str, **options: Any) -> tuple[Table, list[Target]]
         samples = _in_turn(server, scale.rounds, list(_AT_ONCE), "burst", ids)
     what = f"{scale.burst} calls at once, {how}: times the rate of a bare httpx.AsyncClient"
     why = _FLOOR if options["latency"] == max(LATENCIES) else _COSTS
-    # with latency a bare client has five times as many requests under way, so the rates say little of what they cost
+    # with latency a bare client has five times as many requests under way, so the rates do not show its cost
     bound = 2.5 if not options["latency"] else 1.0
     return (
         table(

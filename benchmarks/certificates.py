@@ -1,4 +1,4 @@
-"""Certificates for servers on this machine, which every client is told to trust by the environment."""
+"""Certificates for servers on this machine; environment variables make every client trust them."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ _VARIABLES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 @dataclass(frozen=True)
 class Certificates:
-    """Where they are."""
+    """The paths of the certificate files."""
 
     authority: str
     """What the clients trust."""
@@ -24,7 +24,7 @@ class Certificates:
 
 @contextlib.contextmanager
 def trusted(place: Path) -> Generator[Certificates]:
-    """Make them, and have them trusted by what is started inside the block.
+    """Make them; processes started inside the block trust them.
 
     Args:
         place: The directory to put them into.

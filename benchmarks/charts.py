@@ -1,4 +1,4 @@
-"""Draw pictures for the documentation, all in one style: SVG whose text is text, the same for the same figures."""
+"""Draw the pictures of the documentation in one style: SVG with real text, identical for identical figures."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

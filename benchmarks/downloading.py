@@ -82,7 +82,7 @@ class _Bench:
         self._rounds = rounds
 
     def compare(self, options: Mapping[str, Any]) -> dict[str, list[Result]]:
-        """Let the clients download in turn."""
+        """Download with each client in turn."""
         samples: dict[str, list[Result]] = {label: [] for label in _VARIANTS}
         with self._serving(options) as files:
             for _ in range(self._rounds):
@@ -91,7 +91,7 @@ class _Bench:
         return samples
 
     def lag(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Let ours download while a heart beats."""
+        """Download with our client, while another task measures the pauses of the event loop."""
         with self._serving(options), self._directory() as directory:
             return work("ours", "download_lag", base=self._api.base, job_id=job_id(0), directory=directory)
 
@@ -139,7 +139,7 @@ def _judged(what: str, samples: Mapping[str, list[Result]], *, limited: bool) ->
 
 
 def _pauses(what: str, lags: Sequence[Mapping[str, Any]]) -> Table:
-    """Say by how much a task that wakes every 2 ms is late."""
+    """Measure by how much a task that wakes every 2 ms is late."""
     rows = [
         [row, *(f"{lag[name] * 1000:.1f} ms" for lag in lags)]
         for row, name in (

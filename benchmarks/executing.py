@@ -24,7 +24,7 @@ MOST_CPU: Final = 2.0
 
 
 def measure(scale: Scale) -> Findings:
-    """Measure how long it takes, and what it costs."""
+    """Measure wall time and CPU time."""
     samples: dict[str, list[Result]] = {label: [] for label in VARIANTS}
     with Server(latency=LATENCY) as server:
         for label, (client, order) in VARIANTS.items():

@@ -24,14 +24,14 @@ class Link:
     """A link of limited speed that all connections share."""
 
     def __init__(self, rate: float) -> None:
-        """Limit it to so many bytes a second, 0 for no limit."""
+        """Set the limit in bytes a second, 0 for none."""
         self.piece = SMALL_PIECE if rate else PIECE
         self._rate = rate
         self._free_at = 0.0
         self._lock = threading.Lock()
 
     def wait_for(self, size: int) -> None:
-        """Wait until so many bytes may be sent."""
+        """Wait until this number of bytes may be sent."""
         if not self._rate:
             return
         with self._lock:
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def attend(accepted: socket.socket, context: ssl.SSLContext | None, link: Link, data: memoryview) -> None:
-    """Serve one connection, which may break off at any time."""
+    """Serve one connection, which the client may close at any time."""
     try:
         serve(context.wrap_socket(accepted, server_side=True) if context else accepted, link, data)
     except OSError:

@@ -1,4 +1,4 @@
-"""Sum up measurements: medians, ratios with their spread, and what was to be reached."""
+"""Summarise measurements: medians, ratios with their spread, and targets."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ class Table(TypedDict):
 
 
 class Target(TypedDict):
-    """Something that was to be reached."""
+    """A target, with the value that was measured."""
 
     what: str
     bound: str
@@ -31,7 +31,7 @@ class Target(TypedDict):
 
 
 class Findings(TypedDict):
-    """What came of one benchmark."""
+    """The results of one benchmark."""
 
     title: str
     how: str

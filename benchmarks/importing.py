@@ -26,7 +26,7 @@ _RETRIES: Final = (
 
 
 def measure(scale: Scale) -> Findings:
-    """Measure, each in a fresh interpreter whose own start is taken off."""
+    """Measure each import in a new interpreter, less the time that the interpreter takes to start."""
     samples: dict[str, list[Result]] = {label: [] for label in _STATEMENTS}
     for label in _STATEMENTS:
         _cost(_STATEMENTS[label])  # so that every module is compiled

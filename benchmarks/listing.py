@@ -1,4 +1,4 @@
-"""Measure listing: page sizes, latency, very many jobs, and whose code it is that runs."""
+"""Measure listing: page sizes, latency, very many jobs, and the share of each package."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -42,7 +42,7 @@ _LAST_PAGES = (
 
 
 def measure(scale: Scale) -> Findings:
-    """Measure all of it."""
+    """Run all measurements of listing."""
     tables: list[Table] = []
     targets: list[Target] = []
     with Server() as server:
@@ -80,7 +80,7 @@ def _in_turn(server: Server, rounds: int, variants: Iterable[str] = VARIANTS, **
 
 
 def _at_once(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
-    """Measure without latency, at the same page size: what is left is CPU."""
+    """Measure without latency, at the same page size: the time is CPU time."""
     server.control("jobs", number=scale.jobs)
     tables: list[Table] = []
     by_size: dict[int, Mapping[str, list[Result]]] = {}
@@ -112,7 +112,7 @@ def _at_once(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
 
 
 def _server_speed(bare: list[dict[str, Any]], samples: Samples) -> Table:
-    """Say how fast the server is when the client does nothing but read."""
+    """Measure the server with a client that only reads."""
     rows = [["bytes read and thrown away", f"{middle(bare, 'wall'):.3g} s", "1"]]
     rows += [
         [label, f"{middle(results, 'wall'):.3g} s", spread(ratios(results, bare, "wall"))]
@@ -123,7 +123,7 @@ def _server_speed(bare: list[dict[str, Any]], samples: Samples) -> Table:
 
 
 def _shares(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
-    """Say whose code it is that runs."""
+    """Measure the share of each package in the CPU time."""
     repeat = max(1, 300_000 // scale.jobs) if scale.name == "full" else 10
     found = {
         size: work("ours", "listing_shares", base=server.base, page_size=size, repeat=repeat) for size in (100, 500)
@@ -158,7 +158,7 @@ def _very_many(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]
 
 
 def _with_latency(server: Server, scale: Scale) -> tuple[list[Table], list[Target]]:
-    """Measure with latency: what counts is how many requests there are."""
+    """Measure with latency, where the number of requests decides."""
     server.control("jobs", number=scale.jobs)
     default = _in_turn(server, scale.few)
     milliseconds = f"{LATENCY * 1000:.0f} ms latency"

@@ -26,12 +26,12 @@ def memory_now() -> int:
 
 
 def memory_peak() -> int:
-    """Return the most memory this process used since the peak was forgotten, or since it began."""
+    """Return the most memory this process used since the peak was reset, or since it started."""
     return _from_status("VmHWM") if _STATUS.exists() else _largest()
 
 
 def forget_peak() -> None:
-    """Let the peak begin anew, where the system can (Linux)."""
+    """Reset the peak, where the system supports it (Linux)."""
     if os.access(_RESET_PEAK, os.W_OK):
         _RESET_PEAK.write_text("5", encoding="ascii")
 
@@ -50,12 +50,12 @@ class Meter:
     """CPU time, wall time and memory between entering and leaving; imports, login and warming up come before."""
 
     def __init__(self) -> None:
-        """Measure nothing yet."""
+        """Set all figures to zero."""
         self.cpu = self.wall = 0.0
         self.memory = self.peak = 0
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start measuring."""
         gc.collect()
         forget_peak()
         self.memory = memory_now()
@@ -65,7 +65,7 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End."""
+        """Stop measuring."""
         self.wall = time.perf_counter() - self.wall
         self.cpu = cpu_seconds() - self.cpu
         self.peak = memory_peak()

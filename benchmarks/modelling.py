@@ -1,4 +1,4 @@
-"""Follow very many jobs for three days on a clock that jumps, and say where the platform's rate would be reached."""
+"""Track very many jobs for three days in virtual time, and compute when the rate limit of UP42 would be reached."""
 
 import math
 import random
@@ -42,7 +42,7 @@ def together(lives_: list[float]) -> int:
 
 
 def measure(scale: Scale) -> Findings:
-    """Compute, and let the library itself do the same where that takes seconds."""
+    """Compute the model, and run the library itself in virtual time where that takes seconds."""
     rows: list[list[str]] = []
     facts: dict[str, dict[str, float]] = {"a request a job": {}, "together": {}, "the library": {}}
     agrees = True

@@ -1,4 +1,4 @@
-"""Replay recorded jobs against schedules of polling, on a clock that jumps: requests, and how late ends are noticed.
+"""Replay recorded jobs against schedules of polling, in virtual time: requests, and how late ends are noticed.
 
     python -m benchmarks.polling
 
@@ -62,7 +62,7 @@ class Life:
 
 @attrs.define
 class Replay:
-    """What it cost to wait for some jobs, and how late their ends were noticed."""
+    """The requests for tracking some jobs, and how late their ends were noticed."""
 
     requests: int = 0
     delays: list[tuple[float, float]] = attrs.field(factory=list)
@@ -80,7 +80,7 @@ class Replay:
 
 
 async def replay(lives: Sequence[Life], wait: Wait) -> Replay:
-    """Let each job live, and a task of its own wait for it from its beginning on.
+    """Run each job, and track it in a task of its own from its creation.
 
     Args:
         lives: The jobs.
@@ -111,7 +111,7 @@ async def replay(lives: Sequence[Life], wait: Wait) -> Replay:
 
 
 async def each_alone(wait: Wait) -> Replay:
-    """Replay every recorded job for itself; all that hang are alike."""
+    """Replay every recorded job alone; one stands for all that hang."""
     whole = Replay()
     for seconds in ENDED:
         one = await replay([Life(0, seconds)], wait)
@@ -141,7 +141,7 @@ def row(name: str, wait: Wait, found: Replay) -> list[str]:
 
 
 def compared(name: str, fixed: Replay, adaptive: Replay) -> list[Target]:
-    """Judge the two schedules by what was to be reached."""
+    """Compare the two schedules with the targets."""
     delay, requests = adaptive.median / fixed.median, adaptive.requests / fixed.requests
     beyond = Target(
         what=f'{name}: seconds by which the worst delay with "adaptive" passes a minute or 5 % of the age',

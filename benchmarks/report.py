@@ -15,7 +15,7 @@ _PACKAGES: Final = ("httpx", "httpcore", "anyio", "attrs", "up42-py", "requests"
 
 
 def circumstances(scale: str) -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the versions and the machine that the figures depend on."""
     return {
         "scale": scale,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""Run variants in turn, each time in a fresh process, and sum up what they cost."""
+"""Run variants in turn, each time in a new process, and summarise their cost."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ _PATIENCE = 600.0
 
 
 class WorkFailed(Exception):
-    """A client did not do what it was ordered to; its last words are the message."""
+    """A client process failed; the message is the end of its output."""
 
 
 class Server:
@@ -49,7 +49,7 @@ class Server:
             self._process.communicate()
 
     def control(self, what: str, **order: Any) -> dict[str, Any]:
-        """Tell it what to serve, or ask what it was asked.
+        """Tell the server what to serve, or get its counts.
 
         Args:
             what: `jobs`, `reset` or `counts`.
@@ -65,7 +65,7 @@ class Server:
 
 
 def work(client: str, workload: str, **order: Any) -> dict[str, Any]:
-    """Let a client do something in a process of its own, and return what it measured.
+    """Run a client in a process of its own, and return what it measured.
 
     Raises:
         WorkFailed: It did not.
@@ -86,7 +86,7 @@ def work(client: str, workload: str, **order: Any) -> dict[str, Any]:
 
 
 def measured(server: Server, client: str, workload: str, **order: Any) -> dict[str, Any]:
-    """Let a client do something with a server; return what both measured."""
+    """Run a client against a server; return what both measured."""
     before = server.control("reset")
     result = work(client, workload, base=server.base, **order)
     after = server.control("counts")

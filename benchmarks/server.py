@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
             self.write(answer)
 
     def write(self, answer: bytes) -> None:
-        """Send an answer, if anybody is still there."""
+        """Send an answer, if the connection is still open."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(answer)
 
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
 
 
 def control(world: World, path: str, body: bytes) -> bytes:
-    """Do what the benchmark asks for between two measurements."""
+    """Carry out a command of the benchmark between two measurements."""
     order = json.loads(body)
     if path == "/control/jobs":
         world.set_jobs(order["number"], order.get("flips", []))

@@ -1,4 +1,4 @@
-"""Ask, track and cancel for a while against a server that loses a tenth of its answers, and look for what is left.
+"""Ask, track and cancel for a while against a server that loses a tenth of its answers, and look for leaks.
 
     python -m benchmarks.soak [--seconds 45] [--client default] [--client user]
 
@@ -72,7 +72,7 @@ class Soak:
         self._end = 0.0
 
     async def run(self) -> None:
-        """Do it all, and count what is left."""
+        """Run all tasks, and count what is left."""
         self._end = anyio.current_time() + self._seconds
         sockets, tasks = leaks.descriptors(), leaks.tasks(self._backend)
         http_client = HTTP_CLIENTS[self._client]()
@@ -115,7 +115,7 @@ class Soak:
             self.calls["cancelled" if scope.cancelled_caught else "ended"] += 1
 
     def problems(self) -> list[str]:
-        """Say what is not as it should be."""
+        """Return the leaks and failures that were found."""
         found = {
             f"memory grew by {self.growth / 1e6:.1f} MB": self.growth > MOST_GROWTH,
             f"{self.sockets} sockets were open": self.sockets > LIMITS.max_concurrency + SPARE_SOCKETS,
@@ -126,7 +126,7 @@ class Soak:
 
 
 async def _succeed(number: int) -> None:
-    """Ask for a job until it is there."""
+    """Get a job, again until it succeeds."""
     while True:
         try:
             await up42.Job.get(job_id(number))
@@ -136,7 +136,7 @@ async def _succeed(number: int) -> None:
 
 
 async def _call(dice: Random) -> Any:
-    """Ask for a job, or track some, which never end."""
+    """Get a job, or track some that never end."""
     if dice.random() < 0.5:  # noqa: PLR2004 - one as often as the other
         return await up42.Job.get(job_id(dice.randrange(JOBS)))
     try:

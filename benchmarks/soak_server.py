@@ -24,7 +24,7 @@ class TroubledConnection(Connection):
     dice = Random(1)  # noqa: S311 - no secret
 
     def write(self, answer: bytes) -> None:
-        """Send an answer, or not quite."""
+        """Send an answer, a part of it, or nothing."""
         draw = int(self.dice.random() / _EACH)
         trouble = _TROUBLES[draw] if draw < len(_TROUBLES) else None
         if self.transport is None or trouble is None:

@@ -67,7 +67,7 @@ def measure(scale: Scale) -> Findings:
 def _tracked(server: Server, client: str, workload: str, number: int, scale: Scale, *, seed: int) -> dict[str, Any]:
     draw = random.Random(seed)  # noqa: S311 - when jobs end, not a secret
     flips = [draw.uniform(*scale.tracked_for) for _ in range(number)]
-    # a process needs time to start, and the clients list the jobs first: the end of the first job shall come after that
+    # a process needs time to start, and the clients list the jobs first: the first job must end after that
     started = server.control("jobs", number=number, flips=[_START + flip for flip in flips])["started"]
     result = measured(server, client, workload, wait=WAIT)
     noticed = result.pop("noticed")

@@ -1,4 +1,4 @@
-"""Do one thing with one client in a process of its own, and print what it cost as JSON.
+"""Run one workload with one client in a process of its own, and print its cost as JSON.
 
 python -m benchmarks.worker '{"client": "ours", "workload": "listing", "base": "http://127.0.0.1:8080", ...}'
 """
@@ -14,7 +14,7 @@ _STACK = 256 * 1024  # a thread for each job must fit in memory, whoever's threa
 
 
 def main() -> None:
-    """Run the workload that the command line orders."""
+    """Run the workload that the command line names."""
     order: dict[str, Any] = json.loads(sys.argv[1])
     module = importlib.import_module(f"benchmarks.clients.{order.pop('client')}")
     work = getattr(module, order.pop("workload"))

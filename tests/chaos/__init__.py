@@ -1,4 +1,4 @@
-"""Everything goes wrong at once while clients work; at the end what both sides know must agree.
+"""Many faults at once while clients work; at the end the records of server and clients must agree.
 
     python -m tests.chaos --seed 7
 

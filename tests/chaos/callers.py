@@ -72,7 +72,7 @@ async def _sibling(work: Work[T], delay: float) -> T:
 
 
 async def _native(work: Work[T], delay: float, *, times: int) -> T:
-    """Cancel the asyncio way, which knows no scopes: `task.cancel()`, once or insisting."""
+    """Cancel in the way of asyncio, without cancel scopes: `task.cancel()`, once or repeatedly."""
     task = asyncio.create_task(work())
     await asyncio.wait([task], timeout=delay)
     for _ in range(times):
@@ -113,7 +113,7 @@ NATIVE_WAYS: Final[dict[str, Way]] = {
 
 
 class Caller:
-    """Somebody who makes calls, and does not wait for the end of each tenth.
+    """Makes calls, and cancels a tenth of them.
 
     Args:
         seed: Of the run.

@@ -1,4 +1,4 @@
-"""What the clients of one loop know: every job, how they came to know of it, and what became of it."""
+"""What the clients of one loop know: every job, how it became known, and its end."""
 
 import hashlib
 import logging
@@ -96,7 +96,7 @@ class ClientState:
     moments: list[Moment] = attrs.field(factory=list)
 
     def number_known(self) -> int:
-        """Return how many jobs are known, those included whose execution many others hold up."""
+        """Return how many jobs are known, with those whose batch has not ended."""
         outcomes = (outcome for running in self.under_way for outcome in running.results)
         return len(self.known.keys() | {outcome.job.id for outcome in outcomes if outcome.job is not None})
 
@@ -113,7 +113,7 @@ class ClientState:
             self.caps.append((cap, noted))
 
     def learn(self, executions: Iterable[up42.ExecutionResult[Any]], how: str) -> list[str]:
-        """Note what came of executions; returns the jobs that are new.
+        """Note the results of executions; returns the jobs that are new.
 
         Args:
             executions: The outcomes.
@@ -135,7 +135,7 @@ class ClientState:
         return new
 
     def look_up(self, job: up42.Job) -> list[str]:
-        """Note a job that was found by what its execution is known to have been; returns it if it is new."""
+        """Note a job that was found by the inputs of its execution; returns it if it is new."""
         title = job.definition["inputs"]["title"]
         return [] if job.id in self.known else self._know(job.id, LOOKED_UP, title)
 
@@ -149,11 +149,11 @@ class ClientState:
         return [job_id]
 
     def finish(self, job: up42.Job) -> None:
-        """Note what became of a job."""
+        """Note the end of a job."""
         self.finished[job.id] = Finished(status=job.status.value, credits=job.credits, is_successful=job.is_successful)
 
     def look_into(self, directory: Path) -> None:
-        """Note which files are there, and what is in them, but for what is still on its way (`name.part`).
+        """Note the files and their contents, without unfinished ones (`name.part`).
 
         The hidden record of what was fetched is left out.
 

@@ -17,7 +17,7 @@ LEAVES: Final = 0.02
 
 
 class Downloader:
-    """Somebody who fetches results.
+    """Downloads results.
 
     Args:
         caller: Makes the calls.
@@ -30,7 +30,7 @@ class Downloader:
         self._worker = worker
 
     async def fetch(self) -> None:
-        """Take some finished jobs and fetch their results; whatever is there afterwards is looked at."""
+        """Download the results of some finished jobs; all files on disk are checked afterwards."""
         jobs = await self._worker.take_to_fetch(self._dice.randint(1, MOST_AT_ONCE))
         if not jobs:
             return

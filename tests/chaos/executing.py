@@ -35,7 +35,7 @@ class _ChangedMind(Exception):
 
 
 class Executor:
-    """Somebody who executes templates, one call after the other.
+    """Executes templates, one call after the other.
 
     Args:
         name: Begins the titles of what this one executes.
@@ -54,7 +54,7 @@ class Executor:
         self._number = 0
 
     async def execute(self) -> None:
-        """Execute something, in one of all the ways there are."""
+        """Execute templates, in one of all possible ways."""
         many = [self._execute_all, self._execute_in_block, self._execute_twins]
         ways = [self._execute_one, self._execute_one, self._execute_one, *many]
         way = self._dice.choice(ways)
@@ -130,7 +130,7 @@ class Executor:
         *,
         read: Sequence[up42.ExecutionResult[Any]] = (),
     ) -> None:
-        """Note what came of many executions, but for the outcomes that were read already."""
+        """Note the results of many executions, without those that were read already."""
         self._state.under_way.remove(running)
         kept = {execution.job.id for template in templates for execution in template.executions if execution.job}
         if kept != {outcome.job.id for outcome in running.results if outcome.job}:

@@ -1,4 +1,4 @@
-"""What can go wrong: faults of the sandbox, gathered under names that a reader of the report understands."""
+"""The faults of the chaos run: faults of the sandbox, grouped under the names in the report."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta

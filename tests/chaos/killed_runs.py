@@ -1,4 +1,4 @@
-"""Kill a run with a journal again and again, start it with the same line until it is through, and count what was paid.
+"""Kill a run with a journal many times, start it again until it is complete, and count what was paid.
 
 python -m tests.chaos.killed_runs --seed 7
 
@@ -34,7 +34,7 @@ BACKENDS: Final = ("asyncio", "trio")
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What is run, and how often it is killed."""
+    """The size of the run, and how often it is killed."""
 
     seed: int = 0
     templates: int = 200
@@ -50,7 +50,7 @@ class Plan:
 
 @attrs.define
 class Outcome:
-    """What was seen."""
+    """The counts of one run."""
 
     plan: Plan
     starts: int = 0
@@ -91,7 +91,7 @@ class Outcome:
 
 
 def run(plan: Plan, place: Path) -> Outcome:
-    """Kill and start, and compare.
+    """Kill and start the program until it is complete, and compare the records.
 
     Args:
         plan: What to run.
@@ -200,7 +200,7 @@ def _broken(sandbox: Sandbox, place: Path) -> list[str]:
 
 
 async def program(task: dict[str, Any]) -> None:
-    """Run what is killed: the line that a user writes.
+    """The program that is killed: what a user would write.
 
     Args:
         task: What to do.

@@ -42,7 +42,7 @@ def tasks(backend: str) -> int:
 
 
 def in_use(client: up42.Client) -> int:
-    """Return how many slots and connections of an idle client somebody seems to hold: each of them is lost for ever."""
+    """Return how many slots and connections of an idle client are in use: each of them is lost."""
     held = client.statistics().in_flight + int(client._session.file_slots.borrowed_tokens)
     return held + client._session._stack._lent + lost_connections(client.http_client)
 

@@ -32,7 +32,7 @@ class Spell:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What goes wrong in one run, and when."""
+    """The faults of one run, and their times."""
 
     seed: int
     """What it was drawn from; cancellations and workloads are drawn from it, too."""

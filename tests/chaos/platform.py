@@ -121,7 +121,7 @@ class Platform:
 
 
 def serve(pipe: Connection, plan: Plan) -> None:
-    """Be the other process.
+    """Run the sandbox in this process.
 
     Args:
         pipe: Where the one who started it asks.
@@ -159,7 +159,7 @@ def serve(pipe: Connection, plan: Plan) -> None:
 
 
 class Crashes(logging.Handler):
-    """Notes what goes wrong in the sandbox without being asked to."""
+    """Notes errors inside the sandbox that are no faults."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -186,7 +186,7 @@ class FaultSchedule:
         self._active: dict[str, list[Fault]] = {}
 
     def turn(self, moment: float) -> None:
-        """Switch on what has begun, and off what is over.
+        """Switch on the faults that have begun, and off those that are over.
 
         Args:
             moment: Seconds since the beginning.

@@ -14,7 +14,7 @@ PAUSE: Final = 0.3
 
 
 class Reader:
-    """Somebody who looks at jobs and their results, one call after the other.
+    """Reads jobs and their results, one call after the other.
 
     Args:
         caller: Makes the calls.
@@ -28,7 +28,7 @@ class Reader:
         self._client = worker.client
 
     async def read(self) -> None:
-        """Look at something that some client knows."""
+        """Read a job, or a result, that a client knows."""
         if self._state.known:
             ways: list[tuple[str, Callable[[str], Awaitable[None]]]] = [
                 ("get job", self._get),

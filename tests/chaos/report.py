@@ -1,4 +1,4 @@
-"""Write what a run came to, for readers of the documentation."""
+"""Write the page about a run."""
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence

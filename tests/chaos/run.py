@@ -50,7 +50,7 @@ LIMITS: Final = up42.Limits(requests_per_second=200.0, burst=100)
 
 @attrs.frozen(kw_only=True)
 class Leaks:
-    """What was still held when everything was over."""
+    """What was still held at the end."""
 
     descriptors: int
     tasks: int
@@ -120,7 +120,7 @@ def run(backend: str, plan: Plan) -> Outcome:
 
 
 class Clients:
-    """The clients of one loop, and everybody who uses them.
+    """The clients of one loop, and the tasks that use them.
 
     Args:
         backend: The loop.
@@ -139,7 +139,7 @@ class Clients:
         self._folder = folder
 
     async def run(self) -> None:
-        """Do everything, bring it to its end, and count what is left."""
+        """Run all tasks, wait for the end of all jobs, and count what is left."""
         before = leaks.tasks(self._backend)
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(self._client()) for _ in range(self._plan.clients)]
@@ -183,7 +183,7 @@ class Clients:
             await anyio.sleep(STEP)
 
     async def _serve(self, number: int, worker: Worker) -> None:
-        """Let everybody work who uses one client, and close its worker when nothing new can come."""
+        """Run the tasks that use one client, and close its worker when there are no new jobs."""
         async with anyio.create_task_group() as everybody:
             for position in range(FOLLOWERS):
                 follower = JobFollower(self._caller(f"follower {number}.{position}"), worker)
@@ -221,7 +221,7 @@ async def _repeat(work: Callable[[], Awaitable[None]], is_over: Callable[[], boo
 
 
 async def _insist(work: Callable[[], Awaitable[None]], dice: Random) -> None:
-    """Do something until it works; the faults are over, but what they left behind may still be felt."""
+    """Repeat a call until it succeeds: the faults are over, but their effects may last."""
     while True:
         try:
             await work()

@@ -1,4 +1,4 @@
-"""Everything goes wrong at once for some seconds, and at the end both sides agree all the same."""
+"""After some seconds of many faults at once the records of server and clients agree."""
 
 from pathlib import Path
 

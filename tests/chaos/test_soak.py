@@ -1,4 +1,4 @@
-"""Some seconds of calls, faults and cancelling leave nothing behind; `nox -s soak` takes longer to see the same."""
+"""Some seconds of calls, faults and cancelling leak nothing; `nox -s soak` runs the same for longer."""
 
 from collections.abc import Iterator
 

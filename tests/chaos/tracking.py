@@ -1,4 +1,4 @@
-"""List jobs, and follow them to their end: awaited, each as it finishes, every change, and each on its own."""
+"""List jobs, and track them to their end: awaited, each as it finishes, every change, and each on its own."""
 
 from functools import partial
 from typing import Final
@@ -15,7 +15,7 @@ STOPS: Final = 0.1
 
 
 class Lister:
-    """Somebody who lists jobs, one listing after the other.
+    """Lists jobs, one listing after the other.
 
     Args:
         caller: Makes the calls.
@@ -52,7 +52,7 @@ class Lister:
 
 
 class JobFollower:
-    """Somebody who follows jobs to their end.
+    """Tracks jobs to their end.
 
     Args:
         caller: Makes the calls.
@@ -65,7 +65,7 @@ class JobFollower:
         self._worker = worker
 
     async def follow(self) -> None:
-        """Take some jobs and follow them, until they are finished, or it is cancelled, or the queries are used up."""
+        """Track some jobs until they are finished, the call is cancelled, or the queries are used up."""
         ids = await self._worker.take_to_follow(self._dice.randint(1, MOST_AT_ONCE))
         if not ids:
             return

@@ -1,4 +1,4 @@
-"""What one client has in hand: jobs to follow, and results to fetch."""
+"""The work of one client: jobs to track, and results to download."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @attrs.define
 class Worker:
-    """One client's work: executions put jobs on it, following takes them off, and fetching takes their results."""
+    """Queues of one client: executions add jobs, tracking takes them, and downloading takes the finished ones."""
 
     client: up42.Client
     state: ClientState
@@ -48,11 +48,11 @@ class Worker:
         self.to_follow.update(dict.fromkeys(ids))
 
     async def take_to_follow(self, number: int) -> list[str]:
-        """Take up to so many jobs, the oldest first."""
+        """Take up to this number of jobs, the oldest first."""
         return [id_ for id_, _ in await self._take(self.to_follow, number)]
 
     def followed(self, ids: Iterable[str], finished: Iterable[up42.Job]) -> None:
-        """Put back what was taken: jobs that are finished go on to have their results fetched.
+        """Put back what was taken: finished jobs are queued for their downloads.
 
         Args:
             ids: The jobs taken.
@@ -69,11 +69,11 @@ class Worker:
                 self.to_fetch[id_] = done[id_]
 
     async def take_to_fetch(self, number: int) -> list[up42.Job]:
-        """Take up to so many jobs whose results are to be fetched."""
+        """Take up to this number of jobs whose results are to be downloaded."""
         return [job for _, job in await self._take(self.to_fetch, number)]
 
     async def _take(self, waiting: dict[str, T], number: int) -> list[tuple[str, T]]:
-        """Take the oldest of what waits; where nothing does, let a moment pass and look again."""
+        """Take the oldest jobs that wait; when there are none, wait a moment and look again."""
         if not waiting:
             await anyio.sleep(IDLE)
         taken = list(waiting.items())[:number]
