@@ -1,4 +1,4 @@
-"""Queries that are spaced along the age of a job: what they cost, and how soon an end is noticed."""
+"""Adaptive polling: how many queries it costs, and how soon an end is noticed."""
 
 import itertools
 from typing import Any
@@ -47,7 +47,7 @@ async def test_recorded_jobs_are_noticed_six_times_sooner_with_half_the_requests
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [7, 8])
 async def test_500_of_them_at_once_are_noticed_four_times_sooner_with_half_the_requests(seed: int) -> None:
-    """Those that hang are waited for during a day."""
+    """Jobs that never end are tracked for a day."""
     fixed, adaptive = await both(replay, crowd(500, seed))
     assert adaptive.median <= fixed.median / 4
     assert adaptive.requests <= fixed.requests / 2
@@ -86,7 +86,7 @@ async def test_a_job_that_is_old_is_asked_for_seldom() -> None:
 
 @pytest.mark.parametrize(("header", "times"), [(None, [0, 5, 10]), ("Fri, 02 Jan 2026 00:00:00 GMT", [0, 640, 1280])])
 async def test_the_age_of_a_job_is_that_on_the_clock_of_up42(header: str | None, times: list[float]) -> None:
-    """Where no answer has told the time, it counts from the first query."""
+    """Where UP42's clock is not known, the age counts from the first query."""
     platform = JobPlatform()
     platform.live("job", [(0, "running")])
     date = {} if header is None else {"Date": header}

@@ -48,7 +48,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 class Notebook:
-    """Stands in for IPython in a notebook: what is displayed, and what becomes of it."""
+    """Stands in for IPython in a notebook, and records what is displayed and updated."""
 
     def __init__(self) -> None:
         self.shown: list[dict[str, str]] = []
@@ -160,7 +160,7 @@ async def test_ipython_in_a_terminal_is_a_terminal(
     assert "finished" in terminal.getvalue()
 
 
-async def test_a_terminal_without_rich_is_told_so_at_once(
+async def test_a_board_in_a_terminal_without_rich_is_refused_at_once(
     platform: JobPlatform, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

@@ -1,4 +1,4 @@
-"""The filters of a list of jobs: each as UP42 reads it, and mistakes named before anything is sent."""
+"""The filters of a list of jobs: each as UP42 expects it; mistakes are errors before a request is sent."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

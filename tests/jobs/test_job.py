@@ -1,4 +1,4 @@
-"""Jobs: fetched, refreshed and judged, copied and pickled."""
+"""A job: fetching, refreshing, deciding whether it is finished, copying and pickling."""
 
 import contextvars
 import copy
@@ -460,7 +460,7 @@ async def test_the_age_of_a_job_goes_by_the_clock_of_up42() -> None:
 
 @pytest.mark.parametrize("word", ["running", "released"])
 async def test_the_status_says_whether_there_are_results(word: str, tmp_path: Path) -> None:
-    """A restarted or a released job may have a collection; it is none of results."""
+    """A restarted or a released job may have a collection; it holds no results."""
     platform = FakePlatform()
     async with client_of(platform):
         job = made(status=word)

@@ -1,4 +1,4 @@
-"""Jobs in the models of pydantic and the endpoints of FastAPI, which know nothing of this library."""
+"""Jobs in the models of pydantic and the endpoints of FastAPI, without any code of theirs for this library."""
 
 import json
 from typing import Annotated, Any

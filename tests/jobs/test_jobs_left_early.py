@@ -1,4 +1,4 @@
-"""Leaving `async for job in Job.all()` early, in whatever way: nothing stays behind, and the list can go on."""
+"""Leaving `async for job in Job.all()` early in every way: no request stays in flight, and the list can continue."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ async def slow_list() -> AsyncGenerator[tuple[Sandbox, Client, list[str]]]:
 
 
 async def assert_nothing_is_left(client: Client, jobs: AsyncIterator[Job], seen: list[str], seeded: list[str]) -> None:
-    """Check that nothing is under way, that the list goes on where it stopped, and that the client is whole."""
+    """Check that no request is in flight, that the list continues where it stopped, and that the client works."""
     assert client.statistics().in_flight == 0
     assert seen + [job.id async for job in jobs] == seeded
     assert [job.id async for job in Job.all()] == seeded
@@ -101,7 +101,7 @@ async def test_cancellation_the_asyncio_way_leaves_nothing_behind() -> None:
         await assert_nothing_is_left(client, jobs, seen, seeded)
 
 
-async def test_a_task_that_dies_leaves_those_that_share_its_list_the_rest() -> None:
+async def test_a_task_that_fails_leaves_the_rest_to_the_tasks_that_share_its_list() -> None:
     async with slow_list() as (_, client, seeded):
         jobs, first, second = Job.all(), list[str](), list[str]()
         await take(jobs, first, number=20)
@@ -133,7 +133,7 @@ async def test_many_lists_at_once_each_give_every_job() -> None:
         assert client.statistics().in_flight == 0
 
 
-async def test_lists_cut_off_again_and_again_leave_the_client_whole() -> None:
+async def test_the_client_works_after_many_lists_were_left_early() -> None:
     async with slow_list() as (sandbox, client, seeded):
         sandbox.faults.add(faults.Delay(0.004), path=JOBS)
         for turn in range(40):
@@ -145,7 +145,7 @@ async def test_lists_cut_off_again_and_again_leave_the_client_whole() -> None:
         assert sandbox.connections.open <= 20
 
 
-async def test_a_forgotten_list_says_nothing() -> None:
+async def test_a_list_that_is_dropped_causes_no_warning() -> None:
     async with slow_list():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -155,7 +155,7 @@ async def test_a_forgotten_list_says_nothing() -> None:
             gc.collect()
 
 
-async def test_a_list_outlives_no_client() -> None:
+async def test_a_list_of_a_closed_client_is_an_error() -> None:
     async with slow_list() as (_, client, seeded):
         jobs, seen = Job.all(), list[str]()
         await take(jobs, seen, number=20)
@@ -166,7 +166,7 @@ async def test_a_list_outlives_no_client() -> None:
 
 
 @pytest.mark.parametrize("sort", [False, True])
-async def test_a_list_by_ids_goes_on_where_it_was_cut_off(sort: bool) -> None:
+async def test_a_list_by_ids_continues_where_it_was_left(sort: bool) -> None:
     async with slow_list() as (_, client, seeded):
         jobs: AsyncIterator[Job] = Job.all(ids=seeded, sort_by=JobSorting.created if sort else None)
         seen: list[str] = []

@@ -34,7 +34,7 @@ async def ids_of(**filters: Any) -> list[str]:
 
 
 def lasting(sandbox: Sandbox, *seconds: int) -> list[str]:
-    """Seed jobs that ran for so long."""
+    """Seed jobs that ran for these numbers of seconds."""
     timelines = [[(0.0, "created"), (10.0, "running"), (10.0 + length, "captured")] for length in seconds]
     return [job_id for timeline in timelines for job_id in sandbox.seed_jobs(1, timeline=timeline, spread=10_000)]
 
@@ -237,7 +237,7 @@ async def test_empty_pages_without_end_are_an_error() -> None:
     "link",
     ["{other}{path}", "//{host}{path}", "http://{home}@{host}{path}", "http://{home}.evil.test{path}", "@{host}{path}"],
 )
-async def test_a_next_link_that_leads_away_is_an_error_and_the_token_never_leaves(link: str) -> None:
+async def test_a_next_link_to_another_host_is_an_error_and_gets_no_token(link: str) -> None:
     async with serve(raw_answer(page(["stolen"]))) as other, connected() as sandbox:
         sandbox.seed_jobs(3)
         host, home = other.url.removeprefix("http://"), sandbox.endpoints.api.removeprefix("http://")
@@ -267,7 +267,7 @@ async def test_a_page_that_is_no_json_is_asked_for_again(body: bytes) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_page_that_never_is_json_is_a_library_error_after_the_jobs_before_it() -> None:
+async def test_a_page_that_is_never_json_is_an_api_error_after_the_jobs_before_it() -> None:
     platform = FakePlatform()
     platform.api = answering(page(["a"], f"{JOBS}?cursor=1"), b"<html>proxy</html>")
     async with client_of(platform, retry=RetryPolicy(attempts=3)):
@@ -290,7 +290,7 @@ async def test_a_broken_page_of_a_real_server_is_asked_for_again(kind: faults.Ki
         assert sandbox.count("GET", JOBS) == 2
 
 
-async def test_a_job_that_makes_no_sense_is_in_errors_beside_the_others(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_job_that_cannot_be_read_is_in_errors_beside_the_others(caplog: pytest.LogCaptureFixture) -> None:
     platform = FakePlatform()
     odd = {**page(["c"])["jobs"][0], "created": "yesterday"}
     platform.api = answering({"jobs": [{"jobID": "b"}, *page(["a"])["jobs"], odd], "links": []})
@@ -364,7 +364,7 @@ async def test_a_job_that_vanishes_between_pages_is_left_out() -> None:
         assert [first.id, *[job.id async for job in jobs]] == [*seeded[:30], *seeded[31:]]
 
 
-async def test_an_error_leaves_as_itself_and_the_loop_can_go_on() -> None:
+async def test_an_error_is_raised_unchanged_and_the_loop_can_continue() -> None:
     async with connected() as sandbox:
         seeded = sandbox.seed_jobs(20, spread=6000)[::-1]
         sandbox.faults.add(faults.Status(403), path=JOBS, after=1, times=1)

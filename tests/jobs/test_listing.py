@@ -1,4 +1,4 @@
-"""Lists of jobs, and many jobs by id, from servers that limit their pages and the ids they take."""
+"""Lists of jobs, and many jobs by id, from servers that limit their pages and the ids they accept."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters, arranged
 from up42_async._jobs.id_queries import ById
 from up42_async._jobs.listing import IdPager
-from up42_async._jobs.parsing import JobPager, Unreadable, one, page_of
+from up42_async._jobs.parsing import JobPager, Unreadable, job_request, page_of
 from up42_async._jobs.polling_state import QueryFailure
 
 LIST = ApiRequest(method="GET", path=JOBS)
@@ -24,7 +24,7 @@ GONE = "gone"
 
 
 class Named(str):
-    """A job that is nothing but its id, and what did not fit."""
+    """A job with an id only, and the fields that could not be read."""
 
     __slots__ = ("_unreadable",)
     _unreadable: Unreadable | None
@@ -35,7 +35,7 @@ class Named(str):
 
 
 def read(answer: Any, request: ApiRequest) -> Named:
-    """Read a job as its id; a job without status makes no sense."""
+    """Read the id of a job; one without status cannot be read."""
     if not isinstance(answer, dict) or "status" not in answer:
         raise UnexpectedResponseError("no job", request=str(request))
     job = Named(answer["jobID"])
@@ -53,7 +53,7 @@ def following(request: ApiRequest, **changes: str) -> str:
 
 
 class Server:
-    """Know some jobs, and limit its pages and the ids it takes."""
+    """A server that has some jobs, and limits its pages and the ids it accepts."""
 
     def __init__(
         self,
@@ -101,18 +101,18 @@ def lists(asker: Asker) -> list[int]:
 
 
 def test_one_job_is_asked_for_by_its_quoted_id() -> None:
-    assert one("a/b?c#d") == ApiRequest(method="GET", path=f"{JOBS}/a%2Fb%3Fc%23d")
+    assert job_request("a/b?c#d") == ApiRequest(method="GET", path=f"{JOBS}/a%2Fb%3Fc%23d")
 
 
 @pytest.mark.parametrize("job_id", ["", ".", "..", "\r\n", "x" * 10_000])
-def test_what_cannot_be_an_id_is_refused(job_id: str) -> None:
+def test_an_invalid_id_is_refused(job_id: str) -> None:
     with pytest.raises(ValueError, match="job id .* cannot be right"):
-        one(job_id)
+        job_request(job_id)
 
 
 def test_an_id_that_is_no_string_is_refused() -> None:
     with pytest.raises(TypeError, match="job id must be a string, not int"):
-        one(5)
+        job_request(5)
 
 
 @pytest.mark.parametrize("links", [None, ..., [], {}, [{}], [{"rel": "self", "href": "/v2/x"}], [{"rel": "next"}], [7]])
@@ -159,7 +159,7 @@ def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
         ["/v2"],
     ],
 )
-def test_a_next_link_that_leads_away_is_an_error_after_the_page(href: Any) -> None:
+def test_a_next_link_to_another_host_is_an_error_after_the_page(href: Any) -> None:
     answered = page_of(read, API, [], page(["a"], href), LIST)
     assert answered.items == ["a"]
     assert isinstance(answered.next, UntrustedURLError)
@@ -187,7 +187,7 @@ async def test_a_part_of_the_ids_is_asked_for_when_it_is_needed() -> None:
     assert lists(asker) == [100]
 
 
-async def test_ids_that_do_not_exist_are_left_out_and_jobs_nobody_asked_for_too() -> None:
+async def test_missing_ids_and_jobs_that_were_not_requested_are_left_out() -> None:
     asker = Asker(lambda _: page(["b", "stranger", "a"]))
     assert [job async for job in id_pager(asker, ["a", GONE, "b"])] == ["a", "b"]
     assert [job async for job in id_pager(asker, ["a", GONE, "b"], arranging=True)] == ["b", "a"]
@@ -407,7 +407,7 @@ async def test_a_server_that_takes_no_lists_is_asked_for_single_jobs() -> None:
 
 
 @pytest.mark.parametrize("others", [1, 2, 3, 4, 5, 6, 20, 99])
-async def test_one_bad_id_spoils_neither_the_others_nor_what_is_learned(others: int) -> None:
+async def test_one_bad_id_affects_neither_the_others_nor_the_learned_number_of_ids(others: int) -> None:
     asker = Asker(Server(bad=["bad"]))
     many = by_id(asker)
     wanted = [*MANY[:others], "bad"]
@@ -419,7 +419,7 @@ async def test_one_bad_id_spoils_neither_the_others_nor_what_is_learned(others: 
     assert lists(asker) == [100]
 
 
-async def test_an_outage_while_halves_are_asked_for_teaches_nothing() -> None:
+async def test_an_outage_while_halves_are_requested_changes_no_learned_limit() -> None:
     server, answers = Server(), iter([414, 503, 503])
     asker = Asker(lambda request: next(answers, None) or server(request))
     many = by_id(asker)
@@ -447,14 +447,14 @@ async def test_a_list_that_fails_is_the_answer_for_each_id(answer: Any) -> None:
     assert lists(asker) == [10]
 
 
-async def test_a_list_that_breaks_off_keeps_what_came() -> None:
+async def test_answers_of_a_list_that_breaks_off_are_kept() -> None:
     answers = iter([page(MANY[:4], f"{JOBS}?cursor=4"), 503])
     found = await by_id(Asker(lambda _: next(answers))).ask(MANY[:10])
     assert {job: found[job] for job in MANY[:4]} == {job: job for job in MANY[:4]}
     assert all(isinstance(found[job], ServerError) for job in MANY[4:10])
 
 
-async def test_a_job_that_makes_no_sense_does_not_spoil_the_others() -> None:
+async def test_a_job_that_cannot_be_read_does_not_hide_the_others() -> None:
     def answer(request: ApiRequest) -> Any:
         if request.path != JOBS:
             return 404
@@ -466,7 +466,7 @@ async def test_a_job_that_makes_no_sense_does_not_spoil_the_others() -> None:
     assert (found["a"], found["c"]) == ("a", "c")
 
 
-async def test_an_error_that_is_no_answer_leaves_as_itself() -> None:
+async def test_an_error_that_is_no_answer_is_raised_unchanged() -> None:
     asker = Asker(lambda request: RuntimeError("closed") if request.path != JOBS else page([]))
     with pytest.raises(RuntimeError, match="closed"):
         await by_id(asker).ask(["a", "b", "c"])
@@ -500,7 +500,7 @@ EMPTY = StatusError("nothing", status=404, body="", from_platform=False, transie
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_a_gateways_page_about_a_list_is_asked_about_no_further(status: int) -> None:
+async def test_a_list_that_a_gateway_refuses_is_not_split(status: int) -> None:
     error = StatusError("page", status=status, body="<html>", from_platform=False, transient=True)
     asker = Asker(lambda _: error)
     many = by_id(asker)
@@ -524,7 +524,7 @@ async def test_an_empty_refusal_is_the_platforms_when_a_list_came_without_the_id
 @pytest.mark.parametrize(
     ("listed", "refused", "answer"), [(page([]), {"a"}, EMPTY), (503, set(), EMPTY), (page(["a"]), set(), "a")]
 )
-async def test_an_empty_refusal_of_a_single_id_is_held_against_a_list(
+async def test_an_empty_refusal_of_a_single_id_is_compared_with_a_list(
     listed: Any, refused: set[str], answer: Any
 ) -> None:
     asker = Asker(lambda request: listed if request.path == JOBS else EMPTY)
@@ -533,14 +533,14 @@ async def test_an_empty_refusal_of_a_single_id_is_held_against_a_list(
     assert (lists(asker), many.refused) == ([0, 1], refused)
 
 
-async def test_an_empty_outage_is_none_of_both() -> None:
+async def test_an_empty_answer_of_an_outage_is_no_refusal() -> None:
     asker = Asker(lambda _: ServerError("down", status=503, body="", from_platform=False, transient=True))
     many = by_id(asker)
     assert list(await many.ask(["a"])) == ["a"]
     assert (lists(asker), many.refused) == ([0], set())
 
 
-async def test_another_job_than_the_one_asked_for_is_no_answer() -> None:
+async def test_another_job_than_the_requested_one_is_an_error() -> None:
     many = by_id(Asker(lambda _: metadata("stranger")))
     error = (await many.ask(["a"]))["a"]
     assert isinstance(error, UnexpectedResponseError)
@@ -552,8 +552,8 @@ async def test_an_id_is_the_same_in_capitals() -> None:
     assert await by_id(Asker(lambda _: metadata("abc-1"))).ask(["ABC-1"]) == {"ABC-1": "abc-1"}
 
 
-async def test_answers_are_given_as_they_come() -> None:
-    """A job that is missing from the list, and whose own request hangs, holds up no other."""
+async def test_answers_are_handed_over_as_they_arrive() -> None:
+    """A job that is missing from the list, and whose own request hangs, delays no other."""
 
     class Hanging(Asker):
         async def call(self, request: ApiRequest) -> Any:
@@ -569,7 +569,7 @@ async def test_answers_are_given_as_they_come() -> None:
     assert seen == ["a", "b"]
 
 
-async def test_the_answers_of_a_page_are_given_while_the_next_one_hangs() -> None:
+async def test_the_answers_of_a_page_are_handed_over_while_the_next_one_hangs() -> None:
     class Hanging(Asker):
         async def call(self, request: ApiRequest) -> Any:
             if self.asked:
@@ -583,7 +583,9 @@ async def test_the_answers_of_a_page_are_given_while_the_next_one_hangs() -> Non
     assert seen == ["a", "b"]
 
 
-async def test_fields_that_do_not_fit_are_named_once_however_often_they_come(caplog: pytest.LogCaptureFixture) -> None:
+async def test_fields_that_cannot_be_read_are_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     answers = iter([page(["a", "b"], created=None), metadata("b", created=None), page(["a", "b"], created=None)])
     many = by_id(Asker(lambda _: next(answers)))
     for ids in (["a", "b"], ["b"], ["a", "b"]):
@@ -596,7 +598,7 @@ async def test_fields_that_do_not_fit_are_named_once_however_often_they_come(cap
 # What cannot be read
 
 
-async def test_what_cannot_be_read_is_in_errors_beside_the_others(caplog: pytest.LogCaptureFixture) -> None:
+async def test_entries_that_cannot_be_read_are_in_errors_beside_the_jobs(caplog: pytest.LogCaptureFixture) -> None:
     entries = [metadata("a"), {"jobID": "b"}, None, metadata("c", created=None)]
     jobs = id_pager(Asker(lambda _: {"jobs": entries}), ["a", "b", "c"])
     assert [job async for job in jobs] == ["a", "c"]
@@ -608,7 +610,7 @@ async def test_what_cannot_be_read_is_in_errors_beside_the_others(caplog: pytest
     assert caplog.messages == [str(error) for error in jobs.errors]
 
 
-def test_a_page_of_too_many_malformed_jobs_is_refused() -> None:
+def test_a_page_with_too_many_unreadable_jobs_is_refused() -> None:
     with pytest.raises(UnexpectedResponseError, match="more than 100 jobs that cannot be read, the last: .* no job"):
         page_of(read, API, [], {"jobs": [{}] * 101}, LIST)
     assert page_of(read, API, [], {"jobs": [{}] * 100}, LIST).items == []

@@ -1,4 +1,4 @@
-"""The words of jobs: known ones as the reference has them, and new ones kept as they are."""
+"""Statuses and sorting fields: known ones as the reference has them, unknown statuses kept as they are."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Whatever the server says of jobs, a call ends in jobs or an `Up42Error`, and a terminal status ends a wait."""
+"""Whatever the server answers, a call ends in jobs or an `Up42Error`, and a terminal status ends a wait."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,7 +26,7 @@ async def listed(jobs: JobList[Job]) -> list[Job]:
 
 
 def are_jobs(value: Any) -> bool:
-    """Return whether what came are jobs, each of which can be shown, written and read again."""
+    """Return whether these are jobs, each of which can be shown, written and read again."""
     jobs = value if isinstance(value, list) else [value]
     return all(
         isinstance(job.id, str)

@@ -1,4 +1,4 @@
-"""A job as UP42 sends it: read exactly, tolerantly where that is normal, and refused where it makes no sense."""
+"""A job as UP42 sends it: read exactly, tolerantly where that is normal, and refused where it cannot be read."""
 
 import datetime as dt
 import gzip
@@ -77,7 +77,7 @@ def test_what_may_be_absent_may_be_null_or_missing(name: str, value: Any) -> Non
     assert sum(attribute is None for attribute in attributes.values()) == 1
 
 
-def test_keys_nobody_knows_are_kept_and_make_no_difference() -> None:
+def test_unknown_keys_are_kept_and_do_not_affect_equality() -> None:
     job = read(progress=0.5, results={"collection": None, "errors": None, "log": []})
     assert job == read(results={})
     assert job.extra == {"progress": 0.5}

@@ -1,4 +1,4 @@
-"""When things are asked for, by whom, and who hears of it: the tracker alone, in virtual time, without any request."""
+"""When queries are sent, by which task, and which tasks are woken: the poller alone, in virtual time."""
 
 import gc
 import itertools
@@ -54,7 +54,7 @@ MINUTE = 60
 
 @attrs.define
 class Thing:
-    """Something that runs, may be done, and is done."""
+    """Something that can be polled: it runs, settles and is finished."""
 
     id: str
     status: str = "running"
@@ -82,7 +82,7 @@ class Thing:
 
 
 class Oracle:
-    """Knows what comes when: statuses, or errors instead of answers."""
+    """Answers queries by the time: with statuses, or errors instead of answers."""
 
     def __init__(self, latency: float = 0.0, timings: Timings | None = None, /, **lives: Life) -> None:
         self.latency = latency
@@ -124,7 +124,7 @@ class Oracle:
         stalled_after: float | None = None,
         enough: str = "",
         **things: Thing,
-    ) -> "Watcher":
+    ) -> "PolledSubscription":
         items = dict.fromkeys(ids or self.lives) | things
         subscription = Subscription(
             items,
@@ -134,7 +134,7 @@ class Oracle:
             is_enough=(lambda thing: thing.status == enough) if enough else None,
             timings=self.poller.timings,
         )
-        return Watcher(self.poller, subscription)
+        return PolledSubscription(self.poller, subscription)
 
     @property
     def times(self) -> list[float]:
@@ -143,7 +143,7 @@ class Oracle:
 
 
 @attrs.frozen(eq=False)
-class Watcher:
+class PolledSubscription:
     """A subscription and the poller that serves it."""
 
     poller: Poller[Thing]
@@ -164,26 +164,26 @@ class Watcher:
         return await self.poller.next_event(self.subscription, self.subscription.changed)
 
 
-async def finish(watcher: Watcher) -> None:
-    """Wait until nothing is left to ask for; a hang shows as an error."""
+async def finish(polled: PolledSubscription) -> None:
+    """Wait until every wait has ended; a hang is an error."""
     with anyio.fail_after(10**7):
-        while await watcher.next_ended() is not None:
+        while await polled.next_ended() is not None:
             pass
 
 
-def reason(watcher: Watcher, id_: str = "a") -> str:
-    return watcher.states[id_].reason or ""
+def reason(polled: PolledSubscription, id_: str = "a") -> str:
+    return polled.states[id_].reason or ""
 
 
-def status(watcher: Watcher, id_: str = "a") -> str:
-    item = watcher.states[id_].item
+def status(polled: PolledSubscription, id_: str = "a") -> str:
+    item = polled.states[id_].item
     assert item is not None
-    assert watcher.states[id_].reason is None
+    assert polled.states[id_].reason is None
     return item.status
 
 
 async def settle_down() -> None:
-    """Let all other tasks go as far as they can without time passing."""
+    """Let all other tasks run as far as they can without time passing."""
     for _ in range(10):
         await anyio.lowlevel.checkpoint()
 
@@ -193,24 +193,24 @@ async def settle_down() -> None:
 
 async def test_the_first_query_goes_out_at_once_the_others_after_each_wait_and_no_sleep_follows_the_last() -> None:
     oracle = Oracle(a=FOREVER)
-    watcher = oracle.watch(retries=3)
-    await finish(watcher)
+    polled = oracle.watch(retries=3)
+    await finish(polled)
     assert oracle.times == [0, 60, 120]
     assert anyio.current_time() == pytest.approx(120, abs=0.1)
-    assert reason(watcher) == "not finished after 3 queries"
+    assert reason(polled) == "not finished after 3 queries"
 
 
-async def test_a_single_query_is_called_one() -> None:
-    watcher = Oracle(a=FOREVER).watch(retries=1)
-    await finish(watcher)
-    assert reason(watcher) == "not finished after 1 query"
+async def test_a_message_about_a_single_query_uses_the_singular() -> None:
+    polled = Oracle(a=FOREVER).watch(retries=1)
+    await finish(polled)
+    assert reason(polled) == "not finished after 1 query"
 
 
-async def test_what_is_finished_is_not_asked_for() -> None:
+async def test_a_finished_job_costs_no_query() -> None:
     oracle = Oracle()
-    watcher = oracle.watch(a=Thing("a", "done"))
-    await finish(watcher)
-    assert (oracle.asked, status(watcher)) == ([], "done")
+    polled = oracle.watch(a=Thing("a", "done"))
+    await finish(polled)
+    assert (oracle.asked, status(polled)) == ([], "done")
 
 
 async def test_the_interval_stays_the_same_however_long_answers_take() -> None:
@@ -219,20 +219,20 @@ async def test_the_interval_stays_the_same_however_long_answers_take() -> None:
     assert oracle.times == [0, 60, 120, 180]
 
 
-async def test_answers_slower_than_the_interval_are_followed_by_the_next_question_at_once() -> None:
+async def test_after_an_answer_slower_than_the_interval_the_next_query_follows_at_once() -> None:
     oracle = Oracle(100, a=[(0, "running"), (170, "done")])
     await finish(oracle.watch())
     assert oracle.times == pytest.approx([0, 100, 200], abs=0.1)
 
 
-async def test_a_wait_of_nothing_asks_again_and_again_without_keeping_the_processor_busy() -> None:
+async def test_a_wait_of_zero_seconds_does_not_keep_the_processor_busy() -> None:
     oracle = Oracle(a=[(0, "running"), (1, "done")])
     await finish(oracle.watch(wait=0))
     assert len(oracle.asked) == pytest.approx(1 / Timings().batch_window, rel=0.1)
 
 
 @pytest.mark.parametrize("wait", [0.25, 1, 7, 60, 3600])
-async def test_a_whole_schedule_takes_its_queries_and_its_time(wait: float) -> None:
+async def test_a_job_that_never_ends_costs_all_queries_of_the_schedule(wait: float) -> None:
     oracle = Oracle(a=FOREVER)
     await finish(oracle.watch(wait=wait, retries=50))
     assert len(oracle.asked) == 50
@@ -265,7 +265,7 @@ async def test_very_short_and_very_long_waits_work(wait: float) -> None:
         (60, "1", TypeError),
     ],
 )
-async def test_a_schedule_that_cannot_be_right_is_refused(wait: Any, retries: Any, error: type[Exception]) -> None:
+async def test_an_invalid_schedule_is_refused(wait: Any, retries: Any, error: type[Exception]) -> None:
     oracle = Oracle(a=FOREVER)
     with pytest.raises(error, match="wait|retries"):
         oracle.watch(wait=wait, retries=retries)
@@ -274,22 +274,22 @@ async def test_a_schedule_that_cannot_be_right_is_refused(wait: Any, retries: An
 # generators of waits
 
 
-async def test_a_generator_says_how_long_each_wait_is() -> None:
+async def test_a_generator_gives_each_wait() -> None:
     oracle = Oracle(a=[(0, "running"), (90, "done")])
     await finish(oracle.watch(wait=partial(backoff.expo, max_value=60)))
     assert oracle.times == pytest.approx([0, 1, 3, 7, 15, 31, 63, 123], abs=0.15)
 
 
-async def test_each_thing_has_a_generator_of_its_own() -> None:
+async def test_each_job_has_a_generator_of_its_own() -> None:
     oracle = Oracle(a=[(0, "running"), (2, "done")], b=[(0, "running"), (14, "done")])
     await finish(oracle.watch(wait=backoff.expo))
     assert [ids for _, ids in oracle.asked] == [["a", "b"]] * 3 + [["b"]] * 2
 
 
 async def test_a_generator_that_ends_ends_the_wait() -> None:
-    watcher = Oracle(a=FOREVER).watch(wait=lambda: iter([1, 2]))
-    await finish(watcher)
-    assert reason(watcher) == "the generator of waits ended after 3 queries"
+    polled = Oracle(a=FOREVER).watch(wait=lambda: iter([1, 2]))
+    await finish(polled)
+    assert reason(polled) == "the generator of waits ended after 3 queries"
     assert anyio.current_time() == pytest.approx(3, abs=0.1)
 
 
@@ -312,7 +312,7 @@ def failing() -> Iterator[float]:
         (lambda: iter([None, None]), "None"),
     ],
 )
-async def test_a_generator_that_fails_ends_its_own_wait_and_nobody_elses(
+async def test_a_generator_that_fails_ends_the_wait_of_its_own_job_only(
     waits: Callable[[], Iterator[Any]], words: str
 ) -> None:
     oracle = Oracle(a=FOREVER, b=[(0, "running"), (100, "done")])
@@ -325,7 +325,7 @@ async def test_a_generator_that_fails_ends_its_own_wait_and_nobody_elses(
     assert status(healthy, "b") == "done"
 
 
-async def test_what_the_maker_of_generators_raises_leaves_as_it_is() -> None:
+async def test_an_error_of_the_callable_that_returns_generators_is_raised_unchanged() -> None:
     def broken() -> Iterator[float]:
         message = "no numbers today"
         raise LookupError(message)
@@ -338,79 +338,79 @@ async def test_what_the_maker_of_generators_raises_leaves_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("wait", [5, 60, 3600, backoff.expo])
-async def test_what_may_be_the_end_is_looked_at_again_after_two_and_five_seconds(wait: Wait) -> None:
+async def test_a_status_that_may_be_the_last_is_queried_again_after_two_and_five_seconds(wait: Wait) -> None:
     oracle = Oracle(a=[(0, "perhaps")])
-    watcher = oracle.watch(wait=wait)
-    await finish(watcher)
+    polled = oracle.watch(wait=wait)
+    await finish(polled)
     assert {0, 2, 5} <= set(oracle.times) or callable(wait)
     assert oracle.times[-1] == 5
-    assert status(watcher) == "perhaps"
+    assert status(polled) == "perhaps"
 
 
 @pytest.mark.parametrize(("moment", "times"), [(1.8, [0, 2]), (3, [0, 2, 5])])
-async def test_the_end_that_follows_is_seen_at_the_next_look(moment: float, times: list[float]) -> None:
+async def test_the_last_status_is_seen_at_the_next_query(moment: float, times: list[float]) -> None:
     oracle = Oracle(a=[(0, "perhaps"), (moment, "done")])
-    watcher = oracle.watch()
-    await finish(watcher)
-    assert (status(watcher), oracle.times) == ("done", times)
+    polled = oracle.watch()
+    await finish(polled)
+    assert (status(polled), oracle.times) == ("done", times)
 
 
 @pytest.mark.parametrize(("settle", "times"), [(0, [0]), (0.5, [0, 0.5]), (2, [0, 2]), (30, [0, 2, 30])])
-async def test_how_long_the_end_has_to_stay_is_a_setting(settle: float, times: list[float]) -> None:
+async def test_how_long_the_last_status_must_stay_is_a_setting(settle: float, times: list[float]) -> None:
     oracle = Oracle(0, Timings(settle=settle), a=[(0, "perhaps")])
     await finish(oracle.watch())
     assert oracle.times == times
 
 
-async def test_short_waits_go_on_while_something_settles() -> None:
+async def test_short_waits_continue_while_a_job_settles() -> None:
     oracle = Oracle(a=[(0, "perhaps")])
     await finish(oracle.watch(wait=1))
     assert oracle.times == [0, 1, 2, 3, 4, 5]
 
 
-async def test_what_runs_on_after_all_has_to_settle_anew() -> None:
+async def test_a_job_that_runs_again_must_settle_again() -> None:
     oracle = Oracle(a=[(0, "perhaps"), (3, "running"), (90, "perhaps"), (200, "done")])
-    watcher = oracle.watch()
-    await finish(watcher)
-    assert (oracle.times, status(watcher)) == ([0, 2, 5, 60, 120, 122, 125], "perhaps")
+    polled = oracle.watch()
+    await finish(polled)
+    assert (oracle.times, status(polled)) == ([0, 2, 5, 60, 120, 122, 125], "perhaps")
 
 
 @pytest.mark.parametrize("wait", [0.5, 1, 4, 60, lambda: itertools.repeat(1.0)])
 @pytest.mark.parametrize("retries", [2, 3, 5])
-async def test_the_last_query_is_kept_for_the_look_that_can_conclude(wait: Wait, retries: int) -> None:
+async def test_the_last_query_is_kept_for_the_moment_that_decides(wait: Wait, retries: int) -> None:
     oracle = Oracle(a=[(0, "perhaps")])
-    watcher = oracle.watch(wait=wait, retries=retries)
-    await finish(watcher)
-    assert status(watcher) == "perhaps"
+    polled = oracle.watch(wait=wait, retries=retries)
+    await finish(polled)
+    assert status(polled) == "perhaps"
     assert len(oracle.asked) <= retries
 
 
-async def test_the_last_query_is_kept_for_it_even_when_the_one_before_was_not_answered() -> None:
+async def test_the_last_query_is_kept_for_that_moment_after_an_unanswered_query_too() -> None:
     oracle = Oracle(a=[(0, "perhaps"), (0.5, ServerError("down", transient=True)), (1.5, "perhaps")])
-    watcher = oracle.watch(wait=1, retries=3)
-    await finish(watcher)
-    assert (status(watcher), oracle.times) == ("perhaps", [0, 1, 6])
+    polled = oracle.watch(wait=1, retries=3)
+    await finish(polled)
+    assert (status(polled), oracle.times) == ("perhaps", [0, 1, 6])
 
 
-async def test_an_outage_while_something_settles_is_waited_for_at_the_usual_pace() -> None:
+async def test_during_an_outage_a_settling_job_is_queried_at_the_usual_interval() -> None:
     oracle = Oracle(a=[(0, "perhaps"), (4, ConnectionLostError("broken")), (100, "perhaps")])
-    watcher = oracle.watch()
-    await finish(watcher)
-    assert (status(watcher), oracle.times) == ("perhaps", [0, 2, 5, 60, 120])
+    polled = oracle.watch()
+    await finish(polled)
+    assert (status(polled), oracle.times) == ("perhaps", [0, 2, 5, 60, 120])
 
 
-async def test_what_somebody_else_found_to_be_the_end_is_the_end() -> None:
+async def test_a_job_that_another_caller_found_finished_is_finished() -> None:
     oracle = Oracle(a=[(0, "perhaps")])
     shared = Thing("a")
-    watcher = oracle.watch(wait=lambda: iter([1, 1]), a=shared)
+    polled = oracle.watch(wait=lambda: iter([1, 1]), a=shared)
     async with anyio.create_task_group() as group:
-        group.start_soon(finish, watcher)
+        group.start_soon(finish, polled)
         await anyio.sleep(0.5)
         shared.settle()
-    assert status(watcher) == "perhaps"
+    assert status(polled) == "perhaps"
 
 
-async def test_two_who_wait_with_the_same_object_both_hear_of_its_end() -> None:
+async def test_two_callers_with_the_same_job_object_both_get_its_end() -> None:
     oracle = Oracle(a=[(0, "perhaps")])
     shared = Thing("a")
     first, second = oracle.watch(a=shared), oracle.watch(a=shared)
@@ -421,7 +421,7 @@ async def test_two_who_wait_with_the_same_object_both_hear_of_its_end() -> None:
     assert (status(first), status(second), oracle.times) == ("perhaps", "perhaps", [0, 2, 5])
 
 
-async def test_two_who_wait_for_the_same_id_get_objects_of_their_own() -> None:
+async def test_two_callers_with_the_same_id_get_objects_of_their_own() -> None:
     oracle = Oracle(a=[(0, "done")])
     first, second = oracle.watch(), oracle.watch()
     async with anyio.create_task_group() as group:
@@ -450,45 +450,45 @@ OUTAGES = [
 
 
 @pytest.mark.parametrize("refusal", [*REFUSALS, StatusError("bad id", status=400)], ids=repr)
-async def test_an_id_that_is_refused_twice_is_given_up_and_the_others_go_on(refusal: APIError) -> None:
+async def test_the_wait_for_an_id_that_is_refused_twice_ends_and_the_others_continue(refusal: APIError) -> None:
     oracle = Oracle(a=[(0, refusal)], b=[(0, "running"), (100, "done")])
-    watcher = oracle.watch()
-    await finish(watcher)
-    assert reason(watcher) == str(refusal)
+    polled = oracle.watch()
+    await finish(polled)
+    assert reason(polled) == str(refusal)
     assert [ids for _, ids in oracle.asked] == [["a", "b"], ["a", "b"], ["b"]]
-    assert status(watcher, "b") == "done"
+    assert status(polled, "b") == "done"
 
 
-async def test_an_id_that_was_refused_once_and_then_found_has_a_clean_slate() -> None:
+async def test_an_answer_resets_the_count_of_refusals() -> None:
     gone = NotFoundError("gone", status=404)
     oracle = Oracle(a=[(0, gone), (50, "running"), (100, gone), (150, "running"), (200, "done")])
-    watcher = oracle.watch()
-    await finish(watcher)
-    assert status(watcher) == "done"
+    polled = oracle.watch()
+    await finish(polled)
+    assert status(polled) == "done"
 
 
 async def test_wrong_credentials_end_the_wait_at_once() -> None:
     oracle = Oracle(a=[(0, InvalidCredentialsError("password", status=401))])
-    watcher = oracle.watch()
-    await finish(watcher)
-    assert (reason(watcher), len(oracle.asked)) == ("password", 1)
+    polled = oracle.watch()
+    await finish(polled)
+    assert (reason(polled), len(oracle.asked)) == ("password", 1)
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=repr)
-async def test_an_outage_ends_nothing(outage: APIError) -> None:
+async def test_an_outage_ends_no_wait(outage: APIError) -> None:
     oracle = Oracle(a=[(0, "running"), (100, outage), (3700, "done")])
-    watcher = oracle.watch()
-    await finish(watcher)
-    assert status(watcher) == "done"
+    polled = oracle.watch()
+    await finish(polled)
+    assert status(polled) == "done"
     assert len(oracle.asked) == 63
 
 
-async def test_an_unanswered_query_is_one_of_the_queries() -> None:
+async def test_an_unanswered_query_counts_as_a_query() -> None:
     oracle = Oracle(a=[(0, "running"), (10, ServerError("down", status=503, transient=True))])
-    watcher = oracle.watch(retries=4)
-    await finish(watcher)
+    polled = oracle.watch(retries=4)
+    await finish(polled)
     assert len(oracle.asked) == 4
-    assert reason(watcher) == "not finished after 4 queries; the last one failed: down"
+    assert reason(polled) == "not finished after 4 queries; the last one failed: down"
 
 
 async def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
@@ -505,7 +505,7 @@ async def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
-async def test_an_outage_of_a_part_is_one_outage(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_for_some_of_the_ids_is_reported_as_one_outage(caplog: pytest.LogCaptureFixture) -> None:
     oracle = Oracle(a=[(0, ServerError("down", transient=True)), (600, "done")], b=[(0, "running"), (1000, "done")])
     await finish(oracle.watch())
     assert len(caplog.messages) == 2
@@ -517,7 +517,7 @@ async def test_a_refusal_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == []
 
 
-async def test_an_outage_does_not_outlast_trackers_that_gave_up_or_left(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_ends_with_the_last_subscription_that_lacks_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     oracle = Oracle(a=[(0, ServerError("down", transient=True))], b=[(0, "running"), (200, "done")])
     await finish(oracle.watch("a", retries=2))
     with anyio.move_on_after(100):
@@ -530,38 +530,38 @@ async def test_an_outage_does_not_outlast_trackers_that_gave_up_or_left(caplog: 
 
 async def test_two_refusals_within_ten_seconds_are_not_enough() -> None:
     oracle = Oracle(a=[(0, NotFoundError("gone", status=404)), (9, "running"), (20, "done")])
-    watcher = oracle.watch(wait=1)
-    await finish(watcher)
-    assert status(watcher) == "done"
+    polled = oracle.watch(wait=1)
+    await finish(polled)
+    assert status(polled) == "done"
     oracle = Oracle(a=[(0, NotFoundError("gone", status=404))])
-    watcher = oracle.watch(wait=3)
+    polled = oracle.watch(wait=3)
     start = anyio.current_time()
-    await finish(watcher)
-    assert reason(watcher) == "gone"
+    await finish(polled)
+    assert reason(polled) == "gone"
     assert anyio.current_time() - start == pytest.approx(12, abs=0.1)
 
 
-async def test_what_is_known_to_exist_gets_five_minutes_to_show() -> None:
+async def test_a_job_that_was_seen_before_may_be_missing_for_five_minutes() -> None:
     gone = NotFoundError("gone", status=404)
     oracle = Oracle(a=[(0, gone), (290, "running"), (400, "done")], b=[(0, gone)], c=[(0, "running"), (50, gone)])
-    watcher = oracle.watch("c", a=Thing("a"), b=Thing("b"))
-    await finish(watcher)
-    assert status(watcher) == "done"
-    assert (reason(watcher, "b"), watcher.states["b"].asked) == ("gone", 6)
-    assert (reason(watcher, "c"), watcher.states["c"].asked) == ("gone", 7)
+    polled = oracle.watch("c", a=Thing("a"), b=Thing("b"))
+    await finish(polled)
+    assert status(polled) == "done"
+    assert (reason(polled, "b"), polled.states["b"].asked) == ("gone", 6)
+    assert (reason(polled, "c"), polled.states["c"].asked) == ("gone", 7)
 
 
 @pytest.mark.parametrize("refusal", REFUSALS[1:], ids=repr)
 async def test_a_missing_permission_is_no_lagging_replica(refusal: APIError) -> None:
-    watcher = Oracle(a=[(0, refusal)]).watch(a=Thing("a"))
-    await finish(watcher)
-    assert (reason(watcher), watcher.states["a"].asked) == (str(refusal), 2)
+    polled = Oracle(a=[(0, refusal)]).watch(a=Thing("a"))
+    await finish(polled)
+    assert (reason(polled), polled.states["a"].asked) == (str(refusal), 2)
 
 
 # what else ends a wait
 
 
-async def test_what_does_not_change_for_some_time_has_stalled() -> None:
+async def test_a_job_without_a_change_for_some_time_has_stalled() -> None:
     lives: dict[str, Life] = {
         "idle": FOREVER,
         "updated": [(60 * n, f"running#{n // 3}") for n in range(12)],
@@ -569,24 +569,24 @@ async def test_what_does_not_change_for_some_time_has_stalled() -> None:
         "down": [(0, "running"), (30, ServerError("down", transient=True)), (290, "done")],
     }
     oracle = Oracle(0, None, **lives)
-    watcher = oracle.watch(stalled_after=250)
-    await finish(watcher)
-    assert reason(watcher, "idle") == "no new status or update for 300 s"
-    assert watcher.states["updated"].asked == 11 + 4
-    assert (status(watcher, "late"), status(watcher, "down")) == ("done", "done")
+    polled = oracle.watch(stalled_after=250)
+    await finish(polled)
+    assert reason(polled, "idle") == "no new status or update for 300 s"
+    assert polled.states["updated"].asked == 11 + 4
+    assert (status(polled, "late"), status(polled, "down")) == ("done", "done")
 
 
-async def test_a_wait_may_end_before_the_end() -> None:
+async def test_a_wait_may_end_before_the_job_is_finished() -> None:
     oracle = Oracle(a=[(0, "queued"), (50, "running")], b=[(0, "done")])
-    watcher = oracle.watch("a", enough="running", b=Thing("b", "running"))
-    await finish(watcher)
-    assert (status(watcher), status(watcher, "b"), oracle.times) == ("running", "running", [0, 60])
+    polled = oracle.watch("a", enough="running", b=Thing("b", "running"))
+    await finish(polled)
+    assert (status(polled), status(polled, "b"), oracle.times) == ("running", "running", [0, 60])
 
 
 # who asks
 
 
-async def test_everybody_who_is_due_is_asked_for_together() -> None:
+async def test_all_due_ids_of_all_callers_are_in_one_request() -> None:
     oracle = Oracle(0, None, **{f"n{n}": [(0, "running"), (150, "done")] for n in range(250)})
     async with anyio.create_task_group() as group:
         for n in range(250):
@@ -615,7 +615,7 @@ async def test_independent_trackers_poll_at_common_moments() -> None:
     ]
 
 
-async def test_who_joins_while_the_leader_sleeps_is_asked_for_at_once() -> None:
+async def test_the_first_query_of_a_new_caller_is_sent_while_the_leader_sleeps() -> None:
     oracle = Oracle(a=FOREVER, b=[(0, "done")])
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
@@ -626,7 +626,7 @@ async def test_who_joins_while_the_leader_sleeps_is_asked_for_at_once() -> None:
     assert [ids for _, ids in oracle.asked] == [["a"], ["b"]]
 
 
-async def test_who_joins_while_a_question_is_under_way_is_asked_for_at_once() -> None:
+async def test_the_first_query_of_a_new_caller_is_sent_while_a_request_is_in_flight() -> None:
     oracle = Oracle(10, a=FOREVER, b=[(0, "done")])
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
@@ -641,16 +641,16 @@ def many(number: int, life: Life) -> dict[str, Life]:
     return {f"n{n}": life for n in range(number)}
 
 
-async def test_a_request_that_hangs_holds_up_only_what_it_asked_for() -> None:
-    """2000 things; one request of 20 hangs: the news of the others come, they are asked for again, a newcomer, too."""
+async def test_a_request_that_hangs_delays_only_the_ids_it_asks_for() -> None:
+    """2000 ids; one request of 20 hangs: the others get their events and next queries, and so does a new caller."""
     oracle = Oracle(0.05, None, **many(2000, [(0, "running"), (30, "done")]), newcomer=[(0, "done")])
     oracle.hanging = {"n555"}
-    watcher, ended = oracle.watch(*(f"n{n}" for n in range(2000))), list[float]()
+    polled, ended = oracle.watch(*(f"n{n}" for n in range(2000))), list[float]()
     async with anyio.create_task_group() as group:
 
         async def wait() -> None:
             for _ in range(1900):
-                await watcher.next_ended()
+                await polled.next_ended()
                 ended.append(anyio.current_time())
 
         group.start_soon(wait)
@@ -661,11 +661,11 @@ async def test_a_request_that_hangs_holds_up_only_what_it_asked_for() -> None:
     assert max(ended) < 61
     assert len(oracle.asked) < 20 + 1 + 20 + 2
     oracle.hanging = set()
-    await finish(watcher)
+    await finish(polled)
 
 
-async def test_a_tracker_with_its_result_does_not_cancel_requests_of_others() -> None:
-    """Requests that are answered one after another, as a pace makes them, are each sent once."""
+async def test_a_leader_with_its_result_does_not_cancel_requests_of_others() -> None:
+    """Requests that are answered one after another, as a rate limit causes, are each sent once."""
     lives = many(1000, [(0, "running"), (30, "done")])
     oracle = Oracle(0, None, **lives)
     plain = oracle.ask
@@ -675,13 +675,13 @@ async def test_a_tracker_with_its_result_does_not_cancel_requests_of_others() ->
         await plain(ids, give)
 
     oracle.poller._ask = paced
-    watcher = oracle.watch()
-    while await watcher.next_ended() is not None:
+    polled = oracle.watch()
+    while await polled.next_ended() is not None:
         pass
     assert len(oracle.asked) == 20
 
 
-async def test_what_a_leader_left_unanswered_is_asked_for_by_the_next_one() -> None:
+async def test_queries_that_a_leader_left_unanswered_are_sent_by_the_next_one() -> None:
     oracle = Oracle(0.05, None, **many(150, [(0, "running"), (30, "done")]))
     oracle.hanging = {"n120"}
     first, second = oracle.watch("n1", "n120"), oracle.watch(*(f"n{n}" for n in range(149)))
@@ -695,7 +695,7 @@ async def test_what_a_leader_left_unanswered_is_asked_for_by_the_next_one() -> N
     assert (status(first, "n1"), status(first, "n120")) == ("done", "done")
 
 
-async def test_a_newcomer_waits_for_its_own_answer_only() -> None:
+async def test_a_new_caller_waits_for_its_own_answer_only() -> None:
     oracle = Oracle(0.4, a=FOREVER, b=[(0, "done")], c=[(0, "done")])
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
@@ -706,18 +706,18 @@ async def test_a_newcomer_waits_for_its_own_answer_only() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_an_outage_makes_nobody_patient_with_later_requests_that_hang() -> None:
-    """The first round takes 40 s; in the next one a request hangs, and the news of the others come all the same."""
+async def test_the_slow_requests_of_an_outage_do_not_lengthen_later_waits() -> None:
+    """The first round takes 40 s; in the next one a request hangs, and the others get their events all the same."""
     oracle = Oracle(40, None, **many(200, [(0, "running"), (50, "done")]))
-    watcher = oracle.watch()
+    polled = oracle.watch()
     async with anyio.create_task_group() as group:
-        group.start_soon(watcher.next_ended)
+        group.start_soon(polled.next_ended)
         await anyio.sleep(50)
         oracle.latency, oracle.hanging = 0.05, {"n150"}
     assert anyio.current_time() < 61
 
 
-async def test_a_leader_that_has_its_news_hands_the_lead_on() -> None:
+async def test_a_leader_with_an_event_of_its_own_is_followed_by_another() -> None:
     oracle = Oracle(0, None, **{f"n{n}": [(0, "running"), (60 * n + 30, "done")] for n in range(50)})
     ended: list[float] = []
 
@@ -732,14 +732,14 @@ async def test_a_leader_that_has_its_news_hands_the_lead_on() -> None:
     assert [len(ids) for _, ids in oracle.asked] == [50, *range(50, 0, -1)]
 
 
-async def cancelled_at(seconds: float, watcher: Watcher) -> None:
+async def cancelled_at(seconds: float, polled: PolledSubscription) -> None:
     with anyio.move_on_after(seconds):
-        await finish(watcher)
+        await finish(polled)
 
 
 @pytest.mark.parametrize("moment", [0, 0.005, 5, 10.01, 30, 60.005, 65, 70.01])
-async def test_a_leader_that_is_cancelled_leaves_no_gap_and_nothing_is_counted_twice(moment: float) -> None:
-    """The moments: gathering, during the first question, as it is answered, asleep, and the same once more."""
+async def test_a_cancelled_leader_causes_no_gap_and_no_query_is_counted_twice(moment: float) -> None:
+    """The moments: in the batch window, during the first request, as it is answered, asleep, and the same once more."""
     oracle = Oracle(10, a=FOREVER, b=FOREVER, c=FOREVER)
     others = [oracle.watch("b", retries=4), oracle.watch("c", retries=4)]
     async with anyio.create_task_group() as group:
@@ -753,7 +753,7 @@ async def test_a_leader_that_is_cancelled_leaves_no_gap_and_nothing_is_counted_t
     assert len(asked) - 4 <= (round(moment) % 60 in {5, 10})
 
 
-async def test_who_takes_the_lead_and_is_cancelled_in_the_same_moment_hands_it_on() -> None:
+async def test_a_task_that_becomes_the_leader_and_is_cancelled_at_once_is_followed_by_another() -> None:
     oracle = Oracle(a=FOREVER, b=FOREVER, c=[(0, "running"), (100, "done")])
     scopes = [anyio.CancelScope(), anyio.CancelScope()]
 
@@ -773,7 +773,7 @@ async def test_who_takes_the_lead_and_is_cancelled_in_the_same_moment_hands_it_o
     assert (status(last, "c"), oracle.times[-1]) == ("done", 120)
 
 
-async def test_a_crowd_that_is_cancelled_all_at_once_leaves_the_last_one_in_the_lead() -> None:
+async def test_when_many_tasks_are_cancelled_at_once_the_last_one_leads() -> None:
     oracle = Oracle(0, None, **{f"n{n}": FOREVER for n in range(100)}, z=[(0, "running"), (1000, "done")])
     last = oracle.watch("z")
     async with anyio.create_task_group() as group:
@@ -784,7 +784,7 @@ async def test_a_crowd_that_is_cancelled_all_at_once_leaves_the_last_one_in_the_
     assert status(last, "z") == "done"
 
 
-async def test_a_leader_cancelled_again_and_again_does_not_keep_others_from_their_answers() -> None:
+async def test_a_leader_that_is_cancelled_repeatedly_does_not_starve_others() -> None:
     oracle = Oracle(2, a=FOREVER, b=[(0, "running"), (100, "done")])
     patient, impatient = oracle.watch("b"), oracle.watch("a")
     async with anyio.create_task_group() as group:
@@ -794,82 +794,82 @@ async def test_a_leader_cancelled_again_and_again_does_not_keep_others_from_thei
     assert anyio.current_time() < 130
 
 
-async def test_jobs_that_no_task_waits_for_are_not_asked_for() -> None:
+async def test_jobs_for_which_no_task_waits_cost_no_query() -> None:
     oracle = Oracle(a=[(0, "running"), (50, "done")], b=FOREVER)
-    watcher = oracle.watch("a", "b")
-    await watcher.next_ended()
+    polled = oracle.watch("a", "b")
+    await polled.next_ended()
     asked = len(oracle.asked)
     await anyio.sleep(3600)
     assert (len(oracle.asked), oracle.in_flight) == (asked, 0)
     with anyio.move_on_after(30):
-        await watcher.next_ended()
+        await polled.next_ended()
     assert len(oracle.asked) == asked + 1
 
 
-async def test_news_that_come_while_nobody_waits_are_there_for_the_next_who_does() -> None:
+async def test_events_that_come_while_no_task_waits_are_kept() -> None:
     oracle = Oracle(10, a=FOREVER, b=[(0, "done")])
-    watcher = oracle.watch("b")
+    polled = oracle.watch("b")
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
         await settle_down()
-        await cancelled_at(5, watcher)
+        await cancelled_at(5, polled)
         await anyio.sleep(10)
-        assert watcher.is_over
-        await finish(watcher)
+        assert polled.is_over
+        await finish(polled)
         group.cancel_scope.cancel()
-    assert status(watcher, "b") == "done"
+    assert status(polled, "b") == "done"
     assert oracle.asked == [(pytest.approx(0, abs=0.1), ["a", "b"])]
 
 
-async def test_who_comes_back_while_its_question_is_under_way_is_not_asked_for_again() -> None:
+async def test_a_caller_that_returns_while_its_query_is_in_flight_causes_no_second_query() -> None:
     oracle = Oracle(10, a=FOREVER, b=[(0, "running"), (50, "done")])
-    watcher = oracle.watch("b")
+    polled = oracle.watch("b")
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
         await settle_down()
-        await cancelled_at(5, watcher)
-        await finish(watcher)
+        await cancelled_at(5, polled)
+        await finish(polled)
         group.cancel_scope.cancel()
     assert [ids for _, ids in oracle.asked] == [["a", "b"], ["a", "b"]]
 
 
-async def test_who_waits_for_changes_hears_that_there_will_be_none_while_somebody_else_leads() -> None:
+async def test_a_caller_that_waits_for_changes_is_woken_when_there_will_be_none() -> None:
     oracle = Oracle(a=FOREVER, b=[(0, NotFoundError("gone", status=404))])
     async with anyio.create_task_group() as group:
         group.start_soon(finish, oracle.watch("a"))
         await settle_down()
-        watcher = oracle.watch("b")
+        polled = oracle.watch("b")
         with anyio.fail_after(100):
-            assert await watcher.next_changed() is None
+            assert await polled.next_changed() is None
         group.cancel_scope.cancel()
 
 
-async def test_every_change_of_a_status_is_news() -> None:
+async def test_every_change_of_a_status_is_an_event() -> None:
     oracle = Oracle(a=[(0, "queued"), (50, "running"), (170, "perhaps"), (182, "done")])
-    watcher, seen = oracle.watch(a=Thing("a", "queued")), []
-    while (watch := await watcher.next_changed()) is not None:
+    polled, seen = oracle.watch(a=Thing("a", "queued")), []
+    while (watch := await polled.next_changed()) is not None:
         seen.append(watch.item and watch.item.status)
     assert seen == ["running", "perhaps", "done"]
 
 
-async def test_a_second_task_with_the_same_watcher_is_told_so_and_the_first_waits_on() -> None:
+async def test_a_second_task_with_the_same_subscription_is_refused_and_the_first_waits_on() -> None:
     oracle = Oracle(a=[(0, "running"), (100, "done")])
-    watcher = oracle.watch()
+    polled = oracle.watch()
     async with anyio.create_task_group() as group:
-        group.start_soon(finish, watcher)
+        group.start_soon(finish, polled)
         await anyio.sleep(1)
         with pytest.raises(RuntimeError, match="another task is waiting"):
-            await watcher.next_ended()
-    assert status(watcher) == "done"
+            await polled.next_ended()
+    assert status(polled) == "done"
 
 
-async def test_forgotten_watchers_are_forgotten_by_the_tracker_too() -> None:
+async def test_the_poller_keeps_no_subscription_that_its_caller_dropped() -> None:
     oracle = Oracle(a=FOREVER)
-    watcher = oracle.watch()
-    left = weakref.ref(watcher)
+    polled = oracle.watch()
+    left = weakref.ref(polled)
     async with anyio.create_task_group() as group:
-        group.start_soon(cancelled_at, 100, watcher)
-        del watcher
+        group.start_soon(cancelled_at, 100, polled)
+        del polled
     gc.collect()
     assert left() is None
 
@@ -877,7 +877,7 @@ async def test_forgotten_watchers_are_forgotten_by_the_tracker_too() -> None:
 # errors and the end
 
 
-async def test_an_error_that_is_no_answer_leaves_as_itself_and_the_next_one_asks_again() -> None:
+async def test_an_error_that_is_no_answer_is_raised_unchanged_and_the_next_leader_asks_again() -> None:
     oracle = Oracle(a=[(0, LookupError("not ours")), (5, "done")], b=[(0, "running"), (70, "done")])
     second = oracle.watch("b")
 
@@ -898,7 +898,7 @@ async def expect_closed(wait: Callable[[], Awaitable[object]]) -> None:
 
 
 @pytest.mark.parametrize("moment", [0.005, 5, 30])
-async def test_everybody_who_waits_hears_that_the_client_is_closed(moment: float) -> None:
+async def test_every_waiting_task_is_woken_when_the_client_closes(moment: float) -> None:
     oracle = Oracle(10, a=FOREVER, b=FOREVER, c=FOREVER)
     async with anyio.create_task_group() as group:
         for id_ in "abc":
@@ -911,17 +911,17 @@ async def test_everybody_who_waits_hears_that_the_client_is_closed(moment: float
     assert anyio.current_time() - closed_at < 10.1
 
 
-async def test_after_the_end_nothing_is_asked_any_more() -> None:
+async def test_a_closed_poller_sends_nothing() -> None:
     oracle = Oracle(a=FOREVER)
     oracle.poller.close()
     await expect_closed(partial(finish, oracle.watch()))
     assert oracle.asked == []
 
 
-async def test_what_is_known_is_told_even_after_the_end() -> None:
+async def test_events_before_the_end_are_returned_after_it() -> None:
     oracle = Oracle(a=[(0, "done")], b=[(0, "done")])
-    watcher = oracle.watch()
-    await watcher.next_ended()
+    polled = oracle.watch()
+    await polled.next_ended()
     oracle.poller.close()
-    await finish(watcher)
-    assert (status(watcher, "a"), status(watcher, "b")) == ("done", "done")
+    await finish(polled)
+    assert (status(polled, "a"), status(polled, "b")) == ("done", "done")

@@ -1,4 +1,4 @@
-"""Whoever waits, leaves, comes back and dawdles as they like: nobody hangs, nothing is lost or asked for too often."""
+"""Callers wait, leave, return and pause at random: none hangs, no event is lost, no query is sent too often."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.jobs.test_poller import Life, Oracle, Thing, Watcher
+from tests.jobs.test_poller import Life, Oracle, PolledSubscription, Thing
 from tests.virtual_time import virtual_backend
 from up42_async._config import Wait
 from up42_async._errors import ConnectionLostError, NotFoundError, ServerError
@@ -35,7 +35,7 @@ ENDS = ["done", "perhaps", "running"]
 
 @attrs.frozen
 class Step:
-    """Wait for the next news, so long at the most; then do something else for a while."""
+    """Wait for the next event, for at most so many seconds; then do something else for a while."""
 
     patience: float
     pause: float
@@ -43,7 +43,7 @@ class Step:
 
 @attrs.frozen
 class Actor:
-    """Somebody who waits for some things."""
+    """A caller that waits for some ids."""
 
     joins_after: float
     ids: Sequence[str]
@@ -82,7 +82,7 @@ actors = st.builds(
 
 
 class CountingOracle(Oracle):
-    """Counts the answers that were given, and loses patience with whoever asks without end."""
+    """Counts the answers, and fails when queries are sent without end."""
 
     def __init__(self, latency: float, lives: Sequence[Life]) -> None:
         super().__init__(latency, None, **dict(zip(IDS, lives, strict=True)))
@@ -95,12 +95,12 @@ class CountingOracle(Oracle):
 
 
 class Play:
-    """What one actor lived through."""
+    """The course of one actor."""
 
     def __init__(self, actor: Actor, oracle: CountingOracle, disturbances: int) -> None:
         self.actor = actor
         self.latency = oracle.latency
-        self.watcher: Watcher = oracle.watch(*actor.ids, wait=actor.wait, retries=actor.retries)
+        self.polled: PolledSubscription = oracle.watch(*actor.ids, wait=actor.wait, retries=actor.retries)
         self.news: list[tuple[str, str | None]] = []
         self.disturbances = disturbances
 
@@ -116,8 +116,8 @@ class Play:
                     pass
 
     async def hear(self) -> bool:
-        watcher = self.watcher
-        watch = await (watcher.next_changed() if self.actor.wants_changes else watcher.next_ended())
+        polled = self.polled
+        watch = await (polled.next_changed() if self.actor.wants_changes else polled.next_ended())
         if watch is None:
             return False
         self.news.append((watch.id, watch.item.status if watch.item else None))
@@ -138,7 +138,7 @@ class Play:
         return self.actor.retries * (interval + 2 * self.latency + 1) + self.disturbances * (self.latency + 1)
 
     def check(self, oracle: CountingOracle, waited_for: Counter[str]) -> None:
-        for watch in self.watcher.states.values():
+        for watch in self.polled.states.values():
             assert watch.asked <= self.actor.retries
             assert watch.asked <= oracle.answers[watch.id]
             if waited_for[watch.id] == 1:
@@ -153,7 +153,7 @@ class Play:
 
     def check_end(self, watch: PollState[Thing], oracle: CountingOracle) -> None:
         """A thing has ended rightly, or was given up for a reason that is true."""
-        assert self.watcher.is_over
+        assert self.polled.is_over
         life = oracle.lives[watch.id]
         if watch.reason is None:
             assert watch.item is not None
@@ -187,7 +187,7 @@ async def play(actors: Sequence[Actor], lives: Sequence[Life], latency: float) -
     latency=st.sampled_from([0.0, 0.05, 3.0, 30.0]),
 )
 @pytest.mark.slow
-def test_whatever_happens_nobody_hangs_and_nothing_is_lost_or_asked_for_too_often(
+def test_no_caller_hangs_and_no_event_is_lost_or_query_sent_too_often(
     loop: str, actors: Sequence[Actor], lives: Sequence[Life], latency: float
 ) -> None:
     backend, options = virtual_backend(loop)

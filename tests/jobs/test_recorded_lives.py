@@ -1,4 +1,4 @@
-"""Jobs that live as real ones were recorded to are waited for until their end: no moment less, and not much longer."""
+"""Jobs with recorded lives are tracked until their last status: never less, and not much longer."""
 
 import math
 from typing import Literal
@@ -19,7 +19,7 @@ SETTLE = 5.0
 TERMINAL = {"captured", "released", "invalid", "rejected", "unlicensed"}
 SETTLING = {"successful", "failed"}
 SLACK = 0.1
-"""Seconds for what starts together to be asked for together."""
+"""Seconds within which queries that start together share a request."""
 
 
 @attrs.define

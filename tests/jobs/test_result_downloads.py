@@ -1,4 +1,4 @@
-"""What downloading the results of many jobs promises: each as it lands, none lost, nothing left running."""
+"""Downloads of the results of many jobs: each file as it is complete, none lost, no task left running."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -223,7 +223,7 @@ async def test_closing_the_client_in_the_middle_is_an_error_that_says_so(host: S
 
 
 @pytest.mark.parametrize("jobs", ["j0", job("j0")])
-def test_one_job_is_told_the_way(tmp_path: Path, jobs: Any) -> None:
+def test_one_job_instead_of_several_is_refused_with_the_way_out(tmp_path: Path, jobs: Any) -> None:
     with pytest.raises(TypeError, match=r"job\.download\(directory\)"):
         download(jobs, tmp_path)
 
@@ -275,7 +275,7 @@ async def test_a_slow_reader_of_progress_gets_the_newest_state(host: StorageHost
     assert [row.files_done for row in rows] == [4]
 
 
-async def test_a_broken_file_is_gone_on_from_in_the_next_run(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_download_that_broke_off_is_continued_in_the_next_run(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(1_200_000), refused(403)]
     async with host.client(retry=RetryPolicy(attempts=1), limits=Limits(max_downloads=1)):
         (first,) = await download(["j0"], tmp_path, keys=["data.tif"])

@@ -1,4 +1,4 @@
-"""A tracker looked at while it works, what else ends a wait, and where it stands for a coroutine."""
+"""The state of a tracker while it waits, what else ends a wait, and its use as a coroutine."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ def platform() -> JobPlatform:
     return platform
 
 
-async def test_a_tracker_tells_at_any_moment_what_is_known(platform: JobPlatform) -> None:
+async def test_a_tracker_shows_its_state_at_any_moment(platform: JobPlatform) -> None:
     async with platform.client():
         never = platform.job("never")
         tracker = track([never, "soon", "later"])
@@ -70,7 +70,7 @@ async def test_a_status_that_was_passed_between_two_queries_ends_the_wait_too(pl
 
 
 @pytest.mark.parametrize("until", [JobStatus.RUNNING, "running", ["running"], 5, [None]], ids=repr)
-async def test_what_is_no_list_of_statuses_is_refused(platform: JobPlatform, until: Any) -> None:
+async def test_an_argument_that_is_no_list_of_statuses_is_refused(platform: JobPlatform, until: Any) -> None:
     async with platform.client():
         with pytest.raises(TypeError, match=r"until must be a list of JobStatus, such as \[JobStatus.RUNNING\], not"):
             track(["soon"], until=until)
@@ -90,9 +90,7 @@ async def test_a_job_that_stalls_ends_its_own_wait_with_a_reason(platform: JobPl
 
 
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError), (True, TypeError)])
-async def test_a_time_to_stall_that_cannot_be_right_is_refused(
-    platform: JobPlatform, value: Any, error: type[Exception]
-) -> None:
+async def test_an_invalid_stalled_after_is_refused(platform: JobPlatform, value: Any, error: type[Exception]) -> None:
     async with platform.client():
         with pytest.raises(error, match="stalled_after must be a number of seconds above 0, not"):
             track(["soon"], stalled_after=value)
@@ -113,7 +111,7 @@ async def test_a_tracker_is_started_as_a_task(platform: JobPlatform) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_a_tracker_is_what_create_task_and_gather_take(platform: JobPlatform) -> None:
+async def test_create_task_and_gather_accept_a_tracker(platform: JobPlatform) -> None:
     async with platform.client():
         task = asyncio.create_task(track(["soon"]))
         async with asyncio.TaskGroup() as group:
@@ -139,7 +137,7 @@ Wait = Callable[[Client], Awaitable[object]]
 
 
 @pytest.mark.parametrize("wait", [lambda client: track(["never"], client=client), partial(Job.get, "never")])
-async def test_what_is_asked_of_a_closed_client_is_told_so(platform: JobPlatform, wait: Any) -> None:
+async def test_tracking_with_a_closed_client_is_an_error(platform: JobPlatform, wait: Any) -> None:
     client = platform.client()
     await client.aclose()
     with pytest.raises(RuntimeError, match="closed"):

@@ -1,4 +1,4 @@
-"""Waiting for jobs: all of them, each as it finishes, every change; what it costs, and what it says in the end."""
+"""Tracking: for all jobs, for each as it finishes, for every change; its requests, results and errors."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ def dice(seed: int) -> random.Random:
 
 
 def random_life(source: random.Random, seconds: float = 30) -> Life:
-    """Return a life that flips at random, and then ends; what looks like an end passes within four seconds."""
+    """Return a life of random statuses with an end; a status that looks like the last one passes within 4 seconds."""
     moments = [0, *sorted(source.uniform(0, seconds) for _ in range(source.randint(1, 12))), seconds]
     spans = enumerate(itertools.pairwise(moments))
     words = [
@@ -141,7 +141,7 @@ async def test_an_outage_in_the_middle_ends_nothing() -> None:
     ],
     ids=repr,
 )
-async def test_answers_that_are_none_are_waited_out(trouble: httpx.Response | Exception) -> None:
+async def test_unreadable_answers_are_an_outage(trouble: httpx.Response | Exception) -> None:
     platform = JobPlatform()
     ids = platform.live_all(3, [(0, "running"), (400, "captured")])
     platform.trouble = lambda _: trouble if 100 < anyio.current_time() < 300 else None
@@ -208,7 +208,7 @@ class Sink:
 
 
 @virtual
-async def test_long_downloads_do_not_keep_jobs_waiting() -> None:
+async def test_long_downloads_do_not_delay_tracking() -> None:
     platform = JobPlatform(latency=1)
     ids = platform.live_all(3, [(0, "running"), (100, "captured")])
     url = Secret("https://files.example.com/endless")
@@ -231,7 +231,7 @@ async def test_long_downloads_do_not_keep_jobs_waiting() -> None:
 
 
 @virtual
-async def test_each_job_comes_as_it_finishes_and_nothing_is_under_way_in_between() -> None:
+async def test_each_job_comes_as_it_finishes_and_no_request_is_in_flight_between_two() -> None:
     platform = JobPlatform(latency=2)
     ids = [platform.live(f"job-{n}", [(0, "running"), (60 * n + 30, "captured")]) for n in range(20)]
     tasks, seen = tasks_alive(), []
@@ -259,7 +259,7 @@ async def test_a_slow_consumer_gets_every_job() -> None:
 
 
 @virtual
-async def test_updates_are_the_first_sight_and_every_change() -> None:
+async def test_updates_are_the_first_status_and_every_change() -> None:
     platform = JobPlatform()
     known = platform.job(platform.live("known", [(0, "running"), (100, "captured")]))
     platform.live("unknown", [(0, "accepted"), (30, "running"), (178, "successful"), (182, "captured")])
@@ -292,7 +292,7 @@ async def test_updates_end_when_all_jobs_are_finished() -> None:
 
 
 @virtual
-async def test_one_tracking_may_be_used_in_every_way_one_after_another() -> None:
+async def test_one_tracker_may_be_used_in_every_way_one_after_another() -> None:
     platform = JobPlatform()
     ids = [platform.live(f"job-{n}", [(0, "running"), (60 * n + 30, "captured")]) for n in range(6)]
     async with platform.client():
@@ -333,7 +333,7 @@ async def test_where_no_credits_are_due_successful_and_failed_are_the_end_at_onc
 
 
 @virtual
-async def test_a_job_that_ends_as_it_was_is_no_change_and_the_changes_of_the_others_come() -> None:
+async def test_a_job_that_ends_without_a_new_status_is_no_change_and_the_changes_of_the_others_come() -> None:
     platform = JobPlatform()
     ids = [platform.live("stays", [(0, "successful")]), platform.live("goes on", [(0, "running"), (90, "captured")])]
     async with platform.client():
@@ -365,7 +365,7 @@ async def test_jobs_are_updated_in_place_and_returned_themselves() -> None:
 
 @virtual
 @pytest.mark.parametrize("word", ["captured", "successful"])
-async def test_duplicates_are_asked_for_once_and_all_brought_up_to_date(word: str) -> None:
+async def test_duplicates_cost_one_query_and_are_all_updated(word: str) -> None:
     platform = JobPlatform()
     platform.live("job", [(0, "running"), (30, word)])
     async with platform.client():
@@ -378,7 +378,7 @@ async def test_duplicates_are_asked_for_once_and_all_brought_up_to_date(word: st
 
 
 @virtual
-async def test_duplicates_come_once_in_an_iteration_and_are_all_brought_up_to_date() -> None:
+async def test_duplicates_come_once_in_an_iteration_and_are_all_updated() -> None:
     platform = JobPlatform()
     platform.live("job", [(0, "running"), (30, "accepted"), (90, "captured")])
     async with platform.client():
@@ -391,7 +391,7 @@ async def test_duplicates_come_once_in_an_iteration_and_are_all_brought_up_to_da
 
 
 @virtual
-async def test_tasks_that_track_the_same_object_all_come_back() -> None:
+async def test_tasks_that_track_the_same_object_all_return() -> None:
     platform = JobPlatform()
     platform.live("job", [(0, "running"), (30, "successful")])
     async with platform.client():
@@ -404,7 +404,7 @@ async def test_tasks_that_track_the_same_object_all_come_back() -> None:
 
 
 @virtual
-async def test_a_job_that_is_refreshed_meanwhile_comes_to_its_end() -> None:
+async def test_tracking_ends_for_a_job_that_is_refreshed_meanwhile() -> None:
     platform = JobPlatform()
     platform.live("job", [(0, "successful")])
     async with platform.client(), anyio.create_task_group() as group:
@@ -518,7 +518,7 @@ def spoil(status: int, *, alone: int | None = None) -> Any:
 @pytest.mark.parametrize(
     "trouble", [spoil(400), spoil(404), spoil(403), spoil(422), spoil(400, alone=404), spoil(403, alone=403)]
 )
-async def test_one_bad_id_does_not_spoil_the_others_whatever_the_server_says_to_it(trouble: Any) -> None:
+async def test_one_bad_id_does_not_end_the_waits_for_the_others(trouble: Any) -> None:
     platform = JobPlatform()
     ids = platform.live_all(199, [(0, "running"), (1000, "captured")])
     platform.trouble = trouble
@@ -532,7 +532,7 @@ async def test_one_bad_id_does_not_spoil_the_others_whatever_the_server_says_to_
 
 
 @virtual
-async def test_a_job_that_cannot_be_read_does_not_spoil_the_others() -> None:
+async def test_a_job_that_cannot_be_read_does_not_end_the_waits_for_the_others() -> None:
     platform = JobPlatform()
     platform.live("good", [(0, "captured")])
     platform.live("odd", [(0, "running")])
@@ -545,7 +545,7 @@ async def test_a_job_that_cannot_be_read_does_not_spoil_the_others() -> None:
 
 
 @virtual
-async def test_a_job_that_a_list_leaves_out_is_asked_for_singly() -> None:
+async def test_a_job_that_is_missing_from_a_list_is_requested_by_id() -> None:
     platform = JobPlatform()
     ids = platform.live_all(3, [(0, "running"), (100, "captured")])
     left_out = httpx.Response(200, text='{"jobs": [], "links": []}')
@@ -571,7 +571,7 @@ async def test_a_wrong_password_ends_the_wait_at_once() -> None:
 
 
 @pytest.mark.parametrize("jobs", ["job", None, 5, [5], [None], [""], [".."], ["a\nb"], ["a", 5]], ids=repr)
-async def test_what_is_no_list_of_jobs_is_refused_before_anything_is_sent(jobs: Any) -> None:
+async def test_an_argument_that_is_no_list_of_jobs_is_refused_without_a_request(jobs: Any) -> None:
     platform = JobPlatform()
     async with platform.client():
         with pytest.raises((TypeError, ValueError), match="job"):
@@ -584,7 +584,7 @@ async def test_what_is_no_list_of_jobs_is_refused_before_anything_is_sent(jobs: 
 
 
 @pytest.mark.parametrize("schedule", [{"wait": -1}, {"wait": "60"}, {"retries": 0}, {"retries": 1.5}], ids=repr)
-async def test_a_schedule_that_cannot_be_right_is_refused_before_anything_is_sent(schedule: Any) -> None:
+async def test_an_invalid_schedule_is_refused_without_a_request(schedule: Any) -> None:
     platform = JobPlatform()
     async with platform.client():
         with pytest.raises((TypeError, ValueError), match="wait|retries"):
@@ -594,7 +594,7 @@ async def test_a_schedule_that_cannot_be_right_is_refused_before_anything_is_sen
     assert platform.requests == 0
 
 
-async def test_jobs_of_two_clients_are_not_mixed() -> None:
+async def test_jobs_of_two_clients_are_refused() -> None:
     platform = JobPlatform()
     platform.live("job", [(0, "captured")])
     async with platform.client() as one, platform.client() as other:
@@ -604,12 +604,12 @@ async def test_jobs_of_two_clients_are_not_mixed() -> None:
         assert await track(jobs, client=one) == jobs
 
 
-async def test_without_a_client_both_ways_out_are_named() -> None:
+async def test_without_a_client_the_error_names_both_ways_out() -> None:
     with pytest.raises(RuntimeError, match="async with.*client="):
         track(["job"])
 
 
-async def test_any_iterable_of_jobs_will_do() -> None:
+async def test_any_iterable_of_jobs_is_accepted() -> None:
     platform = JobPlatform()
     ids = platform.live_all(3, [(0, "captured")])
     async with platform.client():
@@ -618,7 +618,7 @@ async def test_any_iterable_of_jobs_will_do() -> None:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_what_is_made_outside_of_a_loop_works_inside(loop: str) -> None:
+def test_a_tracker_made_outside_of_an_event_loop_works_inside_one(loop: str) -> None:
     platform = JobPlatform()
     client = platform.client()
     tracking = track(platform.live_all(3, [(0, "running"), (100, "captured")]), client=client)
@@ -649,7 +649,7 @@ async def test_300_jobs_of_a_sandbox_are_tracked_through_faults_by_page() -> Non
         assert sandbox.count("GET", "/v2/processing/jobs") < 300
 
 
-async def test_a_server_that_is_away_for_a_while_ends_nothing() -> None:
+async def test_a_server_that_is_down_for_a_while_ends_no_wait() -> None:
     async with Sandbox(speed=100) as sandbox:
         ids = sandbox.seed_jobs(20, timeline=[(0, "running"), (80, "captured")])
         async with sandbox_client(sandbox), anyio.create_task_group() as group:

@@ -1,4 +1,4 @@
-"""Leaving while jobs are tracked, in every way there is: nothing is left behind, and nobody else notices."""
+"""Leaving a wait in every way: no task or request is left, and other callers are not affected."""
 
 import asyncio
 import gc
@@ -115,7 +115,7 @@ async def test_leaving_one_tracker_does_not_disturb_the_others(leave: Leave) -> 
 
 @virtual
 @pytest.mark.parametrize("leave", WAYS)
-async def test_nothing_goes_on_afterwards(leave: Leave) -> None:
+async def test_no_request_is_sent_after_leaving(leave: Leave) -> None:
     platform, alive = JobPlatform(latency=LATENCY), tasks_alive()
     ids = platform.live_all(3, [(0, "running"), (40, "captured")])
     platform.live("never", [(0, "running")])
@@ -130,7 +130,7 @@ async def test_nothing_goes_on_afterwards(leave: Leave) -> None:
 
 
 @virtual
-async def test_an_error_in_the_callers_own_loop_arrives_as_itself() -> None:
+async def test_an_error_in_the_callers_own_loop_is_raised_unchanged() -> None:
     platform = JobPlatform()
     async with platform.client():
         with pytest.raises(OwnError):
@@ -138,7 +138,7 @@ async def test_an_error_in_the_callers_own_loop_arrives_as_itself() -> None:
 
 
 @virtual
-async def test_a_cancelled_wait_leaves_the_job_and_a_new_one_picks_it_up() -> None:
+async def test_a_cancelled_wait_does_not_touch_the_job_and_a_new_wait_continues() -> None:
     platform = JobPlatform(latency=LATENCY)
     job = platform.job(platform.live("job", [(0, "running"), (200, "captured")]))
     async with platform.client():
@@ -152,7 +152,7 @@ async def test_a_cancelled_wait_leaves_the_job_and_a_new_one_picks_it_up() -> No
 
 @virtual
 @pytest.mark.parametrize("moment", [0.001, 1, 10, 61])
-async def test_a_wait_that_was_cancelled_goes_on_with_the_same_object(moment: float) -> None:
+async def test_a_cancelled_wait_continues_with_the_same_object(moment: float) -> None:
     platform = JobPlatform(latency=LATENCY)
     ids = platform.live_all(3, [(0, "running"), (100, "captured")])
     async with platform.client():
@@ -164,7 +164,7 @@ async def test_a_wait_that_was_cancelled_goes_on_with_the_same_object(moment: fl
 
 
 @virtual
-async def test_questions_that_were_not_answered_for_leaving_are_not_counted() -> None:
+async def test_queries_that_were_cancelled_by_leaving_are_not_counted() -> None:
     platform = JobPlatform(latency=LATENCY)
     ids = platform.live_all(1, [(0, "running")])
     async with platform.client():
@@ -204,7 +204,7 @@ async def test_cancelling_the_leading_tracker_during_a_request_delays_no_other()
 
 
 @virtual
-async def test_an_iteration_that_another_task_is_waiting_for_says_so() -> None:
+async def test_a_second_task_on_the_same_iteration_is_refused() -> None:
     platform = JobPlatform()
     tracking_ids = platform.live_all(2, [(0, "running"), (100, "captured")])
     async with platform.client(), anyio.create_task_group() as group:
@@ -236,7 +236,7 @@ async def expect_closed(wait: Callable[[], Awaitable[object]]) -> None:
 
 @virtual
 @pytest.mark.parametrize("moment", [0.001, 1, 30, 61])
-async def test_all_who_wait_are_told_that_the_client_is_closed(moment: float) -> None:
+async def test_every_wait_ends_with_an_error_when_the_client_is_closed(moment: float) -> None:
     platform = JobPlatform(latency=LATENCY)
     ids = platform.live_all(150, [(0, "running")])
     alive = tasks_alive()

@@ -11,7 +11,7 @@ from up42_async._client import Client
 from up42_async._errors import APIError, RateLimitError, ServerError, StatusError, UnexpectedResponseError
 from up42_async._http import requests
 from up42_async._http.requests import ApiRequest, check_answered_id
-from up42_async._jobs.parsing import JobPager, JobT, Read, one, unreadable_error, warn_of
+from up42_async._jobs.parsing import JobPager, JobT, Read, job_request, unreadable_error, warn_of
 from up42_async._jobs.polling_state import AnswerCallback, QueryFailure
 
 MAX_IDS: Final = 100
@@ -124,7 +124,7 @@ class ById(Generic[JobT]):
 
     async def _ask_one(self, job_id: str, query: _Query[JobT]) -> bool:
         """Ask for one job; return whether it came."""
-        request = one(job_id)
+        request = job_request(job_id)
         try:
             job = self._read(await self._client._session.call(request), request)
             check_answered_id("job", job.id, job_id, request)

@@ -27,7 +27,7 @@ from up42_async._jobs.models import (
     SortingField,
     ValidationError,
 )
-from up42_async._jobs.parsing import one, read, read_one, unreadable_error, warn_of
+from up42_async._jobs.parsing import job_request, read, read_one, unreadable_error, warn_of
 from up42_async._jobs.poller import Poller, Waiting
 from up42_async._jobs.polling_state import Timings
 from up42_async._storage import job_results
@@ -161,7 +161,7 @@ class Job(JobState):
         if wanted is None or (job_id is not None and id is not None):
             raise TypeError("Job.get() takes the ID of one job: Job.get(job_id)")
         client = current_client(client)
-        request, asked_at = one(wanted), _clock.now()
+        request, asked_at = job_request(wanted), _clock.now()
         job = read_one(Job, client, await client._session.call(request), request, wanted)
         if job.status in SETTLING_STATUSES:
             job._look(asked_at, client._polling.settle)
@@ -245,7 +245,7 @@ class Job(JobState):
             RuntimeError: There is no client, or it is closed.
         """
         client = current_client(self._client)
-        request, asked_at = one(self.id), _clock.now()
+        request, asked_at = job_request(self.id), _clock.now()
         newer = read_one(type(self), client, await client._session.call(request), request, self.id)
         self._update(newer, asked_at, client._polling.settle)
         return self

@@ -211,7 +211,7 @@ def _credits(value: Any) -> int:
     return int(value)
 
 
-def one(job_id: object) -> ApiRequest:
+def job_request(job_id: object) -> ApiRequest:
     """Return the request for one job.
 
     Raises:

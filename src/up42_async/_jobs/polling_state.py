@@ -139,7 +139,7 @@ class PollState(Generic[T]):
     asked: int = 0
     """Number of queries that were answered, or failed."""
     created_at: float | None = None
-    """When the job was created, by the clock of the event loop; the time of the first query where that is not known."""
+    """For adaptive polling: when the job was created, by the clock of the event loop; the first query if not known."""
     refused_since: float | None = None
     """Time of the first query that was refused since the last answer; None when none was."""
     changed_at: float | None = None
@@ -271,8 +271,6 @@ class Subscription(Generic[T]):
             When the next query for the id is due; infinity for never.
         """
         state.asked += 1
-        if state.created_at is None:
-            state.created_at = asked_at
         if isinstance(answer, QueryFailure):
             due = self._fail(state, answer, asked_at, grid)
         else:
@@ -335,8 +333,9 @@ class Subscription(Generic[T]):
             if not self._is_adaptive:
                 moment = asked_at + self._wait
                 return grid.nearest(moment, self._wait) if self._has_grid else moment
-            spacing = adaptive.interval(asked_at - (asked_at if state.created_at is None else state.created_at))
-            return grid.after(asked_at, spacing)
+            if state.created_at is None:
+                state.created_at = asked_at
+            return grid.after(asked_at, adaptive.interval(asked_at - state.created_at))
         interval = next(state.intervals)
         if interval is None:  # generators of `backoff` yield None the first time
             interval = next(state.intervals)
