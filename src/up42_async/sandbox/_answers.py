@@ -13,6 +13,32 @@ PROBLEM = "application/problem+json"
 XML = "application/xml; charset=UTF-8"
 
 
+class Refused(Exception):
+    """Ends a request with an answer; `_app` sends it.
+
+    Args:
+        response: The answer.
+    """
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
+class BadQuery(Exception):
+    """Something in a query or a search is wrong; `_app` answers with it.
+
+    Args:
+        detail: The message of the answer.
+        status: The HTTP status of the answer.
+    """
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+
+
 def phrase(status: int) -> str:
     """Return the standard words for a status, or plain ones for others that were seen (499, 524, 542)."""
     try:

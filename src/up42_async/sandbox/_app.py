@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from up42_async.sandbox import _answers
-from up42_async.sandbox._exchange import raw_path, raw_query
+from up42_async.sandbox._answers import BadQuery, Refused
+from up42_async.sandbox._exchange import header_of, raw_path, raw_query
 from up42_async.sandbox._faults import Faults, FaultyApp
 from up42_async.sandbox._files_app import FilesApp, Sender
 from up42_async.sandbox._routes_account import account_routes
@@ -64,13 +65,17 @@ def observed(app: ASGIApp, origin: str, world: World, traffic: Traffic, faults: 
 
 
 def routed(routes: Sequence[BaseRoute]) -> Starlette:
-    """Build an application that answers unknown paths and methods as the platform does."""
-    return Starlette(routes=list(routes), exception_handlers={HTTPException: _refuse})
+    """Build an application that answers refused requests, unknown paths and unknown methods as the platform does."""
+    handlers = dict.fromkeys((Refused, BadQuery, HTTPException), _refuse)
+    return Starlette(routes=list(routes), exception_handlers=handlers)
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return _answers.plain_error(status, _answers.phrase(status))
+async def _refuse(_: Request, error: Any) -> Response:
+    if isinstance(error, Refused):
+        return error.response
+    if isinstance(error, BadQuery):
+        return _answers.plain_error(error.status, error.detail)
+    return _answers.plain_error(error.status_code, _answers.phrase(error.status_code))
 
 
 class OriginsApp:
@@ -89,7 +94,7 @@ class OriginsApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        host = (_header(scope, b"host") or b"").decode("latin-1")
+        host = (header_of(scope["headers"], b"host") or b"").decode("latin-1")
         app = self._files if self._world.files_url.endswith(f"://{host}") else self._api
         await app(scope, receive, send)
 
@@ -116,7 +121,7 @@ class GuardedApp:
         await self._app(scope, receive, send)
 
     def _is_welcome(self, scope: Scope) -> bool:
-        authorization = _header(scope, b"authorization") or b""
+        authorization = header_of(scope["headers"], b"authorization") or b""
         with self._world.lock:
             return self._world.tokens.is_good(authorization.decode("latin-1"))
 
@@ -198,20 +203,15 @@ class CountingApp:
 
     def _record(self, scope: Scope) -> RequestRecord:
         connection = connection_of(scope)
-        asked = _header(scope, b"range")
+        asked = header_of(scope["headers"], b"range")
         return RequestRecord(
             origin=self._origin,
             method=scope["method"],
             path=raw_path(scope),
             query=raw_query(scope),
-            has_authorization=_header(scope, b"authorization") is not None,
-            has_cookie=_header(scope, b"cookie") is not None,
+            has_authorization=header_of(scope["headers"], b"authorization") is not None,
+            has_cookie=header_of(scope["headers"], b"cookie") is not None,
             range=None if asked is None else asked.decode("latin-1"),
             connection_id=0 if connection is None else connection.number,
             peer_port=0 if connection is None else connection.peer_port,
         )
-
-
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    headers: Sequence[tuple[bytes, Any]] = scope["headers"]
-    return next((value for key, value in headers if key == name), None)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from starlette.datastructures import QueryParams
 
+from up42_async.sandbox._answers import BadQuery
 from up42_async.sandbox._items import File, Item
-from up42_async.sandbox._listing import BadQuery
 from up42_async.sandbox._paging import in_order, words_of
 from up42_async.sandbox._scaled_clock import instant_of
 from up42_async.sandbox._stac import COLLECTION_NAME, PRODUCER_NAME, source_of

@@ -1,7 +1,7 @@
 """One request and its answer as values, so that a fault can come between them."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -60,8 +60,7 @@ class Exchange:
 
     def header(self, name: bytes) -> bytes | None:
         """Return a header of the request."""
-        found: bytes | None = next((value for key, value in self.scope["headers"] if key == name), None)
-        return found
+        return header_of(self.scope["headers"], name)
 
     @property
     def query(self) -> str:
@@ -115,6 +114,10 @@ class Exchange:
         content = b"".join(message.get("body", b"") for message in rest)
         return Reply(status=start["status"], headers=tuple(start.get("headers", ())), body=content)
 
+    async def send_head(self, reply: "Reply") -> None:
+        """Send the status and the headers of an answer."""
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
+
     async def lose(self, *, reset: bool) -> None:
         """Close or reset the connection and wait until it is gone.
 
@@ -150,6 +153,11 @@ class Exchange:
         return self.connection
 
 
+def header_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the value of the first header with a name in lower case."""
+    return next((value for key, value in headers if key == name), None)
+
+
 def raw_path(scope: Scope) -> str:
     """Return the path of a request as it was sent."""
     return bytes(scope["raw_path"]).decode("latin-1")
@@ -165,8 +173,8 @@ Act = Callable[[], Awaitable["Reply"]]
 
 
 async def whole(exchange: Exchange, reply: "Reply") -> None:
-    """Send an answer as HTTP wants it."""
-    await exchange.send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
+    """Send an answer as it is."""
+    await exchange.send_head(reply)
     await exchange.send({"type": "http.response.body", "body": reply.body})
 
 
@@ -191,8 +199,8 @@ class Reply:
         return self.header(b"accept-ranges") is not None
 
     def header(self, name: bytes) -> bytes | None:
-        """Return a header."""
-        return next((value for key, value in self.headers if key == name), None)
+        """Return a header of the answer."""
+        return header_of(self.headers, name)
 
     def with_header(self, name: bytes, value: bytes | None) -> "Reply":
         """Return it with another header in the place of those with this name; None for none."""

@@ -59,15 +59,17 @@ class Status:
         more = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
         if self.body in _PLATFORM_BODIES:
             more.append((b"x-request-id", exchange.world.request_id().encode()))
-        if self.retry_after is not None:
-            more.append((b"retry-after", _retry_after(self.retry_after, exchange.world.clock).encode("latin-1")))
+        more += retry_after(self.retry_after, exchange.world.clock)
         return reply_of(self.status, *_body(self.body, self.status), *more)
 
 
-def _retry_after(value: float | str | timedelta, clock: ScaledClock) -> str:
+def retry_after(value: float | str | timedelta | None, clock: ScaledClock) -> list[tuple[bytes, bytes]]:
+    """Return the Retry-After header as a list; an empty list for None."""
+    if value is None:
+        return []
     if isinstance(value, timedelta):
-        return clock.http_date(value.total_seconds())
-    return value if isinstance(value, str) else f"{value:g}"
+        value = clock.http_date(value.total_seconds())
+    return [(b"retry-after", (value if isinstance(value, str) else f"{value:g}").encode("latin-1"))]
 
 
 def html_page(status: int) -> bytes:

@@ -9,7 +9,7 @@ import attrs
 from up42_async.sandbox import _answers
 from up42_async.sandbox import _fault_checks as checks
 from up42_async.sandbox._exchange import Act, Delivery, Exchange, Reply, reply_of
-from up42_async.sandbox._fault_kinds_answers import html_page
+from up42_async.sandbox._fault_kinds_answers import html_page, retry_after
 from up42_async.sandbox._fault_kinds_wire import Kind, past_http
 from up42_async.sandbox._routes_auth import REALM_PATH
 
@@ -37,11 +37,11 @@ class GatewayPage:
     retry_after: float | None = attrs.field(default=None, kw_only=True, validator=checks.optional(checks.real(0)))
     acts: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
-    async def apply(self, _: Exchange, act: Act) -> Reply:
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act if asked to, and answer with the page."""
         if self.acts:
             await act()
-        more = [] if self.retry_after is None else [(b"retry-after", f"{self.retry_after:g}".encode())]
+        more = retry_after(self.retry_after, exchange.world.clock)
         content_type, content = {
             "html": ("text/html; charset=utf-8", html_page(self.status)),
             "text": ("text/plain; charset=utf-8", f"upstream: {_answers.phrase(self.status)}\n".encode()),
@@ -64,12 +64,12 @@ class ExecutedAnyway:
     names_job: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
     retry_after: float | None = attrs.field(default=None, kw_only=True, validator=checks.optional(checks.real(0)))
 
-    async def apply(self, _: Exchange, act: Act) -> Reply:
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
         """Act, and answer with the status."""
         reply = await act()
         named = {"jobID": json.loads(reply.body)["jobID"]} if self.names_job and b'"jobID"' in reply.body else {}
         body = _answers.problem_body(self.status, _answers.phrase(self.status), **named)
-        more = [] if self.retry_after is None else [(b"retry-after", f"{self.retry_after:g}".encode())]
+        more = retry_after(self.retry_after, exchange.world.clock)
         return reply_of(self.status, _answers.PROBLEM, body, *more)
 
 

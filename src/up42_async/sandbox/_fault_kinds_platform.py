@@ -10,6 +10,7 @@ import attrs
 from up42_async.sandbox import _answers
 from up42_async.sandbox import _fault_checks as checks
 from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
+from up42_async.sandbox._fault_kinds_entries import ChangeJobs
 from up42_async.sandbox._listing import LIST_PATH, offset_link, offset_of
 from up42_async.sandbox._seeding import Seeds, seed
 from up42_async.sandbox._stac import SEARCH_PATH
@@ -34,15 +35,9 @@ class UnknownStatus:
 
     word: str = attrs.field(default="paused", validator=checks.text)
 
-    async def apply(self, _: Exchange, act: Act) -> Reply:
-        """Act, and change the words."""
-        return (await act()).rewritten(self._change)
-
-    def _change(self, body: Any) -> Any:
-        for job in body.get("jobs", [body]):
-            if "jobID" in job:
-                job["status"] = self.word
-        return body
+    async def apply(self, exchange: Exchange, act: Act) -> Reply:
+        """Act, and change the statuses."""
+        return await ChangeJobs({"status": self.word}).apply(exchange, act)
 
 
 @attrs.frozen

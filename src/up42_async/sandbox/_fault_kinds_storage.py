@@ -5,12 +5,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-import anyio
 import attrs
-from starlette.requests import ClientDisconnect
 
 from up42_async.sandbox import _fault_checks as checks
 from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
+from up42_async.sandbox._fault_kinds_wire import in_pieces
 from up42_async.sandbox._ranges import Unsatisfiable, part_of
 
 _OK = 200
@@ -34,18 +33,8 @@ class SlowBody:
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and answer slowly."""
-        return attrs.evolve(await act(), delivery=self._deliver)
-
-    async def _deliver(self, exchange: Exchange, reply: Reply) -> None:
-        await exchange.send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
         size = max(int(self.bytes_per_second / _PIECES_A_SECOND), 1)
-        for begin in range(0, len(reply.body), size):
-            await anyio.sleep(size / self.bytes_per_second)
-            if exchange.connection is not None and exchange.connection.is_lost:
-                raise ClientDisconnect
-            piece = reply.body[begin : begin + size]
-            await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
-        await exchange.send({"type": "http.response.body", "body": b""})
+        return attrs.evolve(await act(), delivery=in_pieces(size, size / self.bytes_per_second))
 
 
 @attrs.frozen

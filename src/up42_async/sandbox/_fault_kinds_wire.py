@@ -126,17 +126,28 @@ class Drip:
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
         """Act, and answer slowly."""
-        return attrs.evolve(await act(), delivery=self._deliver)
+        return attrs.evolve(await act(), delivery=in_pieces(self.size, self.seconds))
 
-    async def _deliver(self, exchange: Exchange, reply: Reply) -> None:
-        await exchange.send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
-        for begin in range(0, len(reply.body), self.size):
-            await anyio.sleep(self.seconds)
+
+def in_pieces(size: int, pause: float) -> Delivery:
+    """Return a delivery that sends the body in pieces.
+
+    Args:
+        size: Bytes of a piece.
+        pause: Real seconds before each piece.
+    """
+
+    async def deliver(exchange: Exchange, reply: Reply) -> None:
+        await exchange.send_head(reply)
+        for begin in range(0, len(reply.body), size):
+            await anyio.sleep(pause)
             if exchange.connection is not None and exchange.connection.is_lost:
                 raise ClientDisconnect
-            piece = reply.body[begin : begin + self.size]
+            piece = reply.body[begin : begin + size]
             await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
         await exchange.send({"type": "http.response.body", "body": b""})
+
+    return deliver
 
 
 @attrs.frozen
@@ -195,7 +206,7 @@ class Stall:
         return attrs.evolve(await act(), delivery=self._deliver)
 
     async def _deliver(self, exchange: Exchange, reply: Reply) -> None:
-        await exchange.send({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
+        await exchange.send_head(reply)
         await exchange.send({"type": "http.response.body", "body": reply.body[: self.after], "more_body": True})
         await exchange.wait_for_disconnect()
 

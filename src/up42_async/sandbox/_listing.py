@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import attrs
 
+from up42_async.sandbox._answers import BadQuery
 from up42_async.sandbox._jobs import Job, JobStore
 from up42_async.sandbox._settings import Settings
 
@@ -25,20 +26,6 @@ _SORT_KEYS: Mapping[str, Callable[[Job, int], Any]] = {
 }
 _SORT_TYPES: Mapping[str, type] = {"processID": str, "status": str, _CREATED: int, "creditConsumption.credits": int}
 _OFFSET = "offset"
-
-
-class BadQuery(Exception):
-    """A query parameter is wrong.
-
-    Args:
-        detail: What the platform says about it.
-        status: The HTTP status of the answer.
-    """
-
-    def __init__(self, detail: str, status: int = 400) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.status = status
 
 
 @attrs.frozen(kw_only=True)

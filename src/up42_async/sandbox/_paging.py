@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from starlette.datastructures import QueryParams
 
-from up42_async.sandbox._listing import BadQuery
+from up42_async.sandbox._answers import BadQuery
 
 SIZE_DEFAULT, SIZE_MAX = 20, 1000
 

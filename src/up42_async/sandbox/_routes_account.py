@@ -8,8 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from up42_async.sandbox import _answers
+from up42_async.sandbox._answers import BadQuery
 from up42_async.sandbox._budgets import STATUSES, Budget
-from up42_async.sandbox._listing import BadQuery
 from up42_async.sandbox._paging import flag_of, in_order, page_of, words_of
 from up42_async.sandbox._scaled_clock import instant_of
 from up42_async.sandbox._world import World
@@ -55,14 +55,11 @@ class _Account:
     async def budgets(self, request: Request) -> Response:
         query = request.query_params
         with self._world.lock:
-            try:
-                statuses = _statuses(query)
-                chosen = [budget for budget in self._world.budgets.values() if budget.status in statuses]
-                ordered = in_order(chosen, query, {"updatedAt": lambda budget: (budget.updated, budget.id)})
-                with_usage = flag_of(query, "includeUsage")
-                body = page_of(ordered, query, lambda budget: self._body(budget, with_usage=with_usage))
-            except BadQuery as error:
-                return _answers.plain_error(error.status, error.detail)
+            statuses = _statuses(query)
+            chosen = [budget for budget in self._world.budgets.values() if budget.status in statuses]
+            ordered = in_order(chosen, query, {"updatedAt": lambda budget: (budget.updated, budget.id)})
+            with_usage = flag_of(query, "includeUsage")
+            body = page_of(ordered, query, lambda budget: self._body(budget, with_usage=with_usage))
         return _answers.answer(body)
 
     def _body(self, budget: Budget, *, with_usage: bool) -> object:
@@ -73,10 +70,7 @@ class _Account:
             budget = self._world.budgets.get(request.path_params["budget_id"])
             if budget is None:
                 return _no_budget()
-            try:
-                return _answers.answer(self._body(budget, with_usage=flag_of(request.query_params, "includeUsage")))
-            except BadQuery as error:
-                return _answers.plain_error(error.status, error.detail)
+            return _answers.answer(self._body(budget, with_usage=flag_of(request.query_params, "includeUsage")))
 
     async def usage(self, request: Request) -> Response:
         budget_id = request.path_params["budget_id"]

@@ -12,7 +12,6 @@ from up42_async.sandbox import _answers
 from up42_async.sandbox._asset_listing import assets_of
 from up42_async.sandbox._files_app import Sender
 from up42_async.sandbox._items import DIGITS, File, Item
-from up42_async.sandbox._listing import BadQuery
 from up42_async.sandbox._paging import page_of
 from up42_async.sandbox._scaled_clock import timestamp
 from up42_async.sandbox._signing import header_value
@@ -70,11 +69,8 @@ class _Assets:
     async def assets(self, request: Request) -> Response:
         query = request.query_params
         with self._world.lock:
-            try:
-                found = assets_of(self._storage, query)
-                return _answers.answer(page_of(found, query, lambda entry: self._metadata(*entry)))
-            except BadQuery as error:
-                return _answers.plain_error(error.status, error.detail)
+            found = assets_of(self._storage, query)
+            return _answers.answer(page_of(found, query, lambda entry: self._metadata(*entry)))
 
     async def metadata(self, request: Request) -> Response:
         with self._world.lock:

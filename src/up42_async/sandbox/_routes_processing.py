@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from up42_async.sandbox import _answers, _listing
+from up42_async.sandbox._answers import BadQuery, Refused
 from up42_async.sandbox._exchange import raw_query
 from up42_async.sandbox._executions import execute
 from up42_async.sandbox._processes import Process
@@ -33,14 +34,6 @@ def processing_routes(world: World) -> Sequence[Route]:
         Route(_listing.LIST_PATH, endpoints.jobs, methods=["GET"]),
         Route(f"{_listing.LIST_PATH}/{{job_id}}", endpoints.job, methods=["GET"]),
     ]
-
-
-class _Refused(Exception):
-    """A request ends early, with this answer."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__(response.status_code)
-        self.response = response
 
 
 class _Processing:
@@ -67,31 +60,19 @@ class _Processing:
         return _answers.answer({"processes": every[int(offset) : stop], "links": links})
 
     async def process(self, request: Request) -> Response:
-        try:
-            process = self._process_of(request)
-        except _Refused as refused:
-            return refused.response
+        process = self._process_of(request)
         return _answers.answer(process.description_body(self._world.rates[process.id]))
 
     async def validation(self, request: Request) -> Response:
-        try:
-            await self._checked(request)
-        except _Refused as refused:
-            return refused.response
+        await self._checked(request)
         return Response(b"", 200)
 
     async def cost(self, request: Request) -> Response:
-        try:
-            process, inputs = await self._checked(request)
-        except _Refused as refused:
-            return refused.response
+        process, inputs = await self._checked(request)
         return _answers.answer(self._world.priced(process, inputs).body())
 
     async def execution(self, request: Request) -> Response:
-        try:
-            process, body = self._process_of(request), await _json_of(request)
-        except _Refused as refused:
-            return refused.response
+        process, body = self._process_of(request), await _json_of(request)
         workspace_id = request.query_params.get("workspaceId")
         if not workspace_id:
             return _answers.problem(400, "The query parameter workspaceId is required.")
@@ -103,7 +84,7 @@ class _Processing:
         query = dict(parse_qsl(raw_query(request.scope), keep_blank_values=True))  # of a repeated key the last counts
         try:
             listing = _listing.parse(query, world.settings)
-        except _listing.BadQuery as error:
+        except BadQuery as error:
             return _answers.problem(error.status, error.detail)
         with world.lock:
             body = _listing.page(world.jobs, listing, world.now())
@@ -121,7 +102,7 @@ class _Processing:
     def _process_of(self, request: Request) -> Process:
         process = self._world.processes.get(request.path_params["process_id"])
         if process is None:
-            raise _Refused(_answers.problem(404, "The process does not exist."))
+            raise Refused(_answers.problem(404, "The process does not exist."))
         return process
 
     async def _checked(self, request: Request) -> tuple[Process, dict[str, Any]]:
@@ -130,11 +111,11 @@ class _Processing:
             inputs = checked_inputs(process, body)
         except SchemaError as error:
             refusal = {"title": "Bad Request", "status": 400, "schema-error": str(error)}
-            raise _Refused(_answers.answer(refusal, 400)) from error
+            raise Refused(_answers.answer(refusal, 400)) from error
         if found := findings(process, inputs, self._world.unsuitable_items):
             errors = [finding.body() for finding in found]
             refusal = {"title": "Unprocessable Entity", "status": 422, "errors": errors}
-            raise _Refused(_answers.answer(refusal, 422))
+            raise Refused(_answers.answer(refusal, 422))
         return process, inputs
 
 
@@ -142,4 +123,4 @@ async def _json_of(request: Request) -> Any:
     try:
         return json.loads(await request.body())
     except ValueError as error:
-        raise _Refused(_answers.problem(400, "The body is not JSON.")) from error
+        raise Refused(_answers.problem(400, "The body is not JSON.")) from error

@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from up42_async.sandbox import _answers, _searching, _stac
+from up42_async.sandbox._answers import BadQuery
 from up42_async.sandbox._items import Collection, Item
-from up42_async.sandbox._searching import BadSearch, Search
+from up42_async.sandbox._searching import Search
 from up42_async.sandbox._storage import Storage
 
 GEOJSON = "application/geo+json"
@@ -59,22 +60,19 @@ class _Stac:
     async def collections(self, request: Request) -> Response:
         query = request.query_params
         workspace_id = query.get("workspace_id")
-        try:
-            limit, after = _limit_of(query), _searching.after_of(query.get("token"))
-            with self._world.lock:
-                every = [
-                    collection
-                    for collection in reversed(self._storage.collections())
-                    if workspace_id in {None, self._storage.workspace_of(collection.items[0])}
-                ]
-                first = _position_behind(every, after)
-                page = every[first : first + limit]
-                token = f"{_searching.TOKEN}{page[-1].id}" if first + limit < len(every) else None
-                changed = {**query, "limit": limit, "token": token}
-                following = None if token is None else self._next_link(_COLLECTIONS_PATH, changed, _answers.JSON)
-                return _answers.answer(_stac.collections_body(self._world, page, following))
-        except BadSearch as error:
-            return _answers.plain_error(400, str(error))
+        limit, after = _limit_of(query), _searching.after_of(query.get("token"))
+        with self._world.lock:
+            every = [
+                collection
+                for collection in reversed(self._storage.collections())
+                if workspace_id in {None, self._storage.workspace_of(collection.items[0])}
+            ]
+            first = _position_behind(every, after)
+            page = every[first : first + limit]
+            token = f"{_searching.TOKEN}{page[-1].id}" if first + limit < len(every) else None
+            changed = {**query, "limit": limit, "token": token}
+            following = None if token is None else self._next_link(_COLLECTIONS_PATH, changed, _answers.JSON)
+            return _answers.answer(_stac.collections_body(self._world, page, following))
 
     def _next_link(self, path: str, query: Mapping[str, object], media_type: str) -> Mapping[str, Any]:
         origin = self._world.settings.next_link_origin or self._world.api_url
@@ -111,14 +109,8 @@ class _Stac:
     async def items(self, request: Request) -> Response:
         collection_id = request.path_params["collection_id"]
         query = request.query_params
-        try:
-            search = Search(
-                collections=[collection_id],
-                limit=_limit_of(query),
-                after=_searching.after_of(query.get("token")),
-            )
-        except BadSearch as error:
-            return _answers.plain_error(400, str(error))
+        after = _searching.after_of(query.get("token"))
+        search = Search(collections=[collection_id], limit=_limit_of(query), after=after)
         with self._world.lock:
             if self._storage.collection(collection_id) is None:
                 return _answers.plain_error(404, "Collection not found.")
@@ -129,11 +121,10 @@ class _Stac:
 
     async def search(self, request: Request) -> Response:
         try:
-            search = _searching.parse(json.loads(await request.body()))
-        except BadSearch as error:
-            return _answers.plain_error(400, str(error))
+            body = json.loads(await request.body())
         except ValueError:
             return _answers.plain_error(400, "The body is not JSON.")
+        search = _searching.parse(body)
         href = f"{self._world.api_url}{_stac.SEARCH_PATH}"
         return self._page(
             search,
@@ -142,10 +133,7 @@ class _Stac:
 
     def _page(self, search: Search, next_link: Callable[[str], Mapping[str, Any]]) -> Response:
         with self._world.lock:
-            try:
-                items, token = _searching.page(self._storage, search)
-            except BadSearch as error:
-                return _answers.plain_error(400, str(error))
+            items, token = _searching.page(self._storage, search)
             body = _stac.page_body(self._world, items, None if token is None else next_link(token))
         return Response(_answers.json_bytes(body), media_type=GEOJSON)
 
@@ -161,7 +149,7 @@ def _position_behind(collections: Sequence[Collection], collection_id: str | Non
         return 0
     found = [position for position, collection in enumerate(collections) if collection.id == collection_id]
     if not found:
-        raise BadSearch("token is not one that a page has given out.")
+        raise BadQuery("token is not one that a page has given out.")
     return found[0] + 1
 
 

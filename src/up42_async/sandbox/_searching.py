@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from up42_async.sandbox import _stac
+from up42_async.sandbox._answers import BadQuery
 from up42_async.sandbox._filters import BadFilter, Filter, full_name
 from up42_async.sandbox._items import Bounds, Item
 from up42_async.sandbox._scaled_clock import instant_of
@@ -18,10 +19,6 @@ _JOB_ID = "up42-system:job_id"
 TOKEN = "next:"  # noqa: S105 - it only says where a page begins
 _BOX = 4
 _NEWEST_FIRST = (("datetime", True),)
-
-
-class BadSearch(ValueError):
-    """A search is not one that the platform takes; the message says why."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,14 +52,14 @@ def parse(body: Any) -> Search:
     """Read the body of a search.
 
     Raises:
-        BadSearch: It is not what the platform takes.
+        BadQuery: It is not what the platform takes.
     """
     if not isinstance(body, dict):
-        raise BadSearch("A search is an object.")
+        raise BadQuery("A search is an object.")
     if unknown := body.keys() - _KNOWN:
-        raise BadSearch(f"A search has no {', '.join(sorted(unknown))}.")
+        raise BadQuery(f"A search has no {', '.join(sorted(unknown))}.")
     if "bbox" in body and "intersects" in body:
-        raise BadSearch("A search has either bbox or intersects, not both.")
+        raise BadQuery("A search has either bbox or intersects, not both.")
     limit = limit_of(body.get("limit", LIMIT_DEFAULT))
     return Search(
         collections=_texts(body, "collections"),
@@ -80,7 +77,7 @@ def parse(body: Any) -> Search:
 def _texts(body: Mapping[str, Any], name: str) -> Sequence[str] | None:
     texts = body.get(name)
     if texts is not None and not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
-        raise BadSearch(f"{name} is a list of texts.")
+        raise BadQuery(f"{name} is a list of texts.")
     return texts
 
 
@@ -92,16 +89,16 @@ def _interval(text: Any) -> tuple[float, float] | None:
         first = -math.inf if sides[0] in {"", ".."} else instant_of(sides[0])
         last = math.inf if sides[-1] in {"", ".."} else instant_of(sides[-1])
     except (AttributeError, ValueError) as error:
-        raise BadSearch("datetime is a timestamp, or two with / between, one of which may be ..") from error
+        raise BadQuery("datetime is a timestamp, or two with / between, one of which may be ..") from error
     if len(sides) > 2 or first > last:  # noqa: PLR2004 - a pair
-        raise BadSearch("datetime is a timestamp, or two with / between, the earlier first.")
+        raise BadQuery("datetime is a timestamp, or two with / between, the earlier first.")
     return first, last
 
 
 def _box(box: Any) -> Bounds:
     numbers = isinstance(box, list) and all(isinstance(number, int | float) for number in box)
     if not numbers or len(box) != _BOX:
-        raise BadSearch(f"bbox must be a list of 4 numbers, not {box!r}.")
+        raise BadQuery(f"bbox must be a list of 4 numbers, not {box!r}.")
     west, south, east, north = box
     return west, south, east, north
 
@@ -112,7 +109,7 @@ def _outline(geometry: Any) -> Bounds | None:
         return None
     points = list(_points(geometry))
     if not points:
-        raise BadSearch("intersects is a GeoJSON geometry.")
+        raise BadQuery("intersects is a GeoJSON geometry.")
     longitudes, latitudes = zip(*points, strict=True)
     return min(longitudes), min(latitudes), max(longitudes), max(latitudes)
 
@@ -131,13 +128,13 @@ def _points(node: Any) -> Iterable[tuple[float, float]]:
 
 def _filter(body: Mapping[str, Any]) -> Filter | None:
     if body.get("filter-lang", "cql2-json") != "cql2-json":
-        raise BadSearch(f"filter-lang must be cql2-json, not {body['filter-lang']!r}.")
+        raise BadQuery(f"filter-lang must be cql2-json, not {body['filter-lang']!r}.")
     if body.get("filter") is None:
         return None
     try:
         return Filter(body["filter"])
     except BadFilter as error:
-        raise BadSearch(str(error)) from error
+        raise BadQuery(str(error)) from error
 
 
 def _order(fields: Any) -> Sequence[tuple[str, bool]]:
@@ -146,9 +143,9 @@ def _order(fields: Any) -> Sequence[tuple[str, bool]]:
     try:
         order = [(full_name(field["field"]), field.get("direction", "asc")) for field in fields]
     except (AttributeError, KeyError, TypeError) as error:
-        raise BadSearch("sortby is a list of objects with field and direction.") from error
+        raise BadQuery("sortby is a list of objects with field and direction.") from error
     if any(direction not in {"asc", "desc"} for _, direction in order):
-        raise BadSearch("The direction of sortby is asc or desc.")
+        raise BadQuery("The direction of sortby is asc or desc.")
     return [(name, direction == "desc") for name, direction in order]
 
 
@@ -156,17 +153,17 @@ def limit_of(value: Any) -> int:
     """Read a limit.
 
     Raises:
-        BadSearch: It is not a number from 1 to 10000.
+        BadQuery: It is not a number from 1 to 10000.
     """
     if not isinstance(value, int) or not 1 <= value <= LIMIT_MAX:
-        raise BadSearch(f"limit is a whole number from 1 to {LIMIT_MAX}.")
+        raise BadQuery(f"limit is a whole number from 1 to {LIMIT_MAX}.")
     return value
 
 
 def _page_number(value: Any) -> int:
     """Read the number of a page, which is counted from 0 as in the list of assets."""
     if not isinstance(value, int) or value < 0:
-        raise BadSearch(f"page must be a whole number from 0, not {value!r}.")
+        raise BadQuery(f"page must be a whole number from 0, not {value!r}.")
     return value
 
 
@@ -174,12 +171,12 @@ def after_of(token: Any) -> str | None:
     """Read a token.
 
     Raises:
-        BadSearch: It is none that a page has given out.
+        BadQuery: It is none that a page has given out.
     """
     if token is None:
         return None
     if not isinstance(token, str) or not token.startswith(TOKEN):
-        raise BadSearch("token is not one that a page has given out.")
+        raise BadQuery("token is not one that a page has given out.")
     return token.removeprefix(TOKEN)
 
 
@@ -189,13 +186,13 @@ def page(storage: Storage, search: Search) -> tuple[Sequence[Item], str | None]:
     A token names the last item of its page, so that items which come or go meanwhile neither repeat nor hide others.
 
     Raises:
-        BadSearch: The item that the token names is not there.
+        BadQuery: The item that the token names is not there.
     """
     matches = _matcher(storage, search)
     candidates = list(_candidates(storage, search))
     last = next((item for item in candidates if item.id == search.after), None)
     if search.after is not None and last is None:
-        raise BadSearch("token is not one that a page has given out.")
+        raise BadQuery("token is not one that a page has given out.")
     found = [item for item in candidates if item is last or matches(item)]
     found.sort(key=lambda item: item.id)
     for name, falls in reversed(search.order):
