@@ -1,39 +1,39 @@
-"""An UP42 of your own: the whole platform in memory, behind a real HTTP server on 127.0.0.1.
+"""A sandbox: a local server that behaves like UP42, in memory and behind real HTTP on 127.0.0.1.
 
     async with Sandbox(speed=60) as sandbox:  # an hour of processing takes a minute
         async with up42.Client(**sandbox.settings) as client: ...
 
-`python -m up42_async.sandbox` runs one alone. It shares no code with the client, so that neither can hide the other's
-mistakes. What is where:
+`python -m up42_async.sandbox` runs one in a process of its own. It shares no code with the client, so that neither can
+hide the other's mistakes. The files:
 
-    _sandbox                  Sandbox: its settings, its life, how to reach it
-    _controls*, _views        methods that change it and read its state; the values they return
+    _sandbox                  Sandbox: its settings, start and stop, and its addresses
+    _controls*, _views        methods that change and read its state; the values they return
     _control_*                the same over HTTP, for a sandbox in another process
-    _app                      what every request passes: counting, faults, token, routes; one for each origin
+    _app                      the ASGI application of each origin: counting, faults, token, routes
     _routes_auth              tokens and userinfo
     _routes_processing        processes, validation, cost, execution, jobs
     _routes_account           balances, budgets and their usage, EULAs
     _listing                  the job list: filters, order, pages, links
-    _routes_stac, _stac       collections, items and search; what they look like
+    _routes_stac, _stac       collections, items and search; their JSON
     _searching, _filters      searches; filters in CQL2-JSON
     _routes_assets            assets: their list, metadata, signed URLs and bytes
     _asset_listing, _paging   filters and order of assets; lists in numbered pages
     _files_app, _ranges       the origin of signed URLs: files, or parts of them
     _signing                  signed URLs, and whether they are still valid
-    _faults, faults           which fault hits which request; the kinds of faults
-    _fault_kinds_*            what each of them does; _fault_checks checks what they are given
+    _faults, faults           which fault hits which request; the public kinds of faults
+    _fault_kinds_*            the kinds of faults; _fault_checks checks their arguments
     _exchange, _answers       one request and its answer as values; bodies of answers
-    _server, _wire            the thread, its listeners, and connections that can be broken
+    _server, _wire            the thread, its listening sockets, and connections that can be broken
     _traffic                  counts of requests and connections
     _world                    account, processes, jobs and credits, behind one lock
-    _executions, _seeding     how jobs are made: by executing, or for a test
+    _executions, _seeding     how jobs are created: by an execution, or for a test
     _jobs, _lifecycle         a job, its statuses and its timeline
-    _lives, _recorded_*       the lives of jobs: short, or as real jobs were recorded
-    _storage, _items          collections, items and files, and which are visible
+    _lives, _recorded_*       the timelines of jobs: short ones, or as real jobs were recorded
+    _storage, _items          collections, items and files, and whether they are visible
     _results                  the results of a job
     _contents                 the bytes of files
-    _geotiff, _archives       how some of them are written
-    _account, _budgets        tokens and credits; limits on what may be spent
+    _geotiff, _archives       GeoTIFFs and archives
+    _account, _budgets        tokens and credits; budgets
     _processes, _validation, _pricing   processes, checks of their inputs, prices
     _settings, _scaled_clock  settings, and the clock
 """

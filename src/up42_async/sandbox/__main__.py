@@ -1,4 +1,4 @@
-"""Run a sandbox alone: `python -m up42_async.sandbox --speed 60`."""
+"""Run a sandbox in a process of its own: `python -m up42_async.sandbox --speed 60`."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ import attrs
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
 _MESSAGE = """\
-An UP42 of your own is running, {speed:g} times as fast as the real one. Ctrl-C ends it.
+The sandbox is running, {speed:g} times as fast as UP42. Ctrl-C ends it.
 
     import up42_async as up42
 
@@ -25,7 +25,7 @@ An UP42 of your own is running, {speed:g} times as fast as the real one. Ctrl-C 
         polling=up42.Polling(wait={wait:g}, settle={settle:g}, recover={recover:g}, visible={visible:g}),
     )
 
-Of its {assets} asset(s) in storage, {reference} is the one of the reference's examples.
+Of its {assets} asset(s) in storage, {reference} is the one of UP42's examples.
 """
 _CONTROL = """
 Its controls are at {url}; requests need the header
@@ -34,9 +34,9 @@ Its controls are at {url}; requests need the header
 
 """
 _EPILOG = """\
-With --control, the sandbox can be steered over HTTP, on 127.0.0.1 and with the secret that is printed at the start:
+With --control, the sandbox can be controlled over HTTP on 127.0.0.1, with the secret that is printed at the start:
 
-  curl -H "Authorization: Bearer $SECRET" $URL/                     what there is to get and to call
+  curl -H "Authorization: Bearer $SECRET" $URL/                     the names of all that can be read and called
   curl ... $URL/requests                                            also /jobs /executions /counts /faults /balance
                                                                     /budgets /assets /time /settings
   curl ... -d '{"number": 300}' $URL/seed_jobs                      methods of Sandbox, with their arguments as JSON
@@ -50,7 +50,7 @@ With --control, the sandbox can be steered over HTTP, on 127.0.0.1 and with the 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m up42_async.sandbox",
-        description="Run an UP42 of your own.",
+        description="Run a sandbox, a local server that behaves like UP42, until Ctrl-C.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,25 +60,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control-port", type=int, default=0, help="the port of the controls; a free one if not given")
     parser.add_argument("--json", action="store_true", help="print settings and controls as one line of JSON instead")
     parser.add_argument("--speed", type=float, default=1.0, help="sandbox seconds for each real second (default 1)")
-    parser.add_argument("--jobs", type=int, default=0, help="how many jobs it begins with (default 0)")
-    parser.add_argument("--spread", type=float, default=0.0, help="create those over so many past seconds (default 0)")
-    parser.add_argument("--status", help="the status at which those stay; they live on if not given")
+    parser.add_argument("--jobs", type=int, default=0, help="number of jobs at the start (default 0)")
     parser.add_argument(
-        "--ending", choices=["captured", "successful", "mixed"], default="captured", help="where jobs end"
+        "--spread", type=float, default=0.0, help="seconds in the past over which they were created (default 0)"
+    )
+    parser.add_argument("--status", help="a status that they keep; without it they go on")
+    parser.add_argument(
+        "--ending",
+        choices=["captured", "successful", "mixed"],
+        default="captured",
+        help="last statuses of jobs (default captured)",
     )
     parser.add_argument(
-        "--lives", choices=["short", "recorded"], default="short", help="how jobs live (default short, all of them end)"
+        "--lives",
+        choices=["short", "recorded"],
+        default="short",
+        help="timelines of jobs: short, all of them end, or as recorded (default short)",
     )
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds added to every answer (default 0)")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer (default 0)")
     parser.add_argument("--page-size-default", type=int, default=50, help="jobs on a page without limit (default 50)")
     parser.add_argument("--page-size-max", type=int, default=1000, help="the largest page (default 1000)")
     parser.add_argument("--ids-max", type=int, help="the most ids in one list request; any number if not given")
-    parser.add_argument("--token-lifetime", type=float, default=300.0, help="seconds a token is good (default 300)")
-    parser.add_argument("--assets", type=int, default=0, help="how many more assets it begins with (default 0)")
-    parser.add_argument("--results-delay", type=float, default=0.0, help="seconds until results show (default 0)")
-    parser.add_argument("--bandwidth", type=float, help="bytes a second for files; any number if not given")
+    parser.add_argument("--token-lifetime", type=float, default=300.0, help="seconds a token is valid (default 300)")
+    parser.add_argument("--assets", type=int, default=0, help="number of further assets at the start (default 0)")
+    parser.add_argument(
+        "--results-delay", type=float, default=0.0, help="sandbox seconds until results are visible (default 0)"
+    )
+    parser.add_argument("--bandwidth", type=float, help="bytes a second for all files together; no limit if not given")
     parser.add_argument("--balance", type=int, default=1_000_000, help="credits on the account (default 1000000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random generators (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random generators (default 0)")
     return parser
 
 

@@ -21,12 +21,12 @@ def draw_id(random: Random) -> str:
 
 
 class Tokens:
-    """Issues access tokens, and knows which are still valid.
+    """Issues and checks access tokens.
 
     Args:
-        clock: Tells the real seconds; tokens live by these, whatever the speed of the sandbox.
+        clock: The clock; the lifetime of tokens is in its real seconds, whatever the speed of the sandbox.
         random: Draws the tokens.
-        lifetime: Seconds a token is good for.
+        lifetime: Real seconds a token is valid.
     """
 
     def __init__(self, clock: ScaledClock, random: Random, lifetime: float) -> None:
@@ -44,12 +44,12 @@ class Tokens:
         return token
 
     def is_good(self, authorization: str) -> bool:
-        """Tell whether the value of an Authorization header is a valid token now."""
+        """Return whether the value of an Authorization header is a valid token now."""
         scheme, _, token = authorization.partition(" ")
         return scheme.lower() == "bearer" and self._expiry.get(token, 0.0) > self._clock.elapsed()
 
     def revoke_all(self) -> None:
-        """End every token now."""
+        """Make every token expire now."""
         self._expiry.clear()
 
 
@@ -58,10 +58,10 @@ class Balance:
     """An account's credits at one moment.
 
     Args:
-        balance: Credits owned: what there was at first, less what was captured.
+        balance: Credits deposited, minus those captured.
         withheld: Credits of accepted jobs that have not ended.
         captured: Credits deducted so far.
-        available: Credits a new execution may cost; jobs on their way to being accepted count against it.
+        available: Credits a new execution may cost: the balance without those withheld or of jobs not yet accepted.
     """
 
     balance: int
@@ -74,7 +74,7 @@ Stage = Literal["undecided", "withheld", "captured", "freed"]
 
 
 def stage_of(job: Job, now: int) -> Stage:
-    """Return what the price of a job is doing: not yet withheld, withheld, deducted, or given back."""
+    """Return the state of the price of a job: not yet withheld, withheld, deducted, or given back."""
     status, settled = job.status_at(now), job.has_settled(now)
     if status == _lifecycle.CAPTURED or (settled and status == _lifecycle.SUCCESSFUL):
         return "captured"
@@ -87,7 +87,7 @@ class Ledger:
     """Follows the credits of executed jobs.
 
     Args:
-        balance: Credits at first.
+        balance: Credits at the start.
     """
 
     def __init__(self, balance: int) -> None:
@@ -97,17 +97,17 @@ class Ledger:
         self._captured = 0
 
     def follow(self, job: Job) -> None:
-        """Count a job's price from now on."""
+        """Add the price of a job."""
         self._followed[job.id] = self._open[job.id] = job
 
     def recount(self, job: Job) -> None:
-        """Count a job's price anew, after its timeline was changed."""
+        """Compute the credits of a job again, after its timeline was changed."""
         if job.id in self._followed:
             self._open = dict(self._followed)
             self._captured = 0
 
     def at(self, now: int) -> Balance:
-        """Return what the credits are doing now."""
+        """Return the credits at an instant."""
         undecided = withheld = 0
         for job in list(self._open.values()):
             stage = stage_of(job, now)
@@ -123,7 +123,7 @@ class Ledger:
         return Balance(balance=balance, withheld=withheld, captured=self._captured, available=available)
 
     def available_at(self, instant: int) -> int:
-        """Return the credits that a new execution could have cost at some instant in the past, or now."""
+        """Return the credits available for a new execution at an instant in the past, or now."""
         jobs = (job for job in self._followed.values() if job.timeline.instants[0] <= instant)
         return self.deposited - sum(job.price for job in jobs if stage_of(job, instant) != "freed")
 

@@ -1,6 +1,6 @@
-"""The application: what every request passes on its way to a route, outermost first.
+"""The ASGI application of each origin.
 
-counted -> slowed by the latency -> hit by faults -> given an id -> asked for its token -> routed
+A request passes: counting and latency -> faults -> request id of errors -> check of the token -> routes
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ def api_app(storage: Storage, sender: Sender, traffic: Traffic, faults: Faults) 
     """Build the application of the API and its authentication.
 
     Args:
-        storage: What is in storage, and the world around it.
+        storage: The storage and the state of the sandbox.
         sender: Sends files.
         traffic: Counts the requests.
-        faults: Hits some of them.
+        faults: The faults that are on.
     """
     world = storage.world
     routes = [
@@ -55,12 +55,12 @@ def api_app(storage: Storage, sender: Sender, traffic: Traffic, faults: Faults) 
 
 
 def files_app(storage: Storage, sender: Sender, traffic: Traffic, faults: Faults) -> ASGIApp:
-    """Build the application of the files, which is served on an origin of its own."""
+    """Build the application of the files, which have an origin of their own."""
     return observed(FilesApp(storage, sender), FILES, storage.world, traffic, faults)
 
 
 def observed(app: ASGIApp, origin: str, world: World, traffic: Traffic, faults: Faults) -> ASGIApp:
-    """Put counting, latency and faults in front of an application, whatever origin it is served on."""
+    """Put counting, latency and faults in front of an application."""
     return CountingApp(FaultyApp(app, faults, world), origin, traffic, world)
 
 
@@ -79,12 +79,12 @@ async def _refuse(_: Request, error: Any) -> Response:
 
 
 class OriginsApp:
-    """Passes each request to the application of its host, where there is no server to do so.
+    """Passes each request to the application of its Host header; used without a server.
 
     Args:
         api: The application of the API.
         files: The application of the files.
-        world: Knows which host has the files.
+        world: Has the address of the files.
     """
 
     def __init__(self, api: ASGIApp, files: ASGIApp, world: World) -> None:
@@ -190,12 +190,12 @@ class CountingApp:
             else:
                 record.sent += len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    done()  # before the client can know, so that it never sees its own request still in flight
+                    done()  # before the last byte is sent: a client must never see its own finished request in progress
             await send(message)
 
         try:
             await self._app(scope, counted_receive, counted_send)
-        except ClientDisconnect:  # who has gone is owed nothing, but the server has to notice it before we return
+        except ClientDisconnect:  # the server must see the disconnect before this returns, or it answers with 500
             while (await receive())["type"] != "http.disconnect":
                 pass
         finally:

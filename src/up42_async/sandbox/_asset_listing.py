@@ -28,10 +28,10 @@ _KEYS: Mapping[str, Callable[[Entry], object]] = {
 
 
 def assets_of(storage: Storage, query: QueryParams) -> list[Entry]:
-    """Return the assets that a query asks for, in its order: the newest first if it names none.
+    """Return the assets that match a query, in its order; by default the newest first.
 
     Raises:
-        BadQuery: A parameter is not what the platform takes.
+        BadQuery: A parameter is one that the platform refuses.
     """
     conditions = _conditions(storage, query)
     entries = [(item, file) for item in storage.items() for file in item.files]

@@ -1,6 +1,6 @@
 """Controls over HTTP, for a sandbox that runs in another process.
 
-Every request needs `Authorization: Bearer <secret>`; the server listens on 127.0.0.1 only. `GET /` lists what there is:
+Every request needs `Authorization: Bearer <secret>`; the server listens on 127.0.0.1 only. `GET /` lists all names:
 
     GET  /jobs, /executions, /requests, /counts, /faults, /balance, /budgets, /assets, /time, /settings
     POST /seed_jobs {"number": 300}   and the other methods of `Sandbox`, by name; the body holds their arguments
@@ -46,7 +46,7 @@ def control_app(sandbox: Any, numbered: NumberedFaults, secret: str) -> ASGIApp:
     Args:
         sandbox: The sandbox; it is asked for `METHODS` and for its properties.
         numbered: Its faults.
-        secret: What requests must show.
+        secret: The secret that requests need.
     """
     methods = {name: getattr(sandbox, name) for name in METHODS}
     methods |= {name: getattr(numbered, name) for name in _FAULT_METHODS}
@@ -103,8 +103,8 @@ class _Controls:
     """Answers as JSON.
 
     Args:
-        methods: What can be called, by name.
-        views: What can be looked at, by name.
+        methods: The methods that can be called, by name.
+        views: Functions that return the state that can be read, by name.
     """
 
     def __init__(self, methods: Mapping[str, Callable[..., Any]], views: Mapping[str, Callable[[], Any]]) -> None:

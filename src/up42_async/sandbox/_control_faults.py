@@ -13,7 +13,7 @@ from up42_async.sandbox._faults import Fault, Faults
 
 _OCTETS = frozenset({("RawAnswer", "data"), ("Endless", "piece")})
 _NO_KINDS = frozenset({"Rewrite", "Kind"})
-"""What cannot be written as JSON, because it is given a function, or is only the shape of the others."""
+"""Names that cannot be written as JSON: `Rewrite` needs a function, `Kind` is the protocol of the others."""
 
 KINDS: Mapping[str, type] = {
     name: member
@@ -75,7 +75,7 @@ def _argument(name: str, key: str, value: Any) -> Any:
 
 
 class NumberedFaults:
-    """Adds faults that are written as JSON, and knows each by a number.
+    """Adds faults written as JSON, and numbers them from 0.
 
     Args:
         faults: Where they are added.
@@ -99,7 +99,7 @@ class NumberedFaults:
         return len(self._added) - 1
 
     def remove_fault(self, fault: int) -> None:
-        """End the fault with this number; a second time does nothing.
+        """Switch off the fault with this number; a second call does nothing.
 
         Raises:
             KeyError: There is no such fault.
@@ -109,11 +109,11 @@ class NumberedFaults:
         self._added[fault].remove()
 
     def clear_faults(self) -> None:
-        """End all faults, also those that were not added here."""
+        """Switch all faults off, also those that were not added here."""
         self._faults.clear()
 
     def shown(self) -> list[dict[str, Any]]:
-        """Return all that were added here: their number, kind, hits, and whether they are on."""
+        """Return all faults added here: number, kind, hits, and whether each is on."""
         return [
             {"fault": number, "kind": repr(fault.kind), "hits": fault.hits, "is_on": self._faults.is_on(fault)}
             for number, fault in enumerate(self._added)

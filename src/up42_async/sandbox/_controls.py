@@ -1,4 +1,4 @@
-"""Methods by which a test changes the sandbox and reads its state."""
+"""Methods that change the state of a sandbox and read it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,19 +18,19 @@ class Controls:
     """Changes and reads the state of a sandbox, from any thread.
 
     Args:
-        world: What the sandbox knows.
-        traffic: What it was asked.
+        world: The state.
+        traffic: The requests and connections.
     """
 
     def __init__(self, world: World, traffic: Traffic) -> None:
         self._world = world
         self._traffic = traffic
 
-    # What it was asked
+    # Requests and connections
 
     @property
     def requests(self) -> Sequence[RequestRecord]:
-        """Return every request since the beginning or `reset_counts`, in the order in which they came."""
+        """Return every request since the start or `reset_counts`, in order of arrival."""
         return self._traffic.records
 
     def count(self, method: str | None = None, path: str | None = None, *, origin: str | None = None) -> int:
@@ -45,29 +45,29 @@ class Controls:
 
     @property
     def connections(self) -> Connections:
-        """Return the connections: opened so far, open now, and the most at once."""
+        """Return the numbers of connections: opened so far, open now, and most at once."""
         return self._traffic.connections
 
     @property
     def in_flight(self) -> int:
-        """Return how many requests are being worked on now."""
+        """Return how many requests are in progress."""
         return self._traffic.in_flight
 
     @property
     def peak_in_flight(self) -> int:
-        """Return the most requests that were being worked on at once."""
+        """Return the largest number of requests in progress at once."""
         return self._traffic.peak_in_flight
 
     @property
     def logins(self) -> int:
-        """Return how often a password was posted, right or wrong."""
+        """Return the number of logins, with right and wrong passwords."""
         return self._traffic.logins
 
     def reset_counts(self) -> None:
-        """Begin to count requests, connections, logins and peaks anew; executions stay."""
+        """Set the counts of requests, connections, logins and peaks to zero; executions stay."""
         self._traffic.reset()
 
-    # Its clock
+    # Clock
 
     @property
     def now(self) -> datetime:
@@ -80,9 +80,9 @@ class Controls:
         return self._world.settings.speed
 
     def advance(self, seconds: float) -> None:
-        """Move the sandbox's clock ahead, and with it all its jobs.
+        """Move the sandbox's clock ahead, and with it all jobs.
 
-        Tokens, signed URLs and everything else that lives by real seconds stay as they are.
+        Tokens, signed URLs and all other durations in real seconds do not change.
 
         Args:
             seconds: How many sandbox seconds, 0 or more.
@@ -95,11 +95,11 @@ class Controls:
         with self._world.lock:
             self._world.clock.advance(seconds)
 
-    # Its account
+    # Account
 
     @property
     def balance(self) -> Balance:
-        """Return the account's credits; those of seeded jobs never touch them."""
+        """Return the account's credits; seeded jobs do not change them."""
         with self._world.lock:
             return self._world.ledger.at(self._world.now())
 
@@ -107,14 +107,14 @@ class Controls:
         """Add credits to the account.
 
         Args:
-            amount: How many; negative ones take away.
+            amount: Credits; a negative number takes credits away.
         """
         with self._world.lock:
             self._world.ledger.deposited += amount
 
     @property
     def budgets(self) -> Mapping[str, SandboxBudget]:
-        """Return all budgets as they are now, by id, with what is consumed of them."""
+        """Return all budgets by id, with the credits consumed now."""
         with self._world.lock:
             return {
                 budget.id: shown_budget(budget, self._world.consumed(budget.id))
@@ -130,11 +130,11 @@ class Controls:
         description: str | None = None,
         external_id: str | None = None,
     ) -> str:
-        """Make a budget; a sandbox begins with one that is ACTIVE and one that is INACTIVE.
+        """Create a budget; a new sandbox has one that is ACTIVE and one that is INACTIVE.
 
         Args:
-            name: What it is called.
-            spend_limit: Credits that executions naming it may spend; None for any number.
+            name: Its name.
+            spend_limit: Credits that executions with this budget may spend; None for no limit.
             status: `"ACTIVE"` or `"INACTIVE"`; both limit executions alike.
             description: What it is for.
             external_id: Your own id for it.
@@ -168,12 +168,12 @@ class Controls:
         return budget.id
 
     def enforce_budgets(self, *, enabled: bool) -> None:
-        """Let the settings of budgets say whether they are enforced; executions without one go on all the same."""
+        """Set what the settings of budgets answer; executions without a budget are accepted either way."""
         with self._world.lock:
             self._world.budgets_enforced = enabled
 
     def set_eula(self, process_id: str, *, accepted: bool) -> None:
-        """Accept the EULA of a process, or take that back; processes of one provider share it.
+        """Accept the EULA of a process, or withdraw that; processes of one provider share a EULA.
 
         Raises:
             KeyError: There is no such process, or it needs no EULA.
@@ -185,7 +185,7 @@ class Controls:
             self._world.eulas[eula_id].is_accepted = accepted
 
     def set_rate(self, process_id: str, rate: int) -> None:
-        """Change what a process costs from now on.
+        """Change the price of a process from now on.
 
         Args:
             process_id: The process.
@@ -198,27 +198,27 @@ class Controls:
             self._world.rates[self._world.processes[process_id].id] = rate
 
     def refuse_item(self, item_id: str, reason: str = "The item has no band that this process needs.") -> None:
-        """Let validation find an item unsuitable (422), and executions of it end as INVALID."""
+        """Make validation refuse an item with 422, and executions of it end as INVALID."""
         with self._world.lock:
             self._world.unsuitable_items[item_id] = reason
 
     def expire_tokens(self) -> None:
-        """End every access token now."""
+        """Make every access token expire now."""
         with self._world.lock:
             self._world.tokens.revoke_all()
 
-    # Its jobs
+    # Jobs
 
     @property
     def executions(self) -> Sequence[Execution]:
-        """Return every execution the sandbox took on, in order, whether or not its answer arrived."""
+        """Return every accepted execution in order, whether or not its answer arrived."""
         with self._world.lock:
             now = self._world.now()
             return tuple(shown_execution(record, now) for record in self._world.executions)
 
     @property
     def jobs(self) -> Mapping[str, SandboxJob]:
-        """Return all jobs as they are now, by id, in the order in which they were made."""
+        """Return all jobs as they are now, by id, in order of creation."""
         with self._world.lock:
             now = self._world.now()
             return {job.id: shown_job(job, now) for job in self._world.jobs}
@@ -242,22 +242,22 @@ class Controls:
         timeline: Steps | None = None,
         spread: float = 0.0,
     ) -> list[str]:
-        """Make jobs that nobody executed; their credits do not touch the balance.
+        """Create jobs without executing them; their credits do not change the balance.
 
         Args:
             number: How many.
             process_id: Their process; None draws one for each.
             workspace_id: Their workspace; None for the user's own.
-            status: Make them reach this status in the hour before and stay there; any word. None lets them live on.
-            timeline: Their exact life: (offset in sandbox seconds from the creation, status), offsets not falling.
-            spread: Create them evenly over so many past sandbox seconds, the oldest first, instead of all at once.
+            status: A status that they have reached in the last hour and keep; any word. None for jobs that go on.
+            timeline: Their timeline: (offset in sandbox seconds from the creation, status), offsets not decreasing.
+            spread: Past sandbox seconds over which they were created evenly, the oldest first; 0 for all at once.
 
         Returns:
-            Their ids, in the order in which they were made.
+            Their ids, in order of creation.
 
         Raises:
             KeyError: There is no such process.
-            ValueError: Both a status and a timeline are given, or the timeline has no steps or falls back.
+            ValueError: Both a status and a timeline are given, or the timeline has no steps or its offsets decrease.
         """
         if status is not None and timeline is not None:
             raise ValueError("Jobs are seeded with a status or with a timeline, not with both.")
@@ -267,7 +267,7 @@ class Controls:
         return [seed(self._world, seeds, age).id for age in ages]
 
     def set_status(self, job_id: str, status: str) -> None:
-        """Give a job a status from now on, for good; any word.
+        """Set the status of a job from now on; any word. Nothing follows it.
 
         Raises:
             KeyError: There is no such job.
@@ -275,26 +275,26 @@ class Controls:
         self._world.reschedule(job_id, lambda timeline: timeline.changed(self._world.now(), status))
 
     def set_timeline(self, job_id: str, steps: Steps) -> None:
-        """Script the rest of a job's life.
+        """Set the rest of a job's timeline.
 
         Args:
             job_id: The job.
-            steps: What comes: (offset in sandbox seconds from now, status), offsets not falling.
+            steps: The next steps: (offset in sandbox seconds from now, status), offsets not decreasing.
 
         Raises:
             KeyError: There is no such job.
-            ValueError: There are no steps, or their offsets fall.
+            ValueError: There are no steps, or their offsets decrease.
         """
         self._world.reschedule(job_id, lambda timeline: timeline.continued(self._world.now(), steps))
 
     def script_executions(self, timelines: Iterable[Steps]) -> None:
-        """Script the lives of the jobs that the next accepted executions make.
+        """Set the timelines of the jobs that the next accepted executions create.
 
         Args:
-            timelines: One for each: (offset in sandbox seconds from the creation, status), offsets not falling.
+            timelines: One for each: (offset in sandbox seconds from the creation, status), offsets not decreasing.
 
         Raises:
-            ValueError: One has no steps, or its offsets fall.
+            ValueError: One has no steps, or its offsets decrease.
         """
         checked = list(timelines)
         for timeline in checked:
@@ -303,7 +303,7 @@ class Controls:
             self._world.scripts.extend(checked)
 
     def forget(self, job_id: str) -> None:
-        """Let a job vanish, as if it had never been; its execution stays counted.
+        """Remove a job, as if it had never existed; its execution stays in `executions`.
 
         Raises:
             KeyError: There is no such job.

@@ -1,4 +1,4 @@
-"""Methods by which a test changes the storage and reads it."""
+"""Methods that change the storage of a sandbox and read it."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,8 +23,8 @@ class StorageControls(Controls):
     """Changes and reads the storage of a sandbox, from any thread.
 
     Args:
-        storage: What is there.
-        traffic: What was asked.
+        storage: The storage.
+        traffic: The requests and connections.
     """
 
     def __init__(self, storage: Storage, traffic: Traffic) -> None:
@@ -38,7 +38,7 @@ class StorageControls(Controls):
         self.add_asset(REFERENCE_ASSET, title="London")
         seed_reference_job(self._world, self.items_of(REFERENCE_ASSET)[0])
 
-    # What is in it
+    # Assets and results
 
     def add_asset(
         self,
@@ -55,21 +55,21 @@ class StorageControls(Controls):
         """Put an asset into storage: one file, with one item in a collection of its own.
 
         Args:
-            asset_id: Its id; None draws one. An asset that has it already is replaced, by another version of the file.
-            title: What the user calls it.
+            asset_id: Its id; None draws one. An asset with this id is replaced by another version of the file.
+            title: Its title.
             name: Its file name; None for one that ends in `.tif`.
-            size: Bytes of made-up content; any number, since they are not held. None for a real small GeoTIFF.
-            content: Its bytes, instead.
+            size: Bytes of generated content, which takes no memory; None for a small real GeoTIFF.
+            content: Its bytes, in place of generated ones.
             media_type: Its media type.
-            checksum: Whether the item says `file:checksum`; None for all but made-up content above 16 MiB, of which
-                each gigabyte takes about a second to check.
-            disposition: The Content-Disposition of its signed URLs, however odd; None for one with the name.
+            checksum: Whether the item has `file:checksum`; None for all but generated content above 16 MiB, since the
+                checksum takes about a second for each gigabyte.
+            disposition: The Content-Disposition of its signed URLs, valid or not; None for one with the name.
 
         Returns:
             The asset's id.
 
         Raises:
-            ValueError: Both a size and a content are given, or the size is negative, or a job made the asset.
+            ValueError: Both a size and a content are given, or the size is negative, or the asset is a result of a job.
         """
         if (size is not None and content is not None) or (size is not None and size < 0):
             raise ValueError(f"An asset has a size of at least 0 or a content; got size {size!r}, content {content!r}.")
@@ -110,7 +110,7 @@ class StorageControls(Controls):
         self._storage.keep(collection)
 
     def add_assets(self, number: int, *, size: int | None = None) -> list[str]:
-        """Put so many assets into storage, as `add_asset` does; returns their ids."""
+        """Put a number of assets into storage, as `add_asset` does, and return their ids."""
         return [self.add_asset(size=size) for _ in range(number)]
 
     def add_archive(
@@ -121,7 +121,7 @@ class StorageControls(Controls):
         trick: Trick | None = None,
         title: str = "Delivery",
     ) -> str:
-        """Put an archive into storage, as deliveries of ordered data are.
+        """Put an archive into storage, as the platform delivers ordered data.
 
         Args:
             name: Its file name: `.zip`, or `.tgz` for a gzipped tar.
@@ -146,13 +146,13 @@ class StorageControls(Controls):
         return self.add_asset(title=title, name=name, content=content, media_type=_results.archive_type(name))
 
     def replace_results(self, job_id: str, asset_ids: Sequence[str]) -> None:
-        """Let assets be what a job leaves behind, each in an item of its own, instead of what it would have.
+        """Replace the results of a job by assets, each in an item of its own.
 
-        They move: from now on they are results, and show when those do.
+        The assets move: from now on they are results, and visible when results are.
 
         Args:
             job_id: The job, in whatever status.
-            asset_ids: Assets that are in storage; at least one.
+            asset_ids: Assets in storage; at least one.
 
         Raises:
             KeyError: There is no such job, or no such asset.
@@ -188,23 +188,23 @@ class StorageControls(Controls):
         """Return the self links of an asset's items.
 
         Raises:
-            KeyError: There is no such asset, or it does not show yet.
+            KeyError: There is no such asset, or it is not visible yet.
         """
         with self._world.lock:
             item, _ = self._stored(asset_id)
             return [_stac.item_href(self._world, item)]
 
     def stored_file(self, asset_id: str) -> StoredFile:
-        """Return one file, with its true size and checksum.
+        """Return one file, with its real size and checksum.
 
         Raises:
-            KeyError: There is no such file, or it does not show yet.
+            KeyError: There is no such file, or it is not visible yet.
         """
         with self._world.lock:
             return shown_file(*self._stored(asset_id))
 
     def results_of(self, job_id: str) -> Sequence[StoredFile]:
-        """Return the files of a job's results; none before they show.
+        """Return the files of a job's results; none before they are visible.
 
         Raises:
             KeyError: There is no such job.
@@ -220,14 +220,14 @@ class StorageControls(Controls):
             raise KeyError(f"The sandbox has no asset {asset_id!r}; `sandbox.asset_ids()` returns those it has.")
         return found
 
-    # Its signed URLs
+    # Signed URLs
 
     def expire_signed_urls(self) -> None:
-        """End every signed URL now."""
+        """Make every signed URL expire now."""
         with self._world.lock:
             self._world.signed_urls.revoke_all()
 
     @property
     def tokens_leaked(self) -> int:
-        """Return how many requests for files came with an Authorization or Cookie header, which is one too many."""
+        """Return how many requests for files had an Authorization or Cookie header; a correct client sends none."""
         return sum(record.has_authorization or record.has_cookie for record in self.requests if record.origin != "api")

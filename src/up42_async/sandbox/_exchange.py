@@ -31,7 +31,7 @@ class Exchange:
         scope: ASGI's description of the request.
         receive: Gives its body.
         send: Takes its answer.
-        world: What the sandbox knows.
+        world: The state of the sandbox.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, world: World) -> None:
@@ -39,13 +39,13 @@ class Exchange:
         self.send: Send = send
         self.world = world
         self.most: int | None = None
-        """How many bytes of the answer `act` brings at least, before it leaves out the rest; None for all of them."""
+        """Bytes of the answer after which `act` may stop; None for the whole answer."""
         self._receive = receive
         self._body: bytes | None = None
 
     @property
     def connection(self) -> Connection | None:
-        """Return the connection the request came on, if a server is in between."""
+        """Return the connection of the request; None without a server."""
         return connection_of(self.scope)
 
     @property
@@ -54,7 +54,7 @@ class Exchange:
         return raw_path(self.scope)
 
     def set_header(self, name: bytes, value: bytes | None) -> None:
-        """Let the application see another header in the place of those with this name; None for none."""
+        """Replace a header of the request, or remove it with None."""
         kept = [header for header in self.scope["headers"] if header[0] != name]
         self.scope = {**self.scope, "headers": kept if value is None else [*kept, (name, value)]}
 
@@ -71,7 +71,7 @@ class Exchange:
         """Read the whole body, once.
 
         Raises:
-            ClientDisconnect: The client has gone before the whole of it came, so that nothing must be done.
+            ClientDisconnect: The client closed the connection before the end of the body; nothing must be done.
         """
         if self._body is None:
             parts, more = [], True
@@ -87,7 +87,7 @@ class Exchange:
     async def act(self, app: ASGIApp) -> "Reply":
         """Let the application do the work, and return its answer instead of sending it.
 
-        The answer is held in memory, as far as `most` wants it.
+        The answer is held in memory, up to about `most` bytes.
         """
         body = await self.body()
         given = False
@@ -122,10 +122,10 @@ class Exchange:
         """Close or reset the connection and wait until it is gone.
 
         Raises:
-            ConnectionLost: There is no server, so nothing that could be lost.
+            ConnectionLost: There is no server, and so no connection.
         """
         connection = self._wire()
-        await self.body()  # a byte left unread would make the system send RST where FIN was asked for
+        await self.body()  # with unread bytes the system would send RST in place of FIN
         if reset:
             connection.reset()
         else:
@@ -137,11 +137,11 @@ class Exchange:
         connection = self._wire()
         await self.body()
         connection.write(data)
-        await anyio.sleep(0.001 if reset else 0)  # an RST overtakes what has not left yet
+        await anyio.sleep(0.001 if reset else 0)  # an RST discards bytes that are not sent yet
         await self.lose(reset=reset)
 
     async def wait_for_disconnect(self) -> None:
-        """Wait until the connection is gone; for ever without a server, where only the caller can end it."""
+        """Wait until the connection is closed; without a server for ever, until the caller cancels."""
         if self.connection is None:
             await anyio.sleep_forever()
         await self.body()  # after it nothing can come but the disconnect
@@ -188,14 +188,14 @@ class Reply:
     delivery: Delivery = whole
 
     def with_body(self, body: bytes, *more: tuple[bytes, bytes]) -> "Reply":
-        """Return it with another body, its length corrected, and more headers."""
+        """Return the answer with another body, the right Content-Length, and more headers."""
         kept = tuple(header for header in self.headers if header[0] != b"content-length")
         length = (b"content-length", str(len(body)).encode())
         return attrs.evolve(self, headers=(*kept, length, *more), body=body)
 
     @property
     def is_file(self) -> bool:
-        """Tell whether it brings a file."""
+        """Return whether the answer is a file."""
         return self.header(b"accept-ranges") is not None
 
     def header(self, name: bytes) -> bytes | None:
@@ -203,12 +203,12 @@ class Reply:
         return header_of(self.headers, name)
 
     def with_header(self, name: bytes, value: bytes | None) -> "Reply":
-        """Return it with another header in the place of those with this name; None for none."""
+        """Return the answer with a header replaced, or removed with None."""
         kept = tuple(header for header in self.headers if header[0] != name)
         return attrs.evolve(self, headers=kept if value is None else (*kept, (name, value)))
 
     def rewritten(self, change: Callable[[Any], Any]) -> "Reply":
-        """Return it with its JSON changed; an answer that is not JSON, an error, or a file stays as it is."""
+        """Return the answer with its JSON changed; errors, files and answers that are not JSON stay as they are."""
         is_success = 200 <= self.status < 300  # noqa: PLR2004 - what HTTP calls success
         try:
             body = json.loads(self.body) if is_success and not self.is_file else None
@@ -218,6 +218,6 @@ class Reply:
 
 
 def reply_of(status: int, content_type: str, body: bytes, *more: tuple[bytes, bytes]) -> Reply:
-    """Return an answer made here."""
+    """Return a new answer, with its Content-Type if it has a body."""
     headers = () if not body else ((b"content-type", content_type.encode()),)
     return Reply(status=status, headers=headers, body=b"").with_body(body, *more)

@@ -1,4 +1,4 @@
-"""Executions: what the platform makes of a request that spends credits."""
+"""Executions: check a request that spends credits, and create its job."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from up42_async.sandbox._world import ExecutionRecord, World
 
 @attrs.frozen(kw_only=True)
 class _Verdict:
-    """What is found when an execution is checked; `refusal` is the status that the job ends with, if it does."""
+    """The result of the checks of an execution; `refusal` is the last status of a job that is refused."""
 
     inputs: Mapping[str, Any]
     price: int = 0
@@ -23,9 +23,9 @@ class _Verdict:
 
 
 def execute(world: World, process: Process, body: Any, workspace_id: str, budget_id: str | None) -> bytes:
-    """Make a job, as the platform does for every execution request that it can read, and return its body.
+    """Create a job, as the platform does for every readable execution request, and return its body.
 
-    What is wrong with it (licence, inputs, credits) shows in the statuses that the job takes.
+    A missing licence, wrong inputs and too few credits appear as the status of the job.
     """
     with world.lock:
         verdict = _judged(world, process, body, budget_id)
@@ -63,8 +63,8 @@ def _judged(world: World, process: Process, body: Any, budget_id: str | None) ->
 def _affordable(world: World, budget_id: str | None) -> float:
     """Return the most that an execution may cost.
 
-    What the platform does about a budget that is exceeded is not known; here the job is rejected, as for a low balance.
-    A budget that the sandbox does not know is noted with the execution and limits nothing.
+    How the platform treats an exceeded budget is not known; here the job is rejected, as for a low balance. A budget id
+    that does not exist is recorded with the execution and limits nothing.
     """
     available = world.ledger.at(world.now()).available
     budget = None if budget_id is None else world.budgets.get(budget_id)

@@ -33,15 +33,14 @@ class Status:
     """Answer with a status.
 
     Args:
-        status: The status, 200 to 599; 524 and 542, which the platform has been seen to send, included.
-        body: What comes with it: one of the platform's three error bodies (`"wrapped"`: data and error, `"problem"`:
+        status: The status, 200 to 599; UP42 was recorded to send also 524 and 542.
+        body: The body: one of the platform's three error bodies (`"wrapped"`: data and error, `"problem"`:
             RFC 9457, `"plain"`: code, message, details), an `"html"` page, `"text"`, `"xml"` as file storage writes it,
             `"invalid-json"`, or nothing (`"empty"`).
-        retry_after: A Retry-After header: a number of seconds, a timedelta for an HTTP date that far
-            ahead of the Date header, or any
-            text as it is.
+        retry_after: A Retry-After header: a number of seconds, a timedelta for an HTTP date that far ahead of the Date
+            header, or any text as it is; None for no header.
         headers: More headers.
-        acts: Do the work first, and hide that behind this status.
+        acts: Do the work before answering.
     """
 
     status: int = attrs.field(validator=checks.whole(200, 599))
@@ -98,7 +97,7 @@ class Redirect:
     """Answer with a redirect.
 
     Args:
-        location: Where to; it need not be a URL.
+        location: The Location header; it need not be a URL.
         status: 301, 302, 303, 307 or 308.
         acts: Do the work first.
     """
@@ -108,7 +107,7 @@ class Redirect:
     acts: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
-        """Act if asked to, and send the client elsewhere."""
+        """Act if asked to, and answer with the redirect."""
         if self.acts:
             await act()
         return reply_of(self.status, "", b"", (b"location", self.location.encode("latin-1")))
@@ -125,7 +124,7 @@ class Rewrite:
     change: Callable[[Any], Any] = attrs.field(validator=checks.function)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
-        """Act, and answer with something else."""
+        """Act, and answer with the changed JSON."""
         return (await act()).rewritten(self.change)
 
 
@@ -134,13 +133,13 @@ class ChangeHeaders:
     """Do the work, and change headers of the answer.
 
     Args:
-        changes: New values by name; None takes a header away.
+        changes: New values by name; None removes a header.
     """
 
     changes: Mapping[str, str | None] = attrs.field(validator=checks.headers)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
-        """Act, and answer under other headers."""
+        """Act, and answer with the changed headers."""
         reply = await act()
         for name, value in self.changes.items():
             reply = reply.with_header(name.lower().encode(), None if value is None else value.encode("latin-1"))
@@ -149,10 +148,10 @@ class ChangeHeaders:
 
 @attrs.frozen
 class DeepJson:
-    """Answer 200 with lists within lists.
+    """Answer 200 with nested lists.
 
     Args:
-        depth: How many.
+        depth: The number of nested lists.
     """
 
     depth: int = attrs.field(default=100_000, validator=checks.whole(1))

@@ -15,7 +15,7 @@ from up42_async.sandbox._exchange import Act, Exchange, Reply, reply_of
 from up42_async.sandbox._scaled_clock import SECOND, instant_of, timestamp
 
 REMOVED: Final = "sandbox:removed"
-"""The value that takes a key away, in the changes of `ChangeJobs` and `ChangeItems`."""
+"""The value that removes a key, in the changes of `ChangeJobs` and `ChangeItems`."""
 
 Changes = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ ODD_JOBS: Mapping[str, Changes] = {
     "upper-case-status": {"status": "CAPTURED"},
     "unknown-keys": {"progress": 50, "queue": {"position": 3}},
 }
-"""Changes for `ChangeJobs`, by what is odd about the job then."""
+"""Changes for `ChangeJobs`, by what they make odd."""
 
 ODD_ITEMS: Mapping[str, Changes] = {
     "no-datetime": {"properties": {"datetime": None}},
@@ -56,11 +56,11 @@ ODD_ITEMS: Mapping[str, Changes] = {
     "text-roles": {"assets": {"roles": {"href": "https://files.example.com/a.tif", "roles": "data"}}},
     "number-type": {"assets": {"type": {"href": "https://files.example.com/a.tif", "type": 5}}},
 }
-"""Changes for `ChangeItems`, by what is odd about the item then."""
+"""Changes for `ChangeItems`, by what they make odd."""
 
 
 def _merge(target: dict[str, Any], changes: Changes) -> None:
-    """Change an object: objects within are merged, everything else is replaced."""
+    """Change an object: nested objects are merged, all other values replaced."""
     for name, value in changes.items():
         if value == REMOVED:
             target.pop(name, None)
@@ -75,7 +75,7 @@ class ChangeJobs:
     """Do the work, and change jobs of the answer, in lists and alone.
 
     Args:
-        changes: New values by key; objects are merged, `REMOVED` takes a key away. `ODD_JOBS` has some.
+        changes: New values by key; objects are merged, `REMOVED` removes a key. `ODD_JOBS` has examples.
         ids: Which jobs; None for all.
         only_first: Change the first of these in each answer only.
     """
@@ -94,7 +94,7 @@ class ChangeItems:
     """Do the work, and change STAC items of the answer, in pages and alone.
 
     Args:
-        changes: New values by key; objects are merged, `REMOVED` takes a key away. `ODD_ITEMS` has some.
+        changes: New values by key; objects are merged, `REMOVED` removes a key. `ODD_ITEMS` has examples.
         ids: Which items; None for all.
         only_first: Change the first of these in each answer only.
     """
@@ -138,10 +138,10 @@ def _items_in(body: Any) -> Iterator[dict[str, Any]]:
 
 
 class AddEntries:
-    """Do the work, and put values into a list that are no valid entries, before all others.
+    """Do the work, and add invalid entries at the start of each list of the answer.
 
     Args:
-        *entries: The things, as JSON; some odd ones if none are given.
+        *entries: The entries, as JSON; None, 5, "text", {} and [] if none are given.
     """
 
     def __init__(self, *entries: Any) -> None:
@@ -160,10 +160,10 @@ class AddEntries:
 
 @attrs.frozen
 class ManyEntries:
-    """Answer with a page of very many entries, in few bytes, since they are compressed.
+    """Answer with a page of very many entries, compressed to few bytes.
 
     Args:
-        number: How many; at least 1.
+        number: The number of entries; at least 1.
         entry: Each of them, as JSON.
         name: The list they are in.
     """
@@ -186,7 +186,7 @@ def _many(name: str, entry: str, number: int) -> bytes:
 
 @attrs.frozen
 class OtherJob:
-    """Answer a request for one job with another job, as a confused cache does; lists are left alone.
+    """Answer a request for one job with another job, as a faulty cache does; lists are not changed.
 
     Args:
         job_id: The id of the other job.
@@ -204,16 +204,16 @@ class OtherJob:
 
 @attrs.frozen
 class ShiftTimes:
-    """Do the work, and move the timestamps of all jobs in the answer, as clocks that disagree do.
+    """Do the work, and move the timestamps of all jobs in the answer, as clocks that differ do.
 
     Args:
-        seconds: How much later; earlier if negative.
+        seconds: Seconds later; earlier if negative.
     """
 
     seconds: float = attrs.field(validator=checks.real(-1e9))
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
-        """Act, and move the timestamps; what is no timestamp stays."""
+        """Act, and move the timestamps."""
         return (await act()).rewritten(self._change)
 
     def _change(self, body: Any) -> Any:
@@ -227,10 +227,10 @@ class ShiftTimes:
 
 @attrs.frozen
 class RaisePrice:
-    """Answer a request for a price, and raise the price of that process then, so that executing costs more than said.
+    """Answer a request for a price, and then raise the price of that process, so that executing costs more.
 
     Args:
-        factor: How many times as much it is from then on; above 0.
+        factor: The factor of the price from then on; above 0.
     """
 
     factor: float = attrs.field(default=10.0, validator=checks.real(0, above=True))

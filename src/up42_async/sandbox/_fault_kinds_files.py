@@ -14,10 +14,10 @@ from up42_async.sandbox._signing import BUCKET, header_value
 _PART = 206
 
 FILES = f"/{BUCKET}/"
-"""The path below which the files are, to be given to `faults.add`."""
+"""The path of all files, for `faults.add`."""
 
 SIGNING = r"/v2/assets/[^/]+/download-url$"
-"""The paths that give out signed URLs, to be given to `faults.add`."""
+"""The paths of requests for signed URLs, for `faults.add`."""
 
 HOSTILE_NAMES: Mapping[str, str] = {
     "parent": 'attachment; filename="../../outside.tif"',
@@ -59,10 +59,10 @@ HOSTILE_ORIGINS: Mapping[str, str] = {
 
 @attrs.frozen
 class ExpireSignedUrls:
-    """End all signed URLs when the request comes, so that it and those after it find theirs expired."""
+    """Make all signed URLs expire when the request arrives, so that it and later ones are refused."""
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
-        """End them, and let the storage answer."""
+        """Make them expire, and act."""
         with exchange.world.lock:
             exchange.world.signed_urls.revoke_all()
         return await act()
@@ -70,11 +70,11 @@ class ExpireSignedUrls:
 
 @attrs.frozen
 class SignedUrlAt:
-    """Let signed URLs lead to another origin.
+    """Change the origin of signed URLs.
 
     Args:
-        origin: What they begin with, up to the path; `{host}` in it stands for the host and port of the files.
-            `HOSTILE_ORIGINS` has some.
+        origin: The part before the path; `{host}` in it stands for the host and port of the files. `HOSTILE_ORIGINS`
+            has examples.
     """
 
     origin: str = attrs.field(validator=checks.text)
@@ -88,12 +88,12 @@ class SignedUrlAt:
 
 @attrs.frozen
 class FileName:
-    """Give files another name; for `path=""`, since it changes both signed URLs and what they lead to.
+    """Give files another name. Use it with `path=""`: it changes both signed URLs and the answers of files.
 
     Args:
-        disposition: The Content-Disposition. `HOSTILE_NAMES` has some.
-        where: In the signed URL, which makes it a header of the file's answer as well, or in this `"header"` only.
-            Control characters, which no header can hold, are `_` there.
+        disposition: The Content-Disposition. `HOSTILE_NAMES` has examples.
+        where: `"url"` for the signed URL, and with it the header of the file's answer, or `"header"` for that header
+            only. Control characters, which headers cannot hold, become `_` in the header.
     """
 
     disposition: str = attrs.field(validator=checks.text)
@@ -118,7 +118,7 @@ class AssetFields:
     """Change fields of the assets of STAC items.
 
     Args:
-        changes: New values by field, such as a wrong `file:checksum` or `file:size`; None takes a field away.
+        changes: New values by field, such as a wrong `file:checksum` or `file:size`; None removes a field.
     """
 
     changes: Mapping[str, Any] = attrs.field(validator=checks.mapping)
@@ -139,10 +139,10 @@ class AssetFields:
 
 @attrs.frozen
 class Corrupt:
-    """Send a file with one byte that is wrong.
+    """Send a file with one wrong byte.
 
     Args:
-        at: Which byte of the answer's body; None for the one in the middle.
+        at: The offset of the byte in the answer's body; None for the middle.
     """
 
     at: int | None = attrs.field(default=None, validator=checks.optional(checks.whole(0)))
@@ -160,15 +160,15 @@ class WrongLength:
     """Send another number of bytes.
 
     Args:
-        by: How many more; fewer if negative.
-        announced: Let Content-Length say so, as if the file were another one; otherwise it says what is right.
+        by: Bytes more; fewer if negative.
+        announced: Whether Content-Length has the changed length, as for another file, or the right one.
     """
 
     by: int = attrs.field(validator=checks.of_type(int, words="a whole number of bytes"))
     announced: bool = attrs.field(default=True, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
-        """Act, and change how much there is."""
+        """Act, and change the length of the body."""
         reply = await act()
         body = reply.body + b"\0" * self.by if self.by > 0 else reply.body[: self.by]
         return reply.with_body(body) if self.announced else attrs.evolve(reply, body=body, delivery=past_http)
@@ -176,11 +176,11 @@ class WrongLength:
 
 @attrs.define
 class ChangeEtag:
-    """Let the file be another version, with another ETag, in every answer.
+    """Send another ETag in every answer, as for another version of the file.
 
     Args:
-        heeds_if_range: Send the whole of it when a part of another version is asked for, as storage should; otherwise
-            send the part all the same.
+        heeds_if_range: Send the whole file when a range of another version is requested, as storage should; otherwise
+            send the range.
     """
 
     heeds_if_range: bool = attrs.field(default=True, validator=checks.flag)
@@ -196,28 +196,28 @@ class ChangeEtag:
 
 @attrs.frozen
 class IgnoreRange:
-    """Send the whole file whatever part of it is asked for."""
+    """Send the whole file, whatever range is requested."""
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
-        """Act as if no part were asked for."""
+        """Act on the request without its Range header."""
         exchange.set_header(b"range", None)
         return await act()
 
 
 @attrs.frozen
 class WrongRange:
-    """Send another part of the file than the one that is asked for.
+    """Send another range of the file than the requested one.
 
     Args:
-        by: How many bytes later it begins; earlier if negative.
-        admitted: Let Content-Range say so; otherwise it says what was asked for.
+        by: Bytes by which it begins later; earlier if negative.
+        admitted: Whether Content-Range has the range that is sent, or the requested one.
     """
 
     by: int = attrs.field(default=1, validator=checks.of_type(int, words="a whole number of bytes"))
     admitted: bool = attrs.field(default=True, kw_only=True, validator=checks.flag)
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
-        """Act, and answer with the other part; a request for the whole is left alone."""
+        """Act, and answer with the other range; a request without a range passes."""
         asked = (exchange.header(b"range") or b"").decode("latin-1")
         start, _, stop = asked.removeprefix("bytes=").partition("-")
         if not start.isdecimal():

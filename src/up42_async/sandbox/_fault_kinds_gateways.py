@@ -1,4 +1,4 @@
-"""Faults of gateways and proxies before the platform, and faults around other faults."""
+"""Faults of gateways and proxies in front of the platform, and faults around other faults."""
 
 import json
 from typing import Literal
@@ -14,7 +14,7 @@ from up42_async.sandbox._fault_kinds_wire import Kind, past_http
 from up42_async.sandbox._routes_auth import REALM_PATH
 
 LOGIN = f"{REALM_PATH}/token$"
-"""The path of the login, to be given to `faults.add`."""
+"""The path of the login, for `faults.add`."""
 
 _PLACES = ("body", "header", "status-line", "content-type", "content-encoding")
 
@@ -26,7 +26,7 @@ class GatewayPage:
     Args:
         status: Any status: 401, 403, 404, 429, 499, 5xx, or 200.
         body: An `"html"` page, a line of `"text"`, or nothing (`"empty"`).
-        retry_after: Seconds for a Retry-After header; None for none.
+        retry_after: Seconds of a Retry-After header, 0 or more; None for no header.
         acts: Do the work first.
     """
 
@@ -52,12 +52,12 @@ class GatewayPage:
 
 @attrs.frozen
 class ExecutedAnyway:
-    """Do the work, and answer with a status that sounds as if it had not been done.
+    """Do the work, and answer with a status that usually means that it was not done.
 
     Args:
         status: The status, such as 425, 429 or 499.
-        names_job: Let the body of the answer name the job that was made.
-        retry_after: Seconds for a Retry-After header; None for none.
+        names_job: Whether the body of the answer names the job that was created.
+        retry_after: Seconds of a Retry-After header, 0 or more; None for no header.
     """
 
     status: int = attrs.field(default=429, validator=checks.whole(200, 599))
@@ -75,10 +75,10 @@ class ExecutedAnyway:
 
 @attrs.frozen
 class EchoHeaders:
-    """Answer with an error that repeats the Authorization header of the request, as careless middleboxes do.
+    """Answer with an error that repeats the Authorization header of the request, as some proxies do.
 
     Args:
-        where: In the `"body"`, or in something that is then no good HTTP: a `"header"`, the `"status-line"`, the
+        where: The place of the repetition: the `"body"`; or, as invalid HTTP, a `"header"`, the `"status-line"`, the
             `"content-type"` or the `"content-encoding"`.
         status: The status.
     """
@@ -111,12 +111,12 @@ def _garbage(given: bytes) -> Delivery:
 
 @attrs.define
 class Waves:
-    """Let another fault come and go: for some seconds it is on, then for some it is off, and so on.
+    """Switch another fault on and off in turn.
 
     Args:
         kind: The other fault, such as `GatewayPage(503)` for `path=LOGIN`.
-        seconds: How long it is on, beginning with the first request; real seconds, above 0.
-        pause: How long it is off then; real seconds, above 0.
+        seconds: Real seconds for which it is on, from the first request; above 0.
+        pause: Real seconds for which it is then off; above 0.
     """
 
     kind: Kind = attrs.field(validator=checks.kind)
@@ -134,7 +134,7 @@ class Waves:
 
 @attrs.frozen
 class LaterPages:
-    """Let another fault hit lists from their second page on; first pages, and what is no list, pass.
+    """Apply another fault to lists from their second page on; first pages and other requests pass.
 
     Args:
         kind: The other fault, such as `Hang(acts=False)`.

@@ -1,4 +1,4 @@
-"""Faults of the platform: well-formed answers with odd contents."""
+"""Faults of the platform: valid JSON with unusual content."""
 
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -17,7 +17,7 @@ from up42_async.sandbox._stac import SEARCH_PATH
 
 
 def _lists_only(change: Callable[[Any], Any], *keys: str) -> Callable[[Any], Any]:
-    """Return the change for answers that are lists, of jobs or by other keys; others stay as they are."""
+    """Return a change that applies only to lists of jobs, or to answers with one of these keys."""
 
     def change_list(body: Any) -> Any:
         return change(body) if body.keys() & {"jobs", *keys} else body
@@ -27,10 +27,10 @@ def _lists_only(change: Callable[[Any], Any], *keys: str) -> Callable[[Any], Any
 
 @attrs.frozen
 class UnknownStatus:
-    """Do the work, and give every job in the answer a status word.
+    """Do the work, and change the status of every job in the answer.
 
     Args:
-        word: The word.
+        word: The status.
     """
 
     word: str = attrs.field(default="paused", validator=checks.text)
@@ -45,7 +45,7 @@ class OmitJobs:
     """Leave jobs out of a list.
 
     Args:
-        ids: Which ones; None for the first of each page.
+        ids: The ids of these jobs; None for the first job of each page.
     """
 
     ids: Collection[str] | None = attrs.field(default=None, validator=checks.optional(checks.strings))
@@ -89,10 +89,10 @@ class OmitKeys:
 
 @attrs.frozen
 class NextLink:
-    """Put a next link of your own on every page, of jobs or of items.
+    """Replace the next link of every page of jobs or items.
 
     Args:
-        href: The link, whatever it is; None for the very page that it is on.
+        href: The link, which need not be valid; None for the page itself.
     """
 
     href: str | None = attrs.field(default=None, validator=checks.optional(checks.text))
@@ -108,10 +108,10 @@ class NextLink:
 
 @attrs.frozen
 class EmptyPages:
-    """Answer every list, of jobs or of items, with an empty page that has a next link, a new one each time."""
+    """Answer every list of jobs or items with an empty page and a next link, a new one each time."""
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
-        """Answer without acting; what is no list is left alone."""
+        """Answer lists without acting; other requests pass."""
         if exchange.path == LIST_PATH:
             query = dict(parse_qsl(exchange.query, keep_blank_values=True))
             link: Mapping[str, Any] = {"rel": "next", "href": offset_link(query, offset_of(query) + 1)}
@@ -131,12 +131,12 @@ def _empty_page(body: Mapping[str, Any], link: Mapping[str, Any]) -> Reply:
 class ShiftPages:
     """Page by offset, and let the list change between pages.
 
-    Jobs made since the page before push the others back, so that some appear twice; jobs removed pull the others
-    forward, so that some are never seen. By itself the sandbox pages by key, which has neither trouble.
+    Jobs created since the page before move the others back, so that some appear twice; removed jobs move the others
+    forward, so that some never appear. Without this fault the sandbox pages by key, where neither happens.
 
     Args:
-        inserted: Jobs made before each page but the first.
-        removed: Jobs removed before each page but the first: the newest there are.
+        inserted: Jobs created before each page but the first, 0 or more.
+        removed: Newest jobs that are removed before each page but the first, 0 or more.
     """
 
     inserted: int = attrs.field(default=1, kw_only=True, validator=checks.whole(0))
@@ -169,10 +169,10 @@ class ShiftPages:
 
 @attrs.frozen
 class ExpireTokens:
-    """Revoke all access tokens when the request comes, so that it and those after it find theirs refused."""
+    """Revoke all access tokens when the request arrives, so that it and later ones are refused."""
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
-        """Revoke, and let the platform answer."""
+        """Revoke the tokens, and act."""
         with exchange.world.lock:
             exchange.world.tokens.revoke_all()
         return await act()

@@ -23,10 +23,10 @@ _ENCODINGS: Mapping[str, Callable[[bytes], bytes]] = {
 
 @attrs.frozen
 class SlowBody:
-    """Send the body at so many bytes a second: a file that drips, but is never silent for long.
+    """Send the body slowly, with a piece at least every tenth of a second or every byte.
 
     Args:
-        bytes_per_second: How many, in real seconds; above 0.
+        bytes_per_second: Bytes in each real second; above 0.
     """
 
     bytes_per_second: float = attrs.field(default=1.0, validator=checks.real(0, above=True))
@@ -39,7 +39,7 @@ class SlowBody:
 
 @attrs.frozen
 class StoredEncoding:
-    """Let a file lie in storage with a Content-Encoding, which is sent whatever the client accepts.
+    """Send a file with a Content-Encoding, whatever the client accepts.
 
     Args:
         encoding: `"gzip"`, `"x-gzip"` and `"deflate"` are compressed, and ranges are those of the compressed bytes;
@@ -49,7 +49,7 @@ class StoredEncoding:
     encoding: str = attrs.field(default="gzip", validator=checks.header)
 
     async def apply(self, exchange: Exchange, act: Act) -> Reply:
-        """Act, and encode the file; what is no file passes."""
+        """Act, and encode the file; other answers pass."""
         encode = _ENCODINGS.get(self.encoding.lower())
         asked = exchange.header(b"range")
         if encode is not None:
@@ -62,7 +62,7 @@ class StoredEncoding:
 
 
 def _part(reply: Reply, asked: bytes | None) -> Reply:
-    """Return the part of a whole file that a Range header asks for."""
+    """Return the range of a whole file that a Range header asks for."""
     size = len(reply.body)
     try:
         part = None if asked is None else part_of(size, asked.decode("latin-1"))
@@ -81,15 +81,15 @@ class RedirectFile:
 
     Args:
         status: 301, 302, 303, 307 or 308.
-        origin: What the location begins with, up to the path; `{host}` in it stands for the host and port of the files.
-            None for the origin of the files. `HOSTILE_ORIGINS` has some.
+        origin: The location's part before the path; `{host}` in it stands for the host and port of the files. None for
+            the origin of the files. `HOSTILE_ORIGINS` has examples.
     """
 
     status: int = attrs.field(default=307, validator=checks.one_of(301, 302, 303, 307, 308))
     origin: str | None = attrs.field(default=None, kw_only=True, validator=checks.optional(checks.header))
 
     async def apply(self, exchange: Exchange, _: Act) -> Reply:
-        """Send the client elsewhere."""
+        """Answer with the redirect."""
         files_url = exchange.world.files_url
         origin = files_url if self.origin is None else self.origin.replace("{host}", urlsplit(files_url).netloc)
         location = f"{origin}{exchange.path}?{exchange.query}".encode("latin-1")

@@ -1,4 +1,4 @@
-"""Faults of the connection: what the network does."""
+"""Faults of the connection."""
 
 from abc import abstractmethod
 from typing import Protocol
@@ -23,7 +23,7 @@ class Kind(Protocol):
 
         Args:
             exchange: The request.
-            act: Lets the sandbox do the work and returns its answer; not calling it means not acting.
+            act: Does the work and returns the sandbox's answer; without a call the work is not done.
         """
 
 
@@ -52,13 +52,13 @@ class LoseAnswer:
     reset: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
-        """Act, and lose the answer."""
+        """Act, and drop the connection."""
         return attrs.evolve(await act(), delivery=_lost(reset=self.reset))
 
 
 @attrs.frozen
 class DropConnection:
-    """Drop the connection when the request is there, without doing the work.
+    """Drop the connection when the request has arrived, without doing the work.
 
     Args:
         reset: Drop it with an RST instead of a FIN.
@@ -67,7 +67,7 @@ class DropConnection:
     reset: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, __: Act) -> Reply:
-        """Lose the connection."""
+        """Drop the connection without acting."""
         return attrs.evolve(_NOTHING, delivery=_lost(reset=self.reset))
 
 
@@ -95,7 +95,7 @@ class Delay:
     """Delay the answer.
 
     Args:
-        seconds: How slow; real seconds, 0 or more.
+        seconds: The delay; real seconds, 0 or more.
         before: Wait before doing the work instead of between the work and the answer.
     """
 
@@ -103,7 +103,7 @@ class Delay:
     before: bool = attrs.field(default=False, kw_only=True, validator=checks.flag)
 
     async def apply(self, _: Exchange, act: Act) -> Reply:
-        """Wait, on the side asked for."""
+        """Act, and wait before or after it."""
         if self.before:
             await anyio.sleep(self.seconds)
             return await act()
@@ -181,7 +181,7 @@ class Truncate:
 
 
 async def past_http(exchange: Exchange, reply: Reply) -> None:
-    """Send an answer as it is, whether or not its body has as many bytes as it says, and drop the connection."""
+    """Send an answer whose body need not have the length that its header has, and drop the connection."""
     await _write_raw(exchange, reply, reset=False)
 
 
@@ -192,7 +192,7 @@ async def _write_raw(exchange: Exchange, reply: Reply, *, reset: bool) -> None:
 
 @attrs.frozen
 class Stall:
-    """Send the head and the beginning of the body, and then nothing more; the client has to close the connection.
+    """Send the headers and the start of the body, and then nothing; the client has to close the connection.
 
     Args:
         after: Bytes of the body that are sent.
@@ -217,7 +217,7 @@ class RawAnswer:
 
     Args:
         data: The bytes; a garbage status line if not given. `b"HTTP/1.1 200 OK\r\ncontent-"` is half a head.
-        acts: Do the work first.
+        acts: Do the work before that.
         reset: Drop the connection with an RST instead of a FIN.
     """
 
@@ -238,7 +238,7 @@ class Endless:
     """Answer 200 with a body that never ends, as fast as it is read.
 
     Args:
-        piece: What the body is made of.
+        piece: Bytes that are repeated.
     """
 
     piece: bytes = attrs.field(default=b" " * 65536, validator=checks.octets)

@@ -18,11 +18,11 @@ from up42_async.sandbox._world import World
 
 
 class Fault:
-    """One fault that was added; `remove()` ends it.
+    """One fault that was switched on; `remove()` switches it off.
 
     Attributes:
-        kind: What it does.
-        hits: How many requests it has hit.
+        kind: Its kind.
+        hits: The number of requests it has hit.
     """
 
     def __init__(self, kind: Kind, rule: "Rule", faults: "Faults") -> None:
@@ -33,11 +33,11 @@ class Fault:
         self._faults = faults
 
     def remove(self) -> None:
-        """End the fault; a second time does nothing."""
+        """Switch the fault off; a second call does nothing."""
         self._faults.discard(self)
 
     def suits(self, method: str, path: str, query: str) -> bool:
-        """Tell whether requests like this one are its concern."""
+        """Return whether the rule of the fault matches a request."""
         rule = self._rule
         return (
             (rule.method is None or rule.method == method)
@@ -46,7 +46,7 @@ class Fault:
         )
 
     def takes(self, random: Random) -> bool:
-        """Decide whether it hits this request, which suits it, and count."""
+        """Count a request that matches, and return whether the fault hits it."""
         rule = self._rule
         self._seen += 1
         if self._seen <= rule.after or (rule.times is not None and self.hits >= rule.times):
@@ -72,10 +72,10 @@ class Rule:
 class Faults:
     """The faults that are switched on.
 
-    Where several suit a request, the one added first is the outermost: what it lets through meets the next.
+    Where several match a request, the one added first is the outermost: a request that it lets pass reaches the next.
 
     Args:
-        seed: Of the generator behind `probability`.
+        seed: The seed of the generator for `probability`.
     """
 
     def __init__(self, seed: int) -> None:
@@ -84,7 +84,7 @@ class Faults:
         self.reset()
 
     def reset(self) -> None:
-        """End all faults, and draw from the seed anew."""
+        """Switch all faults off, and start the generator again from the seed."""
         with self._lock:
             self._random = Random(f"faults {self._seed}")  # noqa: S311 - repeatable on purpose, no secret
             self._active: tuple[Fault, ...] = ()
@@ -103,21 +103,21 @@ class Faults:
         """Switch a fault on.
 
         Args:
-            kind: What happens, one of `up42_async.sandbox.faults`.
-            path: Regular expression for the beginning of the path as it is sent; a plain prefix is one. End it with
-                `$` for the whole path. Empty for every path, that of the token included.
+            kind: The kind of the fault, one of `up42_async.sandbox.faults`.
+            path: Regular expression for the start of the path as it is sent; a plain prefix is one. End it with `$`
+                for the whole path. Empty for every path, also that of the login.
             query: Regular expression for anything in the query as it is sent.
             method: The HTTP method; None for all.
-            times: How many requests it hits before it is spent, at least 1; None for all.
-            after: How many suitable requests pass before the first is hit.
-            probability: Of each suitable request to be hit, 0 to 1, drawn from the sandbox's seed.
+            times: How many requests it hits, at least 1; None for all.
+            after: How many matching requests pass before the first is hit, 0 or more.
+            probability: The probability that a matching request is hit, 0 to 1, drawn from the sandbox's seed.
 
         Returns:
-            The handle, to look at its `hits` and to `remove()` it.
+            The fault, with its `hits` and `remove()`.
 
         Raises:
-            TypeError: The kind is no object that can be a fault (a class is none), or a value is of the wrong type.
-            ValueError: A number is out of its range, or a pattern is no regular expression.
+            TypeError: The kind is not an object that can be a fault (a class is not), or a value has the wrong type.
+            ValueError: A number is out of its range, or a pattern is not a regular expression.
         """
         if not is_kind(kind):
             example = f"{kind.__name__}(...)" if isinstance(kind, type) else "faults.Status(503)"
@@ -157,25 +157,25 @@ class Faults:
             fault.remove()
 
     def clear(self) -> None:
-        """End all faults."""
+        """Switch all faults off."""
         with self._lock:
             self._active = ()
 
     def is_on(self, fault: Fault) -> bool:
-        """Tell whether a fault is switched on; it may have hit as often as it was told to."""
+        """Return whether a fault is switched on, also if it has hit `times` requests."""
         return fault in self._active
 
     def discard(self, fault: Fault) -> None:
-        """End one fault, if it is on."""
+        """Switch one fault off, if it is on."""
         with self._lock:
             self._active = tuple(active for active in self._active if active is not fault)
 
     def suiting(self, method: str, path: str, query: str) -> list[Fault]:
-        """Return the faults that may hit a request like this."""
+        """Return the faults that match a request."""
         return [fault for fault in self._active if fault.suits(method, path, query)]
 
     def take(self, fault: Fault) -> bool:
-        """Decide whether a fault hits, and count it."""
+        """Count a request that a fault matches, and return whether the fault hits it."""
         with self._lock:
             return fault.takes(self._random)
 
@@ -193,7 +193,7 @@ class FaultyApp:
     Args:
         app: The application.
         faults: The faults that are on.
-        world: What the sandbox knows.
+        world: The state of the sandbox.
     """
 
     def __init__(self, app: ASGIApp, faults: Faults, world: World) -> None:

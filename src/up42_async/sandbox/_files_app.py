@@ -40,7 +40,7 @@ class Throttle:
     """Limits the bytes that all connections together send in a second.
 
     Args:
-        bandwidth: Bytes in a second; None for as many as there are.
+        bandwidth: Bytes a second; None for no limit.
     """
 
     def __init__(self, bandwidth: float | None) -> None:
@@ -48,7 +48,7 @@ class Throttle:
         self._free = 0.0
 
     async def pay(self, size: int) -> None:
-        """Wait until bytes may pass."""
+        """Wait until a number of bytes may be sent."""
         if self._bandwidth is not None:
             now = anyio.current_time()
             self._free = max(self._free, now - _BURST_SECONDS) + size / self._bandwidth
@@ -59,7 +59,7 @@ class Sender:
     """Sends files, or parts of them, at the bandwidth of the sandbox.
 
     Args:
-        bandwidth: Bytes in a second; None for as many as there are.
+        bandwidth: Bytes a second; None for no limit.
     """
 
     def __init__(self, bandwidth: float | None) -> None:
@@ -106,7 +106,7 @@ class FilesApp:
     """Serves the files of the storage to requests with a signed URL.
 
     Args:
-        storage: What is there.
+        storage: The storage.
         sender: Sends the files.
     """
 
@@ -124,7 +124,7 @@ class FilesApp:
             await self._sender.send_file(scope, send, found, disposition_of(raw_query(scope)))
 
     def _look_up(self, scope: Scope) -> tuple[Item, File] | str:
-        """Return what is meant, or why it is refused."""
+        """Return the file and its item, or why the request is refused."""
         if scope["method"] not in {"GET", "HEAD"}:
             return "method"
         path = raw_path(scope)
@@ -146,10 +146,10 @@ def _headers(item: Item, file: File, disposition: bytes | None) -> Headers:
 
 
 def _asked_part(scope: Scope, headers: Headers, size: int) -> tuple[int, int] | None:
-    """Return the part that a request is for; None for the whole, also if it only wants a part of another version.
+    """Return the range of bytes to send; None for the whole file, also where If-Range names another version.
 
     Raises:
-        Unsatisfiable: There is nothing in it.
+        Unsatisfiable: The range is empty.
     """
     given = dict(scope["headers"])
     condition = given.get(b"if-range")

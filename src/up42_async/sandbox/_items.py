@@ -24,16 +24,16 @@ class File:
     """One file.
 
     Args:
-        id: The id of the asset that it is.
+        id: Its asset id.
         key: Its key among the assets of its item.
-        name: What it is called.
+        name: Its file name.
         media_type: Its media type.
         roles: Its roles as a STAC asset.
         content: Its bytes.
-        shows_checksum: Whether `file:checksum` says its checksum, which the platform does not promise.
+        shows_checksum: Whether the item has `file:checksum`, which the platform does not promise.
         is_linked_directly: Whether its href ends in `/download-url` already.
         disposition: The Content-Disposition of its signed URLs; None for none.
-        etag: What stands for the content in HTTP.
+        etag: The ETag of its answers.
     """
 
     id: str
@@ -54,14 +54,14 @@ class Item:
 
     Args:
         id: Its id.
-        collection_id: The collection it belongs to.
+        collection_id: Its collection.
         files: Its files, at least one; the item's asset is the first.
-        bounds: What it covers.
-        moment: When it came to be, in nanoseconds since 1970.
-        title: What the user calls it.
-        tags: What the user has tagged it with.
-        job: The job that made it; None for what was ordered.
-        order_id: The order that brought it; None for what a job made.
+        bounds: Its bounding box.
+        moment: When it was created, in nanoseconds since 1970.
+        title: Its title.
+        tags: Its tags.
+        job: The job whose result it is; None for an ordered item.
+        order_id: Its order; None for a result of a job.
     """
 
     id: str
@@ -86,10 +86,10 @@ class Collection:
 
     Args:
         id: Its id.
-        title: What the user calls it.
+        title: Its title.
         items: Its items, at least one.
-        job: The job that made it; None for what was ordered.
-        delivery: The order as it was delivered, in one archive; None where the collection carries no asset itself.
+        job: The job whose results it has; None for an order.
+        delivery: The archive of a delivered order; None for a collection without an asset of its own.
     """
 
     id: str

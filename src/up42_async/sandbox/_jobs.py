@@ -1,4 +1,4 @@
-"""Jobs: one record each; the status follows from the time at which it is read."""
+"""Jobs: the status of a job depends on the time at which it is read."""
 
 import json
 from bisect import bisect_left, insort
@@ -20,8 +20,8 @@ _FOREVER = 1 << 100
 class Job:
     """One job.
 
-    `body_at` and `status_at` are asked far more often than a job changes, so what they return is kept until the
-    instant of the next change.
+    `body_at` and `status_at` are called far more often than a job changes, so their results are kept until the next
+    change.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Job:
     timeline: Timeline
     errors: list[dict[str, Any]] = attrs.field(factory=list)
     shows_collection: bool = False
-    """Whether it names its collection once it has a `finished`, though it has not succeeded."""
+    """Whether it names its collection once it has a `finished`, even if it has not succeeded."""
     _since: int = attrs.field(default=0, init=False)
     _until: int = attrs.field(default=0, init=False)
     _index: int = attrs.field(default=0, init=False)
@@ -53,13 +53,13 @@ class Job:
         self._since = self._until = 0
 
     def move(self, old_url: str, new_url: str) -> None:
-        """Let its links lead to another origin of the API."""
+        """Change the origin of its links."""
         self.collection_url = self.collection_url.replace(old_url, new_url, 1)
         self.inputs = {name: _moved(value, old_url, new_url) for name, value in self.inputs.items()}
         self._since = self._until = 0
 
     def index_at(self, now: int) -> int:
-        """Return the position in the timeline of the status that holds now."""
+        """Return the position of the current status in the timeline."""
         if not self._since <= now < self._until:
             self._index = index = self.timeline.index_at(now)
             instants = self.timeline.instants
@@ -69,15 +69,15 @@ class Job:
         return self._index
 
     def status_at(self, now: int) -> str:
-        """Return the status that holds now."""
+        """Return the current status."""
         return self.timeline.statuses[self.index_at(now)]
 
     def has_settled(self, now: int) -> bool:
-        """Tell whether no change follows any more."""
+        """Return whether no further status follows."""
         return self.index_at(now) == len(self.timeline.statuses) - 1
 
     def credits_at(self, now: int) -> int | None:
-        """Return what its creditConsumption says: the price from ACCEPTED on, None where no credits are due."""
+        """Return its creditConsumption: the price from ACCEPTED on; None for a job without credits."""
         return self.price or None if self.status_at(now) in _WITH_CREDITS else None
 
     def duration_at(self, now: int) -> float | None:
@@ -150,12 +150,12 @@ class JobStore:
         insort(self._order, (job.created, job.id))
 
     def add_unlisted(self, job: Job) -> None:
-        """Keep a job that can be asked for by its id, but is in no list and not counted."""
+        """Keep a job that can be read by its id, but is in no list and not counted."""
         self._unlisted[job.id] = job
         self._by_collection[job.collection_id] = job
 
     def move(self, old_url: str, new_url: str) -> None:
-        """Let the links of all jobs lead to another origin of the API."""
+        """Change the origin of the links of all jobs."""
         for job in (*self._by_id.values(), *self._unlisted.values()):
             job.move(old_url, new_url)
 
@@ -176,7 +176,7 @@ class JobStore:
         del self._order[bisect_left(self._order, (job.created, job.id))]
 
     def in_order(self, after: tuple[int, str] | None, *, descending: bool) -> Iterator[Job]:
-        """Yield jobs by creation, from behind a (created, id) that need not exist any more."""
+        """Yield jobs by creation, after a (created, id) whose job need not exist any more."""
         order = self._order
         if descending:
             stop = len(order) if after is None else bisect_left(order, after)

@@ -1,4 +1,4 @@
-"""The statuses of a job, and the timeline that says when it has which."""
+"""The statuses of a job, and its timeline: the instants at which they begin."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ import attrs
 from up42_async.sandbox._scaled_clock import SECOND
 
 Steps = Sequence[tuple[float, str]]
-"""Offsets in sandbox seconds from some instant, never falling, each with the status that begins there."""
+"""Offsets in sandbox seconds from an instant, not decreasing, each with the status that begins there."""
 
 CREATED, LICENSED, VALID, ACCEPTED, RUNNING = "created", "licensed", "valid", "accepted", "running"
 SUCCESSFUL, CAPTURED, FAILED, RELEASED = "successful", "captured", "failed", "released"
@@ -51,11 +51,11 @@ PATHS: dict[str, tuple[str, ...]] = {
 
 @attrs.frozen
 class Timeline:
-    """When a job has which status.
+    """The statuses of a job over time.
 
     Args:
-        instants: When each status begins, in nanoseconds since 1970, never falling.
-        statuses: The statuses.
+        instants: When each status begins, in nanoseconds since 1970, not decreasing.
+        statuses: The statuses, in the order of the instants.
         first_finish: When the first run of a restarted job finished. Such a job is RUNNING twice; the platform was
             recorded to keep the `finished` of the first run when it sets the `started` of the second.
     """
@@ -65,15 +65,15 @@ class Timeline:
     first_finish: int | None = None
 
     def index_at(self, now: int) -> int:
-        """Return the position of the status that holds now; before the first instant that is the first one."""
+        """Return the position of the status at an instant; 0 before the first instant."""
         return max(bisect_right(self.instants, now) - 1, 0)
 
     def started_by(self, index: int) -> int | None:
-        """Return when the job last began to run, if it has by the status at this position."""
+        """Return when the last run up to this position began; None if there is none."""
         return next(reversed(self._instants_of({RUNNING}, index)), None)
 
     def finished_by(self, index: int) -> int | None:
-        """Return when the job came to its end, or its first run did, if it has by the status at this position."""
+        """Return when the job ended up to this position, or its first run if it was restarted; None if neither has."""
         runs = self._instants_of({RUNNING}, index)
         return next(iter(self._instants_of(ENDED, index)), self.first_finish if len(runs) > 1 else None)
 
@@ -82,18 +82,18 @@ class Timeline:
         return [instant for instant, status in reached if status in wanted]
 
     def changed(self, now: int, status: str) -> "Timeline":
-        """Return the same past with another status from now on, and nothing after it."""
+        """Return the timeline up to now, followed by one last status."""
         return self.continued(now, [(0.0, status)])
 
     def continued(self, now: int, steps: "Steps") -> "Timeline":
-        """Return the same past with other steps from now on; their offsets count from now."""
+        """Return the timeline up to now, followed by steps whose offsets count from now."""
         kept = self.index_at(now) + 1
         future = scripted(max(now, self.instants[0]), steps)
         instants, statuses = (*self.instants[:kept], *future.instants), (*self.statuses[:kept], *future.statuses)
         return Timeline(instants, statuses, self.first_finish)
 
     def steps(self) -> "Steps":
-        """Return it as offsets in seconds from its first instant, with the statuses."""
+        """Return offsets in seconds from the first instant, with the statuses."""
         first = self.instants[0]
         offsets = ((instant - first) / SECOND for instant in self.instants)
         return tuple(zip(offsets, self.statuses, strict=True))
@@ -104,7 +104,7 @@ def scripted(start: int, steps: Steps) -> Timeline:
 
     Args:
         start: The instant from which the offsets count.
-        steps: Pairs of offset (sandbox seconds from the start, not falling) and status; at least one.
+        steps: Pairs of offset (sandbox seconds from the start, not decreasing) and status; at least one.
 
     Raises:
         ValueError: There is no step, or an offset is smaller than the one before it.

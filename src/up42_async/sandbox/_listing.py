@@ -30,10 +30,10 @@ _OFFSET = "offset"
 
 @attrs.frozen(kw_only=True)
 class Listing:
-    """What one list request asks for.
+    """The filters, order and page of one list request.
 
-    A cursor is the sort key of the last job of the page before, so jobs made or removed meanwhile neither repeat
-    another nor hide it. `offset` is the other way of paging, which does both; `faults.ShiftPages` uses it.
+    A cursor is the sort key of the last job of the page before, so that jobs created or removed in between neither
+    repeat nor hide others. Paging by `offset` does both; `faults.ShiftPages` uses it.
     """
 
     query: Mapping[str, str]
@@ -54,7 +54,7 @@ def parse(query: Mapping[str, str], settings: Settings) -> Listing:
     """Read a query.
 
     Raises:
-        BadQuery: A parameter is not what the platform takes.
+        BadQuery: A parameter is one that the platform refuses.
     """
     ids = _words(query, "ids")
     if ids is not None and settings.ids_max is not None and len(ids) > settings.ids_max:
@@ -129,7 +129,7 @@ def _link(query: Mapping[str, str], cursor: tuple[str, Any, str]) -> str:
 
 
 def offset_of(query: Mapping[str, str]) -> int:
-    """Return the offset that a query's cursor says; 0 if it says none."""
+    """Return the offset in the cursor of a query; 0 if there is none."""
     try:
         sorted_by, value, _ = json.loads(bytes.fromhex(query.get("cursor", "")))
     except (ValueError, TypeError):
@@ -138,7 +138,7 @@ def offset_of(query: Mapping[str, str]) -> int:
 
 
 def offset_link(query: Mapping[str, str], offset: int) -> str:
-    """Return the relative link to the page that begins so many jobs behind the first."""
+    """Return the relative link to the page that begins at an offset."""
     return _link(query, (_OFFSET, offset, ""))
 
 

@@ -1,4 +1,4 @@
-"""The lives of jobs: short ones that end, which are the default, and what both kinds of lives share."""
+"""The lives of jobs: short ones, the default, which all end; `_recorded_lives` has the other kind."""
 
 from abc import abstractmethod
 from random import Random
@@ -33,12 +33,12 @@ LONGEST = 3600 * SECOND
 
 @attrs.frozen(kw_only=True)
 class Life:
-    """What becomes of one job.
+    """The life of one job.
 
     Args:
-        timeline: When it has which status.
-        is_free: Whether no credits are due for it.
-        shows_collection: Whether it names a collection though it has not succeeded, as few recorded jobs do.
+        timeline: Its statuses over time.
+        is_free: Whether it costs no credits.
+        shows_collection: Whether it names a collection without having succeeded, as a few recorded jobs do.
     """
 
     timeline: Timeline
@@ -47,20 +47,20 @@ class Life:
 
 
 class Lives(Protocol):
-    """Draws what becomes of jobs."""
+    """Draws the lives of jobs."""
 
     @abstractmethod
     def executed(self, start: int, price: int) -> Life:
-        """Draw the life of a job that was executed and is in order.
+        """Draw the life of an executed job that passes all checks.
 
         Args:
-            start: When it was created.
+            start: The instant of its creation.
             price: Its price in credits.
         """
 
     @abstractmethod
     def seeded(self, start: int, price: int) -> Life:
-        """Draw the life of a job that nobody executed; the arguments are those of `executed`."""
+        """Draw the life of a seeded job; the arguments are those of `executed`."""
 
     @abstractmethod
     def refused(self, start: int, status: str) -> Life:
@@ -72,8 +72,8 @@ class ShortLives:
 
     Args:
         random: The generator.
-        ending: Where jobs with credits end; those without end as SUCCESSFUL or FAILED.
-        failure_rate: The part of the jobs that fail.
+        ending: The last statuses of jobs with credits; jobs without credits end as SUCCESSFUL or FAILED.
+        failure_rate: The share of jobs that fail.
     """
 
     def __init__(self, random: Random, ending: Ending, failure_rate: float) -> None:
@@ -82,7 +82,7 @@ class ShortLives:
         self._failure_rate = failure_rate
 
     def executed(self, start: int, price: int) -> Life:
-        """Draw a life that ends as the settings say."""
+        """Draw a life that ends as the settings require."""
         failed = self._random.random() < self._failure_rate
         is_cleared = self._random.random() < 0.5 if self._ending == "mixed" else self._ending == "captured"  # noqa: PLR2004 - one half
         if price == 0 or not is_cleared:
@@ -99,7 +99,7 @@ class ShortLives:
 
 
 def resting(random: Random, start: int, status: str) -> Life:
-    """Draw a life that leads to a status, through all that come before it, and then stays there."""
+    """Draw a life that passes all statuses before a status, and keeps that one."""
     path = PATHS.get(status, (*PATHS[RUNNING], status))
     offset, steps = 0.0, [(0.0, path[0])]
     for step in path[1:]:

@@ -1,4 +1,4 @@
-"""Which part of a file is asked for, https://www.rfc-editor.org/rfc/rfc9110#name-range-requests."""
+"""Range requests, https://www.rfc-editor.org/rfc/rfc9110#name-range-requests."""
 
 import re
 
@@ -6,22 +6,22 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 
 
 class Unsatisfiable(Exception):
-    """The range begins behind the end of the file."""
+    """The range begins after the end of the file."""
 
 
 def part_of(size: int, header: str | None) -> tuple[int, int] | None:
-    """Return where the part that is asked for starts and stops.
+    """Return the bytes that a Range header asks for.
 
     Args:
         size: Bytes of the whole.
         header: The Range header.
 
     Returns:
-        The offsets, the second behind the last byte; None for the whole, which is also what a header stands for that
-        is no range, or several.
+        The offset of the first byte, and that after the last; None for the whole file, also where the header is not a
+        range, or several.
 
     Raises:
-        Unsatisfiable: There is nothing in the range.
+        Unsatisfiable: The range is empty.
     """
     match = _RANGE.fullmatch((header or "").replace(" ", ""))
     if match is None or match.group(0) == "bytes=-":

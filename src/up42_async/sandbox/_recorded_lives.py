@@ -1,4 +1,4 @@
-"""Lives of jobs as 863 real ones were recorded to live, `docs/platform.md`: most end within minutes, some never do."""
+"""Lives as 863 real jobs were recorded (`docs/platform.md`): most end within minutes, some never end."""
 
 from collections.abc import Sequence
 from random import Random
@@ -37,7 +37,7 @@ _WITH_CREDITS = (
 )
 _WITHOUT_CREDITS = (*[SUCCESSFUL] * 37, *[FAILED] * 14, *[RUNNING] * 4, _RESTARTED, *[ACCEPTED] * 4)
 _REFUSED = (INVALID,) * 44
-"""How the 432 recorded jobs stood more than a week after they were created; what is under way then never ends."""
+"""The statuses of the 432 recorded jobs more than a week after their creation; those under way then never end."""
 
 _RESTARTED_WITH_COLLECTION = 2 / 12
 _RELEASED_WITH_COLLECTION = 1 / 132
@@ -52,11 +52,11 @@ T = TypeVar("T")
 
 
 class Deck(Generic[T]):
-    """Deals cards in a random order, all of them once before any comes again, so that shares come out exactly.
+    """Deals cards in random order, all of them once before any comes again, so that shares are exact.
 
     Args:
-        random: Shuffles.
-        cards: What is dealt.
+        random: Shuffles the cards.
+        cards: The cards.
     """
 
     def __init__(self, random: Random, cards: Sequence[T]) -> None:
@@ -115,7 +115,7 @@ class RecordedLives:
         self._restart = Times(random, _recorded_times.RESTART)
 
     def executed(self, start: int, price: int) -> Life:
-        """Draw a life from those of recorded jobs that were in order, with credits or without."""
+        """Draw a life from those of recorded jobs that passed all checks, with or without credits."""
         deck = self._with_credits if price else self._without_credits
         return self._life(start, deck.deal(), is_free=price == 0)
 
@@ -169,7 +169,7 @@ class RecordedLives:
 
 
 def _checked(status: str, seconds: float) -> Steps:
-    """Return the steps from the creation to the status that ends the checks, so many seconds after it."""
+    """Return the steps from the creation to the status that ends the checks after a number of seconds."""
     steps = [(0.0, CREATED), (_LICENSED_AT * seconds, LICENSED)]
     if status == ACCEPTED:
         steps.append((_VALID_AT * seconds, VALID))

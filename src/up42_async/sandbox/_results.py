@@ -17,7 +17,7 @@ TIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 GEOJSON = "application/geo+json"
 ARCHIVES = {".zip": "application/zip", ".tgz": "application/gzip"}
 DEGREES = 0.01
-"""What an item measures along each side."""
+"""The length of each side of an item, in degrees."""
 MOST_ITEMS = 3
 PLACES = 1_000_000
 
@@ -28,8 +28,8 @@ class Picture(Drawn):
     """A GeoTIFF of one band, north up and in degrees.
 
     Args:
-        bounds: What it covers.
-        seed: What it looks like.
+        bounds: Its bounding box.
+        seed: The seed of its pixels.
     """
 
     def __init__(self, bounds: Bounds, seed: int) -> None:
@@ -44,7 +44,7 @@ class Picture(Drawn):
 
 
 def results_of(job: Job) -> Collection:
-    """Make what a job leaves behind; it follows from the job alone."""
+    """Return the results of a job; they depend on the job only."""
     random = Random(f"results {job.id}")  # noqa: S311 - repeatable on purpose, no secret
     title = str(job.inputs.get("title", job.process_id))
     place = random.randrange(0, PLACES, MOST_ITEMS + 1)  # those of one job lie side by side, as what they show does
@@ -80,7 +80,7 @@ def _files(process_id: str, stem: str, bounds: Bounds, random: Random) -> list[F
 
 
 def file(random: Random, name: str, media_type: str, roles: list[str], content: Content) -> File:
-    """Make a file as the platform does: some links end in `/download-url`, some files say no checksum, and so on."""
+    """Return a file as the platform has them: some links end in `/download-url`, some have no checksum."""
     quotes = '"' if random.random() < 0.5 else ""  # noqa: PLR2004 - one half and the other
     return File(
         id=draw_id(random),
@@ -134,7 +134,7 @@ def _packed(stem: str, ending: str, image: Callable[[], bytes]) -> bytes:
 
 
 def delivered(bounds: Bounds) -> Mapping[str, bytes]:
-    """Return what an order brings, by path: a picture and a text."""
+    """Return the files of a delivered order by path: a picture and a text."""
     return {"delivery/image.tif": picture(bounds, 0), "delivery/readme.txt": b"A picture.\n"}
 
 

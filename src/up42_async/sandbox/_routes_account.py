@@ -1,4 +1,4 @@
-"""What surrounds a job: the balance of the account, its budgets, and the EULAs it has accepted."""
+"""The routes of the account: its balance, its budgets, and EULAs."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ class _Account:
     """Answers as the services around processing do.
 
     Args:
-        world: What the sandbox knows.
+        world: The state of the sandbox.
     """
 
     def __init__(self, world: World) -> None:

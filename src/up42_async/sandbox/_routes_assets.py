@@ -37,7 +37,7 @@ class _Stream:
     """Streams a file to requests with a token, which need no signed URL.
 
     Args:
-        storage: What is there.
+        storage: The storage.
         sender: Sends the files.
     """
 
@@ -59,7 +59,7 @@ class _Assets:
     """Answers as the storage does.
 
     Args:
-        storage: What is there.
+        storage: The storage.
     """
 
     def __init__(self, storage: Storage) -> None:

@@ -29,7 +29,7 @@ class _Realm:
     """Answers as Keycloak does.
 
     Args:
-        world: What the sandbox knows.
+        world: The state of the sandbox.
         traffic: Counts the logins.
     """
 

@@ -40,7 +40,7 @@ class _Processing:
     """Answers as processing does.
 
     Args:
-        world: What the sandbox knows.
+        world: The state of the sandbox.
     """
 
     def __init__(self, world: World) -> None:

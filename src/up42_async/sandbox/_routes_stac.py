@@ -44,7 +44,7 @@ class _Stac:
     """Answers as the storage does.
 
     Args:
-        storage: What is there.
+        storage: The storage.
     """
 
     def __init__(self, storage: Storage) -> None:

@@ -1,4 +1,4 @@
-"""The class Sandbox: settings, lifecycle, and how to reach it."""
+"""The class Sandbox: its settings, start and stop, and its addresses."""
 
 import secrets
 import time
@@ -28,47 +28,47 @@ _SECRET_BYTES = 18
 
 
 class Sandbox(StorageControls):
-    """An UP42 of your own, in memory, on 127.0.0.1.
+    """A local server that behaves like UP42, in memory, on 127.0.0.1.
 
     Use it as `async with` (asyncio or trio) or as `with`: its server runs in a thread with an event loop of its own.
-    `sandbox.app` can be called without any server, through `httpx.ASGITransport`. A library that keeps the GIL while it
-    waits for an answer would wait for ever: rasterio does while GDAL lists the directory of a file, unless
-    `GDAL_DISABLE_READDIR_ON_OPEN=EMPTY_DIR` says not to. Such libraries can be given a sandbox in another process.
+    `sandbox.app` can be called without a server, through `httpx.ASGITransport`. A library that keeps the GIL while it
+    waits for an answer waits for ever: rasterio does while GDAL lists the directory of a file, unless
+    `GDAL_DISABLE_READDIR_ON_OPEN=EMPTY_DIR` is set. Use a sandbox in another process for such libraries.
 
-    The sandbox's clock begins at the wall clock's time and runs `speed` times as fast. Jobs live by it, and it is what
-    their timestamps and the Date header say. Durations of everything else (tokens, latency, Retry-After) are real ones.
+    The sandbox's clock begins at the wall clock's time and runs `speed` times as fast. Jobs,
+    their timestamps and the Date header follow it. All other durations (tokens, latency, Retry-After) are real seconds.
 
     Args:
         speed: Sandbox seconds for each real second, above 0: at 60 an hour of processing takes a minute.
         port: The port of the API; 0 takes a free one.
         files_port: The port of the files, which are on an origin of their own; 0 takes a free one.
         control_port: The port of controls over HTTP, for tests in another process; 0 takes a free one, None has none.
-            `sandbox.control` says where they are, and `python -m up42_async.sandbox --help` what they can do.
-        ending: Where jobs with credits end: at `captured` and `released`, at `successful` and `failed` (as today's
-            platform may), or some here and some there. Jobs without credits end at `successful` and `failed`.
-        lives: `"short"` for lives that all end within half an hour (sandbox time); `"recorded"` for lives as 863 real
-            jobs were recorded to live, whatever `ending` and `failure_rate` say: queue and run times from their
-            distribution, and jobs that are restarted, or hang for ever, in their shares.
-        failure_rate: The part of the accepted jobs that fail, 0 to 1.
-        page_size_default: Jobs on a page when no `limit` is asked for, at least 1.
-        page_size_max: The largest page; a larger `limit` is cut to it.
+            `sandbox.control` has their address, `python -m up42_async.sandbox --help` describes them.
+        ending: The last statuses of jobs with credits: `"captured"` for captured and released, `"successful"` for
+            successful and failed, `"mixed"` for both, half of each. Jobs without credits end as successful or failed.
+        lives: The timelines of jobs. `"short"`: all end within half an hour of the sandbox's clock. `"recorded"`: as
+            863 real jobs were recorded, whatever `ending` and `failure_rate` are, with the recorded distribution of
+            queue and run times and the recorded shares of jobs that are restarted or never end.
+        failure_rate: The share of accepted jobs that fail, 0 to 1.
+        page_size_default: Jobs on a page of a request without `limit`, at least 1.
+        page_size_max: The largest page, at least 1; a larger `limit` is cut to it.
         page_size_strict: Refuse a larger `limit` with 400 instead.
-        ids_max: The most `ids` in one list request; None for any number.
-        ids_max_status: What more of them get: 400, 413 or 414.
-        ids_page_size_max: The largest page of a list asked for by `ids`; None for `page_size_max`.
-        token_lifetime: Seconds an access token is good for: real ones, whatever the speed.
-        signed_url_lifetime: Seconds a signed URL is good for: real ones, too.
-        results_delay: Sandbox seconds from the success of a job until its results show: before, its collection is
-            not found, and its items are not among those searched.
-        next_link_origin: What the next links of item lists begin with, such as `http://api.up42.com`, as the
-            platform's plain links have been seen to; None for the API's own origin.
-        bandwidth: Bytes a second that the files leave with, all connections together; None for as many as there are.
+        ids_max: The largest number of `ids` in one list request; None for any number.
+        ids_max_status: The status of the answer to a request with more ids: 400, 413 or 414.
+        ids_page_size_max: The largest page of a list with `ids`; None for `page_size_max`.
+        token_lifetime: Real seconds an access token is valid, whatever the speed.
+        signed_url_lifetime: Real seconds a signed URL is valid.
+        results_delay: Sandbox seconds from the success of a job until its results are visible. Before that, its
+            collection is not found, and searches do not find its items.
+        next_link_origin: The origin of the next links of item lists, such as `http://api.up42.com`, which the
+            platform was recorded to send; None for the API's own origin.
+        bandwidth: Bytes a second of files, all connections together; None for no limit.
         balance: Credits on the account.
         eula_accepted: Whether the account has accepted the EULAs of the processes.
-        seed: Of the generators behind ids, lives of jobs and faults, so that runs repeat.
-        latency: Seconds between the work and its answer, in every answer.
-        keep_alive: Seconds an idle connection is kept before the server closes it.
-        clock: Returns seconds that only ever grow; `time.monotonic` if not given. Tests in virtual time pass theirs.
+        seed: The seed of the generators of ids, timelines and faults, so that runs can be repeated.
+        latency: Real seconds between the work and its answer.
+        keep_alive: Real seconds after which the server closes an idle connection.
+        clock: Returns seconds that never decrease; `time.monotonic` if not given. Tests in virtual time pass their own.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -132,7 +132,7 @@ class Sandbox(StorageControls):
         self._control_server: Server | None = None
         self._control: SandboxControl | None = None
         self.faults: Final = Faults(seed)
-        """What goes wrong, see `up42_async.sandbox.faults`."""
+        """The faults that are on, see `up42_async.sandbox.faults`."""
         sender = Sender(self._settings.bandwidth)
         self._api_app = api_app(self._storage, sender, self._traffic, self.faults)
         self._files_app = files_app(self._storage, sender, self._traffic, self.faults)
@@ -140,13 +140,13 @@ class Sandbox(StorageControls):
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
         self._control_app = control_app(self, NumberedFaults(self.faults), self._secret)
 
-    # Its life
+    # Start and stop
 
     def start(self) -> None:
-        """Start to serve; takes a few milliseconds, and needs no event loop.
+        """Start the server, which takes a few milliseconds and needs no event loop.
 
         Raises:
-            RuntimeError: It serves already.
+            RuntimeError: The sandbox is already serving.
             OSError: A port is taken.
         """
         if self._server is not None:
@@ -173,7 +173,7 @@ class Sandbox(StorageControls):
         self._control_server.start()
 
     def stop(self) -> None:
-        """Stop to serve, in mid-answer if need be; what the sandbox knows stays. A second time does nothing."""
+        """Stop the server, also in the middle of an answer. The state stays; a second call does nothing."""
         servers = (self._control_server, self._server)
         self._control_server = self._server = self._control = None
         for server in servers:
@@ -199,7 +199,7 @@ class Sandbox(StorageControls):
         self.stop()
 
     def stop_listening(self, *, drop_connections: bool = True) -> None:
-        """Refuse new connections on the ports, which stay the sandbox's, until `start_listening`.
+        """Refuse new connections until `start_listening`; the ports stay reserved.
 
         Args:
             drop_connections: Close the open ones too; otherwise they go on being served.
@@ -209,7 +209,7 @@ class Sandbox(StorageControls):
             self.drop_connections()
 
     def start_listening(self) -> None:
-        """Take connections again, on the same ports."""
+        """Accept connections again, on the same ports."""
         self._running().listen()
 
     def drop_connections(self, *, reset: bool = False) -> None:
@@ -221,10 +221,10 @@ class Sandbox(StorageControls):
         self._running().drop_connections(reset=reset)
 
     def reset_next_connections(self, number: int) -> None:
-        """Break off the next new connections with an RST as soon as they are made.
+        """Reset the next new connections as soon as they are open.
 
         Args:
-            number: How many; 0 ends it.
+            number: How many connections; 0 for no more.
         """
         self._traffic.connections_to_reset = number
 
@@ -234,10 +234,10 @@ class Sandbox(StorageControls):
         return self._server
 
     def reset(self) -> None:
-        """Go back to the state after construction, also while it serves: for tests that share one sandbox.
+        """Go back to the state after construction, also while serving: for tests that share one sandbox.
 
-        Jobs, executions, scripts, budgets, credits, EULAs, prices, storage, faults and counts are as they were. The
-        clock goes on, and the server keeps its ports, its connections, and the tokens and signed URLs it gave out.
+        This covers jobs, executions, scripts, budgets, credits, EULAs, prices, storage, faults and counts. The clock
+        goes on, and the server keeps its ports, its connections, and the tokens and signed URLs that it has issued.
         """
         with self._world.lock:
             self._world.reset()
@@ -247,19 +247,19 @@ class Sandbox(StorageControls):
         self._traffic.connections_to_reset = 0
         self.faults.reset()
 
-    # How to reach it
+    # Addresses and credentials
 
     @property
     def app(self) -> ASGIApp:
-        """Return the ASGI application, to be called without a server; it has the API and the files."""
+        """Return the ASGI application of the API and the files, to be called without a server."""
         return self._app
 
     @property
     def settings(self) -> ClientSettings:
-        """Return what a client for this sandbox is made with: `up42.Client(**sandbox.settings)`.
+        """Return the arguments of a client for this sandbox: `up42.Client(**sandbox.settings)`.
 
-        It holds the credentials, the endpoints, and a `polling` by the sandbox's clock: at a `speed` of 600 a client
-        asks every 0.1 s instead of every 60 s.
+        They are the credentials, the endpoints, and a `polling` that follows the sandbox's clock: at a `speed` of 600 a
+        client queries every 0.1 s instead of every 60 s.
         """
         return ClientSettings(
             **self.credentials, endpoints=self.endpoints, polling=SandboxPolling.at(self._settings.speed)
@@ -267,17 +267,17 @@ class Sandbox(StorageControls):
 
     @property
     def endpoints(self) -> SandboxEndpoints:
-        """Return where it is; without a server, a name that leads nowhere."""
+        """Return its addresses; without a server, a name that cannot be resolved."""
         return SandboxEndpoints(api=self._world.api_url, auth=f"{self._world.api_url}{REALM_PATH}")
 
     @property
     def control(self) -> SandboxControl | None:
-        """Return where the controls over HTTP are; None without `control_port`, and while it does not serve."""
+        """Return the address of the controls over HTTP; None without `control_port`, and while it is not serving."""
         return self._control
 
     @property
     def files_url(self) -> str:
-        """Return where the files are that signed URLs lead to, without a final slash."""
+        """Return the origin of signed URLs, without a final slash."""
         return self._world.files_url
 
     @property

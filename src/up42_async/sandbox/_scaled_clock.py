@@ -14,7 +14,7 @@ class ScaledClock:
     """The clock of the sandbox: another clock, `speed` times as fast.
 
     Args:
-        source: Returns seconds that only ever grow, as `time.monotonic` does.
+        source: Returns seconds that never decrease, as `time.monotonic` does.
         speed: Sandbox seconds for each second of the source, above 0.
     """
 
@@ -34,11 +34,11 @@ class ScaledClock:
         return self._epoch + int(self.elapsed() * self._speed * SECOND) + self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Move the sandbox's time ahead by so many of its seconds; the source is left alone."""
+        """Move the sandbox's time ahead by a number of sandbox seconds; `elapsed` does not change."""
         self._ahead += round(seconds * SECOND)
 
     def http_date(self, ahead: float = 0.0) -> str:
-        """Return what a Date header says so many seconds ahead of now."""
+        """Return the Date header of an instant some seconds ahead of now."""
         return http_date(self.now() + round(ahead * SECOND))
 
 
@@ -53,7 +53,7 @@ def moment_of(instant: int) -> datetime:
 
 
 def cut_to_digits(instant: int, digits: int) -> int:
-    """Drop what a timestamp of so many fractional digits cannot say."""
+    """Round an instant down to the fractional digits of a timestamp."""
     return instant - instant % int(10 ** (9 - digits))
 
 
@@ -69,7 +69,7 @@ def instant_of(text: str) -> int:
     """Read a timestamp as RFC 3339 has it.
 
     Raises:
-        ValueError: It is none, or says no offset.
+        ValueError: The text is not a timestamp, or has no offset.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

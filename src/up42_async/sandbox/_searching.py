@@ -1,4 +1,4 @@
-"""Searches: which items match, in what order, on which page."""
+"""Searches: the items that match, their order, and pages of them."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,18 +23,18 @@ _NEWEST_FIRST = (("datetime", True),)
 
 @attrs.frozen(kw_only=True)
 class Search:
-    """What one search asks for; None where it is not restricted.
+    """The conditions, order and page of one search; None for a condition that is not given.
 
     Args:
         collections: Ids of collections.
         ids: Ids of items.
         interval: First and last instant, in nanoseconds since 1970.
-        bounds: What an item must have something in common with.
-        filter: What an item must meet.
-        order: Properties, and whether they fall instead of rise.
+        bounds: A box that an item must overlap.
+        filter: A filter that an item must match.
+        order: Properties to sort by, and whether in descending order.
         limit: Items on a page.
-        after: The id of the item with which the page before ended.
-        skip: How many items to leave out before the page.
+        after: The id of the last item of the page before.
+        skip: The number of items before the page.
     """
 
     collections: Sequence[str] | None = None
@@ -183,7 +183,7 @@ def after_of(token: Any) -> str | None:
 def page(storage: Storage, search: Search) -> tuple[Sequence[Item], str | None]:
     """Return the items of one page, and the token of the next if there is one.
 
-    A token names the last item of its page, so that items which come or go meanwhile neither repeat nor hide others.
+    A token names the last item of its page, so that items added or deleted in between neither repeat nor hide others.
 
     Raises:
         BadQuery: The item that the token names is not there.
@@ -203,7 +203,7 @@ def page(storage: Storage, search: Search) -> tuple[Sequence[Item], str | None]:
 
 
 def _candidates(storage: Storage, search: Search) -> Iterable[Item]:
-    """Return items among which all that are meant are, few of the others if that is plain to see."""
+    """Return all items that can match; fewer than all where the search names collections or a job."""
     collections = search.collections
     if collections is None and search.filter is not None:
         job_ids = search.filter.required_values(_JOB_ID)

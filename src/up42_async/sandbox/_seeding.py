@@ -1,4 +1,4 @@
-"""Jobs that exist without an execution, for lists and tracking; their credits do not touch the balance."""
+"""Jobs without an execution, for lists and tracking; their credits do not change the balance."""
 
 from typing import Any
 
@@ -26,13 +26,13 @@ _REFERENCE_PROCESS = "detection-trees-spacept"
 
 @attrs.frozen(kw_only=True)
 class Seeds:
-    """What seeded jobs are like; None where it is drawn.
+    """The properties of seeded jobs; None for those that are drawn.
 
     Args:
         process_id: Their process.
         workspace_id: Their workspace.
-        status: The status that they reach and keep.
-        timeline: Their exact life.
+        status: A status that they have reached and keep.
+        timeline: Their timeline.
     """
 
     process_id: str | None = None
@@ -46,12 +46,12 @@ def seed(world: World, seeds: Seeds, age: float) -> Job:
 
     Args:
         world: Where.
-        seeds: What it is like.
+        seeds: Its properties.
         age: How many sandbox seconds ago it was created, if no status is given.
 
     Raises:
         KeyError: There is no such process.
-        ValueError: The timeline has no steps or falls back.
+        ValueError: The timeline has no steps, or its offsets decrease.
     """
     with world.lock:
         process = world.processes[seeds.process_id or world.random.choice(EXECUTABLE_WITH_ITEM)]

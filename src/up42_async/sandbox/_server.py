@@ -54,7 +54,7 @@ class Origin:
 
     @classmethod
     def several(cls, apps: Sequence[tuple[ASGIApp, int]], traffic: Traffic, keep_alive: float) -> "list[Origin]":
-        """Make an origin for each application and its port, or none at all.
+        """Create an origin for each application and port; if one fails, free the ports of the others.
 
         Raises:
             OSError: A port is taken.
@@ -70,7 +70,7 @@ class Origin:
         return origins
 
     def give_back_port(self) -> None:
-        """Leave the port to others, before listening or after having stopped."""
+        """Free the port, before listening or after closing."""
         self._socket.close()
 
     @property
@@ -79,7 +79,7 @@ class Origin:
         return f"http://{HOST}:{self.port}"
 
     async def listen(self) -> None:
-        """Take connections; again, if it had stopped."""
+        """Accept connections; also after `refuse`."""
         if self._server is None:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(lambda: self._protocol(loop), sock=self._socket, backlog=_BACKLOG)
@@ -88,7 +88,7 @@ class Origin:
         return WireProtocol(self._config, self._state, self._traffic, self._keep_alive, loop)
 
     async def refuse(self) -> None:
-        """Refuse new connections; a bound port that nobody listens on does."""
+        """Refuse new connections: the port stays bound, but nothing listens on it."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -101,7 +101,7 @@ class Origin:
         await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """Stop for good, in mid-answer if need be."""
+        """Close for good, also in the middle of an answer."""
         if self._server is not None:
             with contextlib.suppress(NotImplementedError):  # Windows; asyncio forgets what it accepts while closing
                 asyncio.get_running_loop().remove_reader(self._socket)
@@ -110,7 +110,7 @@ class Origin:
             self._server.close()
         self.give_back_port()
         await self.drop_connections(reset=False)
-        for protocol in list(self._state.connections):  # an answer that nobody reads would keep it open for ever
+        for protocol in list(self._state.connections):  # an answer that is not read would keep the connection open
             protocol.transport.abort()
         tasks = list(self._state.tasks)
         for task in tasks:
@@ -143,7 +143,7 @@ class Server:
         self._thread = threading.Thread(target=self._run, name="up42-sandbox", daemon=True)
 
     def start(self) -> None:
-        """Start to serve; returns when connections are taken."""
+        """Start the thread; return when connections are accepted."""
         self._thread.start()
         self.listen()
 
@@ -156,7 +156,7 @@ class Server:
             self._loop.close()
 
     def listen(self) -> None:
-        """Take connections on all origins."""
+        """Accept connections on all origins."""
         self._on_each(Origin.listen)
 
     def refuse(self) -> None:
@@ -168,7 +168,7 @@ class Server:
         self._on_each(lambda origin: origin.drop_connections(reset=reset))
 
     def stop(self) -> None:
-        """Stop for good; returns when the thread has ended."""
+        """Close all origins; return when the thread has ended."""
         self._on_each(Origin.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -19,12 +19,12 @@ Refusal = Literal["expired", "tampered"]
 
 
 class SignedUrls:
-    """Signs URLs as Google's storage does (signatures of version 4), and knows which are still valid.
+    """Signs URLs as Google Cloud Storage does (version 4), and checks them.
 
     Args:
-        clock: Tells the real seconds; URLs live by these, as tokens do.
-        seed: What the signing key is made from.
-        lifetime: Seconds a URL is good for.
+        clock: The clock; the lifetime of URLs is in its real seconds.
+        seed: The seed of the signing key.
+        lifetime: Real seconds a URL is valid.
     """
 
     def __init__(self, clock: ScaledClock, seed: int, lifetime: float) -> None:
@@ -64,7 +64,7 @@ class SignedUrls:
         return hmac.new(self._key, signed.encode(), hashlib.sha256).hexdigest()
 
     def refusal(self, path: str, query: str) -> Refusal | None:
-        """Return why a URL opens no file now; None if it does.
+        """Return why a URL is refused now; None if it is valid.
 
         Args:
             path: The path as it was sent.
@@ -81,7 +81,7 @@ class SignedUrls:
         return None
 
     def revoke_all(self) -> None:
-        """End every URL signed so far."""
+        """Make every URL signed so far expire."""
         self._revoked = self._serial
 
 

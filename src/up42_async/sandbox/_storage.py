@@ -1,4 +1,4 @@
-"""The storage: collections, items and files, and which of them are visible."""
+"""The storage: collections, items and files, and whether they are visible."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from up42_async.sandbox._world import World
 
 
 class Storage:
-    """Everything in storage; results are visible some time after their job has succeeded.
+    """All collections, items and files; results become visible `results_delay` after their job has succeeded.
 
-    The results of a job follow from the job alone, so they are generated when they are first asked for. Callers hold
-    the lock of the world.
+    The results of a job depend on the job only, and are generated when they are first asked for. Callers hold the lock
+    of the world.
 
     Args:
-        world: Knows the jobs and the time.
+        world: The state of the sandbox.
     """
 
     def __init__(self, world: World) -> None:
@@ -27,13 +27,13 @@ class Storage:
         self._deleted: set[str] = set()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._collections.clear()
         self._files.clear()
         self._deleted.clear()
 
     def keep(self, collection: Collection) -> None:
-        """Put a collection into storage, in the place of one with the same id."""
+        """Put a collection into storage; it replaces one with the same id."""
         self._collections[collection.id] = collection
         self._deleted.discard(collection.id)
         for item in collection.items:
@@ -43,7 +43,7 @@ class Storage:
             self._files[collection.delivery.id] = (collection.items[0], collection.delivery)
 
     def remove(self, collection_id: str) -> None:
-        """Take a collection out of storage; its files stay known, but show only where they are kept again."""
+        """Take a collection out of storage; its files are visible again only in another collection."""
         self._collections.pop(collection_id, None)
 
     def delete(self, collection_id: str) -> bool:
@@ -58,7 +58,7 @@ class Storage:
         return self.world.account.workspace_id if item.job is None else item.job.workspace_id
 
     def collections(self) -> list[Collection]:
-        """Return every visible collection, those of orders first, each kind in the order it was made."""
+        """Return every visible collection, those of orders first, both in order of creation."""
         ordered = [collection for collection in self._collections.values() if collection.job is None]
         results = [self._results(job) for job in list(self.world.jobs)]
         every = [*ordered, *(collection for collection in results if collection is not None)]
@@ -82,7 +82,7 @@ class Storage:
         return self._collections[job.collection_id]
 
     def _shows(self, job: Job) -> bool:
-        """Tell whether a job has succeeded long enough ago for its results to be seen."""
+        """Return whether a job succeeded at least `results_delay` ago."""
         now = self.world.now()
         index = job.timeline.index_at(now)
         finished = job.timeline.finished_by(index)
@@ -103,7 +103,7 @@ class Storage:
     def file(self, file_id: str) -> tuple[Item, File] | None:
         """Return a file and its item, if they are visible."""
         if file_id not in self._files:
-            for _ in self.items():  # makes what has come to show since
+            for _ in self.items():  # generates the results that have become visible
                 pass
         found = self._files.get(file_id)
         return None if found is None or self.item(found[0].collection_id, found[0].id) is not found[0] else found

@@ -15,17 +15,17 @@ class RequestRecord:
     Args:
         origin: `"api"` for the API and its authentication, `"files"` for the files.
         method: The HTTP method.
-        path: The path as it was sent, percent-encoding and all.
+        path: The path as it was sent, with its percent-encoding.
         query: The query as it was sent.
         has_authorization: Whether an Authorization header came with it.
         has_cookie: Whether a Cookie header came with it.
-        connection_id: Which connection it came on, 1 for the first; 0 without a server.
+        connection_id: The number of its connection, 1 for the first; 0 without a server.
         peer_port: The client's port; 0 without a server.
-        range: The Range header, if one came with it.
-        body_size: Bytes of the body read so far.
-        sent: Bytes of the answer's body handed out so far; those that a fault writes past HTTP do not count.
-        status: The status of the answer; None while there is none, and for ever if the answer was lost.
-        request_id: The `x-request-id` of an answer that says an error.
+        range: The Range header, or None.
+        body_size: Bytes of the request's body read so far.
+        sent: Bytes of the answer's body sent so far, without those that a fault writes past HTTP.
+        status: The status of the answer; None before the answer, and if it was lost.
+        request_id: The `x-request-id` of the answer of an error.
     """
 
     origin: str
@@ -64,7 +64,7 @@ class Traffic:
         self.reset()
 
     def reset(self) -> None:
-        """Begin to count anew; what is open or in flight stays so."""
+        """Set the counts to zero, except for open connections and requests in progress."""
         with self._lock:
             self._records: list[RequestRecord] = []
             self._opened = 0
@@ -73,10 +73,10 @@ class Traffic:
             self._logins = 0
 
     def begin(self, record: RequestRecord) -> Callable[[], None]:
-        """Note a request that has come in.
+        """Record a request that has arrived.
 
         Returns:
-            What to call when it is done with, answered or not; a second call does nothing.
+            A function to call when the request has ended, answered or not; a second call does nothing.
         """
         with self._lock:
             self._records.append(record)
@@ -90,17 +90,17 @@ class Traffic:
 
     @property
     def in_flight(self) -> int:
-        """Return how many requests are being worked on now."""
+        """Return how many requests are in progress."""
         with self._lock:
             return len(self._in_flight)
 
     def login(self) -> None:
-        """Note that a password was posted."""
+        """Count a login."""
         with self._lock:
             self._logins += 1
 
     def connection_opened(self) -> int:
-        """Note a connection and return its number."""
+        """Count a connection and return its number."""
         with self._lock:
             number = self._next_connection_id
             self._next_connection_id += 1
@@ -110,36 +110,36 @@ class Traffic:
             return number
 
     def connection_closed(self) -> None:
-        """Note that a connection is gone."""
+        """Count the end of a connection."""
         with self._lock:
             self._open -= 1
 
     @property
     def records(self) -> Sequence[RequestRecord]:
-        """Return the requests so far, in the order in which they came."""
+        """Return the requests so far, in order of arrival."""
         with self._lock:
             return tuple(self._records)
 
     @property
     def connections(self) -> Connections:
-        """Return the connections counted."""
+        """Return the counts of connections."""
         with self._lock:
             return Connections(opened=self._opened, open=self._open, peak=self._peak_open)
 
     @property
     def peak_in_flight(self) -> int:
-        """Return the most requests that were being worked on at once."""
+        """Return the largest number of requests in progress at once."""
         with self._lock:
             return self._peak_in_flight
 
     @property
     def logins(self) -> int:
-        """Return how often a password was posted, right or wrong."""
+        """Return the number of logins, with right and wrong passwords."""
         with self._lock:
             return self._logins
 
     def count(self, method: str | None, path: str | None, origin: str | None) -> int:
-        """Count the requests to an origin of a method whose path matches a regular expression from its beginning."""
+        """Count the requests with a method and an origin whose path starts with a match of a regular expression."""
         pattern = re.compile(path or "")
         return sum(
             (method is None or record.method == method.upper())

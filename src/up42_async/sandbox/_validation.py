@@ -25,22 +25,22 @@ class SchemaError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """What is wrong with an input that matches the schema."""
+    """A problem of an input that matches the schema."""
 
     name: str
     message: str
     path: str
 
     def body(self) -> dict[str, Any]:
-        """Return an entry of `errors`; the platform's entries may have keys beside name and message, so has this."""
+        """Return an entry of `errors`; `path` is there because the platform's entries may have further keys."""
         return {"name": self.name, "message": self.message, "path": self.path}
 
 
 def checked_inputs(process: Process, body: Any) -> dict[str, Any]:
-    """Return the inputs of a body whose form is right.
+    """Return the inputs of a body that matches the schema of the process.
 
     Raises:
-        SchemaError: The form is wrong; the message says where.
+        SchemaError: The body does not match; the message has the place.
     """
     if not isinstance(body, dict) or not isinstance(inputs := body.get("inputs"), dict):
         raise SchemaError("$: an object with an object 'inputs' is required")
@@ -80,7 +80,7 @@ def _check_bounds(value: Any, schema: Mapping[str, Any], path: str) -> None:
 
 
 def item_urls(process: Process, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the path and the URL of each STAC item among inputs whose form is right."""
+    """Yield the path and the URL of each STAC item among inputs that match the schema."""
     for name, described in process.inputs.items():
         value = inputs.get(name)
         if described.schema.get("format") == "uri":
@@ -90,7 +90,7 @@ def item_urls(process: Process, inputs: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def findings(process: Process, inputs: Mapping[str, Any], unsuitable: Mapping[str, str]) -> list[Finding]:
-    """Return what is wrong with inputs whose form is right.
+    """Return the problems of inputs that match the schema.
 
     Args:
         process: The process they are for.

@@ -1,4 +1,4 @@
-"""Values that a sandbox returns; they do not change afterwards."""
+"""The values that a sandbox returns; they do not change later."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, TypedDict
@@ -15,7 +15,7 @@ from up42_async.sandbox._world import ExecutionRecord
 
 @attrs.frozen(kw_only=True)
 class SandboxEndpoints:
-    """Where the sandbox is.
+    """The addresses of a sandbox.
 
     Args:
         api: The origin of the API, without a final slash.
@@ -28,11 +28,11 @@ class SandboxEndpoints:
 
 @attrs.frozen(kw_only=True)
 class SandboxControl:
-    """Where the controls over HTTP are.
+    """The address of the controls over HTTP.
 
     Args:
         url: The origin, without a final slash; on 127.0.0.1.
-        secret: What requests show, as `Authorization: Bearer <secret>`; a new one for each sandbox.
+        secret: Requests need the header `Authorization: Bearer <secret>`; a new one for each sandbox.
     """
 
     url: str
@@ -41,13 +41,13 @@ class SandboxControl:
 
 @attrs.frozen(kw_only=True)
 class SandboxPolling:
-    """How a client should poll a sandbox; the client's own defaults, on the sandbox's clock.
+    """How a client polls a sandbox: the client's own defaults, divided by the speed of the sandbox.
 
     Args:
         wait: Real seconds between two queries for a job.
-        retries: Queries before waiting is given up.
+        retries: Queries until tracking ends unfinished.
         settle: Real seconds after which SUCCESSFUL or FAILED counts as the end.
-        recover: Real seconds for which the job of a lost answer is looked for.
+        recover: Real seconds for which the client looks for the job of an execution whose answer was lost.
         visible: Real seconds that results may take to become visible.
     """
 
@@ -70,7 +70,7 @@ class SandboxPolling:
 
 
 class ClientSettings(TypedDict):
-    """Everything that a client for a sandbox needs: `up42.Client(**sandbox.settings)`."""
+    """The arguments of a client for a sandbox: `up42.Client(**sandbox.settings)`."""
 
     username: str
     password: str
@@ -80,18 +80,18 @@ class ClientSettings(TypedDict):
 
 @attrs.frozen(kw_only=True)
 class SandboxJob:
-    """One job as it is at this moment.
+    """One job as it was when it was asked for.
 
     Args:
         id: The job's id.
         process_id: The process it runs.
         workspace_id: The workspace it belongs to.
-        status: Its status now.
-        inputs: What it was given.
-        price: What it costs, in credits, if it succeeds.
-        credits: What its creditConsumption says now.
-        collection_id: The collection that holds its results once it has succeeded.
-        timeline: When it has which status: offsets in sandbox seconds from its creation.
+        status: Its status.
+        inputs: Its inputs.
+        price: Its price in credits if it succeeds.
+        credits: Its creditConsumption.
+        collection_id: The collection of its results once it has succeeded.
+        timeline: Its statuses, each with the offset in sandbox seconds from its creation.
     """
 
     id: str
@@ -107,16 +107,16 @@ class SandboxJob:
 
 @attrs.frozen(kw_only=True)
 class Execution:
-    """One execution that the sandbox has accepted.
+    """One execution that the sandbox has accepted, with the state of its job.
 
     Args:
-        job_id: The job it made.
+        job_id: The job that it created.
         process_id: The process.
         workspace_id: The workspace.
-        budget_id: The budget, if one was named.
+        budget_id: The budget, if it has one.
         inputs: The inputs.
-        price: What it costs, in credits, if it succeeds; 0 if it can never be accepted.
-        credits: What the job's creditConsumption says now.
+        price: Its price in credits if it succeeds; 0 if it can never be accepted.
+        credits: The creditConsumption of the job.
     """
 
     job_id: str
@@ -130,13 +130,13 @@ class Execution:
 
 @attrs.frozen(kw_only=True)
 class SandboxBudget:
-    """One budget as it is at this moment.
+    """One budget as it was when it was asked for.
 
     Args:
         id: Its id.
-        name: What it is called.
+        name: Its name.
         status: `"ACTIVE"` or `"INACTIVE"`.
-        spend_limit: Credits that may be spent; None for any number.
+        spend_limit: Credits that may be spent; None for no limit.
         consumed: Credits spent or withheld.
     """
 
@@ -153,13 +153,13 @@ class StoredFile:
 
     Args:
         id: The id of its asset.
-        item_id: The item it belongs to.
-        collection_id: The collection that the item belongs to.
+        item_id: Its item.
+        collection_id: The collection of the item.
         key: Its key among the assets of the item.
-        name: What it is called.
+        name: Its file name.
         media_type: Its media type.
         size: Bytes.
-        content: Where its bytes come from.
+        content: Its bytes.
     """
 
     id: str

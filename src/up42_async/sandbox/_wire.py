@@ -1,4 +1,4 @@
-"""TCP connections that can be closed, reset or written to without HTTP."""
+"""TCP connections that can be closed, reset, or written to past HTTP."""
 
 import asyncio
 import logging
@@ -31,19 +31,19 @@ class Connection:
 
     @property
     def is_lost(self) -> bool:
-        """Tell whether it is closed, by whichever side."""
+        """Return whether either side has closed it."""
         return self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Write bytes as they are, whatever HTTP says about them."""
+        """Write bytes that need not be HTTP."""
         self._transport.write(data)
 
     def close(self) -> None:
-        """Close it after what was written has left: the peer sees a FIN."""
+        """Close it after all bytes are sent: the peer sees a FIN."""
         self._transport.close()
 
     def reset(self) -> None:
-        """Break it off at once: the peer sees an RST, unless it has closed the connection itself."""
+        """Reset it at once: the peer sees an RST, unless it has closed the connection itself."""
         raw = cast("socket.socket", self._transport.get_extra_info("socket"))
         if raw.fileno() >= 0:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_AND_RESET)
@@ -57,7 +57,7 @@ class WireProtocol(H11Protocol):
         config: uvicorn's settings, with the application.
         server_state: What uvicorn shares between connections.
         traffic: Counts the connections.
-        keep_alive: Seconds an idle connection is kept.
+        keep_alive: Seconds after which an idle connection is closed.
         loop: The server's loop.
     """
 
@@ -92,7 +92,7 @@ class WireProtocol(H11Protocol):
         self._traffic.connection_closed()
 
     def drop(self, *, reset: bool) -> None:
-        """Close or reset the connection, whatever is going on on it."""
+        """Close or reset the connection, also in the middle of a request."""
         if not self.connection.is_lost:
             self.connection.reset() if reset else self.connection.close()
 

@@ -28,21 +28,21 @@ _STAC_COLLECTION = "{api}/v2/assets/stac/collections/{id}"
 
 @attrs.frozen(kw_only=True)
 class ExecutionRecord:
-    """What was executed; the public `Execution` adds what became of it."""
+    """One execution; the public `Execution` adds the state of its job."""
 
     job: Job
     budget_id: str | None
 
 
 class World:
-    """Everything the sandbox knows but its storage.
+    """The state of a sandbox, except its storage.
 
-    The server's thread and the user's use it at any time: methods that change something take the lock, and code that
-    reads more than one thing takes it too.
+    The threads of the server and of the user share it: methods that change it take the lock, and so does code that
+    reads more than one value.
 
     Args:
-        settings: How this sandbox behaves.
-        clock: Returns seconds that only ever grow.
+        settings: The settings of the sandbox.
+        clock: Returns seconds that never decrease.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
@@ -58,7 +58,7 @@ class World:
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the state after construction, but for the clock, the tokens, the signed URLs and the address."""
+        """Go back to the state after construction, except for the clock, tokens, signed URLs and addresses."""
         settings = self.settings
         with self.lock:
             self.ids: Random = Random(f"ids {settings.seed}")  # noqa: S311 - repeatable on purpose, no secret
@@ -81,7 +81,7 @@ class World:
             self.budgets_enforced = False
 
     def serve_at(self, api_url: str, files_url: str) -> None:
-        """Take note of the address of the server; jobs made before link to it as well."""
+        """Set the addresses of the server, also in the links of jobs that exist already."""
         with self.lock:
             self.jobs.move(self.api_url, api_url)
             self.api_url, self.files_url = api_url, files_url
@@ -91,7 +91,7 @@ class World:
         return self.clock.now()
 
     def priced(self, process: Process, inputs: Mapping[str, Any]) -> _pricing.Price:
-        """Price inputs whose form is right."""
+        """Return the price of inputs that match the schema."""
         return _pricing.price(process, inputs, self.rates[process.id])
 
     def consumed(self, budget_id: str, *, with_undecided: bool = False) -> int:
@@ -99,14 +99,14 @@ class World:
 
         Args:
             budget_id: The budget.
-            with_undecided: Count jobs on their way to being accepted too.
+            with_undecided: Also count jobs that are not accepted yet.
         """
         now, counted = self.now(), {"withheld", "captured", "undecided" if with_undecided else "captured"}
         jobs = (record.job for record in self.executions if record.budget_id == budget_id)
         return sum(job.price for job in jobs if stage_of(job, now) in counted)
 
     def request_id(self) -> str:
-        """Return the id of one request, as answers that say an error have it."""
+        """Return a new request id, as the answers of errors have it."""
         with self.lock:
             return draw_id(self._request_ids)
 

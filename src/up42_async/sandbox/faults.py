@@ -1,4 +1,4 @@
-"""What can go wrong, to be given to `sandbox.faults.add` and `sandbox.faults.during`.
+"""The kinds of faults, for `sandbox.faults.add` and `sandbox.faults.during`.
 
 Connection: `LoseAnswer`, `DropConnection`, `Hang`, `Delay`, `Drip`, `SlowBody`, `Truncate`, `Stall`, `RawAnswer`,
 `Endless`.
@@ -8,15 +8,15 @@ Platform: `UnknownStatus`, `OmitJobs`, `OmitKeys`, `NextLink`, `EmptyPages`, `Sh
 `ShiftTimes`, `RaisePrice`, `ChangeJobs` (`ODD_JOBS`), `ChangeItems` (`ODD_ITEMS`), both with `REMOVED`, `AddEntries`.
 Files: `ExpireSignedUrls`, `SignedUrlAt` (`HOSTILE_ORIGINS`), `FileName` (`HOSTILE_NAMES`), `AssetFields`, `Corrupt`,
 `WrongLength`, `ChangeEtag`, `IgnoreRange`, `WrongRange`, `StoredEncoding`, `RedirectFile`.
-Around another one: `Waves` (on and off), `LaterPages` (from the second page of a list on).
-Paths: `LOGIN`, `SIGNING` (what gives out signed URLs), `FILES`.
-One of your own is any object with `async def apply(self, exchange: Exchange, act: Act, /) -> Reply`, see `Kind`.
+Around another fault: `Waves` (on and off), `LaterPages` (from the second page of a list on).
+Paths: `LOGIN`, `SIGNING` (requests for signed URLs), `FILES`.
+A kind of your own is any object with `async def apply(self, exchange: Exchange, act: Act, /) -> Reply`, see `Kind`.
 
-Where no server stands between (the application called through `httpx.ASGITransport`), a connection cannot break: faults
-that break one raise `ConnectionLost` in the caller instead.
+Without a server (the application called through `httpx.ASGITransport`) a connection cannot break: faults that break one
+raise `ConnectionLost` in the caller instead.
 
-A fault that lets the sandbox do its work holds the answer in memory meanwhile; of a large file only `Truncate` with
-`keep`, and `Stall`, hold no more than they send.
+A fault that lets the sandbox do its work holds the whole answer in memory; only `Truncate` with `keep`, and `Stall`,
+hold no more of a large file than they send.
 """
 
 from up42_async.sandbox._exchange import Act as Act
