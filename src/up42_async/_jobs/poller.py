@@ -130,7 +130,7 @@ class Poller(Service, Generic[T]):
             raise RuntimeError(message)
         subscription.awaited = events
         try:
-            while not subscription.has_news:
+            while not subscription.has_events:
                 await self._wait(subscription)
         finally:
             subscription.awaited = None
@@ -186,7 +186,7 @@ class Poller(Service, Generic[T]):
         lead: _Lead[T] = _Lead()
         async with TaskGroup() as group:
             due = min(waiting.due for waiting in self._waiting)
-            while not (subscription.has_news or self._closed or lead.error):
+            while not (subscription.has_events or self._closed or lead.error):
                 due = await self._sleep_or_ask(group, lead, due)
             self._leave(subscription)  # the next leader begins at once, though requests of this one may be in flight
             await self._wait_for_answers(lead)
@@ -231,7 +231,7 @@ class Poller(Service, Generic[T]):
 
     async def _run_query(self, query: _Query[T], lead: _Lead[T]) -> None:
         try:
-            await self._ask(list(query.due), partial(self._hand_out, query))
+            await self._ask(list(query.due), partial(self._apply_answers, query))
         except Exception as error:  # noqa: BLE001 - the client was closed, or a fault of ours: the leader raises it
             lead.error = lead.error or error
             self._wake.set()
@@ -257,13 +257,13 @@ class Poller(Service, Generic[T]):
                 return
             await _clock.wait_for(lead.answered, patience)
 
-    def _hand_out(self, query: _Query[T], answers: Mapping[str, T | QueryFailure]) -> None:
+    def _apply_answers(self, query: _Query[T], answers: Mapping[str, T | QueryFailure]) -> None:
         earliest, asked_at, grid = NEVER, query.asked_at, self._grid
         to_wake: set[Subscription[T]] = set()
         for id_, answer in answers.items():
             for subscription, state in query.due.pop(id_):
                 due = subscription.answer(state, answer, asked_at, grid)
-                if due < earliest:  # noqa: PLR1730 - as above
+                if due < earliest:  # noqa: PLR1730 - min() would cost much for as many answers
                     earliest = due
                 if due == NEVER or subscription.awaited:
                     to_wake.add(subscription)
@@ -275,7 +275,7 @@ class Poller(Service, Generic[T]):
 
     def _wake_waiter(self, subscription: Subscription[T]) -> None:
         """Wake the task that waits for a subscription when there is an event for it."""
-        if not subscription.has_news:
+        if not subscription.has_events:
             return
         if subscription is self._leader:
             self._wake.set()

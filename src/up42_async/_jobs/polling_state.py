@@ -239,7 +239,7 @@ class Subscription(Generic[T]):
         return not self._open
 
     @property
-    def has_news(self) -> bool:
+    def has_events(self) -> bool:
         """Whether the caller need not wait: there is an event for it, or there will be no more."""
         return bool(self.awaited) or self.is_over
 
