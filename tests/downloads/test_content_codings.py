@@ -126,7 +126,7 @@ async def test_a_bomb_is_written_no_further_than_the_size_that_is_known(host: St
     host.files["a1"] = StoredFile(gzip.compress(bytes(200 * PIECE)), name="bomb.tif")
     host.faults = [announced(Content_Encoding="gzip")] * 5
     async with host.client() as client:
-        with pytest.raises(DownloadError, match="more bytes came than were announced"):
+        with pytest.raises(DownloadError, match="more bytes were received than announced"):
             await bring(client, place, remote(size=1000))
     assert left_in(place) == []
 

@@ -197,7 +197,7 @@ LASTING: dict[str, tuple[Fault, str]] = {
     "redirects in a circle": (refused(302, Location="/bucket/a1.bin?canary"), "redirected more than 5 times"),
     "said to be packed": (announced(Content_Encoding="gzip"), "Content-Encoding is broken"),
     "packed as nothing here can be unpacked": (announced(Content_Encoding="zstd"), "'zstd', which is not known"),
-    "a page for browsers": (announced(Content_Type="text/html; charset=utf-8"), r"a page (text/html) came instead"),
+    "a page for browsers": (announced(Content_Type="text/html; charset=utf-8"), r"an HTML page (text/html) instead"),
     "longer than known": (
         announced(Content_Length=str(len(CONTENT) + 1)),
         f"has {len(CONTENT) + 1} bytes, and UP42 says",
@@ -288,7 +288,7 @@ async def test_a_file_without_length_is_refused_when_it_is_too_short(host: Stora
 async def test_a_file_without_length_is_refused_when_its_size_is_wrong(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [announced(Content_Length=None)] * 5
     async with host.client() as client:
-        with pytest.raises(DownloadError, match="more bytes came than were announced"):
+        with pytest.raises(DownloadError, match="more bytes were received than announced"):
             await bring(client, tmp_path, remote(size=5))
     assert left_in(tmp_path) == []
 
@@ -459,7 +459,7 @@ async def test_one_file_that_fails_keeps_no_other_from_coming(host: StorageHost,
 
 async def test_several_files_that_fail_are_reported_together(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
-        with pytest.raises(DownloadErrorGroup, match="2 of 3 files did not come") as caught:
+        with pytest.raises(DownloadErrorGroup, match="2 of 3 files could not be downloaded") as caught:
             await bring(client, tmp_path, remote("x", key="k1"), remote("a1", key="k2"), remote("y", key="k3"))
     assert [str(error)[:2] for error in caught.value.exceptions] == ["k1", "k3"]
 
@@ -491,11 +491,13 @@ def test_a_link_that_cannot_be_read_stands_for_itself() -> None:
 
 
 def test_several_errors_are_one_that_is_caught_like_one() -> None:
-    several = DownloadErrorGroup("2 of 3 files did not come", [DownloadError("a", file="a.tif"), NotFoundError("b")])
+    several = DownloadErrorGroup(
+        "2 of 3 files could not be downloaded", [DownloadError("a", file="a.tif"), NotFoundError("b")]
+    )
     assert isinstance(several, ExceptionGroup)
     assert isinstance(several, DownloadError)
     assert (several.file, several.path, several.received) == ("", None, 0)
-    assert str(several) == "2 of 3 files did not come (2 sub-exceptions)"
+    assert str(several) == "2 of 3 files could not be downloaded (2 sub-exceptions)"
     for twin in (pickle.loads(pickle.dumps(several)), copy.copy(several)):  # noqa: S301
         assert (str(twin), [str(one) for one in twin.exceptions]) == (str(several), ["a", "b"])
     (found,) = several.split(NotFoundError)[:1]
@@ -670,7 +672,7 @@ class Stream(httpx.AsyncByteStream):
             yield bytes(100)
 
 
-@pytest.mark.parametrize(("count", "message"), [(11, "more bytes came than were announced"), (9, "900 of 1000 bytes")])
+@pytest.mark.parametrize(("count", "message"), [(11, "more bytes were received"), (9, "900 of 1000 bytes")])
 async def test_lengths_are_checked_whatever_the_transport(
     host: StorageHost, tmp_path: Path, count: int, message: str
 ) -> None:

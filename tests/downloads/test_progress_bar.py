@@ -33,7 +33,7 @@ async def shown(console: Console, *, files: int = 2, redraw: float = 0.001) -> N
         for task in tasks:
             task.update(1_000_000, 1_000_000)
             await anyio.sleep(0.01)
-            task.finish(is_whole=task is not tasks[-1])
+            task.finish(is_complete=task is not tasks[-1])
         tracker.found_all()
         tracker.close()
 

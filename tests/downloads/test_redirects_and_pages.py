@@ -112,7 +112,7 @@ async def test_writing_stops_at_the_size_that_is_known(host: StorageHost, tmp_pa
 
     host.faults = [endless] * 5
     async with host.client() as client:
-        with pytest.raises(DownloadError, match="more bytes came than were announced"):
+        with pytest.raises(DownloadError, match="more bytes were received than announced"):
             await bring(client, tmp_path, remote(size=100_000), resume=False)
     assert most <= 100_000
     assert left_in(tmp_path) == []

@@ -105,5 +105,5 @@ async def test_files_that_never_come_end_with_errors_however_many_wait(host: Sto
     files = [remote(f"a{number}", key=f"{number}") for number in range(4)]
     one_try, short = RetryPolicy(attempts=1), Timeouts(read=0.5)
     async with host.client(limits=Limits(max_downloads=2), timeouts=short, retry=one_try) as client:
-        with anyio.fail_after(30), pytest.raises(DownloadError, match="4 of 4 files did not come"):
+        with anyio.fail_after(30), pytest.raises(DownloadError, match="4 of 4 files could not be downloaded"):
             await bring(client, tmp_path, *files, timings=QUICK)

@@ -1,1 +1,1 @@
-"""Files from a storage host to the disk: each whole, or absent."""
+"""Download files from a storage host to the disk: each is complete, or absent."""

@@ -1,4 +1,4 @@
-"""Bring many files into one directory, each whole or not at all."""
+"""Download files into one directory; each is complete and verified, or absent."""
 
 import contextlib
 import functools
@@ -25,21 +25,21 @@ logger = logging.getLogger("up42_async")
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class DownloadedFile:
-    """A file that is here."""
+    """A complete file."""
 
     path: Path
-    """Where it is."""
+    """The path of the file."""
     unpacked: tuple[Path, ...] = ()
-    """The files of the archive, when it was unpacked."""
+    """The paths of the archive's files, when it was unpacked."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files of the archive, or else the file itself."""
+        """The paths of the archive's files when it was unpacked, else the path of the file."""
         return self.unpacked or (self.path,)
 
 
 class Downloads:
-    """Files on their way into one directory, none of which takes another's place."""
+    """Downloads into one directory, in which no file replaces one that was fetched from another source."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class Downloads:
         progress: ProgressTracker | None = None,
         keys: set[str] | None = None,
     ) -> None:
-        """Prepare; nothing is made yet.
+        """Prepare; the directory is made with the first file.
 
         Args:
-            client: The client to ask with.
-            directory: Where the files go; made when it is missing.
-            options: What to do with them.
-            progress: Is told how far they have come.
-            keys: What the keys of files were that are going there already, for all that share the set.
+            client: The client to use.
+            directory: Where the files go.
+            options: Whether to resume and unpack them.
+            progress: Receives the number of bytes of each file.
+            keys: The asset keys of the files so far; shared by several downloads into the same directory.
         """
         self.client = client
         self.directory = directory
@@ -67,9 +67,9 @@ class Downloads:
         self._record = DirectoryRecord(directory)
 
     def sharing_names(self, files: Iterable[RemoteFile]) -> list[bool]:
-        """Return for each file whether one before it, also of an earlier call, has the same key.
+        """Return for each file whether an earlier one has the same asset key, and so probably the same name.
 
-        Such files are likely to have the same name. The first of them gets it, whichever comes first.
+        The first of such files gets the name, in whatever order the downloads end.
         """
         shares: list[bool] = []
         for key in (same_name(file.key) for file in files):
@@ -78,15 +78,15 @@ class Downloads:
         return shares
 
     async def fetch(self, file: RemoteFile, *, job_id: str | None = None, shares_name: bool = False) -> DownloadedFile:
-        """Bring one file, in a child of a task group.
+        """Download one file, in a child task of a task group.
 
         Args:
-            file: What to bring.
-            job_id: The job whose result it is part of, for the progress.
-            shares_name: Whether a file before it in the same call has the same key, and so the right to the name.
+            file: The file.
+            job_id: The job whose result the file is part of, for the progress.
+            shares_name: Whether an earlier file of the same call gets the first name, so that this one gets another.
 
         Raises:
-            DownloadError: It could not be had, or not whole, or not be unpacked.
+            DownloadError: The file could not be downloaded completely, or not be unpacked.
         """
         task = self._progress.add_task(file.key, job_id, file.size)
         destination = Destination(file, self._record, resume=self.options.resume, shares_name=shares_name)
@@ -96,33 +96,33 @@ class Downloads:
         return DownloadedFile(path=path, unpacked=await self._unpacked(path, file))
 
     async def _unpacked(self, path: Path, file: RemoteFile) -> tuple[Path, ...]:
-        """Unpack an archive into a folder that belongs to it alone.
+        """Unpack an archive into a folder of its own.
 
         Raises:
-            DownloadError: It cannot be unpacked; the archive itself is here.
+            DownloadError: The archive cannot be unpacked; it stays where it is.
         """
         try:
             return await anyio.to_thread.run_sync(self._unpack, path, file.source)
         except (BadArchiveError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            message = f"{path.name} came whole but cannot be unpacked: {reason}"
+            message = f"{path.name} was downloaded but cannot be unpacked: {reason}"
             raise DownloadError(message, file=path.name, path=path) from error
 
     def _unpack(self, path: Path, source: str) -> tuple[Path, ...]:
         name = folder_name(path)
         names = [name, with_asset_id(name, source), with_digest(name, source)]
         with self._record.locked():
-            # a folder belongs to a source as a file does; `#` stands in no path of a source
+            # the record gives the name of the folder, too; no path of a source has a `#`
             folder = self.directory / self._record.claim(names, f"{source}#unpacked")
             folder.mkdir(exist_ok=True)
         try:
             unpacked, renamed = unpack(path, folder)
         finally:
-            with contextlib.suppress(OSError):  # unless there is something in it
+            with contextlib.suppress(OSError):  # when files are in it
                 folder.rmdir()
         for before, after in renamed.items():
             logger.warning(
-                "%s: its member %r is called %r, since this system cannot hold its name", path.name, before, after
+                "%s: member %r was written as %r, since this file system cannot hold its name", path.name, before, after
             )
         return tuple(unpacked)
 
@@ -132,9 +132,9 @@ class SourceFiles:
     """The wanted files of one job or item."""
 
     downloads: Downloads
-    """Where they go."""
+    """The downloads into their directory."""
     files: list[RemoteFile]
-    """Those of all items that could be read."""
+    """The files of all items that could be read."""
     errors: list[UnexpectedResponseError] = attrs.field(factory=list)
     """One error for each item that could not be read, so that its files are not known."""
 
@@ -142,38 +142,41 @@ class SourceFiles:
 async def fetch_all(
     downloads: Downloads, files: Sequence[RemoteFile], *, unreadable: Sequence[Up42Error] = ()
 ) -> list[Path]:
-    """Bring several files; one that fails does not keep the others from coming.
+    """Download several files; one that fails does not stop the others.
 
     Args:
-        downloads: Where they go.
-        files: What to bring.
-        unreadable: What is known already not to come, raised like the rest when the others have come.
+        downloads: The downloads into their directory.
+        files: The files.
+        unreadable: Errors of items that could not be read, raised with those of the files.
 
     Returns:
-        Where they are, in the order given; instead of an archive that was unpacked, its files.
+        The paths in the order given; for an unpacked archive those of its files.
 
     Raises:
-        DownloadError: One could not be had; several are a `DownloadErrorGroup`.
+        DownloadError: One file failed; several are a `DownloadErrorGroup`.
+        Up42Error: The only error in `unreadable`, when no file failed.
     """
     done: dict[int, DownloadedFile] = {}
     errors: dict[int, Exception] = {}
 
-    async def bring(position: int, file: RemoteFile, *, shares_name: bool) -> None:
+    async def fetch(position: int, file: RemoteFile, *, shares_name: bool) -> None:
         try:
             done[position] = await downloads.fetch(file, shares_name=shares_name)
-        except Exception as error:  # noqa: BLE001 - raised below, when the others have come
+        except Exception as error:  # noqa: BLE001 - raised below, after the other files
             errors[position] = error
 
     async with TaskGroup() as group:
         for position, (file, shares_name) in enumerate(zip(files, downloads.sharing_names(files), strict=True)):
-            group.start_soon(functools.partial(bring, position, file, shares_name=shares_name))
+            group.start_soon(functools.partial(fetch, position, file, shares_name=shares_name))
     failed: list[Up42Error] = []
     for error in (*(errors[position] for position in sorted(errors)), *unreadable):
         if not isinstance(error, Up42Error):
             raise error
         failed.append(error)
     if len(failed) > 1:
-        raise DownloadErrorGroup(f"{len(failed)} of {len(files) + len(unreadable)} files did not come", failed)
+        raise DownloadErrorGroup(
+            f"{len(failed)} of {len(files) + len(unreadable)} files could not be downloaded", failed
+        )
     if failed:
         raise failed[0]
     return [path for position in sorted(done) for path in done[position].paths]

@@ -1,11 +1,11 @@
-"""Bring one file: whole, or not at all.
+"""Download one file: it is complete in the end, or absent.
 
-One file, from the outside in:
+The steps, from the outside in:
 
-    run            until it is whole: as often as the client's policy allows, and as long as every try brings it further
-    _try           a slot, a signed URL of its own, and what came of it
-    _receive       one answer of the storage host, or several where it redirects
-    _fetch         one answer, taken by a `DownloadWriter`; given up when it comes so slowly that others should go first
+    run            tries until the file is complete, within the retry policy of the client; a try with progress is free
+    _try           waits for a slot, looks for the file of an earlier run, and asks for a signed URL
+    _receive       follows the redirects of the storage host, and finishes the file
+    _fetch         requests the missing bytes once, and lets a `DownloadWriter` write them; ends a slow file early
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from up42_async._http.requests import ApiRequest, Secret
 
 logger = logging.getLogger("up42_async")
 
-FURTHER: Final = 2**20
-"""Bytes that a try must have brought for the tries to be counted anew."""
+MIN_PROGRESS: Final = 2**20
+"""Bytes that a failed try must have added to reset the retries."""
 
 MOST_REDIRECTS: Final = 5
-"""Redirects of storage hosts that are followed, one after the other."""
+"""Redirects of a storage host that are followed in one try."""
 
-_LOOKS: Final = 10
+_SAMPLES: Final = 10
 _MOST_WITHOUT_GAIN: Final = 2
 
 
 class DownloadError(Up42Error):
-    """A file could not be had, or not whole. What was there before is as it was.
+    """A file could not be downloaded completely. A file that had its name before is unchanged.
 
     Attributes:
-        file: What the file is called.
-        path: Where it would have been, None when that was not known yet.
-        received: Bytes that are kept in `name.part`, which the next download continues; 0 when nothing is left behind.
+        file: The name of the file; its asset key when the name is not known.
+        path: The path of the file, None when its name is not known.
+        received: Bytes kept in `name.part`, which the next download continues; 0 when there is no such file.
     """
 
     def __init__(self, message: str, *, file: str = "", path: Path | None = None, received: int = 0) -> None:
@@ -60,7 +60,7 @@ class DownloadError(Up42Error):
 
 
 class DownloadErrorGroup(ExceptionGroup[Up42Error], DownloadError):
-    """Several files of one call could not be had: an exception group that is also a `DownloadError`.
+    """Several files of one call failed: an exception group that is also a `DownloadError`.
 
     `except DownloadError` catches one failed file and several; `except* DownloadError` sees each. The errors are in
     `exceptions`, in the order of the files.
@@ -71,63 +71,63 @@ class DownloadErrorGroup(ExceptionGroup[Up42Error], DownloadError):
 
     def __init__(self, message: str, errors: Sequence[Up42Error]) -> None:
         DownloadError.__init__(self, message)
-        self.args: tuple[Any, ...] = (message, list(errors))  # what copies and pickles are made of
+        self.args: tuple[Any, ...] = (message, list(errors))  # copies and pickles are made of these
 
     def derive(self, excs: Sequence[Any], /) -> Any:
-        """Return a group of the same kind, as `split` and `except*` need it."""
+        """Return a group of the same kind; called by `split` and `except*`."""
         return DownloadErrorGroup(self.message, excs)
 
 
 class FileDownload:
-    """One file on its way from a storage host to the disk."""
+    """The download of one file from a storage host to the disk."""
 
     def __init__(self, client: Client, destination: Destination, progress: ProgressTask, *, timings: Timings) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; nothing is sent.
 
         Args:
-            client: The client to ask with.
+            client: The client to use.
             destination: The file, and where it goes.
-            progress: Is told how far it has come.
-            timings: How slow a file may be while others wait.
+            progress: Receives the number of bytes of the file.
+            timings: The rate below which the file gives its slot to waiting ones.
         """
         self._session = client._session
         self._destination = destination
         self._file = destination.file
         self._progress = progress
         self._timings = timings
-        self._furthest = 0
+        self._most_received = 0
         self._was_corrupt = False
         self._without_gain = 0
         self._received_before = 0
 
     async def run(self) -> Path:
-        """Bring the file, in a task that is not cancelled by asyncio itself: a child of a task group.
+        """Download the file. Must run in a child task of a task group, since `Task.cancel` of asyncio ignores shields.
 
         Returns:
-            Where it is.
+            The path of the file.
 
         Raises:
-            DownloadError: It could not be had, or not whole.
+            DownloadError: The file could not be downloaded completely.
         """
-        is_whole = False
+        is_complete = False
         try:
-            path = await self._until_whole()
-            is_whole = True
+            path = await self._until_complete()
+            is_complete = True
         finally:
-            # closing a file is short, and a part that is not closed would stay locked
+            # this is short, and a part file that stays open stays locked
             with anyio.CancelScope(shield=True):
                 await self._destination.run(self._destination.put_away)
-            self._progress.finish(is_whole=is_whole)
+            self._progress.finish(is_complete=is_complete)
         return path
 
-    async def _until_whole(self) -> Path:
+    async def _until_complete(self) -> Path:
         attempts = self._session.new_retry_state()
         while True:
             attempts.tries += 1
             try:
                 path = await self._try()
             except APIError as error:
-                if self._came_further():
+                if self._made_progress():
                     attempts = self._session.new_retry_state()
                     continue
                 pause = attempts.next_delay(error, idempotent=True, now=_clock.now())
@@ -139,24 +139,24 @@ class FileDownload:
             else:
                 if path is not None:
                     return path
-                attempts.tries -= 1  # it gave its slot to others, which is no failure
+                attempts.tries -= 1  # it gave its slot to other files, which is no failure
                 continue
-            logger.info("%s did not come whole and is asked for again", self._destination.name)
+            logger.info("%s was not downloaded completely; it is requested again", self._destination.name)
             await self._session.pause(pause)
 
-    def _came_further(self) -> bool:
-        """Return whether the file came further than ever: then going on is worth it, however often that was tried."""
-        if self._destination.received < self._furthest + FURTHER:
+    def _made_progress(self) -> bool:
+        """Return whether at least 1 MiB was added to the most bytes so far, so that the retries begin anew."""
+        if self._destination.received < self._most_received + MIN_PROGRESS:
             return False
-        self._furthest = self._destination.received
+        self._most_received = self._destination.received
         return True
 
     async def _try(self) -> Path | None:
-        """Try once; None when the file gave its slot to others that wait.
+        """Try once; return the path of the file, None when it was slow and gave its slot to waiting files.
 
         Raises:
-            APIError: It did not come whole.
-            OSError: It cannot be written.
+            APIError: The file was not received completely.
+            OSError: The file cannot be written.
         """
         async with self._session.file_slots:
             destination = self._destination
@@ -174,14 +174,14 @@ class FileDownload:
         return self._destination.part.target
 
     async def _signed_url(self) -> Secret:
-        """Ask for a signed URL, a new one for each try: they are valid for a short while only."""
+        """Get a signed URL, a new one for each try, since it is valid for five minutes only."""
         try:
             return await ask_signed_url(self._session, self._file)
         except APIError as error:
-            raise self._failure(str(error)) from error  # the client has tried as often as it makes sense
+            raise self._failure(str(error)) from error  # the client has retried this request already
 
     async def _receive(self, url: Secret) -> Path | None:
-        """Fetch what is missing, from wherever the storage host redirects to, and judge what came."""
+        """Fetch the missing bytes, through redirects of the storage host, and finish the file."""
         asked = url
         for _ in range(MOST_REDIRECTS + 1):
             writer = await self._fetch(asked, named_by=url)
@@ -194,50 +194,50 @@ class FileDownload:
         raise UnexpectedResponseError(message)
 
     def _redirected(self, url: Secret, location: Secret) -> Secret:
-        """Return where a redirect leads, which must be as good as a signed URL."""
+        """Return the target of a redirect, which has to pass the checks of a signed URL."""
         about = ApiRequest(method="GET", path=f"file from {host_of(url)}")
         return check_signed_url(_joined(url, location), api=self._session.api, request=about)
 
     async def _fetch(self, url: Secret, *, named_by: Secret) -> DownloadWriter | None:
-        """Fetch one answer; None when it came so slowly that others should go first."""
-        watched, watching = anyio.CancelScope(), anyio.CancelScope()
+        """Send one request, and write its response; None when it was ended since other files wait for the slot."""
+        fetching, watching = anyio.CancelScope(), anyio.CancelScope()
         async with TaskGroup() as group:
             writer = DownloadWriter(self._destination, named_by, group, self._progress, host=host_of(url))
-            group.start_soon(self._exchange, url, writer, watched, watching)
-            group.start_soon(self._give_way, writer, watched, watching)
+            group.start_soon(self._exchange, url, writer, fetching, watching)
+            group.start_soon(self._give_way, writer, fetching, watching)
         if writer.problem is not None:
             raise writer.problem
-        return None if watched.cancelled_caught else writer
+        return None if fetching.cancelled_caught else writer
 
     async def _exchange(
-        self, url: Secret, writer: DownloadWriter, watched: anyio.CancelScope, watching: anyio.CancelScope
+        self, url: Secret, writer: DownloadWriter, fetching: anyio.CancelScope, watching: anyio.CancelScope
     ) -> None:
         try:
-            with watched:
+            with fetching:
                 await self._session.fetch(url, self._headers(), writer, label=f"GET file from {host_of(url)}")
-        except Exception as error:  # noqa: BLE001 - raised outside of the group, which would wrap it
+        except Exception as error:  # noqa: BLE001 - raised after the group, which would cancel the writing of the last batch
             writer.problem = writer.problem or error
         finally:
             watching.cancel()
 
-    async def _give_way(self, writer: DownloadWriter, watched: anyio.CancelScope, watching: anyio.CancelScope) -> None:
-        """Cancel a fetch that comes slowly while others wait for a slot.
+    async def _give_way(self, writer: DownloadWriter, fetching: anyio.CancelScope, watching: anyio.CancelScope) -> None:
+        """Cancel a slow request while other files wait for a slot.
 
-        One that cannot be continued loses what came, and a silent one gains nothing: those give way twice at the most,
-        so that files which take turns come to an end.
+        A file that cannot be continued loses its bytes, and a request that hangs adds none: such a file gives way twice
+        at most, so that files that take turns come to an end.
         """
         timings, slots = self._timings, self._session.file_slots
-        samples: deque[int] = deque(maxlen=_LOOKS + 1)
+        samples: deque[int] = deque(maxlen=_SAMPLES + 1)
         with watching:
             while True:
                 samples.append(writer.taken)
                 gained = samples[-1] - samples[0]
-                is_slow = len(samples) > _LOOKS and gained < timings.slow_rate * timings.slow_time
+                is_slow = len(samples) > _SAMPLES and gained < timings.slow_rate * timings.slow_time
                 if is_slow and slots.statistics().tasks_waiting and self._may_give_way():
-                    logger.info("%s comes slowly and lets other files come first", self._destination.name)
-                    watched.cancel()
+                    logger.info("%s is slow and gives its slot to waiting files", self._destination.name)
+                    fetching.cancel()
                     return
-                await _clock.sleep(timings.slow_time / _LOOKS)
+                await _clock.sleep(timings.slow_time / _SAMPLES)
 
     def _may_give_way(self) -> bool:
         kept = self._destination.kept
@@ -254,11 +254,11 @@ class FileDownload:
         return headers
 
     async def _finish(self, writer: DownloadWriter) -> Path:
-        """Put the file in its place when it is whole.
+        """Verify the file, and rename the part file to it.
 
         Raises:
-            ConnectionLostError: It is not, and going on may help.
-            UnexpectedResponseError: What came is not the file.
+            ConnectionLostError: The rest of the file is missing.
+            UnexpectedResponseError: The content is not that of the file.
         """
         destination = self._destination
         if writer.is_here:
@@ -266,9 +266,9 @@ class FileDownload:
         problem = await writer.content_problem()
         if problem is not None:
             await destination.run(destination.restart)
-            # damage on the way is repaired by fetching once more; what is wrong twice is wrong in storage
+            # damage in transit is repaired by one more download; a file that is wrong twice is wrong in storage
             transient, self._was_corrupt = not self._was_corrupt, True
-            raise UnexpectedResponseError(f"the file came, but {problem}", transient=transient)
+            raise UnexpectedResponseError(f"the file was received, but {problem}", transient=transient)
         await destination.run(destination.part.commit, writer.modified)
         return self._here(destination.received)
 
@@ -280,7 +280,7 @@ class FileDownload:
 
 
 def _joined(url: Secret, location: Secret) -> Secret | None:
-    """Return the target of a redirect, None when there is none that can be read."""
+    """Return the target of a redirect as an absolute URL; None when it is missing or unreadable."""
     try:
         return Secret(urljoin(url.reveal(), location.reveal())) if location.reveal() else None
     except ValueError:

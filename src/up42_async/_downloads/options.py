@@ -1,4 +1,4 @@
-"""What a caller may choose about a download, as one value that goes through all layers."""
+"""The options of a download, as one value for all layers."""
 
 from collections.abc import Iterable
 
@@ -21,30 +21,30 @@ def _media_types(values: Iterable[str]) -> frozenset[str]:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Timings:
-    """How patient a download is; tests are less so."""
+    """Rates and times of a download; tests use shorter ones."""
 
     slow_rate: float = 1000.0
-    """Bytes a second; a file that comes more slowly lets others come first."""
+    """Bytes a second; a slower file gives its slot to waiting files."""
     slow_time: float = 10.0
-    """Seconds over which its rate is measured."""
+    """Seconds over which the rate of a file is measured."""
     redraw: float = 0.1
     """Seconds between two drawings of a progress bar."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class DownloadOptions:
-    """Which files are wanted, and what is done with them."""
+    """Which files are wanted, and whether they are resumed and unpacked."""
 
     keys: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(_keys))
     """Only assets with these keys."""
     roles: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(_roles))
     """Only assets with one of these roles."""
     media_types: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(_media_types))
-    """Only assets of these media types, compared without parameters unless some are given."""
+    """Only assets of one of these media types, compared without parameters unless some are given."""
     unpack: bool = False
     """Whether archives are unpacked, each into a directory beside it."""
     resume: bool = True
-    """Whether what an earlier run left is continued, and something is left that the next run can continue."""
+    """Whether the part file of an earlier run is continued, and one is kept for the next run."""
     max_jobs: int = 20
-    """Jobs whose files are looked up and fetched at once; how many files that makes is for the client to limit."""
+    """Jobs or items whose files are listed and downloaded at once; `Limits.max_downloads` limits the files."""
     timings: Timings = Timings()

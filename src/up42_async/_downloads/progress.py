@@ -1,4 +1,4 @@
-"""How far downloads have come: values to look at, and an iterator that waits for the next one."""
+"""The progress of downloads: values, and an iterator that waits for the next one."""
 
 import anyio
 import attrs
@@ -6,40 +6,40 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class FileProgress:
-    """How far one file has come."""
+    """The progress of one file."""
 
     name: str
-    """What the file is called; its asset key until its name is known."""
+    """The name of the file; its asset key until the name is known."""
     job_id: str | None
-    """The job whose result it is part of."""
+    """The job whose result the file is part of; None for an item that is no job's."""
     bytes_done: int
-    """Bytes that are here."""
+    """Bytes downloaded, with those of earlier runs."""
     bytes_total: int | None
-    """Bytes of the whole file, None while that is not known."""
+    """Length of the whole file in bytes, None while it is not known."""
 
 
 @attrs.frozen(kw_only=True)
 class DownloadProgress:
-    """How far all files of a download have come."""
+    """The progress of all files of a download."""
 
     files_done: int
-    """Files that are here, whole."""
+    """Complete files."""
     files_failed: int
-    """Files that could not be had."""
+    """Failed files."""
     files_known: int
-    """Files that are known so far; more become known as long as `is_complete` is False."""
+    """Files known so far; more become known while `is_complete` is False."""
     is_complete: bool
     """Whether all files are known."""
     bytes_done: int
-    """Bytes that are here, of all files."""
+    """Bytes downloaded of all files."""
     bytes_total: int | None
-    """Bytes of all files together, None as long as one of them is not known."""
+    """Length of all files together in bytes, None while that of one is not known."""
     active: tuple[FileProgress, ...]
-    """The files that are under way now."""
+    """The files that are being downloaded."""
 
 
 class ProgressTask:
-    """How far one file has come, as its download says."""
+    """The progress of one file, updated by its download."""
 
     def __init__(self, tracker: "ProgressTracker", name: str, job_id: str | None, total: int | None) -> None:
         self._tracker = tracker
@@ -50,24 +50,24 @@ class ProgressTask:
         self.is_active: bool = False
 
     def update(self, done: int, total: int | None) -> None:
-        """Say how far it has come.
+        """Set the number of bytes.
 
         Args:
-            done: Bytes that are here.
-            total: Bytes of the whole file, None when that is not known.
+            done: Bytes downloaded, with those of earlier runs.
+            total: Length of the whole file in bytes, None when it is not known.
         """
         self.done, self.total, self.is_active = done, total, True
         self._tracker.announce()
 
-    def finish(self, *, is_whole: bool) -> None:
-        """Say that it is here, or that it will not come."""
+    def finish(self, *, is_complete: bool) -> None:
+        """Count the file as complete or failed."""
         self.is_active = False
-        if is_whole:
+        if is_complete:
             self.total = self.done
-        self._tracker.count(is_whole=is_whole)
+        self._tracker.count(is_complete=is_complete)
 
     def value(self) -> FileProgress:
-        """Return how far it has come."""
+        """Return the progress of the file."""
         return FileProgress(name=self.name, job_id=self.job_id, bytes_done=self.done, bytes_total=self.total)
 
 
@@ -80,17 +80,17 @@ class ProgressTracker:
         self._searches = 0
         self._is_listed = False
         self.is_over: bool = False
-        """Whether nothing will change any more."""
+        """Whether the download has ended."""
         self._changed = anyio.Event()
         self.version: int = 0
 
     def add_task(self, name: str, job_id: str | None = None, total: int | None = None) -> ProgressTask:
-        """Return what counts for one more file.
+        """Return the progress of one more file.
 
         Args:
-            name: What the file is called until its name is known.
-            job_id: The job whose result it is part of.
-            total: Its length in bytes, None when that is not known.
+            name: The asset key of the file, until its name is known.
+            job_id: The job whose result the file is part of.
+            total: Length of the file in bytes, None when it is not known.
         """
         task = ProgressTask(self, name, job_id, total)
         self._tasks.append(task)
@@ -98,42 +98,42 @@ class ProgressTracker:
         return task
 
     def announce(self) -> None:
-        """Wake all that wait for a change."""
+        """Wake all tasks that wait for a change."""
         self.version += 1
         self._changed.set()
         self._changed = anyio.Event()
 
-    def count(self, *, is_whole: bool) -> None:
-        """Count a file that has ended."""
-        self._done += is_whole
-        self._failed += not is_whole
+    def count(self, *, is_complete: bool) -> None:
+        """Count a file as complete or failed."""
+        self._done += is_complete
+        self._failed += not is_complete
         self.announce()
 
     def expect(self) -> None:
-        """Say that the files of a job or item are looked up, until `found` is called for it."""
+        """Count a job or item whose files are being listed, until `found` is called."""
         self._searches += 1
 
     def found(self) -> None:
-        """Say that these files are known."""
+        """Count a job or item whose files have been listed."""
         self._searches -= 1
         self.announce()
 
     def found_all(self) -> None:
-        """Say that there are no more jobs or items whose files could be looked up."""
+        """Note that no more jobs or items follow."""
         self._is_listed = True
         self.announce()
 
     def close(self) -> None:
-        """Say that nothing will change any more."""
+        """Note that the download has ended."""
         self.is_over = True
         self.announce()
 
     async def change(self) -> None:
-        """Wait until something changes."""
+        """Wait for the next change."""
         await self._changed.wait()
 
     def value(self) -> DownloadProgress:
-        """Return how far all files have come."""
+        """Return the progress of all files."""
         is_complete = self._is_listed and not self._searches
         totals = [task.total for task in self._tasks]
         known = [total for total in totals if total is not None]
@@ -149,7 +149,7 @@ class ProgressTracker:
 
 
 class ProgressWatch:
-    """Iterate over how far downloads have come: the newest state each time, so that a slow reader never lags behind."""
+    """An async iterator over the progress: the newest state each time, so that a slow reader never lags behind."""
 
     def __init__(self, tracker: ProgressTracker) -> None:
         self._tracker = tracker
@@ -161,7 +161,7 @@ class ProgressWatch:
         return self
 
     async def __anext__(self) -> DownloadProgress:
-        """Wait until something has changed.
+        """Return the progress after the next change.
 
         Raises:
             StopAsyncIteration: The last state has been returned.

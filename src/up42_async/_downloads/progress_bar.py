@@ -1,4 +1,4 @@
-"""Show how far downloads have come, in a terminal or a notebook, with `rich` (extra `progress`)."""
+"""Show the progress of downloads in a terminal or a notebook, with `rich` (extra `progress`)."""
 
 import importlib.util
 from typing import TYPE_CHECKING, Final
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _LINES_APART: Final = 100
-"""Redraws between two lines, where there is no terminal that could draw over the line before."""
+"""Redraws for each line that is printed where no bar can be drawn."""
 
 _MEGABYTE: Final = 1e6
 
 
 def check_installed() -> None:
-    """Make sure that a bar can be shown.
+    """Check that a bar can be shown.
 
     Raises:
         RuntimeError: `rich` is not installed.
@@ -27,12 +27,12 @@ def check_installed() -> None:
 
 
 async def show_bar(watch: ProgressWatch, redraw: float) -> None:
-    """Show progress until all files have come; it is drawn by this task, and never by a thread.
+    """Show the progress until the download ends; this task draws it, no thread.
 
-    In a terminal, and in a notebook with ipywidgets, it is a bar; elsewhere a line now and then.
+    In a terminal, and in a notebook with ipywidgets, it is a bar; elsewhere a line every 100 redraws.
 
     Args:
-        watch: What to show.
+        watch: The progress.
         redraw: Seconds between two drawings.
     """
     import rich
@@ -45,7 +45,7 @@ async def show_bar(watch: ProgressWatch, redraw: float) -> None:
 
 
 def _can_redraw(console: "Console") -> bool:
-    if console.is_jupyter:  # where rich draws with ipywidgets, and without them shows nothing but a warning
+    if console.is_jupyter:  # here rich needs ipywidgets, and shows a warning without them
         return importlib.util.find_spec("ipywidgets") is not None
     return console.is_terminal
 

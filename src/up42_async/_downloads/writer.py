@@ -201,7 +201,7 @@ class DownloadWriter:
             version = (None, None) if self._decoder else (head.etag, head.total)
             await destination.run(part.restart, *version)
         elif self._decoder or (head.start, head.etag, head.total) != (part.received, part.etag, part.total):
-            message = "the file has changed since its first part came"
+            message = "the file has changed since its first part was received"
             raise UnexpectedResponseError(message, transient=True)
         self._progress.update(part.received, part.total)
         return True
@@ -216,7 +216,7 @@ class DownloadWriter:
         is_other = "html" not in expected.lower() if expected else suffix in _BINARY_SUFFIXES
         is_unverified = self._destination.checksum is None
         if head.media_type in _HTML and is_other and suffix not in _HTML_SUFFIXES and is_unverified:
-            message = f"a page ({head.media_type}) came instead of the file"
+            message = f"the storage host sent an HTML page ({head.media_type}) instead of the file"
             raise UnexpectedResponseError(message, transient=True)
 
     def _check_length(self, head: FileHead) -> None:
@@ -275,7 +275,7 @@ class DownloadWriter:
 
     async def _refuse_more(self) -> None:
         await self._destination.run(self._destination.restart)
-        message = "more bytes came than were announced"
+        message = "more bytes were received than announced"
         self.problem = UnexpectedResponseError(message, transient=True)
 
     async def content_problem(self) -> str | None:
@@ -296,7 +296,7 @@ class DownloadWriter:
 
 
 async def pour(body: AsyncIterable[bytes], write: Callable[[list[bytes]], Awaitable[bool]]) -> None:
-    """Write a body in batches until it ends or `write` wants no more; also write what came before the body broke off.
+    """Write a body in batches until it ends or `write` wants no more; also write the bytes before a body broke off.
 
     A cancellation interrupts the reading of the body, as it must, but never the writing of a batch.
 
