@@ -75,9 +75,13 @@ class MadeUp:
         self.size = size
         self._seed = seed
 
-    @cached_property
+    @property
     def checksum(self) -> str:
         """Return their multihash; takes about a second for each gigabyte the first time."""
+        return self._checksum
+
+    @cached_property  # apart from the property, since for pyright a cached one does not fit the protocol
+    def _checksum(self) -> str:
         digest = hashlib.sha256()
         for piece in self.pieces(0, self.size):
             digest.update(piece)
