@@ -1,4 +1,4 @@
-"""Unpack archives, all of one or nothing, and never outside of the directory they are unpacked into."""
+"""Unpack archives: all files of one or none, and never outside of the folder for them."""
 
 import contextlib
 import gzip
@@ -18,19 +18,19 @@ import attrs
 from up42_async._downloads.file_names import PART, member_name, safe_name, with_digest
 
 MOST_MEMBERS: Final = 10_000
-"""Files and directories of an archive."""
+"""Most files and directories of an archive."""
 
 MOST_BYTES: Final = 200 * 2**30
-"""Bytes of all members together; what is free on the disk may be less."""
+"""Most bytes of all members together; the limit is lower where less is free on the disk."""
 
 MOST_IN_HEADERS: Final = 2**20
-"""Bytes of headers that an archive may have at once, beside 4 kB for each member: they are held in memory."""
+"""Most bytes of headers of a tar, beside 4 kB for each member: tarfile holds them in memory."""
 
 MOST_AT_ONCE: Final = 4 * 2**20
-"""Bytes that a zip's table of contents may have; it is read as a whole, and becomes ten times as large in memory."""
+"""Most bytes of a zip's table of contents: it is read at once, and takes ten times as many in memory."""
 
 DEEPEST: Final = 16
-"""Directories within each other."""
+"""Most parts of the path of a member."""
 
 _ENDINGS: Final = (".zip", ".tar", ".tgz", ".tar.gz")
 _PIECE: Final = 2**20
@@ -41,7 +41,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class BadArchiveError(Exception):
-    """An archive that is broken, or reaches for more than it may."""
+    """An archive is broken, or exceeds a limit."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -59,7 +59,7 @@ def is_archive(path: Path) -> bool:
 
 
 def folder_name(path: Path) -> str:
-    """Return what the folder of an archive is called: its name without the ending."""
+    """Return the name of the folder for an archive: its name without the suffix."""
     ending = max((one for one in _ENDINGS if path.name.lower().endswith(one)), key=len)
     return path.name[: -len(ending)] or "archive"
 
@@ -67,18 +67,19 @@ def folder_name(path: Path) -> str:
 def unpack(archive: Path, folder: Path) -> tuple[list[Path], dict[str, str]]:
     """Unpack an archive into a folder beside it.
 
-    Files there with the same names are replaced, and others left alone. It blocks, so it is called in a worker thread.
+    The files are moved there after all of them were read. Those in the folder with the same names are replaced, and
+    others stay. It blocks, so it is called in a worker thread.
 
     Args:
-        archive: The archive, by its name a zip or tar.
+        archive: The archive; its suffix tells whether it is a zip or a tar.
         folder: Where its files go; it must exist.
 
     Returns:
-        The files, and the names of members that this system cannot hold, with what they are called instead.
+        The paths of the files, and the new names of members whose own names this file system cannot hold.
 
     Raises:
-        BadArchiveError: It is broken, or a member is a link, leads outside, or is one too many or too large.
-        OSError: The files cannot be written. In both cases nothing was unpacked.
+        BadArchiveError: It is broken, exceeds a limit, or has a member that is a link or leads outside of the folder.
+        OSError: The files cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix=f"{folder.name[:50]}.", suffix=PART, dir=archive.parent) as place:
         names = _extract(archive, Path(place))
@@ -88,10 +89,9 @@ def unpack(archive: Path, folder: Path) -> tuple[list[Path], dict[str, str]]:
 
 
 def _extract(archive: Path, place: Path) -> dict[str, Path]:
-    """Write the members below a directory; return where they are, by their names.
+    """Write the members below a directory; return their relative paths by their names.
 
-    Whatever is wrong with an archive is its own fault: zipfile and tarfile raise a dozen kinds of exceptions for bytes
-    that make no sense.
+    zipfile and tarfile raise a dozen kinds of exceptions for a broken archive: each becomes a `BadArchiveError`.
     """
     names: dict[str, Path] = {}
     try:
@@ -118,10 +118,10 @@ def _write_all(members: Iterator[_Member], place: Path, names: dict[str, Path]) 
 
 
 def _members(archive: Path) -> Generator[_Member, None, None]:
-    """Yield the files in an archive, one after the other, each to be read before the next.
+    """Yield the files in an archive; each has to be read before the next.
 
     Raises:
-        BadArchiveError: A member is something else than a file or a directory, or is encrypted.
+        BadArchiveError: A member is neither a file nor a directory, or is encrypted.
     """
     return _zip_members(archive) if archive.name.lower().endswith(".zip") else _tar_members(archive)
 
@@ -134,7 +134,7 @@ def _counted(members: Iterator[Any]) -> Generator[Any, None, None]:
 
 
 class _Limited:
-    """A file of which no more than an allowance is read at once, or in all between two members."""
+    """A file that limits the bytes of one `read`, or the bytes read in all by an allowance that its user raises."""
 
     def __init__(self, file: IO[bytes], *, at_once: int | None = None, allowance: int | None = None) -> None:
         self._file = file
@@ -169,7 +169,7 @@ def _zip_members(archive: Path) -> Generator[_Member, None, None]:
                 if info.flag_bits & _ENCRYPTED:
                     raise BadArchiveError(f"{info.filename!r:.100} is encrypted")
                 if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                    # zipfile inflates what it reads of other methods as a whole: 4 kB of bzip2 become 600 MB
+                    # zipfile inflates each read of the other methods without a limit: 4 kB of bzip2 become 600 MB
                     raise BadArchiveError(f"{info.filename!r:.100} is neither stored nor deflated")
                 with opened.open(info) as content:
                     yield _Member(name=info.filename, size=info.file_size, content=content)
@@ -179,7 +179,7 @@ def _tar_members(archive: Path) -> Generator[_Member, None, None]:
     with archive.open("rb") as file:
         is_packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         file.seek(0)
-        # tarfile would inflate each kind without a limit, and reads headers of any size into memory
+        # tarfile inflates without a limit, and reads headers of any size into memory
         inflated: Any = gzip.GzipFile(fileobj=file) if is_packed else file
         limited: Any = _Limited(inflated, allowance=MOST_IN_HEADERS)
         with tarfile.open(fileobj=limited, mode="r|") as opened:
@@ -196,10 +196,10 @@ def _tar_members(archive: Path) -> Generator[_Member, None, None]:
 
 
 def _parts(name: str) -> list[str]:
-    """Return the name of a member as parts of a path below the directory.
+    """Return the name of a member as parts of a path below the folder.
 
     Raises:
-        BadArchiveError: It leads somewhere else, or nowhere.
+        BadArchiveError: The name leads outside of the folder, or is empty or too deep.
     """
     words = _normal(name).split("/")
     if not words[0] or ".." in words or words[0].endswith(":"):
@@ -211,13 +211,13 @@ def _parts(name: str) -> list[str]:
 
 
 def _normal(name: str) -> str:
-    """Return the name of a member with single slashes and without dots; one that is absolute still is."""
+    """Return the name of a member with single slashes and without `.`; an absolute name stays absolute."""
     words = enumerate(name.replace("\\", "/").split("/"))
     return "/".join(word for position, word in words if word != "." and (word or not position))
 
 
 def _copy(member: _Member, place: Path, budget: int) -> tuple[Path, int]:
-    """Write a member to disk; return where below the directory, and how many bytes it really has."""
+    """Write a member to disk; return its relative path, and its real size in bytes."""
     name, file = _created(member.name, place)
     size = 0
     with file:
@@ -233,9 +233,9 @@ def _copy(member: _Member, place: Path, budget: int) -> tuple[Path, int]:
 
 
 def _created(name: str, place: Path) -> tuple[Path, IO[bytes]]:
-    """Make the file of a member, under another name where the file system does not take its own.
+    """Make the file of a member, with another name when the file system refuses its own.
 
-    Which names it takes, only the file system knows: how long they may be, and whether two that differ in case are two.
+    Only the file system knows how long a name may be, and whether two names that differ in case are two files.
     """
     parts = _parts(name)
     path = Path(*parts)
@@ -249,7 +249,7 @@ def _created(name: str, place: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _move(place: Path, folder: Path, name: Path) -> Path:
-    """Put a file that was unpacked in its place, whose directories must be real ones."""
+    """Move an unpacked file into the folder; none of its directories may be a symbolic link."""
     directory = folder
     for part in ("", *name.parts[:-1]):
         directory /= part

@@ -1,4 +1,4 @@
-"""Undo the Content-Encoding of a stored file: storage hosts send the one a file was stored with, asked for or not."""
+"""Decode the Content-Encoding of a stored file, which storage hosts send whether or not it was asked for."""
 
 import zlib
 from collections.abc import Generator
@@ -17,19 +17,19 @@ _RAW: Final = -zlib.MAX_WBITS
 
 
 class Decoder:
-    """Inflates a body piece by piece."""
+    """Decodes a body in pieces of limited size."""
 
     def __init__(self, codings: tuple[str, ...]) -> None:
-        """Prepare for codings in the order in which they were applied, one or more."""
+        """Prepare for one or more codings, in the order in which they were applied."""
         self._can_decode = len(codings) <= _MOST_CODINGS and _INFLATABLE.issuperset(codings)
         self._codings = codings
         self._inflaters = [_Inflater(coding) for coding in reversed(codings)] if self._can_decode else []
 
     def feed(self, data: bytes) -> Generator[bytes, None, None]:
-        """Yield the content in pieces of at most 1 MiB.
+        """Yield the decoded content in pieces of at most 1 MiB.
 
         Raises:
-            UnexpectedResponseError: The body is broken, or in a coding that cannot be undone here.
+            UnexpectedResponseError: The body is broken, or its coding is not supported.
         """
         if not self._can_decode:
             message = f"the file is stored with Content-Encoding {', '.join(self._codings)[:40]!r}, which is not known"
@@ -37,10 +37,10 @@ class Decoder:
         yield from _through(self._inflaters, data)
 
     def finish(self) -> None:
-        """Check that the body came to its end; an empty body is empty in any coding.
+        """Check that the encoded body is complete; an empty body is complete in any coding.
 
         Raises:
-            UnexpectedResponseError: It did not.
+            UnexpectedResponseError: It is not complete.
         """
         if not all(inflater.is_complete for inflater in self._inflaters):
             message = "the file broke off inside its Content-Encoding"
@@ -68,7 +68,7 @@ class _Inflater:
                 yield piece
 
     def _next_member(self, data: bytes) -> bytes:
-        """Begin another gzip member, of which a file may have several; padding with zeros is skipped."""
+        """Begin the next gzip member of a file with several; zeros between them are padding."""
         data = data.lstrip(b"\0")
         if data and not self._is_gzip:
             message = "bytes follow the end of the file's Content-Encoding"
@@ -87,7 +87,7 @@ class _Inflater:
             self._is_fresh = False
 
     def _first(self, data: bytes) -> bytes:
-        """Inflate the first bytes; `deflate` means zlib, and some servers leave zlib's own header out."""
+        """Inflate the first bytes; `deflate` means zlib, but some servers leave out the header of zlib."""
         try:
             return self._inflate.decompress(data, PIECE)
         except zlib.error:

@@ -1,4 +1,4 @@
-"""Names of files: what the server calls them, made safe, since each of these words may be hostile."""
+"""Names of files: read from the response of the server, which may be hostile, and made safe."""
 
 import hashlib
 import os
@@ -9,16 +9,16 @@ from typing import Final
 from urllib.parse import parse_qs, unquote, unquote_to_bytes, urlsplit
 
 LONGEST: Final = 150
-"""Bytes of a name at the most; file systems take 255, and `.part.json` is added meanwhile."""
+"""Most bytes of a name; file systems allow 255, of which `.part.json` and others need some."""
 
 PART: Final = ".part"
-"""Ending of a file that is not whole yet."""
+"""Suffix of a file that is being downloaded."""
 
 RECORD: Final = ".up42.json"
-"""Name of the file that says what each file of a directory was fetched from."""
+"""Name of the record of a directory."""
 
 _PARAMETER: Final = re.compile(r'(?:^|;)\s*([^\s=;"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^;]*))?')
-_CHARSETS: Final = frozenset({"utf-8", "iso-8859-1"})  # those that RFC 8187 names
+_CHARSETS: Final = frozenset({"utf-8", "iso-8859-1"})  # the two of RFC 8187
 _LONGEST_HEADER: Final = 4096
 _ID_LETTERS: Final = 8
 
@@ -30,11 +30,14 @@ _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$", re
 
 
 def names_of(url: str, header: str | None, key: str) -> list[str]:
-    """Return what a file may be called, the best name first; those without ending get the one of the URL's path.
+    """Return the names a file may have, the best one first; a name without suffix gets that of the URL's path.
+
+    The order: the Content-Disposition in the query of the signed URL, that of the response, the asset key, the last
+    part of the URL's path.
 
     Args:
         url: The signed URL.
-        header: The Content-Disposition of the answer, None when there is none.
+        header: The Content-Disposition of the response, None when there is none.
         key: The asset key.
     """
     path = name_in_path(url)
@@ -44,20 +47,20 @@ def names_of(url: str, header: str | None, key: str) -> list[str]:
 
 
 def name_in_url(url: str) -> str | None:
-    """Return the name a signed URL gives to its file, None when it gives none.
+    """Return the name of the file in the query of its signed URL, None when there is none.
 
     Args:
-        url: A signed URL; its `response-content-disposition` is what the storage host will send as Content-Disposition.
+        url: The signed URL. The storage host sends its `response-content-disposition` as Content-Disposition.
     """
     query = parse_qs(urlsplit(url).query)
     return name_in_disposition(next(iter(query.get("response-content-disposition", [])), None))
 
 
 def name_in_disposition(value: str | None) -> str | None:
-    """Return the file name of a Content-Disposition as RFC 6266 has it, None when there is none.
+    """Return the file name of a Content-Disposition (RFC 6266), None when there is none.
 
-    `filename*` comes before `filename`, unless it cannot be decoded. Storage hosts also leave out the type before the
-    first parameter, which is forgiven.
+    `filename*` comes before `filename`, unless it cannot be decoded. The type before the first parameter may be
+    missing, since some storage hosts leave it out.
 
     Args:
         value: The header, None when there is none.
@@ -91,13 +94,13 @@ def name_in_path(url: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Make a name safe: one part of a path, that means the same everywhere and hides nothing.
+    """Return a name that is one part of a path, allowed on every system, and without invisible characters.
 
     Args:
-        name: What the server calls the file.
+        name: The name that the server gives the file.
 
     Returns:
-        The name; empty when nothing of it can be used.
+        The safe name; empty when no character of it can be used.
     """
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
     visible = "".join("_" if _is_separator(char) else char for char in last if char.isprintable())
@@ -108,16 +111,16 @@ def safe_name(name: str) -> str:
 
 
 def _is_separator(char: str) -> bool:
-    """Return whether a character is another way of writing one that separates names."""
+    """Return whether a character is a compatibility form of a path separator, such as a fullwidth slash."""
     return not char.isascii() and not _SEPARATORS.isdisjoint(unicodedata.normalize("NFKC", char))
 
 
 def with_asset_id(name: str, source: str) -> str:
-    """Return a name that tells a file from others of the same name, by the first 8 characters of its asset's id.
+    """Return a name with the first 8 characters of the asset's id, the same in every run.
 
     Args:
         name: A safe name.
-        source: What the file is fetched from; its last part is the asset's id.
+        source: What the file is fetched from, whose last part is the asset's id.
     """
     asset_id = safe_name(source.rpartition("/")[2])[:_ID_LETTERS]
     if not asset_id.replace("-", "").isalnum():
@@ -127,7 +130,7 @@ def with_asset_id(name: str, source: str) -> str:
 
 
 def with_digest(name: str, source: str) -> str:
-    """Return a name that tells a file from others of the same name, by a digest; it is the same every time.
+    """Return a name with 8 characters of a digest of the source, the same in every run.
 
     Args:
         name: A safe name.
@@ -139,16 +142,16 @@ def with_digest(name: str, source: str) -> str:
 
 
 def member_name(word: str) -> str:
-    """Return a part of the path of a member of an archive, as it is where no harm can come of it.
+    """Return one part of the path of a member of an archive, changed only where it is dangerous.
 
-    Products refer to their parts by name, so what a file system takes stays: hidden files, colons, long names. Control
-    characters and those that turn the reading direction go, since they hide in listings what a name really is.
+    The files of a product refer to each other by name, so hidden files, colons and long names stay. Control characters
+    and those that change the reading direction are replaced, since they make a listing show another name.
 
     Args:
         word: The part, without separators.
 
     Returns:
-        The name; empty when nothing of it can be used.
+        The name; empty when the part is empty.
     """
     if os.name == "nt":  # pragma: no cover - where reserved names open devices, and a colon opens a stream
         return safe_name(word)
@@ -157,7 +160,7 @@ def member_name(word: str) -> str:
 
 
 def same_name(name: str) -> str:
-    """Return what two names have in common that some file systems take for one."""
+    """Return a form of a name that is equal for names that some file systems take for the same one."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 
@@ -167,7 +170,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _shortened(name: str) -> str:
-    longest = LONGEST - 2  # what makes a name harmless may be added
+    longest = LONGEST - 2  # for the underscores that `safe_name` may add
     if len(name.encode()) <= longest:
         return name
     stem, suffix = _split(name)

@@ -1,7 +1,7 @@
-"""Open files that are ours alone: no link that somebody put there is followed, and no two writers have one file.
+"""Open files safely: no link is followed, and no two writers have the same file.
 
-A part file is opened by name, then locked, then compared with what has the name by now: between opening and locking,
-the one who had the lock may have moved the file to its place, and its old name may be another file's or nobody's.
+A file is opened by its name, then locked, then compared with the file that has the name by now: between opening and
+locking, the holder of the lock may have renamed the file, and its old name may be free, or that of another file.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Final
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover - on Windows, where a file that is open cannot be taken over anyway
+except ImportError:  # pragma: no cover - on Windows, where an open file cannot be replaced
     fcntl = None  # type: ignore[assignment]
 
 _OPTIONS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -23,12 +23,12 @@ _MODE: Final = 0o666  # less the umask, as for any new file
 
 
 def has_locks() -> bool:
-    """Return whether files can be locked, and moved while they are open."""
+    """Return whether this system can lock files, and rename open ones."""
     return fcntl is not None
 
 
 def open_to_read(path: Path) -> int:
-    """Open a file, and nothing that a link leads to; what it is has to be looked at.
+    """Open a file for reading, without following a link; the caller checks whether it is a regular file.
 
     Raises:
         OSError: It cannot be opened.
@@ -37,16 +37,16 @@ def open_to_read(path: Path) -> int:
 
 
 def open_new(path: Path) -> int:
-    """Make a file.
+    """Make a new file.
 
     Raises:
-        OSError: It cannot be made, for one because there is something with that name.
+        OSError: It cannot be made, for example since the name is taken.
     """
     return os.open(path, _WRITE | os.O_EXCL, _MODE)
 
 
 def open_locked(path: Path) -> int | None:
-    """Open or make a file, and lock it; None when another open file of this or another process has the lock.
+    """Open or make a file, and lock it; None when another holder, in this or another process, has the lock.
 
     Raises:
         OSError: It cannot be made.
@@ -66,19 +66,19 @@ def open_locked(path: Path) -> int | None:
                 os.close(file)
                 raise
             return file  # a file system without locks
-        os.close(file)  # the one who had the lock has just moved the file to its place
+        os.close(file)  # the holder of the lock has just renamed the file
 
 
 def open_to_write(path: Path) -> int:
-    """Open or make a file; a link or anything else that is no file of one name is removed first.
+    """Open or make a file for writing; a link, a device, or a file with several names is removed first.
 
     Raises:
-        OSError: It cannot be made, for one because there is a directory with that name.
+        OSError: It cannot be made, for example since a directory has the name.
     """
     try:
         file = os.open(path, _WRITE | _NO_WAIT, _MODE)
     except OSError as error:
-        # what systems say of a symbolic link or a device
+        # the errors for a symbolic link or a device
         if error.errno not in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:
             raise
     else:
@@ -91,7 +91,7 @@ def open_to_write(path: Path) -> int:
 
 
 def is_at(file: int, path: Path) -> bool:
-    """Return whether an open file is still the one that has the name."""
+    """Return whether an open file still has a path."""
     try:
         return os.path.samestat(os.fstat(file), path.lstat())
     except FileNotFoundError:
@@ -99,7 +99,7 @@ def is_at(file: int, path: Path) -> bool:
 
 
 def sync_directory(path: Path) -> None:
-    """Make a new name survive a crash; systems that cannot do that for a directory do it by themselves."""
+    """Synchronize the names in a directory to the disk, on systems that can."""
     with contextlib.suppress(OSError):
         file = os.open(path, os.O_RDONLY)
         try:

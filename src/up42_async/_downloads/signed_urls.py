@@ -1,6 +1,6 @@
-"""Ask for signed URLs of files, and judge them.
+"""Get signed URLs of files, and check them.
 
-They name a host of the server's choice, which must not be one inside the caller's own network.
+The server chooses the host of a signed URL; it must not be a host inside the caller's own network.
 """
 
 import ipaddress
@@ -18,6 +18,7 @@ from up42_async._http.requests import ApiRequest, Secret
 from up42_async._http.session import Session
 
 LONGEST: Final = 16_384
+"""Most characters of a signed URL."""
 
 _LARGEST: Final = 2**63 - 1
 _DOWNLOAD_URL: Final = "/download-url"
@@ -28,7 +29,7 @@ _MEANT_AS_NUMBER: Final = re.compile(r"[0-9a-fx.]*[0-9][0-9a-fx.]*", re.IGNORECA
 
 
 def _size(value: int | None) -> int | None:
-    """Return a size that a file can have: what UP42 says may be any number."""
+    """Return the size of a file, None for a number that no file can have as its size."""
     return value if value is not None and 0 <= value <= _LARGEST else None
 
 
@@ -37,36 +38,36 @@ class RemoteFile:
     """A file in UP42's storage."""
 
     href: str
-    """Where a signed URL for it is had: a link to an asset, on the API host."""
+    """Link to its asset on the API host, from which the request for a signed URL is made."""
     key: str
-    """Its asset key, which is its name when nothing better is known."""
+    """Its asset key, which is its name when the server gives none."""
     size: int | None = attrs.field(default=None, converter=_size)
-    """Its size in bytes, None when that is not known."""
+    """Its size in bytes, None when it is not known."""
     checksum: str | None = None
-    """Its multihash, None when that is not known."""
+    """Its multihash, None when it is not known."""
     media_type: str = ""
-    """Its media type, empty when that is not known."""
+    """Its media type, empty when it is not known."""
     item_id: str | None = None
-    """The item it belongs to, None for a file that is no item's."""
+    """The id of its item, None for a file that is no item's."""
 
     @property
     def source(self) -> str:
-        """What stands for the file in every run: the path of its link."""
+        """The path of its link, which identifies the file in every run."""
         try:
             return urlsplit(self.href).path.removesuffix(_DOWNLOAD_URL)
-        except ValueError:  # a link that cannot be read, which is said when a signed URL for it is asked
+        except ValueError:  # the request for a signed URL raises an error for such a link
             return self.href
 
 
 def signed_url_request(file: RemoteFile, *, api: str) -> ApiRequest:
-    """Return how to ask for a signed URL of a file.
+    """Return the request for a signed URL of a file.
 
     Args:
         file: The file.
         api: Base URL of the API.
 
     Raises:
-        UntrustedURLError: Its link leads away from UP42, or to something else than an asset.
+        UntrustedURLError: The link of the file leads to another host, or not to an asset.
     """
     about = ApiRequest(method="POST", path=f"{_ASSETS}...{_DOWNLOAD_URL}")
     path = follow(file.href, api=api, request=about).path.removesuffix(_DOWNLOAD_URL)
@@ -78,15 +79,15 @@ def signed_url_request(file: RemoteFile, *, api: str) -> ApiRequest:
 
 
 async def ask_signed_url(session: Session, file: RemoteFile) -> Secret:
-    """Ask for a signed URL of a file, which is valid for five minutes; one request.
+    """Get a signed URL of a file, which is valid for five minutes; one request.
 
     Args:
-        session: What sends the request.
+        session: The session that sends the request.
         file: The file.
 
     Raises:
-        UntrustedURLError: The file's link, or the signed URL, leads to where it must not.
-        APIError: It could not be asked for.
+        UntrustedURLError: The link of the file, or the signed URL, leads to a host that is not trusted.
+        APIError: The request failed.
     """
     request = signed_url_request(file, api=session.api)
     return check_signed_url(_in_answer(await session.call(request)), api=session.api, request=request)
@@ -98,16 +99,16 @@ def _in_answer(answer: Any) -> Secret | None:
 
 
 def check_signed_url(url: Secret | None, *, api: str, request: ApiRequest) -> Secret:
-    """Return a signed URL without its fragment, if a file may be fetched from there.
+    """Return a signed URL without its fragment, if files may be downloaded from it.
 
     Args:
-        url: As the answer has it, None when it has none.
-        api: Base URL of the API: when it is on this machine, as the sandbox is, files may be as well, and without TLS.
-        request: What was asked, for the error, which names the host and nothing else of the URL.
+        url: The URL, None when the response has none.
+        api: Base URL of the API. When it is on this machine, like the sandbox, files may be too, and without TLS.
+        request: The request that brought the URL, for the error, which names the host and no other part of the URL.
 
     Raises:
-        UntrustedURLError: The host, or the way to it, is not one that files are fetched from.
-        UnexpectedResponseError: It is no URL.
+        UntrustedURLError: The URL is not over https, has a user name, or leads to an address inside this network.
+        UnexpectedResponseError: It is missing, or no URL.
     """
     host = "" if url is None else host_of(url)
     if url is None or not host:
@@ -121,12 +122,12 @@ def check_signed_url(url: Secret | None, *, api: str, request: ApiRequest) -> Se
 
 
 def host_of(url: Secret) -> str:
-    """Return the host of a signed URL, which may be shown; empty for what is no URL."""
+    """Return the host of a signed URL, which is no secret; empty when it is no URL."""
     parts = _split(url)
     return "" if parts is None else parts.hostname or ""
 
 
-# The parts of a signed URL stay inside functions that do not raise: a traceback shows the variables of its frames.
+# Only functions that do not raise hold parts of a signed URL, since a traceback may show the variables of its frames.
 
 
 def _split(url: Secret) -> SplitResult | None:
@@ -142,7 +143,7 @@ def _split(url: Secret) -> SplitResult | None:
 
 
 def _problem(url: Secret, *, local: bool) -> str | None:
-    """Say what is wrong with the way to a host, None when nothing is."""
+    """Return why files must not be downloaded from a URL, None when they may."""
     parts = urlsplit(url.reveal())
     host = parts.hostname or ""
     if "@" in parts.netloc:
@@ -155,10 +156,10 @@ def _problem(url: Secret, *, local: bool) -> str | None:
 
 
 def _is_inside(host: str) -> bool:
-    """Return whether a host is, by its looks, not on the internet; names are not resolved."""
+    """Return whether a host is no public address; names are not resolved."""
     address = _address(host)
     if address is None:
-        # nothing that looks like a number is left to the resolver, which knows more ways of writing addresses
+        # a resolver reads more notations of addresses than `ipaddress`, so no name that looks like a number is trusted
         return host == "localhost" or host.endswith(".localhost") or bool(_MEANT_AS_NUMBER.fullmatch(host))
     mapped = getattr(address, "ipv4_mapped", None) or address
     return not mapped.is_global or mapped.is_multicast
@@ -170,6 +171,6 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         pass
     try:
-        return ipaddress.IPv4Address(socket.inet_aton(host))  # such as 127.1 and 0x7f000001, as resolvers read them
+        return ipaddress.IPv4Address(socket.inet_aton(host))  # such as 127.1 and 0x7f000001, which resolvers read
     except OSError:
         return None

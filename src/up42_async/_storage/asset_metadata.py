@@ -1,6 +1,5 @@
 """Read the metadata of an asset: an asset with an id can always be read, and a field that does not fit is None."""
 
-import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -12,17 +11,17 @@ Read = Callable[[Any], Any]
 
 
 def asset_fields(content: Any, request: ApiRequest) -> tuple[dict[str, Any], list[str]]:
-    """Return what an asset is made of, and the names of the fields that do not fit.
+    """Return the arguments of `Asset`, and the keys of the fields that do not fit.
 
     Args:
         content: The decoded JSON.
-        request: What was asked, for the error.
+        request: The request that brought it, for the error.
 
     Raises:
-        UnexpectedResponseError: It has no id.
+        UnexpectedResponseError: The JSON has no id.
     """
     if not isinstance(content, dict) or not isinstance(content.get("id"), str) or not content["id"]:
-        raise UnexpectedResponseError("an answer that is no asset: it has no id", request=str(request))
+        raise UnexpectedResponseError("the response is no asset: it has no id", request=str(request))
     fields: dict[str, Any] = {"id": content["id"], "metadata": content}
     odd = []
     for name, (key, read) in _FIELDS.items():
@@ -54,15 +53,11 @@ def _size(value: Any) -> int:
     return int(value)
 
 
-def _moment(value: Any) -> dt.datetime:
-    return timestamp(value)
-
-
 _FIELDS: Final[Mapping[str, tuple[str, Read]]] = {
     "account_id": ("accountId", _text),
     "workspace_id": ("workspaceId", _text),
-    "created": ("createdAt", _moment),
-    "updated": ("updatedAt", _moment),
+    "created": ("createdAt", timestamp),
+    "updated": ("updatedAt", timestamp),
     "name": ("name", _text),
     "size": ("size", _size),
     "content_type": ("contentType", _text),
@@ -71,4 +66,4 @@ _FIELDS: Final[Mapping[str, tuple[str, Read]]] = {
     "tags": ("tags", _texts),
     "source": ("source", _text),
 }
-"""For each attribute of an asset its key in the metadata, and how it is read."""
+"""For each attribute of an asset its key in the metadata, and the function that reads it."""

@@ -1,4 +1,4 @@
-"""Assets: what was ordered or made, as one or more files; listed, or fetched by id."""
+"""Assets: ordered or made data of one or more files; listed, or fetched by id."""
 
 import datetime as dt
 import os
@@ -32,7 +32,7 @@ PAGE_SIZE: Final = 100
 
 @attrs.define(kw_only=True, slots=False)
 class Asset:
-    """Something in your storage: what was ordered or made, as one or more files."""
+    """An asset in your storage: ordered or made data of one or more files."""
 
     id: str
     """The asset's id."""
@@ -41,7 +41,7 @@ class Asset:
     workspace_id: str | None = None
     """The workspace it belongs to."""
     created: dt.datetime | None = None
-    """When it came into storage."""
+    """When it was added to the storage."""
     updated: dt.datetime | None = None
     """When it was last changed."""
     name: str | None = None
@@ -59,7 +59,7 @@ class Asset:
     source: str | None = None
     """Where it came from: `ARCHIVE`, `TASKING`, `PROCESSING` (older ones say `ANALYTICS`) or `USER`."""
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    """Everything UP42 says of it, as it came."""
+    """All its metadata, as UP42 sent them."""
     _client: Client | None = attrs.field(default=None, alias="client", repr=False, eq=False)
 
     def __repr__(self) -> str:
@@ -67,12 +67,12 @@ class Asset:
         return _display.attributes(self, "id", "title", "name", "size", "created")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is copied and pickled: all but the client, so that a copy uses the current one."""
+        """Return all but the client, for copies and pickles, which use the current client."""
         return {**self.__dict__, "_client": None}
 
     @classmethod
     async def get(cls, asset_id: str, *, client: Client | None = None) -> "Asset":
-        """Ask for an asset; one request.
+        """Get an asset; one request.
 
         Args:
             asset_id: The asset's id.
@@ -80,9 +80,9 @@ class Asset:
 
         Raises:
             NotFoundError: There is no such asset, or it belongs to somebody else.
-            APIError: UP42 could not be asked.
-            UnexpectedResponseError: The answer is no asset, or another one than asked for.
-            ValueError: It cannot be an id.
+            APIError: The request failed.
+            UnexpectedResponseError: The response is no asset, or another one.
+            ValueError: `asset_id` cannot be an id.
         """
         request = ApiRequest(method="GET", path=f"{ASSETS}/{segment(asset_id, 'asset_id')}/metadata")
         user = current_client(client)
@@ -108,18 +108,18 @@ class Asset:
     ) -> "AssetList":
         """List the assets in storage: an async iterator, whose `errors` has what could not be read.
 
-        One request for each page. All filters must hold; of the entries of one list any. An empty list matches nothing,
-        and nothing is sent.
+        One request for each page. An asset must match all filters, and of a list one entry. An empty list matches
+        nothing, and nothing is sent.
 
         Args:
-            created_after: Only assets that came into storage after this moment; without time zone it counts as UTC.
-            created_before: Only assets that came into storage before this moment; likewise.
-            workspace_id: Only assets of this workspace; else of the whole account.
+            created_after: Only assets added to the storage after this moment; UTC when it has no time zone.
+            created_before: Only assets added to the storage before this moment; UTC when it has no time zone.
+            workspace_id: Only assets of this workspace; when left out, of the whole account.
             collection_names: Only assets of these geospatial collections, such as `"phr"`.
             producer_names: Only assets of these producers.
             tags: Only assets with one of these tags.
             sources: Only assets from these sources: `"ARCHIVE"`, `"TASKING"`, `"PROCESSING"`, `"USER"`.
-            search: Only assets with these words in what UP42 knows of them, such as their name, title or order id.
+            search: Only assets whose metadata have these words, such as their name, title or order id.
             sort_by: The order, such as `"createdAt,desc"`.
             page_size: Assets a page, 1 or more.
             client: The client to use; the current one when left out.
@@ -150,7 +150,7 @@ class Asset:
         """Return the STAC items of this asset; one request for every 100.
 
         Raises:
-            APIError: They could not be had.
+            APIError: A request failed.
         """
         body = {"limit": DEFAULT_LIMIT, "filter": property_is("asset_id", self.id)}
         return [item async for item in Items(current_client(self._client), body)]
@@ -158,20 +158,20 @@ class Asset:
     async def download(
         self, directory: str | os.PathLike[str], *, unpack: bool = False, resume: bool = True
     ) -> list[Path]:
-        """Bring the asset's file: whole and verified, or not at all.
+        """Download the asset's file: it is complete and verified, or absent.
 
-        Costs one request for a signed URL and one to the storage host; more only when something goes wrong.
+        Costs one request for a signed URL and one to the storage host; each retry costs as many.
 
         Args:
-            directory: Where to put it; made when it is missing.
+            directory: Where the file goes; made when it is missing.
             unpack: Whether to unpack an archive (`.zip`, `.tgz`, `.tar.gz`, `.tar`), into a directory beside it.
-            resume: Whether to keep what came of a file that broke off, as `name.part`, and continue it the next time.
+            resume: Whether to keep an incomplete file as `name.part`, which the next download continues.
 
         Returns:
-            The file; or the files of the archive, when it was unpacked.
+            The path of the file; for an unpacked archive those of its files.
 
         Raises:
-            DownloadError: It could not be had, or not whole.
+            DownloadError: The file could not be downloaded completely, or not be unpacked.
         """
         options = DownloadOptions(unpack=unpack, resume=resume)
         downloads = Downloads(current_client(self._client), Path(directory), options)
@@ -187,7 +187,7 @@ class Asset:
 
 
 async def initialize_asset(asset_id: str, *, client: Client | None = None) -> Asset:
-    """Ask for an asset, as `Asset.get` does; one request.
+    """Get an asset, like `Asset.get`; one request.
 
     Args:
         asset_id: The asset's id.
@@ -195,21 +195,22 @@ async def initialize_asset(asset_id: str, *, client: Client | None = None) -> As
 
     Raises:
         NotFoundError: There is no such asset, or it belongs to somebody else.
-        APIError: UP42 could not be asked.
-        ValueError: It cannot be an id.
+        APIError: The request failed.
+        UnexpectedResponseError: The response is no asset, or another one.
+        ValueError: `asset_id` cannot be an id.
     """
     return await Asset.get(asset_id, client=client)
 
 
 class AssetList(ReadableList[Asset]):
-    """Assets one after another; `errors` has those that could not be read, or had a field that does not fit."""
+    """An async iterator over assets; `errors` names those that could not be read, and fields that do not fit."""
 
     def __init__(self, client: Client, filters: str | None) -> None:
         """Send nothing yet; see `Asset.all`.
 
         Args:
             client: The client to use.
-            filters: The query; None matches nothing, and nothing is sent.
+            filters: The query; None for no assets, for which nothing is sent.
         """
         self._client = client
         first = None if filters is None else ApiRequest(method="GET", path=ASSETS, query=filters)

@@ -19,7 +19,7 @@ COLLECTIONS: Final = f"{STORAGE}/collections"
 
 
 async def get_collection(collection_id: str, *, client: Client | None = None) -> pystac.Collection:
-    """Ask for a STAC collection; one request.
+    """Get a STAC collection; one request.
 
     Args:
         collection_id: The collection's id.
@@ -27,9 +27,9 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
 
     Raises:
         NotFoundError: There is no such collection, or it belongs to somebody else.
-        APIError: UP42 could not be asked.
-        UnexpectedResponseError: It is no STAC collection, or another one than asked for.
-        ValueError: It cannot be an id.
+        APIError: The request failed.
+        UnexpectedResponseError: The response is no STAC collection, or another one.
+        ValueError: `collection_id` cannot be an id.
     """
     request = ApiRequest(method="GET", path=f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}")
     user = current_client(client)
@@ -39,7 +39,7 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
 
 
 async def get_item(collection_id: str, item_id: str, *, client: Client | None = None) -> pystac.Item:
-    """Ask for a STAC item; one request. Where only its id is known, `search_items(ids=[item_id])` finds it.
+    """Get a STAC item; one request. When only its id is known, `search_items(ids=[item_id])` finds it.
 
     Args:
         collection_id: The id of its collection.
@@ -48,9 +48,9 @@ async def get_item(collection_id: str, item_id: str, *, client: Client | None = 
 
     Raises:
         NotFoundError: There is no such item, or it belongs to somebody else.
-        APIError: UP42 could not be asked.
-        UnexpectedResponseError: It is no STAC item, or another one than asked for.
-        ValueError: One of them cannot be an id.
+        APIError: The request failed.
+        UnexpectedResponseError: The response is no STAC item, or another one.
+        ValueError: `collection_id` or `item_id` cannot be an id.
     """
     request = ApiRequest(method="GET", path=_item_path(collection_id, item_id))
     user = current_client(client)
@@ -61,21 +61,21 @@ async def get_item(collection_id: str, item_id: str, *, client: Client | None = 
 
 
 async def update_item(item: pystac.Item, *, client: Client | None = None) -> pystac.Item:
-    """Send an item's UP42 title and tags, and take over what UP42 made of them; one request.
+    """Send the UP42 title and tags of an item, and replace its properties by those of the response; one request.
 
     Set them with `Up42Properties(item)` first. A property that the item does not have is not sent.
 
     Args:
         item: The item, which is changed in place.
-        client: The client to use; else the one the item came from, else the current one.
+        client: The client to use; when left out the one that the item came from, else the current one.
 
     Returns:
         The item.
 
     Raises:
-        APIError: UP42 could not be asked, or refused.
-        UnexpectedResponseError: The answer is no STAC item, or another one.
-        ValueError: The item has no collection, or an id that cannot be right.
+        APIError: The request failed.
+        UnexpectedResponseError: The response is no STAC item, or another one.
+        ValueError: The item has no collection, or its id cannot be an id.
     """
     if item.collection_id is None:
         raise ValueError(f"item {item.id!r} belongs to no collection, so it is not one of UP42's storage")
@@ -90,24 +90,24 @@ async def update_item(item: pystac.Item, *, client: Client | None = None) -> pys
 
 
 async def delete_collection(collection_id: str, *, client: Client | None = None) -> None:
-    """Delete a collection with all its items and files, for good; one request. UP42 deletes nothing less than that.
+    """Delete a collection with all its items and files, for ever; one request. UP42 cannot delete single items.
 
     Args:
         collection_id: The collection's id.
         client: The client to use; the current one when left out.
 
     Raises:
-        NotFoundError: There is no such collection, or it belongs to somebody else. Not after a try whose answer was
-            lost, which may have deleted it.
-        APIError: UP42 could not be asked, or refused.
-        ValueError: It cannot be an id.
+        NotFoundError: There is no such collection, or it belongs to somebody else. Not raised after a try whose
+            response was lost, since that try may have deleted it.
+        APIError: The request failed.
+        ValueError: `collection_id` cannot be an id.
     """
     path = f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}"
     request = ApiRequest(method="DELETE", path=path, empty_ok=True)
     try:
         await current_client(client)._session.call(request)
     except NotFoundError as error:
-        if error.tries == 1:  # else an earlier try, whose answer was lost, may have deleted it
+        if error.tries == 1:  # else an earlier try, whose response was lost, may have deleted it
             raise
 
 
@@ -117,7 +117,7 @@ def list_collections(
     """List the collections in storage: an async iterator, whose `errors` has those that could not be read.
 
     Args:
-        workspace_id: Only those of this workspace.
+        workspace_id: Only collections of this workspace; when left out, of the whole account.
         limit: Collections a page, 1 to 10000; one request for each page.
         client: The client to use; the current one when left out.
 
@@ -147,16 +147,17 @@ def list_collections(
 
 
 async def get_queryables(*, client: Client | None = None) -> dict[str, Any]:
-    """Ask by which properties items can be searched, with `search_items(filter=...)`; one request.
+    """Get the properties by which `search_items(filter=...)` can search; one request.
 
     Args:
         client: The client to use; the current one when left out.
 
     Returns:
-        A JSON schema, whose `properties` are what can be filtered by.
+        A JSON schema, whose `properties` are these properties.
 
     Raises:
-        APIError: UP42 could not be asked.
+        APIError: The request failed.
+        UnexpectedResponseError: The response is no JSON object.
     """
     request = ApiRequest(method="GET", path=f"{STORAGE}/queryables")
     answer = await current_client(client)._session.call(request)

@@ -1,4 +1,4 @@
-"""Name the properties that UP42 adds to STAC items and collections."""
+"""The properties that UP42 adds to STAC items and collections."""
 
 from typing import Any, Final, Generic, TypeVar, overload
 
@@ -11,7 +11,7 @@ TAGS: Final = "up42-user:tags"
 
 
 class _Property(Generic[T]):
-    """One entry of the properties, by its UP42 name."""
+    """A descriptor of one property, by its UP42 name."""
 
     def __init__(self, key: str, description: str) -> None:
         self.key = key
@@ -34,9 +34,9 @@ class _Property(Generic[T]):
 
 
 class Up42Properties:
-    """A typed view of the properties UP42 adds to an item or collection: reads and writes the object itself.
+    """A typed view of the properties that UP42 adds to an item or collection; it reads and writes the object itself.
 
-    A property that is missing reads as None. `await update_item(item)` sends the title and the tags.
+    A missing property is None. `await update_item(item)` sends the title and the tags.
     """
 
     title: _Property[str] = _Property(TITLE, "Title given by the user.")
@@ -64,5 +64,5 @@ class Up42Properties:
         self.content: dict[str, Any] = stac_object.extra_fields if properties is None else properties
 
     def __repr__(self) -> str:
-        """Return the properties that are there."""
+        """Return the UP42 properties of the object."""
         return f"Up42Properties({ {key: value for key, value in self.content.items() if key.startswith('up42-')} })"

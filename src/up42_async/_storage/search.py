@@ -1,4 +1,4 @@
-"""Search the STAC storage: check the conditions, and write them the way the STAC API reads them."""
+"""Search the STAC storage: check the conditions, and write them as the body of a STAC search."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,20 +35,21 @@ def search_items(
 ) -> Items:
     """Search the items in storage.
 
-    All conditions must hold. An empty list of collections or ids matches nothing, and nothing is sent.
+    An item must match all conditions. An empty list of collections or ids matches nothing, and nothing is sent.
 
     Args:
         collections: Ids of collections: a list, also for one.
         ids: Ids of items: a list, also for one.
-        datetime: One moment, or a pair of which either side may be None for open. A string as STAC has it, such as
-            `"2024-01-01T00:00:00Z/.."`, or datetimes; those without time zone count as UTC.
-        bbox: West, south, east, north in degrees: four numbers, since UP42 takes no heights.
+        datetime: A moment, or a pair of moments of which one may be None, for an open side. A moment is a string or a
+            datetime (UTC when it has no time zone); one string may also be an interval of STAC, such as
+            `"2024-01-01T00:00:00Z/.."`.
+        bbox: West, south, east, north in degrees: four numbers, since UP42 accepts no heights.
         intersects: A GeoJSON geometry, or anything with `__geo_interface__`. Not together with `bbox`.
         filter: CQL2-JSON, such as `{"op": "=", "args": [{"property": "job_id"}, "..."]}`, or with `a_contains` on
             `up42-user:tags`. UP42 knows properties by a short and a long name; `get_queryables()` lists them.
-        sortby: Fields in order of weight: `"-properties.datetime"`, or `{"field": ..., "direction": "asc"}`.
-        limit: Items a page, 1 to 10000. More cost fewer requests and more memory at once.
-        max_items: Items in all, None for every one that matches.
+        sortby: Fields, the most important one first: `"-properties.datetime"`, or `{"field": ..., "direction": "asc"}`.
+        limit: Items a page, 1 to 10000. Larger pages need fewer requests and more memory.
+        max_items: Most items in all, 1 or more; None for all.
         job_id: Only the results of this job.
         asset_id: Only the items of this asset.
         order_id: Only the items of this order.
