@@ -1,6 +1,6 @@
 """Run a process on many items, and hand each result to a Dask cluster, whose workers read the pixels.
 
-    python examples/dask_pipeline.py                        # an UP42 of your own, and a cluster on this machine
+    python examples/dask_pipeline.py                        # the sandbox and a cluster on this machine
     python examples/dask_pipeline.py tcp://10.0.0.5:8786    # the same, on a cluster of yours that sees this directory
 
 One process talks to UP42: it executes, tracks and downloads. The workers get items and paths, never credentials.

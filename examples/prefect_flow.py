@@ -1,6 +1,6 @@
 """Map a Prefect task over items: each task executes one template and brings its files home.
 
-    python examples/prefect_flow.py     # on an UP42 of your own
+    python examples/prefect_flow.py     # on the sandbox
 
 Each task opens a client in its own event loop, made of settings that travel. For thousands of items, one task that runs
 `up42.pipeline` does the same with a fraction of the requests: see `examples/dask_pipeline.py`.

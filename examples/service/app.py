@@ -1,6 +1,6 @@
 """A service around UP42: submit executions, ask how jobs are doing, follow them live, and shut down without losing any.
 
-    python examples/service/app.py --sandbox        # on an UP42 of your own
+    python examples/service/app.py --sandbox        # on the sandbox
     python examples/service/app.py                  # on your account: UP42_USERNAME and UP42_PASSWORD
 
 No endpoint takes a client: the one that the lifespan opens is the default of the event loop.
@@ -173,7 +173,7 @@ def serve(app: FastAPI, *, port: int = 8000, grace: int = 120) -> None:
 
 
 def main() -> None:
-    """Serve on your account, or with `--sandbox` on an UP42 of your own."""
+    """Serve on your account, or with `--sandbox` on the sandbox."""
     if "--sandbox" not in sys.argv:
         serve(create_app())
         return

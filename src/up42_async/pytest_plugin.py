@@ -1,4 +1,4 @@
-"""Fixtures for your own tests: an UP42 of your own, and a client for it (extras `sandbox` and `pytest`).
+"""Fixtures for your own tests: a sandbox, and a client for it (extras `sandbox` and `pytest`).
 
     async def test_my_code(up42_client):
         job = (await my_code())[0]
@@ -41,7 +41,7 @@ if all(importlib.util.find_spec(name) is not None for name in ("cql2", "starlett
 
     @pytest.fixture
     def up42_sandbox(_up42_server: Any) -> Any:
-        """An UP42 of your own, as new for each test; one server for the whole run.
+        """A sandbox in its initial state for each test; one server for the whole run.
 
         `up42.Client(**up42_sandbox.settings)` is a client for it.
         """
