@@ -139,7 +139,7 @@ async def test_a_refused_connection_is_tried_again_until_somebody_listens(refusi
 async def test_a_host_that_cannot_be_reached_is_an_error_that_says_why(host: str) -> None:
     async with platform(answer(), retry=SOON) as up:
         up.client._session._endpoints = Endpoints(api=host, auth=up.auth.url)
-        with pytest.raises(ConnectionFailedError, match=r"GET /v2/processing/jobs: not sent: .+") as caught:
+        with pytest.raises(ConnectionFailedError, match=r"GET /v2/processing/jobs: not sent to .+: .+") as caught:
             await up.client._session.call(JOBS)
     assert caught.value.may_have_arrived is False
 

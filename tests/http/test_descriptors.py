@@ -31,7 +31,7 @@ async def test_a_call_without_file_descriptors_is_an_error_of_ours_and_the_next_
         endpoints = up42.Endpoints(api=f"http://127.0.0.1:{port}", auth=f"http://127.0.0.1:{port}")
         async with up42.Client("person@example.com", "password", endpoints=endpoints, retry=quick):
             with no_descriptors():
-                with pytest.raises(up42.ConnectionFailedError, match="not sent: ") as caught:
+                with pytest.raises(up42.ConnectionFailedError, match="not sent to 127.0.0.1:") as caught:
                     await up42.Job.get("job-1")
                 assert caught.value.transient
             async with serve(token(), answer(metadata()), port=port):

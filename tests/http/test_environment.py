@@ -133,7 +133,7 @@ async def test_an_error_behind_a_proxy_names_its_host_and_its_variable(
     async with wire() as one:
         with pytest.raises(ConnectionFailedError) as caught:
             await one.send(get(ELSEWHERE))
-    assert f"not sent through the proxy 127.0.0.1:1 in {variable}: " in str(caught.value)
+    assert f"not sent to {httpx.URL(ELSEWHERE).host} through the proxy 127.0.0.1:1 in {variable}: " in str(caught.value)
     assert "SECRET" not in str(caught.value)
 
 

@@ -22,13 +22,14 @@ _LONGEST: Final = 300
 
 
 def translate(
-    error: Exception, *, label: str, sent: bool, timeouts: Timeouts, proxy: str | None, secret: Secret
+    error: Exception, *, label: str, host: str, sent: bool, timeouts: Timeouts, proxy: str | None, secret: Secret
 ) -> TransportError:
     """Return one of our errors for an error of a transport.
 
     Args:
         error: The error of the transport.
         label: Method and path of the request.
+        host: Host and port of its URL.
         sent: False only when it is certain that nothing of the request was sent.
         timeouts: The timeouts of the client, for the message.
         proxy: Name of the proxy that was used, None without one.
@@ -43,7 +44,7 @@ def translate(
         if distrusted:
             words += "; a certificate authority of your own is trusted when its file is named by SSL_CERT_FILE"
         permanent = distrusted or refused or is_refused_by_us(error)
-        failure = ConnectionFailedError(f"not sent{via}: {words}", request=label, permanent=permanent)
+        failure = ConnectionFailedError(f"not sent to {host}{via}: {words}", request=label, permanent=permanent)
     elif is_named(error, "TimeoutException"):
         failure = RequestTimeoutError(f"no answer in time{via}: {words}", request=label)
     else:

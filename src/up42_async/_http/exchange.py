@@ -310,6 +310,7 @@ class Exchange:
         return translate(
             error,
             label=self._label,
+            host=self._request.url.netloc.decode("ascii"),
             sent=not unsent,
             timeouts=self._sender.timeouts,
             proxy=self._request.extensions.get(PROXY),
