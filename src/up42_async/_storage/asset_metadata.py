@@ -21,7 +21,7 @@ def asset_fields(content: Any, request: ApiRequest) -> tuple[dict[str, Any], lis
         UnexpectedResponseError: The JSON has no id.
     """
     if not isinstance(content, dict) or not isinstance(content.get("id"), str) or not content["id"]:
-        raise UnexpectedResponseError("the response is no asset: it has no id", request=str(request))
+        raise UnexpectedResponseError("an answer that is no asset: it has no id", request=str(request))
     fields: dict[str, Any] = {"id": content["id"], "metadata": content}
     odd = []
     for name, (key, read) in _FIELDS.items():

@@ -78,24 +78,23 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
         self._tracker = ProgressTracker()
 
     def progress(self) -> ProgressWatch:
-        """Return an async iterator over the progress of all files, which ends when they end.
-
-        It gives the newest state each time, so that a slow reader never lags behind. It costs no requests.
-        """
+        """Return an async iterator over the progress, which gives the newest state each time; it costs no requests."""
         return ProgressWatch(self._tracker)
 
     def __repr__(self) -> str:
         """Return how many files are complete, and how many failed."""
         progress = self._tracker.value()
         under_way = "" if progress.is_complete and not progress.active else ", more to come"
-        return f"<DownloadBatch: {progress.files_done} files here, {self._failed()} failed{under_way}>"
+        failed = sum(result.error is not None for result in self.results)
+        return f"<DownloadBatch: {progress.files_done} files here, {failed} failed{under_way}>"
 
     def _repr_html_(self) -> str:
         """Return a table of the files, for notebooks."""
-        return _display.listing(repr(self)[1:-1], ("job", "item", "asset", "file"), [_row(one) for one in self.results])
-
-    def _failed(self) -> int:
-        return sum(result.error is not None for result in self.results)
+        rows = [
+            (one.job_id, one.item_id, one.asset_key, _display.error_words(one.error) if one.error else one.path)
+            for one in self.results
+        ]
+        return _display.listing(repr(self)[1:-1], ("job", "item", "asset", "file"), rows)
 
     @abc.abstractmethod
     def _job_id(self, source: Any) -> str | None:
@@ -103,11 +102,7 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
 
     @abc.abstractmethod
     async def _files_of(self, source: Any) -> SourceFiles:
-        """Return which files of a source are wanted, and where they go.
-
-        Raises:
-            Up42Error: They cannot be listed, for example since the job failed or has not ended.
-        """
+        """Return the wanted files of a source; an `Up42Error` says why they cannot be listed."""
 
     async def _work_on_all(self) -> None:
         async with TaskGroup() as group:
@@ -162,8 +157,3 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
             self._fail(error)
         else:
             self._record(position, attrs.evolve(result, path=here.path, unpacked=here.unpacked))
-
-
-def _row(result: ResultFile) -> tuple[Any, ...]:
-    what = _display.error_words(result.error) if result.error else result.path
-    return (result.job_id, result.item_id, result.asset_key, what)

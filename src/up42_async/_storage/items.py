@@ -1,5 +1,6 @@
 """The items of a search, page by page, and the files of their assets."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ class Items(ReadableList[pystac.Item]):
             name: {value.casefold() for value in (body or {}).get(asked, ())}
             for asked, name in (("ids", "id"), ("collections", "collection"))
         }
-        self._left = most
+        self._left: float = math.inf if most is None else most
         self._waits: Iterator[float] = iter(patience)
 
     async def __anext__(self) -> pystac.Item:
@@ -64,16 +65,12 @@ class Items(ReadableList[pystac.Item]):
         """
         if self._left == 0:
             raise StopAsyncIteration
-        self._take(1)  # before the await, since several tasks may share one iterator
+        self._left -= 1  # before the await, since several tasks may share one iterator
         try:
             return await super().__anext__()
         except BaseException:
-            self._take(-1)
+            self._left += 1
             raise
-
-    def _take(self, number: int) -> None:
-        if self._left is not None:
-            self._left -= number
 
     async def _next_entry(self) -> Any:
         """Return the next item as JSON; search again after each wait of `patience` while there are no items at all."""
@@ -141,20 +138,13 @@ def _is_wanted(key: str, asset: pystac.Asset, options: DownloadOptions) -> bool:
 
 
 def remote_file(key: str, asset: pystac.Asset, item_id: str | None = None) -> RemoteFile:
-    """Return the file of an asset; fields of the asset that have the wrong type count as missing.
-
-    Args:
-        key: The key of the asset in its item.
-        asset: The asset.
-        item_id: The id of the item.
-    """
+    """Return the file of the asset with a key; fields of the asset that have the wrong type count as missing."""
     fields: Mapping[str, Any] = asset.extra_fields
     size, checksum = fields.get("file:size"), fields.get("file:checksum")
-    is_size = isinstance(size, int) and not isinstance(size, bool)
     return RemoteFile(
         href=asset.href if isinstance(asset.href, str) else "",
         key=key,
-        size=size if is_size else None,
+        size=size if isinstance(size, int) and not isinstance(size, bool) else None,
         checksum=checksum if isinstance(checksum, str) else None,
         media_type=asset.media_type if isinstance(asset.media_type, str) else "",
         item_id=item_id,

@@ -40,9 +40,8 @@ def search_items(
     Args:
         collections: Ids of collections: a list, also for one.
         ids: Ids of items: a list, also for one.
-        datetime: A moment, or a pair of moments of which one may be None, for an open side. A moment is a string or a
-            datetime (UTC when it has no time zone); one string may also be an interval of STAC, such as
-            `"2024-01-01T00:00:00Z/.."`.
+        datetime: A moment, or a pair of which one side may be None for open: datetimes (UTC when they have no time
+            zone) or strings. One string may also be an interval of STAC, such as `"2024-01-01T00:00:00Z/.."`.
         bbox: West, south, east, north in degrees: four numbers, since UP42 accepts no heights.
         intersects: A GeoJSON geometry, or anything with `__geo_interface__`. Not together with `bbox`.
         filter: CQL2-JSON, such as `{"op": "=", "args": [{"property": "job_id"}, "..."]}`, or with `a_contains` on
@@ -72,11 +71,11 @@ def search_items(
         "limit": integer(limit, "limit", least=1, most=MOST_LIMIT),
         "collections": wanted_collections,
         "ids": wanted_ids,
-        "datetime": _interval(datetime),
-        "bbox": _box(bbox),
-        "intersects": _geometry(intersects),
+        "datetime": optional(_interval, datetime, "datetime"),
+        "bbox": optional(_box, bbox, "bbox"),
+        "intersects": optional(_geometry, intersects, "intersects"),
         "filter": _all_of(filter, {name: optional(string, value, name) for name, value in named.items()}),
-        "sortby": _sorting(sortby),
+        "sortby": optional(_sorting, sortby, "sortby"),
     }
     nothing = [] in (wanted_collections, wanted_ids)
     said = {name: value for name, value in body.items() if value is not None}
@@ -88,43 +87,39 @@ def property_is(name: str, value: str) -> Filter:
     return {"op": "=", "args": [{"property": name}, value]}
 
 
-def _interval(value: Moment | Sequence[Moment]) -> str | None:
-    if value is None or isinstance(value, str | dt.datetime):
-        return None if value is None else _moment(value)
+def _interval(value: str | dt.datetime | Sequence[Moment], name: str) -> str:
+    if isinstance(value, str | dt.datetime):
+        return _moment(value, name)
     if not isinstance(value, Iterable):
-        raise TypeError(f"datetime must be one moment or a pair of them, not {value!r:.80}")
+        raise TypeError(f"{name} must be one moment or a pair of them, not {value!r:.80}")
     sides = list(value)
     if len(sides) != 2 or sides == [None, None]:  # noqa: PLR2004 - a pair
-        raise ValueError(f"datetime must be one moment or a pair of which one may be None, not {value!r}")
-    return "/".join(_moment(side) for side in sides)
+        raise ValueError(f"{name} must be one moment or a pair of which one may be None, not {value!r}")
+    return "/".join(_moment(side, name) for side in sides)
 
 
-def _moment(value: Moment) -> str:
+def _moment(value: Moment, name: str) -> str:
     if value is None:
         return ".."
     if isinstance(value, str):
         return value
     if not isinstance(value, dt.datetime):
-        raise TypeError(f"datetime must be a string or a datetime, not {value!r:.80}")
+        raise TypeError(f"{name} must be a string or a datetime, not {value!r:.80}")
     return as_text(value)
 
 
-def _box(value: Iterable[float] | None) -> list[float] | None:
-    if value is None:
-        return None
+def _box(value: Iterable[float], name: str) -> list[float]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"bbox must be 4 numbers (west, south, east, north), not {value!r:.80}")
-    box = [real(one, f"bbox[{position}]") for position, one in enumerate(value)]
+        raise TypeError(f"{name} must be 4 numbers (west, south, east, north), not {value!r:.80}")
+    box = [real(one, f"{name}[{position}]") for position, one in enumerate(value)]
     if len(box) != 4:  # noqa: PLR2004 - west, south, east, north
-        raise ValueError(f"bbox must be 4 numbers (west, south, east, north), not {len(box)}")
+        raise ValueError(f"{name} must be 4 numbers (west, south, east, north), not {len(box)}")
     return box
 
 
-def _geometry(value: Any) -> Any:
-    if value is None:
-        return None
+def _geometry(value: Any, name: str) -> dict[str, Any]:
     geometry = getattr(value, "__geo_interface__", value)
-    message = "intersects must be a GeoJSON geometry (with `type` and `coordinates`), not a feature or anything else"
+    message = f"{name} must be a GeoJSON geometry (with `type` and `coordinates`), not a feature or anything else"
     if not isinstance(geometry, Mapping):
         raise TypeError(message)
     if "type" not in geometry or not {"coordinates", "geometries"} & geometry.keys():
@@ -144,12 +139,10 @@ def _all_of(given: Filter | None, properties: Mapping[str, str | None]) -> Filte
     return {"op": "and", "args": parts} if len(parts) > 1 else next(iter(parts), None)
 
 
-def _sorting(value: str | Mapping[str, str] | Sequence[str | Mapping[str, str]] | None) -> list[dict[str, str]] | None:
-    if value is None:
-        return None
+def _sorting(value: str | Mapping[str, str] | Sequence[str | Mapping[str, str]], name: str) -> list[dict[str, str]]:
     fields = [value] if isinstance(value, str | Mapping) else value
     if not isinstance(fields, Iterable):
-        raise TypeError(f"sortby must be a field such as '-properties.datetime', or a list of them, not {value!r:.80}")
+        raise TypeError(f"{name} must be a field such as '-properties.datetime', or a list of them, not {value!r:.80}")
     return [_sort_field(one) for one in fields]
 
 
