@@ -1,7 +1,7 @@
 """Where one file goes: its name in the directory, given by the record of the directory, and its part file.
 
 The record is one hidden file beside the others, `.up42.json`: it holds what each file was fetched from. A name belongs
-to one source, and each source finds its own file again, whichever calls, programs and runs bring them. Everything but
+to one source, and each source finds its own file again, whichever calls, programs and runs fetch them. Everything but
 `Destination.run` blocks, so it is called in worker threads.
 """
 
@@ -97,7 +97,7 @@ class DirectoryRecord:
         known = self.name_of(source)
         name = known or next((one for one in names if self._is_free(one, source) or one in adopted), None)
         if name is None:
-            message = f"the names {', '.join(map(repr, names))} belong to other files"
+            message = f"the names {', '.join(map(repr, names))} belong to other files; download into another directory"
             raise FileExistsError(None, message)
         if self._names.get(source) != name or self._owners.get(same_name(name)) != (name, source):
             self._append(name, source)
@@ -278,7 +278,7 @@ class Destination:
         return names[self._shares_name :]
 
     def _is_adopted(self, name: str) -> bool:
-        """Return whether the file with a name has the content of this one, by its checksum, whoever put it there."""
+        """Return whether the file with a name has the content of this one, by its checksum, whatever put it there."""
         size = self.file.size
         path = self._record.directory / name
         return (

@@ -138,17 +138,17 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
             self._tracker.found()
             for number, unreadable in enumerate(found.errors, start=len(found.files)):
                 self._record(first + number, ResultFile(job_id=job_id, error=unreadable))
-            await self._bring_all(found, job_id, first)
+            await self._download_all(found, job_id, first)
 
-    async def _bring_all(self, found: SourceFiles, job_id: str | None, first: int) -> None:
+    async def _download_all(self, found: SourceFiles, job_id: str | None, first: int) -> None:
         shares_name = found.downloads.sharing_names(found.files)
         async with TaskGroup() as group:
             for number, file in enumerate(found.files):
                 fetch = partial(found.downloads.fetch, file, job_id=job_id, shares_name=shares_name[number])
                 result = ResultFile(job_id=job_id, item_id=file.item_id, asset_key=file.key)
-                group.start_soon(self._bring, first + number, result, fetch)
+                group.start_soon(self._download, first + number, result, fetch)
 
-    async def _bring(self, position: int, result: ResultFile, fetch: Any) -> None:
+    async def _download(self, position: int, result: ResultFile, fetch: Any) -> None:
         try:
             here = await fetch()
         except Up42Error as error:
