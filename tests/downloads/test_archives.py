@@ -1,5 +1,6 @@
 """What unpacking promises: all of an archive or nothing, and never outside of the directory beside it."""
 
+import errno
 import functools
 import io
 import os
@@ -195,6 +196,17 @@ async def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(
     packed(archive, {"one": bytes(101)})
     with pytest.raises(BadArchiveError, match="no room"):
         await unpacked(archive)
+
+
+async def test_an_error_of_the_disk_is_no_broken_archive(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    packed(archive, {"one": b"1"})
+    with pytest.raises(OSError, match="No space left"):
+        await unpacked(archive)
+    assert names_in(archive.parent) == [archive.name]
 
 
 async def test_a_size_that_is_a_lie_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
