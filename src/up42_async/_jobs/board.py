@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
+import anyio
 import attrs
 
 from up42_async import _clock, _display
@@ -97,22 +98,24 @@ class Board:
         if self._started is None:
             self._started = _clock.now()
         results: list[R] = []
+        drawing = anyio.CancelScope()
         self._surface.begin()
         try:
             async with TaskGroup() as group:
-                group.start_soon(self._draw)
+                group.start_soon(self._draw, drawing)
                 try:
                     results.append(await wait())
                 finally:
-                    group.cancel_scope.cancel()
+                    drawing.cancel()
         finally:
             self._surface.end(self._state(), self._elapsed())
         return results[0]
 
-    async def _draw(self) -> None:
-        while True:
-            self._surface.draw(self._state(), self._elapsed())
-            await _clock.sleep(self._surface.every)
+    async def _draw(self, scope: anyio.CancelScope) -> None:
+        with scope:
+            while True:
+                self._surface.draw(self._state(), self._elapsed())
+                await _clock.sleep(self._surface.every)
 
     def _elapsed(self) -> float:
         return _clock.now() - (self._started or 0.0)
