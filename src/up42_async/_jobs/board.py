@@ -111,7 +111,7 @@ class Board:
             self._surface.end(self._state(), self._elapsed())
         return results[0]
 
-    async def _draw(self, scope: anyio.CancelScope) -> None:
+    async def _draw(self, scope: "anyio.CancelScope") -> None:
         with scope:
             while True:
                 self._surface.draw(self._state(), self._elapsed())
