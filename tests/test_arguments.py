@@ -13,7 +13,7 @@ from up42_async._config.arguments import integer, is_number, optional, real, str
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
-def test_whatever_is_a_whole_number_to_python_comes_back_as_an_int(value: Any) -> None:
+def test_integer_returns_an_int_for_any_whole_number(value: Any) -> None:
     number = integer(value, "size", least=1)
     assert (number, type(number)) == (3, int)
 
@@ -21,25 +21,25 @@ def test_whatever_is_a_whole_number_to_python_comes_back_as_an_int(value: Any) -
 @pytest.mark.parametrize(
     ("value", "kind"), [(1.5, float), (np.float32(1.5), float), (Fraction(3, 2), float), (2, int), (np.int16(2), int)]
 )
-def test_whatever_is_a_number_to_python_comes_back_as_an_int_or_a_float(value: Any, kind: type) -> None:
+def test_real_returns_an_int_or_a_float_for_any_number(value: Any, kind: type) -> None:
     number = real(value, "size")
     assert (number, type(number)) == (value, kind)
 
 
 @pytest.mark.parametrize("value", [True, np.bool_(1), "3", 1.0, None, Decimal(3)])
-def test_what_is_no_whole_number_is_of_the_wrong_kind(value: Any) -> None:
+def test_a_value_that_is_not_a_whole_number_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^size must be a whole number of bytes of at least 1, not "):
         integer(value, "size", least=1, unit="bytes")
 
 
 @pytest.mark.parametrize("value", [0, 11, np.int64(0)])
-def test_a_whole_number_out_of_bounds_cannot_be_right(value: Any) -> None:
+def test_a_whole_number_out_of_bounds_is_a_value_error(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^size must be a whole number from 1 to 10, not "):
         integer(value, "size", least=1, most=10)
 
 
 @pytest.mark.parametrize("value", [True, "3", None, Decimal(3), 1j])
-def test_what_is_no_number_is_of_the_wrong_kind(value: Any) -> None:
+def test_a_value_that_is_not_a_number_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^wait must be a number of seconds from 0 to 10, not "):
         real(value, "wait", least=0, most=10, unit="seconds")
 
@@ -56,18 +56,18 @@ def test_what_is_no_number_is_of_the_wrong_kind(value: Any) -> None:
         (11, {"least": 0, "most": 10}, "size must be a number from 0 to 10, not 11"),
     ],
 )
-def test_a_number_out_of_bounds_cannot_be_right(value: Any, bounds: dict[str, Any], message: str) -> None:
+def test_a_number_out_of_bounds_is_a_value_error(value: Any, bounds: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         real(value, "size", **bounds)
 
 
-def test_a_number_without_an_upper_bound_may_be_infinite_where_it_has_a_lower_one() -> None:
+def test_infinity_with_a_lower_bound_only_and_huge_integers_are_accepted() -> None:
     assert real(math.inf, "timeout", above=0) == math.inf
     assert real(10**400, "size") == 10**400
 
 
 @pytest.mark.parametrize("values", [["a", "b"], ("a", "b"), {"a": 1, "b": 2}, iter("ab")])
-def test_strings_may_come_in_whatever_can_be_iterated_over(values: Any) -> None:
+def test_any_iterable_of_strings_is_accepted(values: Any) -> None:
     assert strings(values, "keys") == ["a", "b"]
 
 
@@ -80,22 +80,22 @@ def test_strings_may_come_in_whatever_can_be_iterated_over(values: Any) -> None:
         (["a", 7], r"keys\[1\] must be a string, not 7"),
     ],
 )
-def test_what_is_no_list_of_strings_is_of_the_wrong_kind(values: Any, message: str) -> None:
+def test_a_value_that_is_not_a_list_of_strings_is_a_type_error(values: Any, message: str) -> None:
     with pytest.raises(TypeError, match=f"^{message}$"):
         strings(values, "keys")
 
 
-def test_an_empty_string_cannot_be_right() -> None:
+def test_an_empty_string_is_a_value_error() -> None:
     with pytest.raises(ValueError, match=r"^keys\[0\] must not be an empty string$"):
         strings([""], "keys")
 
 
-def test_none_stays_none() -> None:
+def test_optional_returns_none_unchanged_and_checks_other_values() -> None:
     assert optional(string, None, "title") is None
     assert optional(integer, 0, "size", least=0) == 0
 
 
-def test_settings_take_numpy_s_numbers_and_hold_python_s() -> None:
+def test_settings_accept_numpy_numbers_and_store_python_numbers() -> None:
     limits = Limits(max_concurrency=np.int64(5), requests_per_second=np.float32(2.5))  # type: ignore[arg-type]
     assert (limits.max_concurrency, type(limits.max_concurrency)) == (5, int)
     assert (limits.requests_per_second, type(limits.requests_per_second)) == (2.5, float)
@@ -107,5 +107,5 @@ def test_settings_take_numpy_s_numbers_and_hold_python_s() -> None:
     [(0, True), (-1.5, True), (10**17, True), (True, False), ("1", False), (None, False), (1e300, False)]
     + [(value, False) for value in (math.nan, math.inf, -math.inf, 10**400)],
 )
-def test_a_number_in_an_answer_is_one_to_count_and_pay_with(value: Any, expected: bool) -> None:
+def test_is_number_accepts_finite_numbers_of_plausible_size_only(value: Any, expected: bool) -> None:
     assert is_number(value) is expected

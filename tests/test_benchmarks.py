@@ -39,7 +39,7 @@ async def test_the_server_lists_every_job_once_and_caps_the_page(server: Server)
     assert server.control("counts")["requests"] == 4  # a login, and 250 jobs at 100 a page
 
 
-async def test_the_server_ends_jobs_when_it_was_told_to(server: Server) -> None:
+async def test_the_server_ends_jobs_at_the_given_times(server: Server) -> None:
     server.control("jobs", number=2, flips=[0.0, 3600.0])
     async with connected(server):
         first, second = [await Job.get(job_id(position)) for position in range(2)]
@@ -48,17 +48,17 @@ async def test_the_server_ends_jobs_when_it_was_told_to(server: Server) -> None:
     assert finished.id == first.id
 
 
-def test_the_file_server_sends_as_many_bytes_as_it_was_asked_for() -> None:
+def test_the_file_server_sends_the_requested_number_of_bytes() -> None:
     with Server("file_server") as files, urllib.request.urlopen(f"{files.base}/files/700000/a.tif") as answer:  # noqa: S310
         assert len(answer.read()) == 700_000
 
 
-def test_a_ratio_is_taken_round_by_round() -> None:
+def test_ratios_are_computed_for_each_round() -> None:
     ours, theirs = [{"cpu": 1.0}, {"cpu": 4.0}], [{"cpu": 2.0}, {"cpu": 2.0}]
     assert ratios(ours, theirs, "cpu") == [0.5, 2.0]
 
 
-def test_a_target_is_judged_by_the_median_and_shows_the_spread() -> None:
+def test_a_target_compares_the_median_and_shows_the_range() -> None:
     assert at_most("CPU", 1.0, [0.5, 0.9, 3.0], why="It is hard.") == {
         "what": "CPU",
         "bound": "at most 1",
@@ -69,7 +69,7 @@ def test_a_target_is_judged_by_the_median_and_shows_the_spread() -> None:
     assert not at_least("rate", 1.0, [0.5, 0.9, 3.0])["met"]
 
 
-def test_a_table_gives_medians_and_what_they_are_compared_with() -> None:
+def test_a_table_shows_medians_and_ratios_to_the_baseline() -> None:
     samples = {
         "theirs": [{"cpu": 2.0, "wall": 4.0, "server_cpu": 1.0, "requests": 10}],
         "ours": [{"cpu": 1.0, "wall": 2.0, "server_cpu": 1.0, "requests": 5}],
@@ -82,7 +82,7 @@ def test_a_table_gives_medians_and_what_they_are_compared_with() -> None:
     ]
 
 
-def test_the_page_and_its_pictures_are_made_again_from_what_was_kept(
+def test_the_page_and_its_pictures_are_rendered_from_saved_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("matplotlib", reason="pictures are drawn where matplotlib is installed: nox -s bench")
@@ -122,12 +122,12 @@ def test_the_page_and_its_pictures_are_made_again_from_what_was_kept(
 CIRCUMSTANCES = {"python": "3.11", "system": "Linux", "cores": 2, "packages": {"httpx": "0.28.1"}}
 
 
-def test_the_model_asks_for_a_hundred_open_jobs_at_once() -> None:
+def test_the_model_counts_a_request_for_each_hundred_open_jobs() -> None:
     # 101 jobs that end within the first minute, and one that ends in the third: 2 requests, 2 more, then 1 and 1
     assert together([30.0] * 101 + [170.0]) == 2 + 2 + 1 + 1
 
 
-def test_a_sample_is_charged_to_whoever_works_for_himself() -> None:
+def test_a_profile_sample_is_attributed_to_a_package_by_its_file() -> None:
     assert payer("/site-packages/httpcore/_async/http11.py") == HTTPX
     assert payer("/lib/python3.11/json/decoder.py") == JSON
     assert payer("<attrs generated methods up42_async._jobs.job.Job>") == OURS

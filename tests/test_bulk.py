@@ -41,7 +41,7 @@ class Fatal(BaseException):
     """What ends a program."""
 
 
-async def test_outcomes_come_as_they_are_known_and_are_listed_as_given() -> None:
+async def test_results_are_yielded_as_they_complete_and_listed_in_the_given_order() -> None:
     async with Sleepers([3, 1, 2], sleep) as outcomes:
         assert [outcome async for outcome in outcomes] == ["1", "2", "3"]
     assert outcomes.results == ["3", "1", "2"]
@@ -55,7 +55,7 @@ async def test_the_number_of_items_worked_on_at_once_is_bounded() -> None:
     assert anyio.current_time() == pytest.approx(3)
 
 
-async def test_leaving_early_ends_all_work_and_keeps_what_is_known() -> None:
+async def test_leaving_early_cancels_the_remaining_work_and_keeps_the_results_so_far() -> None:
     async with Sleepers([1, 2, 1000], sleep) as outcomes:
         async for _ in outcomes:
             break
@@ -66,13 +66,13 @@ async def test_leaving_early_ends_all_work_and_keeps_what_is_known() -> None:
     assert anyio.current_time() == pytest.approx(3)
 
 
-async def test_an_error_of_the_caller_leaves_as_itself() -> None:
+async def test_an_error_raised_in_the_block_is_raised_unchanged() -> None:
     with pytest.raises(ZeroDivisionError):
         async with Sleepers([1000], sleep):
             raise ZeroDivisionError
 
 
-async def test_an_error_of_the_work_leaves_as_itself_and_does_not_cancel_the_caller() -> None:
+async def test_an_error_of_the_work_is_raised_unchanged_and_does_not_cancel_the_caller() -> None:
     async def work(number: int) -> str:
         await anyio.sleep(number)
         raise KeyError(number)
@@ -87,7 +87,7 @@ async def test_an_error_of_the_work_leaves_as_itself_and_does_not_cancel_the_cal
         await wait_and_look()
 
 
-async def test_a_base_exception_leaves_as_itself() -> None:
+async def test_a_base_exception_is_raised_unchanged() -> None:
     async def work(_: int) -> str:
         raise Fatal
 
@@ -95,7 +95,7 @@ async def test_a_base_exception_leaves_as_itself() -> None:
         await Sleepers([1], work)
 
 
-async def test_several_base_exceptions_leave_as_a_group() -> None:
+async def test_several_base_exceptions_are_raised_as_a_group() -> None:
     async def work(_: int) -> str:
         try:
             await anyio.sleep(1)
@@ -134,7 +134,7 @@ async def test_blocks_can_be_nested() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("times", [1, 2])
-async def test_a_task_that_is_cancelled_the_asyncio_way_ends_clean(times: int) -> None:
+async def test_a_task_cancelled_by_asyncio_leaves_no_other_task(times: int) -> None:
     handle = Sleepers([1, 1000], sleep)
 
     async def run() -> None:
@@ -177,7 +177,7 @@ async def test_an_async_generator_around_a_block_can_be_closed() -> None:
     assert handle.busy == 0
 
 
-async def test_a_batch_that_was_used_gives_no_warning_when_it_is_dropped() -> None:
+async def test_dropping_a_used_batch_gives_no_warning() -> None:
     await Sleepers([1], sleep)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -191,7 +191,7 @@ def sleepers() -> Sleepers:
     return Sleepers([1, 2], sleep)
 
 
-async def test_it_runs_as_a_task_of_any_task_group() -> None:
+async def test_a_batch_runs_as_a_task_of_any_task_group() -> None:
     results: list[list[str]] = []
     async with anyio.create_task_group() as group:
         group.start_soon(sleepers)
@@ -203,7 +203,7 @@ async def collect(work: Awaitable[list[str]], results: list[list[str]]) -> None:
     results.append(await work)
 
 
-async def test_asyncio_makes_a_task_of_it_that_can_be_cancelled(anyio_backend_name: str) -> None:
+async def test_asyncio_accepts_a_batch_as_a_coroutine_and_can_cancel_it(anyio_backend_name: str) -> None:
     if anyio_backend_name == "trio":
         pytest.skip("asyncio's own tasks")
     assert await asyncio.create_task(sleepers()) == ["1", "2"]
@@ -222,7 +222,7 @@ async def test_asyncio_makes_a_task_of_it_that_can_be_cancelled(anyio_backend_na
         await work
 
 
-async def test_a_task_that_is_cancelled_before_it_began_does_nothing(anyio_backend_name: str) -> None:
+async def test_a_task_cancelled_before_it_starts_does_nothing(anyio_backend_name: str) -> None:
     if anyio_backend_name == "trio":
         pytest.skip("asyncio's own tasks")
     work = sleepers()
@@ -248,7 +248,7 @@ async def test_a_cancel_scope_inside_the_task_of_a_batch_cancels_it(anyio_backen
     assert anyio.current_time() == pytest.approx(1)
 
 
-async def test_a_batch_closed_before_it_began_gives_no_warning() -> None:
+async def test_a_batch_closed_before_it_starts_gives_no_warning() -> None:
     work = sleepers()
     assert (work.cr_running, work.cr_suspended, work.cr_frame) == (False, False, None)
     work.close()
@@ -258,5 +258,5 @@ async def test_a_batch_closed_before_it_began_gives_no_warning() -> None:
         gc.collect()
 
 
-def test_it_can_be_made_before_there_is_an_event_loop() -> None:
+def test_a_batch_can_be_created_outside_an_event_loop() -> None:
     assert asyncio.run(Sleepers([0], sleep)) == ["0"]

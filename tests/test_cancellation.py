@@ -58,7 +58,7 @@ async def test_thousands_of_cancellations_lose_no_connection(http_client: httpx.
             await call_often(up.client, 10)
 
 
-async def test_waiting_for_a_turn_can_be_cancelled_without_using_it_up() -> None:
+async def test_cancelled_waits_for_the_rate_limiter_use_no_permits() -> None:
     async with platform(answer(), limits=Limits(max_concurrency=20, requests_per_second=5, burst=1)) as up:
         await up.client._session.call(JOBS)
         async with anyio.create_task_group() as group:
@@ -90,7 +90,7 @@ async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch,
             assert scope.cancelled_caught
 
 
-async def test_calls_cancelled_at_the_very_moment_they_are_connected_lose_nothing(
+async def test_calls_cancelled_as_they_connect_lose_no_connection(
     http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings: dict[str, Any] = {"timeouts": Timeouts(pool=1), "retry": RetryPolicy(attempts=1)}
@@ -103,7 +103,7 @@ async def test_calls_cancelled_at_the_very_moment_they_are_connected_lose_nothin
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(
+async def test_requests_in_flight_are_not_affected_by_cancelled_ones(
     http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results: list[Any] = []
@@ -125,7 +125,7 @@ async def test_requests_under_way_are_not_disturbed_by_cancelled_ones(
         assert results == ["quick", "quick", "slow"]
 
 
-async def test_an_execution_goes_out_after_others_were_cancelled_while_they_connected(
+async def test_an_execution_is_sent_after_other_calls_were_cancelled_as_they_connected(
     http_client: httpx.AsyncClient | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {"limits": limits(2), "retry": RetryPolicy(attempts=1)}
@@ -141,7 +141,7 @@ async def test_an_execution_goes_out_after_others_were_cancelled_while_they_conn
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 @pytest.mark.usefixtures("anyio_backend")
-async def test_tasks_cancelled_twice_the_asyncio_way_lose_no_connection(
+async def test_tasks_cancelled_twice_by_asyncio_lose_no_connection(
     turns: int, http_client: httpx.AsyncClient | None
 ) -> None:
     before = asyncio.all_tasks()
@@ -170,7 +170,7 @@ async def cancel_twice(tasks: list[asyncio.Task[Any]], turns: int) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.usefixtures("anyio_backend")
-async def test_deadlines_of_asyncio_work_and_lose_no_connection() -> None:
+async def test_asyncio_timeouts_work_and_lose_no_connection() -> None:
     async with platform(answer(delay=0.2), limits=limits(2), timeouts=Timeouts(pool=1)) as up:
         for _ in range(6):
             with pytest.raises(TimeoutError):
@@ -184,7 +184,7 @@ async def test_deadlines_of_asyncio_work_and_lose_no_connection() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.usefixtures("anyio_backend")
-async def test_an_execution_cancelled_twice_the_asyncio_way_keeps_the_answer() -> None:
+async def test_the_response_to_an_execution_cancelled_twice_by_asyncio_is_kept() -> None:
     state = SendState()
     async with platform(answer({"id": 1}, delay=0.1)) as up:
         task = asyncio.create_task(up.client._session.call(EXECUTION, state=state))
@@ -218,7 +218,7 @@ async def cancelled_when(condition: Callable[[], bool], client: Client, state: S
     return anyio.current_time() - began
 
 
-async def test_an_execution_cancelled_before_it_is_answered_keeps_the_answer(
+async def test_the_response_to_a_cancelled_execution_is_kept(
     http_client: httpx.AsyncClient | None,
 ) -> None:
     state = SendState()
@@ -228,12 +228,12 @@ async def test_an_execution_cancelled_before_it_is_answered_keeps_the_answer(
     assert up.api.count("POST", "/v2/execution") == 1
 
 
-async def test_an_execution_whose_receipt_nobody_keeps_waits_for_its_answer_all_the_same() -> None:
+async def test_a_cancelled_execution_waits_for_its_response_without_a_send_state() -> None:
     async with platform(answer({"id": 1}, delay=0.2)) as up:
         assert 0.1 < await cancelled_when(lambda: up.api.requests != [], up.client, None) < 1.2
 
 
-async def test_the_answer_to_a_cancelled_execution_is_not_waited_for_without_end(
+async def test_the_wait_for_the_response_to_a_cancelled_execution_is_bounded(
     http_client: httpx.AsyncClient | None,
 ) -> None:
     state = SendState()
@@ -242,7 +242,7 @@ async def test_the_answer_to_a_cancelled_execution_is_not_waited_for_without_end
     assert (state.sent, state.response) == (True, None)
 
 
-async def test_a_deadline_that_ends_an_execution_keeps_the_answer() -> None:
+async def test_the_response_to_an_execution_ended_by_a_deadline_is_kept() -> None:
     state = SendState()
     async with platform(answer({"id": 1}, delay=0.3)) as up:
         with pytest.raises(TimeoutError), anyio.fail_after(0.15):
@@ -250,7 +250,7 @@ async def test_a_deadline_that_ends_an_execution_keeps_the_answer() -> None:
     assert body(state) == b'{"id": 1}'
 
 
-async def test_an_execution_cancelled_before_it_is_connected_ends_at_once_and_sends_nothing(
+async def test_an_execution_cancelled_before_it_connects_ends_at_once_and_sends_nothing(
     http_client: httpx.AsyncClient | None,
 ) -> None:
     state = SendState()
@@ -280,7 +280,7 @@ async def test_an_execution_cancelled_while_it_waits_for_a_slot_ends_at_once_and
     assert (state.sent, up.api.count("POST", "/v2/execution")) == (False, 0)
 
 
-async def test_a_scope_that_is_cancelled_already_sends_nothing() -> None:
+async def test_nothing_is_sent_in_a_scope_that_is_already_cancelled() -> None:
     state = SendState()
     sent = []
 
@@ -296,7 +296,7 @@ async def test_a_scope_that_is_cancelled_already_sends_nothing() -> None:
     assert (state.sent, sent) == (False, [])
 
 
-async def test_an_answer_to_an_earlier_try_does_not_stand_for_the_one_that_was_cancelled() -> None:
+async def test_a_cancelled_attempt_does_not_keep_the_response_to_an_earlier_one() -> None:
     state = SendState()
     async with platform(
         answer(status=429, Retry_After="0"), raw_server.hang, timeouts=Timeouts(cancel_grace=0.1)

@@ -28,7 +28,7 @@ def test_zero_is_refused_where_a_setting_must_be_positive(kind: type[Any], name:
         kind(**{name: 0})
 
 
-def test_retries_can_be_left_without_a_budget() -> None:
+def test_the_retry_budget_may_be_zero() -> None:
     assert RetryPolicy(budget=0, budget_share=0.0).budget == 0
 
 
@@ -41,7 +41,7 @@ def test_a_count_is_a_whole_number(kind: type[Any], name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
-def test_settings_do_not_change_and_are_given_by_name(kind: type[Any]) -> None:
+def test_settings_are_frozen_and_keyword_only(kind: type[Any]) -> None:
     settings = kind()
     name = attrs.fields(kind)[0].name
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -53,7 +53,7 @@ def test_settings_do_not_change_and_are_given_by_name(kind: type[Any]) -> None:
 POLLING = [field.name for field in attrs.fields(Polling)]
 
 
-def test_the_schedule_of_the_reference_is_the_default() -> None:
+def test_the_default_schedule_is_that_of_the_reference() -> None:
     assert Polling() == Polling(wait=60, retries=4320, settle=5, recover=60, visible=15)
 
 
@@ -89,7 +89,7 @@ def test_every_region_has_endpoints(region: str) -> None:
     assert Endpoints.of_region(region) == Endpoints(api=REGIONS[region][0], auth=REGIONS[region][1])
 
 
-def test_an_unknown_region_is_told_which_ones_there_are() -> None:
+def test_an_unknown_region_is_refused_with_a_list_of_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"^region 'mars' is not one of 'eu', 'sa'$"):
         Endpoints.of_region("mars")
 
@@ -99,7 +99,7 @@ def test_a_slash_at_the_end_of_an_endpoint_is_removed() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:1", "[::1]:80", "127.8.9.10"])
-def test_this_machine_may_be_asked_without_tls(host: str) -> None:
+def test_loopback_endpoints_may_use_plain_http(host: str) -> None:
     assert Endpoints(api=f"http://{host}", auth=f"http://{host}/auth").auth == f"http://{host}/auth"
 
 
@@ -150,7 +150,7 @@ def test_loopback_addresses_are_recognized(host: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3, 7, 20])
-def test_workers_that_share_a_pace_never_exceed_it_together(workers: int) -> None:
+def test_the_shares_of_all_workers_never_exceed_the_limits(workers: int) -> None:
     whole = Limits(max_concurrency=20, requests_per_second=50, burst=100, max_downloads=20)
     share = whole.split(workers)
     for name in ("max_concurrency", "requests_per_second", "burst", "max_downloads"):
@@ -158,18 +158,18 @@ def test_workers_that_share_a_pace_never_exceed_it_together(workers: int) -> Non
     assert share.max_response_bytes == whole.max_response_bytes
 
 
-def test_each_worker_may_do_one_thing_at_a_time() -> None:
+def test_each_share_allows_one_request_and_one_download() -> None:
     share = Limits(max_concurrency=8, requests_per_second=2, burst=3, max_downloads=4).split(8)
     assert (share.max_concurrency, share.requests_per_second, share.burst, share.max_downloads) == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("workers", [0, -1, 21])
-def test_a_pace_is_not_split_among_more_workers_than_requests(workers: int) -> None:
+def test_limits_are_not_split_among_more_workers_than_concurrent_requests(workers: int) -> None:
     with pytest.raises(ValueError, match=rf"^workers must be .*, not {workers}"):
         Limits().split(workers)
 
 
 @pytest.mark.parametrize("workers", [2.0, "2", True, None])
-def test_workers_are_counted_by_a_whole_number(workers: Any) -> None:
+def test_the_number_of_workers_must_be_a_whole_number(workers: Any) -> None:
     with pytest.raises(TypeError, match="workers must be a whole number"):
         Limits().split(workers)

@@ -131,7 +131,7 @@ GATHERINGS: Final[dict[str, Callable[[Iterable[pystac.Item]], Any]]] = {
 }
 
 
-def test_odc_stac_takes_the_items_as_they_are(odc_stac: Any, results: Results) -> None:
+def test_odc_stac_parses_the_items_unchanged(odc_stac: Any, results: Results) -> None:
     parsed = list(odc_stac.parse_items(results.items))
     assert [one.id for one in parsed] == [item.id for item in results.items]
     for one, item in zip(parsed, results.items, strict=True):
@@ -144,7 +144,9 @@ def test_odc_stac_takes_the_items_as_they_are(odc_stac: Any, results: Results) -
 
 
 @pytest.mark.parametrize("twin", TWINS)
-def test_odc_stac_loads_the_pixels_of_the_file_through_a_copy(odc_stac: Any, results: Results, twin: str) -> None:
+def test_odc_stac_loads_the_pixels_of_the_file_from_a_copy_of_its_item(
+    odc_stac: Any, results: Results, twin: str
+) -> None:
     before = [item.to_dict() for item in results.items]
     for item in results.items:
         picture = Picture.of(results.paths[results.key(item)])
@@ -170,14 +172,14 @@ def test_odc_stac_loads_the_items_of_several_jobs_together(odc_stac: Any, result
 
 
 @pytest.mark.parametrize("twin", TWINS)
-def test_odc_stac_needs_no_telling_of_the_grid_that_an_item_says(odc_stac: Any, results: Results, twin: str) -> None:
+def test_odc_stac_reads_the_grid_from_the_item(odc_stac: Any, results: Results, twin: str) -> None:
     for item in results.items:
         picture = Picture.of(results.paths[results.key(item)])
         assert picture.equals(odc_stac.load([results.at_home(item, TWINS[twin])]).image.values[0])
 
 
 @pytest.mark.parametrize("gathering", GATHERINGS)
-def test_stackstac_takes_the_items_as_they_are(stackstac: Any, results: Results, gathering: str) -> None:
+def test_stackstac_stacks_the_items_unchanged(stackstac: Any, results: Results, gathering: str) -> None:
     planned = stackstac.stack(GATHERINGS[gathering](results.items), epsg=WGS84, resolution=0.0001)
     assert sorted(planned.id.values) == sorted(item.id for item in results.items)
     assert sorted(planned.band.values) == sorted(results.paths)
@@ -192,7 +194,7 @@ def stacked(stackstac: Any, items: Any, picture: Picture) -> Any:
 
 @pytest.mark.parametrize("gathering", GATHERINGS)
 @pytest.mark.parametrize("twin", TWINS)
-def test_stackstac_computes_the_pixels_of_the_file_through_a_copy(
+def test_stackstac_computes_the_pixels_of_the_file_from_a_copy_of_its_item(
     stackstac: Any, results: Results, twin: str, gathering: str
 ) -> None:
     for item in results.items:
@@ -201,7 +203,7 @@ def test_stackstac_computes_the_pixels_of_the_file_through_a_copy(
         assert picture.equals(stacked(stackstac, items, picture).values[0, 0])
 
 
-def test_stackstac_needs_no_telling_of_the_pixels_that_an_item_says(stackstac: Any, results: Results) -> None:
+def test_stackstac_reads_resolution_and_bounds_from_the_item(stackstac: Any, results: Results) -> None:
     for item in results.all_at_home():
         picture = Picture.of(results.paths[str(item.assets["image"].title)])
         told = {"epsg": WGS84, "snap_bounds": False}  # newer releases of pystac rename the field that it would look for
@@ -209,7 +211,7 @@ def test_stackstac_needs_no_telling_of_the_pixels_that_an_item_says(stackstac: A
 
 
 @pytest.mark.parametrize("gathering", GATHERINGS)
-def test_stackstac_finds_the_picture_of_a_place_among_those_of_several_jobs(
+def test_stackstac_selects_the_image_within_the_bounds_from_several_jobs(
     stackstac: Any, results: Results, gathering: str
 ) -> None:
     items = GATHERINGS[gathering](results.all_at_home())
@@ -220,7 +222,7 @@ def test_stackstac_finds_the_picture_of_a_place_among_those_of_several_jobs(
         assert picture.equals(stack.values[0, 0])
 
 
-def test_an_item_collection_of_them_is_the_same_after_it_was_saved_and_loaded(results: Results, tmp_path: Path) -> None:
+def test_an_item_collection_is_unchanged_after_saving_and_loading(results: Results, tmp_path: Path) -> None:
     gathered = pystac.ItemCollection(results.items)
     gathered.save_object(str(tmp_path / "items.json"))
     loaded = pystac.ItemCollection.from_file(str(tmp_path / "items.json"))
@@ -239,7 +241,7 @@ def own_catalog(results: Results) -> pystac.Catalog:
     return catalog
 
 
-def test_a_catalogue_of_the_users_own_is_saved_and_read_offline(results: Results, tmp_path: Path) -> None:
+def test_a_catalog_of_results_is_saved_and_read_offline(results: Results, tmp_path: Path) -> None:
     catalog = own_catalog(results)
     catalog.normalize_hrefs(str(tmp_path / "catalog"))
     catalog.save(pystac.CatalogType.SELF_CONTAINED)
@@ -256,7 +258,7 @@ def test_a_catalogue_of_the_users_own_is_saved_and_read_offline(results: Results
         assert item.get_root() is read
 
 
-def test_a_collection_itself_is_saved_offline_and_its_full_copy_read_offline(results: Results, tmp_path: Path) -> None:
+def test_a_collection_is_saved_offline_and_its_full_copy_read_offline(results: Results, tmp_path: Path) -> None:
     for collection in results.collections:
         mine = [item for item in results.all_at_home() if item.collection_id == collection.id]
         collection.add_items(mine)
@@ -268,7 +270,7 @@ def test_a_collection_itself_is_saved_offline_and_its_full_copy_read_offline(res
         assert {item.id for item in saved} == {item.id for item in read.get_items()} == {item.id for item in mine}
 
 
-def test_what_was_saved_and_read_goes_into_the_others_hands_as_well(
+def test_odc_stac_and_stackstac_load_items_read_from_a_saved_catalog(
     odc_stac: Any, stackstac: Any, results: Results, tmp_path: Path
 ) -> None:
     own_catalog(results).normalize_and_save(str(tmp_path / "catalog"), pystac.CatalogType.SELF_CONTAINED)
@@ -280,7 +282,7 @@ def test_what_was_saved_and_read_goes_into_the_others_hands_as_well(
         assert picture.equals(stacked(stackstac, [item], picture).values[0, 0])
 
 
-def test_collections_and_items_are_valid(results: Results) -> None:
+def test_collections_and_items_are_valid_stac(results: Results) -> None:
     pytest.importorskip("jsonschema")
     for collection in results.collections:
         collection.validate()
@@ -290,7 +292,7 @@ def test_collections_and_items_are_valid(results: Results) -> None:
         plain.validate()
 
 
-async def test_odc_stac_loads_them_as_the_documentation_shows(
+async def test_the_documented_odc_stac_snippet_loads_pixels(
     odc_stac: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del odc_stac

@@ -38,21 +38,21 @@ def test_without_its_extras_the_demo_says_what_to_install() -> None:
     assert "python -m pip install 'up42-async[progress,sandbox]'" in done.stderr
 
 
-def test_run_without_its_extras_it_says_so_in_one_line() -> None:
+def test_the_demo_run_without_its_extras_prints_one_line() -> None:
     code = "import runpy, sys; sys.modules['rich'] = None; runpy.run_module('up42_async.demo', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
     wanted = "The demo needs the sandbox and rich: python -m pip install 'up42-async[progress,sandbox]'\n"
     assert (done.returncode, done.stderr) == (1, wanted)
 
 
-def test_an_option_is_no_directory(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_shown_and_not_taken_for_a_directory(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         demo.main(["--help"])
     assert caught.value.code == 0
     assert "Show the main job" in capsys.readouterr().out
 
 
-def test_the_files_go_where_the_command_line_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_names_the_directory_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
     async def run(directory: Path, _: Console) -> None:

@@ -139,7 +139,7 @@ def test_every_snippet_runs(page: Path, loop: str, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(map(is_program, snippets(page)))], ids=lambda page: page.name
 )
-def test_every_program_runs_as_it_is_pasted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_program_runs_when_pasted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for program in filter(is_program, snippets(page)):
         hurried = program.replace("speed=600", "speed=6000")
@@ -147,7 +147,7 @@ def test_every_program_runs_as_it_is_pasted(page: Path, tmp_path: Path, monkeypa
     assert list((tmp_path / "results").iterdir())
 
 
-def test_every_public_name_stands_in_the_reference() -> None:
+def test_every_public_name_is_in_the_reference() -> None:
     pages = "".join(
         (ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("reference.md", "reference_sandbox.md")
     )
@@ -163,7 +163,7 @@ def all_errors(error: type[up42.Up42Error] = up42.Up42Error) -> set[str]:
     )
 
 
-def test_every_error_has_its_row_on_the_page_of_errors() -> None:
+def test_every_error_has_a_row_on_the_page_of_errors() -> None:
     text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     tree = set(re.findall(r"^[│├└─ ]*(\w+Error\w*|UnfinishedJob)", text, re.MULTILINE))
     rows = set(re.findall(r"`(\w+)`", "".join(line for line in text.splitlines() if line.startswith("| `"))))
@@ -171,7 +171,7 @@ def test_every_error_has_its_row_on_the_page_of_errors() -> None:
     assert all_errors() - rows - {"Up42Error", "APIError", "TransportError", "StatusError"} == set()
 
 
-def test_every_page_stands_in_the_contents_and_for_language_models() -> None:
+def test_every_page_is_listed_in_the_contents_and_in_llms_txt() -> None:
     contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
     listed = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
@@ -180,7 +180,7 @@ def test_every_page_stands_in_the_contents_and_for_language_models() -> None:
             assert f"({page.stem}.html)" in listed, page.name
 
 
-def test_no_link_of_the_readme_is_dead_where_it_is_shown_without_the_repository() -> None:
+def test_all_links_of_the_readme_are_absolute() -> None:
     links = re.findall(r"\]\(([^)]*)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert [link for link in links if not link.startswith("https://")] == []
 
@@ -191,6 +191,6 @@ def test_every_relative_link_leads_to_a_file() -> None:
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_a_snippet_that_is_not_run_is_still_there() -> None:
+def test_every_entry_of_not_run_matches_a_snippet() -> None:
     everything = "".join(snippet for page in PAGES for snippet in snippets(page))
     assert [words for words in NOT_RUN if words not in everything] == []

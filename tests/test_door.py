@@ -110,12 +110,12 @@ def all_errors(error: type[Up42Error] = Up42Error) -> set[type[Up42Error]]:
     return {error}.union(*(all_errors(one) for one in error.__subclasses__()))
 
 
-def test_the_door_offers_exactly_the_public_names() -> None:
+def test_the_package_exports_exactly_the_public_names() -> None:
     assert offered() == PUBLIC
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_public_names_show_where_users_find_them(name: str) -> None:
+def test_public_names_have_the_package_as_their_module(name: str) -> None:
     value = getattr(up42_async, name)
     if inspect.isclass(value) or inspect.isfunction(value):
         assert (value.__module__, value.__qualname__) == ("up42_async", name)
@@ -142,7 +142,7 @@ def test_every_error_is_public() -> None:
     assert ours <= set(PUBLIC)
 
 
-def test_the_map_at_the_door_names_every_module() -> None:
+def test_the_docstring_of_the_package_names_every_module() -> None:
     modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert {name for name in modules | packages if name not in DOOR} == set()

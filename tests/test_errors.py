@@ -53,7 +53,7 @@ def parent_in_the_drawing(name: str) -> str:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_the_drawing_shows_every_error_below_its_parent(error: type[Up42Error]) -> None:
+def test_the_error_tree_in_the_docstring_matches_the_classes(error: type[Up42Error]) -> None:
     assert error.__base__ is not None
     assert parent_in_the_drawing(error.__name__) == error.__base__.__name__
 
@@ -87,7 +87,7 @@ def test_an_error_without_a_request_is_just_its_message() -> None:
     assert str(APIError("gone")) == "gone"
 
 
-def test_the_servers_id_of_the_request_is_named() -> None:
+def test_the_message_names_the_request_id() -> None:
     assert str(APIError("gone", request="GET /a", request_id="4bf92f35")) == "GET /a: gone (request id 4bf92f35)"
 
 

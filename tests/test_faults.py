@@ -89,7 +89,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-async def test_the_third_try_brings_the_answer(fault: Fault) -> None:
+async def test_a_call_succeeds_at_the_third_attempt(fault: Fault) -> None:
     async with platform(fault.act, fault.act, answer({"id": 1}), retry=SOON, timeouts=fault.timeouts) as up:
         assert await up.client._session.call(JOBS) == {"id": 1}
         statistics = up.client.statistics()
@@ -97,7 +97,7 @@ async def test_the_third_try_brings_the_answer(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-async def test_when_all_tries_fail_there_is_one_error_that_says_what_happened(fault: Fault) -> None:
+async def test_when_all_attempts_fail_one_error_names_the_fault(fault: Fault) -> None:
     async with platform(fault.act, retry=SOON, timeouts=fault.timeouts) as up:
         with pytest.raises(fault.error, match=fault.words) as caught:
             await up.client._session.call(JOBS)
@@ -116,7 +116,7 @@ def refusing_port() -> Iterator[int]:
         yield port
 
 
-async def test_a_refused_connection_is_tried_again_until_somebody_listens(refusing_port: int) -> None:
+async def test_a_refused_connection_is_retried_until_the_server_listens(refusing_port: int) -> None:
     async with platform(answer(), retry=RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)) as up:
         up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{refusing_port}", auth=up.auth.url)
 
@@ -144,7 +144,7 @@ async def test_a_host_that_cannot_be_reached_is_an_error_that_says_why(host: str
     assert caught.value.may_have_arrived is False
 
 
-async def test_a_port_that_answers_nothing_is_given_up_after_the_time_for_connecting() -> None:
+async def test_a_port_that_does_not_answer_fails_after_the_connect_timeout() -> None:
     with raw_server.deaf_port() as port:
         async with platform(answer(), retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
             up.client._session._endpoints = Endpoints(api=f"http://127.0.0.1:{port}", auth=up.auth.url)
@@ -152,14 +152,14 @@ async def test_a_port_that_answers_nothing_is_given_up_after_the_time_for_connec
                 await up.client._session.call(JOBS)
 
 
-async def test_a_tls_handshake_that_hangs_is_given_up_after_the_time_for_connecting() -> None:
+async def test_a_hanging_tls_handshake_fails_after_the_connect_timeout() -> None:
     async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(connect=0.1)) as up:
         up.client._session._endpoints = Endpoints(api=up.api.url.replace("http", "https"), auth=up.auth.url)
         with pytest.raises(ConnectionFailedError, match=r"no connection within 0\.1 s"):
             await up.client._session.call(JOBS)
 
 
-async def test_a_certificate_that_is_not_trusted_is_met_once() -> None:
+async def test_an_untrusted_certificate_is_not_retried() -> None:
     async with serve(answer(), tls=True) as untrusted, platform(answer(), retry=SOON) as up:
         up.client._session._endpoints = Endpoints(api=untrusted.url, auth=up.auth.url)
         with pytest.raises(ConnectionFailedError, match="certificate verify failed") as caught:
@@ -171,7 +171,7 @@ async def test_a_certificate_that_is_not_trusted_is_met_once() -> None:
 LARGE = ApiRequest(method="POST", path="/v2/check", json="x" * 16_000_000)
 
 
-async def test_a_server_that_takes_nothing_is_given_up() -> None:
+async def test_a_server_that_reads_nothing_fails_after_the_write_timeout() -> None:
     async with platform(raw_server.ignore, retry=SOON, timeouts=Timeouts(write=0.1)) as up:
         with pytest.raises(
             RequestTimeoutError, match=r"read nothing of the request for 0\.1 s \(Timeouts.write\) \(3 tries"
@@ -179,7 +179,7 @@ async def test_a_server_that_takes_nothing_is_given_up() -> None:
             await up.client._session.call(LARGE)
 
 
-async def test_a_refusal_in_the_middle_of_an_upload_is_a_refusal_or_a_broken_connection() -> None:
+async def test_a_refusal_during_an_upload_is_a_status_error_or_a_lost_connection() -> None:
     async def refuse(connection: Connection) -> None:
         await connection.stream.receive(1000)
         await connection.send(response(b"{}", status=413, headers=[("Connection", "close")]))
@@ -191,7 +191,7 @@ async def test_a_refusal_in_the_middle_of_an_upload_is_a_refusal_or_a_broken_con
     assert isinstance(caught.value, ConnectionLostError) or caught.value.status == 413  # type: ignore[attr-defined]
 
 
-async def test_a_trickling_answer_ends_with_the_attempt() -> None:
+async def test_a_slow_response_fails_after_the_total_timeout() -> None:
     drip = raw_server.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", pause=0.01)
     async with platform(drip, answer({"id": 1}), timeouts=Timeouts(total=0.8), retry=RetryPolicy(attempts=1)) as up:
         with pytest.raises(RequestTimeoutError, match=r"no complete answer within 0\.8 s"):
@@ -213,7 +213,7 @@ async def test_a_trickling_answer_ends_with_the_attempt() -> None:
     ],
     ids=["403", "404", "400", "409", "422", "redirect", "brotli"],
 )
-async def test_what_would_fail_again_is_not_tried_again(act: Act, error: type[APIError]) -> None:
+async def test_permanent_failures_are_not_retried(act: Act, error: type[APIError]) -> None:
     async with platform(act, retry=SOON) as up:
         with pytest.raises(error) as caught:
             await up.client._session.call(JOBS)
@@ -266,7 +266,7 @@ async def test_an_execution_that_may_have_arrived_is_not_sent_again(
 
 
 @pytest.mark.parametrize("location", ["http://[", "//", "\\\\evil"])
-async def test_an_execution_redirected_to_nowhere_is_not_sent_again(
+async def test_an_execution_redirected_to_an_invalid_url_is_not_sent_again(
     location: str, http_client: httpx.AsyncClient | None
 ) -> None:
     async with platform(answer(status=307, Location=location), http_client=http_client, retry=SOON) as up:
@@ -290,7 +290,7 @@ async def test_an_execution_that_found_no_connection_is_sent_again(
     assert (caught.value.tries, state.sent, up.api.requests) == (3, False, [])
 
 
-async def test_an_execution_reaches_a_server_that_was_away_exactly_once(
+async def test_an_execution_reaches_a_server_that_was_down_exactly_once(
     http_client: httpx.AsyncClient | None, refusing_port: int
 ) -> None:
     policy = RetryPolicy(attempts=50, budget=50, wait_initial=0.02, wait_max=0.02)
@@ -324,7 +324,7 @@ async def test_an_execution_that_was_refused_unprocessed_is_sent_again(
     assert state.response.status == 200
 
 
-async def test_an_execution_uses_a_connection_that_no_server_can_have_closed_meanwhile() -> None:
+async def test_each_execution_uses_a_new_connection() -> None:
     async with platform(answer({"id": 1})) as up:
         for _ in range(3):
             await up.client._session.call(EXECUTION)
@@ -343,7 +343,7 @@ class Untraced(httpx.AsyncHTTPTransport):
 
 
 @pytest.mark.parametrize("act", [raw_server.close_after_request, raw_server.reset_after_request, raw_server.hang])
-async def test_an_execution_that_a_transport_wrongly_calls_unsent_is_not_sent_again(act: Act) -> None:
+async def test_an_execution_that_a_transport_wrongly_reports_as_unsent_is_not_sent_again(act: Act) -> None:
     """As httpx-aiohttp does: the server has the whole request, and the transport says that it found no connection."""
     state, pool = SendState(), httpx.Limits(max_connections=20)
     async with (
@@ -358,7 +358,7 @@ async def test_an_execution_that_a_transport_wrongly_calls_unsent_is_not_sent_ag
 
 
 @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
-async def test_an_execution_is_not_sent_again_by_a_transport_that_proves_nothing(
+async def test_an_execution_is_not_sent_again_by_a_transport_without_trace_events(
     kind: type[httpx.TransportError],
 ) -> None:
     posts = []
@@ -379,7 +379,7 @@ async def test_an_execution_is_not_sent_again_by_a_transport_that_proves_nothing
 # How often
 
 
-async def test_a_flood_of_retries_is_bounded_by_the_budget() -> None:
+async def test_the_number_of_retries_is_bounded_by_the_budget() -> None:
     """Where there is no outage, that is, in which retries are paced as probes: here 30 services fail, each twice."""
     policy = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.001, budget=10, budget_share=0)
     async with platform(answer(status=503), retry=policy) as up:
@@ -394,7 +394,7 @@ async def test_a_flood_of_retries_is_bounded_by_the_budget() -> None:
     assert up.client.statistics().requests == 30 + 10
 
 
-async def test_each_answer_earns_a_share_of_a_retry() -> None:
+async def test_each_successful_response_earns_a_share_of_a_retry() -> None:
     policy = RetryPolicy(attempts=2, wait_initial=0.001, budget=0, budget_share=0.5)
     acts = [answer(), answer(), answer(status=503), answer({"id": 1}), answer(status=503)]
     async with platform(*acts, retry=policy) as up:
@@ -405,7 +405,7 @@ async def test_each_answer_earns_a_share_of_a_retry() -> None:
     assert up.client.statistics().requests == 5
 
 
-async def test_being_told_to_slow_down_costs_no_budget() -> None:
+async def test_status_429_costs_no_retry_budget() -> None:
     policy = RetryPolicy(attempts=3, wait_initial=0.001, budget=0, budget_share=0)
     async with platform(answer(status=429), retry=policy) as up:
         await _fail(up.client._session.call, RateLimitError)
@@ -418,7 +418,7 @@ async def _fail(call: Callable[[ApiRequest], Any], error: type[APIError]) -> Non
 
 
 @pytest.mark.parametrize("more", [0, 1])
-async def test_an_answer_may_have_16_mebibytes(more: int) -> None:
+async def test_a_response_may_have_at_most_16_mebibytes(more: int) -> None:
     body = b'"' + b"x" * (2**24 - 2 + more) + b'"'
     async with platform(packed(gzip.compress(body, 1)), retry=SOON) as up:
         if not more:
@@ -428,7 +428,7 @@ async def test_an_answer_may_have_16_mebibytes(more: int) -> None:
             await up.client._session.call(JOBS)
 
 
-async def test_a_huge_answer_is_refused_after_the_limit() -> None:
+async def test_a_response_above_the_limit_is_refused_and_not_retried() -> None:
     limits = Limits(requests_per_second=1e6, burst=10**6, max_response_bytes=1000)
     async with platform(answer("x" * 1000), limits=limits, retry=SOON) as up:
         with pytest.raises(UnexpectedResponseError, match="more than 1000 bytes") as caught:

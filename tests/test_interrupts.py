@@ -64,7 +64,7 @@ VERBS: dict[str, Callable[[Job, Path], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_what_ends_a_program_leaves_a_verb_as_itself(
+async def test_a_base_exception_is_raised_unchanged_by_every_verb(
     job: Job, wire: Interrupting, tmp_path: Path, verb: str
 ) -> None:
     wire.at = faults.FILES if "download" in verb else "/jobs"
@@ -72,7 +72,7 @@ async def test_what_ends_a_program_leaves_a_verb_as_itself(
         await VERBS[verb](job, tmp_path)
 
 
-async def test_questions_that_are_asked_together_do_so_too() -> None:
+async def test_a_base_exception_is_raised_unchanged_by_concurrent_requests() -> None:
     async def interrupted() -> None:
         raise InterruptError
 

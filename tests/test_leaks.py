@@ -56,7 +56,7 @@ async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_li
 
 
 @pytest.mark.slow
-async def test_calls_that_wait_for_a_slot_are_not_waiting_for_a_connection(
+async def test_waiting_for_a_slot_does_not_count_towards_the_pool_timeout(
     http_client: httpx.AsyncClient | None,
 ) -> None:
     """200 jobs are asked for at once, of a server that takes 50 ms: half a second, five times the time for the pool."""
@@ -175,7 +175,7 @@ def _tasks(backend: str) -> int:
 # Connections that the server closes
 
 
-async def test_connections_the_server_closes_between_two_calls_cost_the_caller_nothing() -> None:
+async def test_connections_closed_by_the_server_between_calls_cause_no_error() -> None:
     async def answer_then_close_soon(connection: Connection) -> None:
         await connection.read()
         await connection.send(raw_server.response(b"{}"))
@@ -201,7 +201,7 @@ async def test_connections_the_server_closes_between_two_calls_cost_the_caller_n
     assert len(up.api.requests) >= 150
 
 
-async def test_connections_that_expire_while_the_program_stalls_cost_the_caller_nothing(
+async def test_connections_that_expire_while_the_event_loop_is_blocked_cause_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport, "KEEPALIVE_EXPIRY", 0.02)
@@ -231,7 +231,7 @@ async def test_connections_that_expire_while_the_program_stalls_cost_the_caller_
     ],
     ids=["endless", "gzip", "nested", "headers"],
 )
-async def test_an_answer_that_is_too_much_leaves_a_client_that_works(act: Act) -> None:
+async def test_the_client_works_after_a_response_that_is_too_large(act: Act) -> None:
     limits = Limits(requests_per_second=1e6, burst=10**6, max_response_bytes=2 * 10**6)
     async with platform(act, answer({"id": 1}), limits=limits, retry=RetryPolicy(attempts=1)) as up:
         await fail(up.client)
@@ -242,7 +242,7 @@ async def test_an_answer_that_is_too_much_leaves_a_client_that_works(act: Act) -
 # A client that is dropped
 
 
-def test_a_client_that_was_used_and_not_closed_is_complained_about_and_nothing_else_happens(
+def test_a_client_that_was_used_and_not_closed_gives_resource_warnings_only(
     anyio_backend_name: str,
 ) -> None:
     async def use() -> None:

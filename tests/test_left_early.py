@@ -160,7 +160,7 @@ async def watch_others(leave: Leave, sandbox: Sandbox, http_client: httpx.AsyncC
 
 @pytest.mark.slow
 @pytest.mark.parametrize("leave", WAYS)
-async def test_leaving_disturbs_no_other_tracker_and_leaves_nothing_running(
+async def test_leaving_an_iteration_affects_no_other_tracker_and_leaves_no_task(
     leave: Leave,
     sandbox: Sandbox,
     http_client: httpx.AsyncClient | None,
@@ -174,7 +174,7 @@ async def test_leaving_disturbs_no_other_tracker_and_leaves_nothing_running(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_cancelling_an_asyncio_task_does_not_disturb_other_trackers(
+async def test_cancelling_an_asyncio_task_affects_no_other_tracker_and_leaves_no_task(
     sandbox: Sandbox, http_client: httpx.AsyncClient | None, tmp_path: Path
 ) -> None:
     before = leaks.tasks("asyncio")

@@ -33,7 +33,7 @@ HEAVY = {
 """anyio loads its tasks and locks (`anyio.abc`) at their first use, or when an annotation naming one is evaluated."""
 
 
-def test_import_leaves_heavy_and_optional_packages_alone(tmp_path: Path) -> None:
+def test_import_loads_no_heavy_or_optional_package(tmp_path: Path) -> None:
     code = f"""
 import sys, {DEPENDENCIES}
 before = set(sys.modules)  # httpx itself imports rich for its command line, where it finds it
@@ -43,7 +43,7 @@ print({HEAVY!r} & (sys.modules.keys() - before) or "none")
     assert in_a_new_interpreter(code, tmp_path) == "none"
 
 
-def test_import_leaves_the_sandbox_alone(tmp_path: Path) -> None:
+def test_import_does_not_load_the_sandbox(tmp_path: Path) -> None:
     code = "import sys, up42_async; print('up42_async.sandbox' in sys.modules)"
     assert in_a_new_interpreter(code, tmp_path) == "False"
 
@@ -112,7 +112,7 @@ for one, old in zip(watched, before):
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_certificates_are_read_once_and_without_stopping_the_event_loop(backend: str, tmp_path: Path) -> None:
+def test_certificates_are_read_once_and_without_blocking_the_event_loop(backend: str, tmp_path: Path) -> None:
     code = f"""
 import threading, anyio, httpx
 from up42_async._http import environment, transport

@@ -91,7 +91,7 @@ def test_a_client_made_in_one_loop_cannot_be_used_in_another(endpoints: Endpoint
         anyio.run(_in_time, client._session.call, backend=second)
 
 
-def test_a_client_made_outside_of_a_loop_belongs_to_the_first_that_uses_it(
+def test_a_client_made_outside_a_loop_belongs_to_the_first_loop_that_uses_it(
     endpoints: Endpoints, anyio_backend_name: str, new_http_client: Maker
 ) -> None:
     client = client_of(endpoints, new_http_client)
@@ -132,7 +132,7 @@ def test_each_thread_can_have_a_client_of_its_own(
 # Closed
 
 
-async def test_a_closed_client_says_so(http_client: httpx.AsyncClient | None) -> None:
+async def test_calls_on_a_closed_client_are_refused(http_client: httpx.AsyncClient | None) -> None:
     async with platform(answer(), http_client=http_client) as up:
         await up.client.aclose()
         with pytest.raises(RuntimeError, match=r"this client is closed; make a new one"):
@@ -179,7 +179,7 @@ async def test_closing_ends_fifty_calls_at_once_with_an_error_that_says_so(
     assert all("closed" in error and "make a new" in error for error in errors)
 
 
-async def test_closing_wakes_those_who_wait_before_another_try() -> None:
+async def test_closing_ends_calls_that_wait_before_a_retry() -> None:
     async with platform(answer(status=503, Retry_After="100")) as up, anyio.create_task_group() as group:
         group.start_soon(_closed, up.client, JOBS)
         group.start_soon(_closed, up.client, JOBS)
@@ -188,7 +188,7 @@ async def test_closing_wakes_those_who_wait_before_another_try() -> None:
             await up.client.aclose()
 
 
-async def test_closing_wakes_those_who_wait_for_a_token() -> None:
+async def test_closing_ends_calls_that_wait_for_a_token() -> None:
     for login in (raw_server.hang, answer(status=503, Retry_After="100")):
         async with platform(answer(), login=login) as up, anyio.create_task_group() as group:
             for _ in range(3):
@@ -199,7 +199,7 @@ async def test_closing_wakes_those_who_wait_for_a_token() -> None:
         assert (len(up.auth.requests), up.api.accepted) == (1, 0)
 
 
-async def test_closing_wakes_those_who_wait_for_their_turn() -> None:
+async def test_closing_ends_calls_that_wait_for_the_rate_limiter() -> None:
     async with platform(answer(), limits=Limits(requests_per_second=0.01, burst=1)) as up:
         await up.client._session.call(JOBS)
         async with anyio.create_task_group() as group:
@@ -217,7 +217,7 @@ async def _closed(client: Client, request: ApiRequest) -> None:
     assert "closed" in repr(client)
 
 
-async def test_closing_waits_for_the_answer_to_an_execution(http_client: httpx.AsyncClient | None) -> None:
+async def test_closing_waits_for_the_response_to_an_execution(http_client: httpx.AsyncClient | None) -> None:
     state, results = SendState(), []
 
     async def execute() -> None:
@@ -234,7 +234,7 @@ async def test_closing_waits_for_the_answer_to_an_execution(http_client: httpx.A
     assert results == [{"id": 1}]
 
 
-async def test_closing_does_not_wait_for_the_answer_to_an_execution_without_end() -> None:
+async def test_closing_waits_for_an_execution_for_a_bounded_time() -> None:
     async def execute() -> None:
         with pytest.raises(Exception, match=r"no complete answer within|closed"):
             await up.client._session.call(EXECUTION)
@@ -249,7 +249,7 @@ async def test_closing_does_not_wait_for_the_answer_to_an_execution_without_end(
             await up.client.aclose()
 
 
-async def test_closing_goes_on_when_it_is_cancelled() -> None:
+async def test_closing_completes_when_it_is_cancelled() -> None:
     async with platform(answer()) as up:
         await up.client._session.call(JOBS)
         await up.client._session.call(EXECUTION)
@@ -259,7 +259,7 @@ async def test_closing_goes_on_when_it_is_cancelled() -> None:
         await wait_until(lambda: up.api.open == 0 and up.auth.open == 0)
 
 
-async def test_an_async_client_of_the_users_serves_clients_one_after_another() -> None:
+async def test_a_user_supplied_async_client_serves_several_clients_in_turn() -> None:
     """Also after one was closed with calls under way, and while another still has some."""
 
     async def ends(client: Client) -> None:
@@ -280,7 +280,7 @@ async def test_an_async_client_of_the_users_serves_clients_one_after_another() -
 @pytest.mark.parametrize("first", BACKENDS)
 @pytest.mark.parametrize("second", BACKENDS)
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_async_client_of_the_users_that_another_loop_used_is_an_error_of_ours_and_no_hang(
+def test_a_user_supplied_async_client_of_another_loop_does_not_hang(
     endpoints: Endpoints, first: str, second: str
 ) -> None:
     """A new client, on an AsyncClient whose idle connections belong to a loop that has ended."""
@@ -302,7 +302,7 @@ def test_an_async_client_of_the_users_that_another_loop_used_is_an_error_of_ours
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.usefixtures("anyio_backend")
-async def test_closing_goes_on_when_it_is_cancelled_the_asyncio_way() -> None:
+async def test_closing_completes_when_it_is_cancelled_by_asyncio() -> None:
     async with platform(raw_server.hang, timeouts=Timeouts(cancel_grace=0.2)) as up:
         task = asyncio.create_task(up.client._session.call(EXECUTION))
         await wait_until(lambda: up.api.requests != [])
@@ -331,12 +331,12 @@ async def test_a_client_cannot_be_entered_twice() -> None:
         assert current_client() is up.client
 
 
-async def test_without_a_client_both_ways_out_are_named() -> None:
+async def test_without_a_client_the_error_names_both_ways_to_give_one() -> None:
     with pytest.raises(RuntimeError, match=r"async with up42_async\.Client\(\.\.\.\)`, .*, or give one with `client=`"):
         current_client()
 
 
-async def test_a_client_that_could_not_be_entered_is_dropped_in_silence(tmp_path: Path) -> None:
+async def test_dropping_a_client_that_could_not_be_entered_gives_no_warning(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         await Client(cfg_file=tmp_path / "missing.json").__aenter__()
     gc.collect()
@@ -355,7 +355,7 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", WRONG, ids=str)
-def test_a_client_whose_settings_are_wrong_is_refused_and_dropped_in_silence(settings: dict[str, Any]) -> None:
+def test_a_client_with_wrong_settings_is_refused_and_gives_no_warning(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"region|cfg_file|password"):
         Client(**settings)
     with pytest.raises(TypeError, match="nonsense"):
@@ -364,7 +364,7 @@ def test_a_client_whose_settings_are_wrong_is_refused_and_dropped_in_silence(set
 
 
 @pytest.mark.parametrize("kind", [httpx.AsyncHTTPTransport, httpx.Client, object])
-def test_what_is_no_asynchronous_client_is_refused_as_http_client(kind: type[Any]) -> None:
+def test_only_an_async_client_is_accepted_as_http_client(kind: type[Any]) -> None:
     one = object.__new__(kind)
     with pytest.raises(TypeError, match=f"http_client must be an httpx.AsyncClient, not a {kind.__name__}"):
         Client("a", "b", http_client=one)
@@ -393,7 +393,7 @@ def test_an_empty_workspace_is_refused() -> None:
         Client("a", "b", workspace_id="")
 
 
-def test_what_is_given_as_a_client_is_one() -> None:
+def test_only_a_client_is_accepted_as_client() -> None:
     given: Any = "person@example.com"
     with pytest.raises(TypeError, match="^client must be an up42_async.Client, not a str$"):
         current_client(given)

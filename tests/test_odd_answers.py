@@ -113,7 +113,7 @@ def memory() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("memory")
 @pytest.mark.parametrize("name", CALLS)
-async def test_odd_answers_end_in_a_value_or_in_an_error_of_ours(name: str) -> None:
+async def test_odd_responses_give_a_documented_value_or_an_up42_error(name: str) -> None:
     call, expected = CALLS[name]
     async with odd_platform() as odd:
         here = await Thing.of(odd.sandbox, odd.client)

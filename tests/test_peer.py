@@ -181,7 +181,7 @@ async def test_lists_by_ids_have_the_same_jobs_from_the_same_query(peer: Any, lo
         assert all(all(same(mine, by_id[mine.id])) for mine in ours)
 
 
-async def test_single_jobs_are_the_same_fetched_and_tracked(peer: Any, login: Callable[[Sandbox], None]) -> None:
+async def test_fetched_and_tracked_jobs_are_the_same(peer: Any, login: Callable[[Sandbox], None]) -> None:
     async with connected() as sandbox:
         job_ids = seed(sandbox)[:24]
         await anyio.to_thread.run_sync(login, sandbox)
@@ -215,7 +215,7 @@ def test_metadata_are_read_to_the_same_fields(peer: Any) -> None:
     assert ours.created == dt.datetime(2024, 5, 1, 10, 0, 0, 123456, dt.UTC)
 
 
-def test_the_words_are_the_same(peer: Any) -> None:
+def test_statuses_sorting_fields_and_metadata_keys_are_the_same(peer: Any) -> None:
     processing = importlib.import_module("up42.processing")
     assert {s.name: s.value for s in JobStatus} == {s.name: s.value for s in list(peer.JobStatus)}
     for name in ("process_id", "status", "created", "credits"):
@@ -246,7 +246,7 @@ def same_budget(ours: Budget, theirs: Any) -> Iterator[bool]:
 @pytest.mark.parametrize(
     "call", [{}, {"status": ["ACTIVE"]}, {"status": ["ACTIVE", "INACTIVE"], "include_usage": True}]
 )
-async def test_budgets_are_the_same_listed_and_fetched(
+async def test_listed_and_fetched_budgets_are_the_same(
     peer: Any, login: Callable[[Sandbox], None], call: dict[str, Any]
 ) -> None:
     budgets = importlib.import_module("up42.budgets")
@@ -305,7 +305,7 @@ async def test_items_and_collections_of_a_job_are_the_same(peer: Any, login: Cal
             assert all(same_item(item, by_id[item.id]) for item in ours)
 
 
-async def test_an_item_is_updated_alike(peer: Any, login: Callable[[Sandbox], None]) -> None:
+async def test_an_item_is_updated_in_the_same_way(peer: Any, login: Callable[[Sandbox], None]) -> None:
     async with connected() as sandbox:
         await anyio.to_thread.run_sync(login, sandbox)
         ours = await anext(search_items(limit=1))

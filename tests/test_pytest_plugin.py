@@ -45,11 +45,13 @@ def assert_passed(done: subprocess.CompletedProcess[str], number: int) -> None:
     ],
     ids=["anyio-auto", "anyio-marked", "asyncio-auto", "asyncio-strict"],
 )
-def test_six_lines_are_a_test(tmp_path: Path, mark: str, options: tuple[str, ...], number: int) -> None:
+def test_the_six_line_example_passes_under_each_plugin(
+    tmp_path: Path, mark: str, options: tuple[str, ...], number: int
+) -> None:
     assert_passed(run(tmp_path, SIX_LINES.format(mark=mark), *options), number)
 
 
-def test_fixtures_methods_and_parameters_have_the_client(tmp_path: Path) -> None:
+def test_fixtures_methods_and_parametrized_tests_can_use_the_client(tmp_path: Path) -> None:
     text = """\
 import pytest
 import up42_async as up42
@@ -69,7 +71,7 @@ class TestMethods:
     assert_passed(run(tmp_path, text, *UNDER_ANYIO, "-o", "anyio_mode=auto"), 6)
 
 
-def test_each_test_has_a_sandbox_that_is_as_new(tmp_path: Path) -> None:
+def test_each_test_has_a_new_sandbox(tmp_path: Path) -> None:
     text = """\
 import pytest
 
@@ -86,13 +88,13 @@ def test_nothing_is_left_of_another_test(up42_sandbox, number):
     assert_passed(run(tmp_path, text, *UNDER_ANYIO), 2)
 
 
-def test_a_test_that_is_not_async_is_told_what_to_do(tmp_path: Path) -> None:
+def test_a_synchronous_test_that_takes_the_client_fails_with_advice(tmp_path: Path) -> None:
     done = run(tmp_path, "def test_plain(up42_client):\n    pass\n", *UNDER_ANYIO)
     assert done.returncode == 1
     assert "up42_client is for async tests, and test_plain is none; take up42_sandbox" in done.stdout
 
 
-def test_a_test_that_is_run_again_has_a_client_of_its_own_each_time(tmp_path: Path) -> None:
+def test_a_test_that_is_run_again_has_a_new_client_each_time(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         "import pytest\n"
         "from _pytest.runner import runtestprotocol\n"

@@ -29,20 +29,20 @@ ATTRIBUTES = {
 }
 
 
-async def test_jobs_sorted_by_credits_from_the_least_to_the_most_expensive() -> None:
+async def test_jobs_are_sorted_by_credits_in_ascending_order() -> None:
     async with connected() as sandbox:
         sandbox.seed_jobs(20, status="captured")
         credits = [job.credits async for job in up42.Job.all(sort_by=up42.JobSorting.credits.asc)]
         assert credits == sorted(job.price for job in sandbox.jobs.values())
 
 
-async def test_jobs_sorted_by_creation_date_from_the_most_recent_to_the_earliest() -> None:
+async def test_jobs_are_sorted_by_creation_date_in_descending_order() -> None:
     async with connected() as sandbox:
         seeded = sandbox.seed_jobs(20, spread=6000)
         assert [job.id async for job in up42.Job.all(sort_by=up42.JobSorting.created.desc)] == seeded[::-1]
 
 
-async def test_a_job_by_its_id() -> None:
+async def test_a_job_is_fetched_by_its_id() -> None:
     async with connected() as sandbox:
         (job_id,) = sandbox.seed_jobs(1)
         job = await up42.Job.get(id=job_id)
@@ -50,7 +50,7 @@ async def test_a_job_by_its_id() -> None:
         assert job.id == job_id
 
 
-async def test_a_job_tracked_until_its_status_is_terminal() -> None:
+async def test_a_job_is_tracked_until_its_status_is_terminal() -> None:
     async with connected(speed=1000) as sandbox:
         (job_id,) = sandbox.seed_jobs(
             1, timeline=[(0, "created"), (20, "running"), (40, "successful"), (60, "captured")]
@@ -61,12 +61,12 @@ async def test_a_job_tracked_until_its_status_is_terminal() -> None:
         assert job.status in up42.TERMINAL_STATUSES
 
 
-def test_tracking_asks_every_sixty_seconds_for_three_days() -> None:
+def test_the_default_schedule_is_a_query_every_sixty_seconds_for_three_days() -> None:
     assert (up42.Polling().wait, up42.Polling().retries) == (60, 60 * 24 * 3)
     assert list(inspect.signature(up42.Job.track).parameters)[1:3] == ["wait", "retries"]
 
 
-async def test_jobs_of_at_most_so_many_seconds_sorted_by_process() -> None:
+async def test_jobs_are_filtered_by_duration_and_sorted_by_process() -> None:
     async with connected() as sandbox:
         quick = [(0.0, "created"), (10.0, "running"), (60.0, "captured")]
         slow = [(0.0, "created"), (10.0, "running"), (999.0, "captured")]
@@ -91,7 +91,7 @@ def test_a_job_has_the_attributes_of_the_reference_with_their_types() -> None:
     assert {name: hints[name] for name in ATTRIBUTES} == ATTRIBUTES
 
 
-def test_what_has_a_default_in_the_reference_may_be_left_out() -> None:
+def test_attributes_with_a_default_in_the_reference_may_be_omitted() -> None:
     now = dt.datetime.now(dt.UTC)
     job = up42.Job(
         process_id="p",
@@ -129,7 +129,7 @@ def test_metadata_and_results_have_the_keys_of_the_reference() -> None:
     ]
 
 
-async def test_an_unfinished_job_is_an_exception_of_that_name() -> None:
+async def test_tracking_that_uses_up_its_retries_raises_unfinished_job() -> None:
     async with connected() as sandbox:
         (job_id,) = sandbox.seed_jobs(1, status="running")
         job = await up42.Job.get(job_id)
@@ -137,7 +137,7 @@ async def test_an_unfinished_job_is_an_exception_of_that_name() -> None:
             await job.track(wait=0, retries=2)
 
 
-async def test_the_collection_of_a_job() -> None:
+async def test_a_job_gives_its_collection() -> None:
     async with connected() as sandbox:
         (job_id,) = sandbox.seed_jobs(1, status="captured")
         job = await up42.Job.get(id=job_id)
@@ -147,7 +147,7 @@ async def test_the_collection_of_a_job() -> None:
         assert job.collection_url.endswith(collection.id)
 
 
-async def test_the_cost_of_a_process_compared_with_a_number() -> None:
+async def test_a_cost_is_compared_with_a_number() -> None:
     async with connected():
         asset = await up42.initialize_asset(asset_id="68567134-27ad-7bd7-4b65-d61adb11fc78")
         template = processing_templates.DetectionTreesSpacept(
@@ -159,7 +159,7 @@ async def test_the_cost_of_a_process_compared_with_a_number() -> None:
         assert (template.cost.strategy, template.cost.unit) == ("area", "SQ_KM")
 
 
-async def test_a_template_that_is_checked_and_not_valid() -> None:
+async def test_an_invalid_template_names_its_errors_when_evaluated() -> None:
     async with connected() as sandbox:
         sandbox.set_eula("detection-trees-spacept", accepted=False)
         asset = await up42.initialize_asset(asset_id="68567134-27ad-7bd7-4b65-d61adb11fc78")
@@ -171,7 +171,7 @@ async def test_a_template_that_is_checked_and_not_valid() -> None:
         assert {error.name for error in job.errors} == {"EulaNotAccepted"}
 
 
-async def test_a_template_that_is_executed() -> None:
+async def test_executing_a_template_returns_its_job() -> None:
     async with connected() as sandbox:
         asset = await up42.initialize_asset(asset_id="68567134-27ad-7bd7-4b65-d61adb11fc78")
         job = processing_templates.DetectionTreesSpacept(

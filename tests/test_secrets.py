@@ -206,7 +206,7 @@ ECHOES: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("secret", [PASSWORD, TOKEN, "CANARY"], ids=["password", "token", "word"])
 @pytest.mark.parametrize("how", [how for how in ECHOES if how != "as the code"])
 @pytest.mark.parametrize("status", [400, 401, 500])
-def test_an_answer_that_repeats_the_secret_is_not_quoted(secret: str, how: str, status: int) -> None:
+def test_a_response_that_repeats_the_secret_is_not_quoted(secret: str, how: str, status: int) -> None:
     with pytest.raises(StatusError) as caught:
         decode(
             ApiResponse(status=status, headers={}, body=ECHOES[how](secret).encode()), CALLS[0], secret=Secret(secret)
@@ -216,7 +216,7 @@ def test_an_answer_that_repeats_the_secret_is_not_quoted(secret: str, how: str, 
 
 
 @pytest.mark.parametrize("secret", [PASSWORD, TOKEN], ids=["password", "token"])
-def test_a_code_that_is_no_single_word_is_not_quoted_with_the_secret_in_it(secret: str) -> None:
+def test_an_error_code_that_contains_the_secret_is_not_quoted(secret: str) -> None:
     response = ApiResponse(status=400, headers={}, body=ECHOES["as the code"](secret).encode())
     with pytest.raises(StatusError) as caught:
         decode(response, CALLS[0], secret=Secret(secret))
@@ -233,7 +233,7 @@ ECHOED_HEADERS = [
 
 
 @pytest.mark.parametrize(("status", "headers", "body"), ECHOED_HEADERS)
-def test_no_part_of_an_answer_that_repeats_the_token_is_quoted(
+def test_no_part_of_a_response_that_repeats_the_token_is_quoted(
     status: int, headers: dict[str, str], body: bytes
 ) -> None:
     with pytest.raises(APIError) as caught:
@@ -242,14 +242,14 @@ def test_no_part_of_an_answer_that_repeats_the_token_is_quoted(
     assert no_canary_in(everything_seen_of(caught.value))
 
 
-def test_eight_characters_of_the_token_are_too_many() -> None:
+def test_eight_consecutive_characters_of_a_secret_are_recognized() -> None:
     secret = Secret("0123456789abcdef")
     assert [secret.appears_in(f"x{secret.reveal()[3 : 3 + length]}x") for length in (7, 8, 13)] == [False, True, True]
     assert Secret("short").appears_in("a short one")
     assert not Secret("short").appears_in("a shor t one")
 
 
-def test_the_id_of_a_job_is_not_lost_with_an_echo() -> None:
+def test_the_job_id_is_kept_when_a_repeated_token_is_hidden() -> None:
     body = json.dumps(
         {"jobID": "68567134-27ad-7bd7", "status": "created", "sent": {"authorization": f"Bearer {TOKEN}"}}
     )
@@ -295,7 +295,7 @@ async def test_no_frame_of_an_error_holds_the_password_or_the_token(where: str, 
     assert no_canary_in(iter(shown_by_frames(error)))
 
 
-def test_no_frame_of_a_request_that_cannot_be_built_holds_what_it_carries() -> None:
+def test_no_frame_of_a_request_that_cannot_be_built_holds_a_secret() -> None:
     builder = RequestBuilder(httpx.AsyncClient(), Timeouts())
     headers = {"Authorization": Secret(f"{TOKEN}\u00e9")}
     with pytest.raises(ConnectionFailedError, match="httpx cannot build the request") as caught:
@@ -308,7 +308,7 @@ def test_no_frame_of_a_request_that_cannot_be_built_holds_what_it_carries() -> N
     ("username", "password", "cfg_file"),
     [("person", PASSWORD, "x.json"), (5, PASSWORD, None), ("", PASSWORD, None), ("person", f"{PASSWORD}\ud800", None)],
 )
-def test_credentials_that_are_refused_are_not_shown_not_even_with_local_variables(
+def test_refused_credentials_are_not_shown_even_with_local_variables(
     username: Any, password: str, cfg_file: str | None
 ) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
@@ -317,7 +317,7 @@ def test_credentials_that_are_refused_are_not_shown_not_even_with_local_variable
     assert no_canary_in(iter(shown_by_frames(caught.value)))
 
 
-def test_a_password_of_the_environment_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_password_from_the_environment_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UP42_USERNAME", raising=False)
     monkeypatch.setenv("UP42_PASSWORD", PASSWORD)
     with pytest.raises(ValueError, match="must both be given") as caught:
@@ -379,7 +379,7 @@ def test_a_client_is_neither_copied_nor_pickled(again: Callable[[object], object
     assert no_canary_in(everything_seen_of(caught.value))
 
 
-def test_a_setting_that_is_refused_shows_no_password_even_with_local_variables() -> None:
+def test_a_refused_setting_shows_no_password_even_with_local_variables() -> None:
     with pytest.raises(TypeError) as caught:
         Client("person", PASSWORD, timeouts=cast("Any", 5))
     assert no_canary_in(iter(shown_by_frames(caught.value)))

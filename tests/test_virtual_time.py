@@ -50,7 +50,7 @@ async def test_a_deadline_passes_in_virtual_time() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_the_clock_stands_still_while_tasks_hand_over_work() -> None:
+async def test_the_clock_does_not_advance_while_tasks_exchange_items() -> None:
     started = anyio.current_time()
     send, receive = anyio.create_memory_object_stream[int](0)
 
@@ -91,7 +91,7 @@ async def test_async_fixtures_share_the_clock_of_their_test(sleepy: float) -> No
 
 
 @pytest.mark.virtual_time
-async def test_both_loops_are_what_they_say(anyio_backend_name: str) -> None:
+async def test_each_backend_runs_its_own_event_loop(anyio_backend_name: str) -> None:
     import sniffio  # noqa: PLC0415
 
     assert sniffio.current_async_library() == anyio_backend_name

@@ -31,13 +31,13 @@ def outcome(request: pytest.FixtureRequest) -> Outcome:
     return outcome if outcome.server.jobs else run_for(5 * SECONDS)
 
 
-def test_what_the_server_knows_is_what_the_clients_know(outcome: Outcome) -> None:
+def test_the_records_of_server_and_clients_agree(outcome: Outcome) -> None:
     assert [check for check in checks(outcome) if not check.passed] == []
     assert outcome.server.jobs
     assert sum(outcome.server.hits.values()) > 0
 
 
-def test_a_check_that_fails_says_what_is_missing(outcome: Outcome) -> None:
+def test_a_failed_check_names_what_is_missing(outcome: Outcome) -> None:
     job_id, server_job = next(iter(outcome.server.jobs.items()))
     wrong = attrs.evolve(server_job, status="paused", files={"lost.tif": "0"})
     server = attrs.evolve(outcome.server, jobs={**outcome.server.jobs, job_id: wrong, "unheard-of": server_job})
@@ -73,7 +73,7 @@ def test_a_seed_repeats_the_plan() -> None:
     assert Plan.draw(7, 60) != Plan.draw(8, 60)
 
 
-def test_every_fault_comes_and_ends_in_time() -> None:
+def test_every_fault_begins_and_ends_within_the_run() -> None:
     plan = Plan.draw(7, 60)
     assert {spell.fault for spell in plan.spells} == set(FAULTS)
     assert all(0 <= spell.start < spell.end <= plan.seconds for spell in plan.spells)

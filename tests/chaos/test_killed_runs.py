@@ -16,7 +16,7 @@ def test_a_run_that_is_killed_pays_for_nothing_twice(tmp_path: Path, *, with_pip
     assert outcome.problems() == []
 
 
-def test_a_broken_promise_is_named(tmp_path: Path) -> None:
+def test_problems_names_every_broken_promise(tmp_path: Path) -> None:
     outcome = run(Plan(seed=12, templates=2, twins=0, kills=0), tmp_path)
     assert outcome.problems() == []
     outcome.executions = [3, 3]

@@ -22,7 +22,7 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.parametrize("client", HTTP_CLIENTS)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_calls_faults_and_cancelling_leave_nothing_behind(server: Server, backend: str, client: str) -> None:
+def test_calls_faults_and_cancellation_leave_nothing_behind(server: Server, backend: str, client: str) -> None:
     soak = Soak(server.base, backend, SECONDS, client, settled=SETTLED)
     anyio.run(soak.run, backend=backend)
     if soak.calls["ended"] <= CALLERS:  # a machine so busy that little was called is given longer
@@ -36,7 +36,7 @@ def test_calls_faults_and_cancelling_leave_nothing_behind(server: Server, backen
     assert soak.problems() == []
 
 
-def test_a_soak_that_went_wrong_says_what() -> None:
+def test_problems_names_what_a_soak_left() -> None:
     soak = Soak("http://localhost", "trio", SECONDS, "default")
     soak.growth, soak.sockets, soak.left = 3_000_000, 26, 1
     assert soak.problems() == [

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 @given(st.floats(0, 1e8))
-def test_an_interval_is_a_doubled_five_seconds_and_a_small_share_of_the_age(age: float) -> None:
+def test_an_interval_is_five_seconds_doubled_and_a_small_share_of_the_age(age: float) -> None:
     assert interval(age) in {5, 10, 20, 40, 80, 160, 320, 640}
     assert interval(age) <= max(60, 0.05 * age)
     assert interval(age) >= min(640, 0.02 * age)
@@ -46,7 +46,7 @@ async def test_recorded_jobs_are_noticed_six_times_sooner_with_half_the_requests
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [7, 8])
-async def test_500_of_them_at_once_are_noticed_four_times_sooner_with_half_the_requests(seed: int) -> None:
+async def test_500_recorded_jobs_at_once_are_noticed_four_times_sooner_with_half_the_requests(seed: int) -> None:
     """Jobs that never end are tracked for a day."""
     fixed, adaptive = await both(replay, crowd(500, seed))
     assert adaptive.median <= fixed.median / 4
@@ -69,7 +69,7 @@ async def test_the_age_counts_from_the_first_query_while_nothing_else_is_known()
     assert {later - earlier for earlier, later in itertools.pairwise(asked) if earlier > 200} == {20}
 
 
-async def test_a_job_that_is_old_is_asked_for_seldom() -> None:
+async def test_an_old_job_is_queried_rarely() -> None:
     oracle = Oracle(a=[(0, "running"), (2000, "done")])
     give = oracle.answer
 
@@ -85,7 +85,7 @@ async def test_a_job_that_is_old_is_asked_for_seldom() -> None:
 
 
 @pytest.mark.parametrize(("header", "times"), [(None, [0, 5, 10]), ("Fri, 02 Jan 2026 00:00:00 GMT", [0, 640, 1280])])
-async def test_the_age_of_a_job_is_that_on_the_clock_of_up42(header: str | None, times: list[float]) -> None:
+async def test_the_age_of_a_job_is_measured_by_the_clock_of_up42(header: str | None, times: list[float]) -> None:
     """Where UP42's clock is not known, the age counts from the first query."""
     platform = JobPlatform()
     platform.live("job", [(0, "running")])
@@ -102,6 +102,6 @@ async def test_the_age_of_a_job_is_that_on_the_clock_of_up42(header: str | None,
 
 
 @pytest.mark.parametrize(("wait", "words"), [("often", '"adaptive" or a callable, not .often.'), ("", "not ..")])
-async def test_another_word_is_refused(wait: Any, words: str) -> None:
+async def test_an_unknown_schedule_is_refused(wait: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Polling(wait=wait)

@@ -71,7 +71,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
     return notebook
 
 
-async def test_elsewhere_there_are_lines_when_something_has_changed(
+async def test_without_a_terminal_each_change_prints_a_line(
     platform: JobPlatform, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with platform.client():
@@ -87,14 +87,16 @@ async def test_elsewhere_there_are_lines_when_something_has_changed(
     ]
 
 
-async def test_lines_go_on_from_step_to_step(platform: JobPlatform, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_lines_continue_across_the_steps_of_an_iteration(
+    platform: JobPlatform, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with platform.client():
         async for job in track(["a", "b"], bar=True):
             lines = capsys.readouterr().err.splitlines()
             assert ("2/2 finished" in lines[-1]) == (job.id == "b")
 
 
-async def test_lines_keep_their_distance_however_short_the_steps(
+async def test_lines_keep_a_minimum_interval_however_short_the_steps(
     platform: JobPlatform, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ids = [platform.live(f"quick-{n}", [(0, "running"), (n + 1.5, "captured")]) for n in range(3)]
@@ -104,7 +106,7 @@ async def test_lines_keep_their_distance_however_short_the_steps(
     assert ("0/3 finished" in first, "3/3 finished" in last) == (True, True)
 
 
-async def test_a_terminal_has_a_board_and_keeps_the_last_one(platform: JobPlatform, terminal: Terminal) -> None:
+async def test_a_terminal_shows_a_board_and_keeps_its_last_state(platform: JobPlatform, terminal: Terminal) -> None:
     threads = set(threading.enumerate())
     async with platform.client():
         job = platform.job("a")
@@ -126,7 +128,7 @@ async def test_nothing_is_drawn_between_two_steps(platform: JobPlatform, termina
             assert "\x1b[?25h" in drawn.rsplit("\x1b[?25l", 1)[-1]
 
 
-async def test_a_board_goes_when_its_wait_is_cancelled_or_fails(platform: JobPlatform, terminal: Terminal) -> None:
+async def test_a_board_ends_when_its_wait_is_cancelled_or_fails(platform: JobPlatform, terminal: Terminal) -> None:
     async with platform.client() as client:
         with anyio.move_on_after(20):
             await track(["a", "b"], bar=True)
@@ -138,7 +140,7 @@ async def test_a_board_goes_when_its_wait_is_cancelled_or_fails(platform: JobPla
             await track(["a", "b"], client=client, bar=True)
 
 
-async def test_a_notebook_has_a_table(platform: JobPlatform, notebook: Notebook) -> None:
+async def test_a_notebook_shows_the_board_as_a_table(platform: JobPlatform, notebook: Notebook) -> None:
     async with platform.client():
         async for _ in track(["a", "b"], bar=True):
             pass
@@ -173,13 +175,13 @@ async def test_a_board_in_a_terminal_without_rich_is_refused_at_once(
     assert (terminal.getvalue(), platform.requests) == ("", 0)
 
 
-async def test_what_has_ended_already_needs_no_board(platform: JobPlatform, terminal: Terminal) -> None:
+async def test_a_job_that_is_already_finished_shows_no_board(platform: JobPlatform, terminal: Terminal) -> None:
     platform.live("done", [(0, "captured")])
     async with platform.client():
         await platform.job("done").track(bar=True)
     assert terminal.getvalue() == ""
 
 
-def test_statuses_come_in_the_order_of_a_jobs_life_and_unknown_ones_last() -> None:
+def test_statuses_are_in_the_order_of_a_jobs_life_and_unknown_ones_last() -> None:
     state = BoardState(counts={"paused": 1, "captured": 2, "unknown": 1, "created": 3}, ended=2, total=7, requests=1)
     assert [status for status, _ in state.rows] == ["created", "captured", "paused", "unknown"]

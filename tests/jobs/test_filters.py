@@ -63,7 +63,7 @@ def test_no_filter_is_no_query() -> None:
     assert not filters().match_nothing
 
 
-def test_the_parameters_stand_in_a_fixed_order() -> None:
+def test_the_parameters_are_in_a_fixed_order() -> None:
     everything = filters(
         ids=["i"],
         sort_by=JobSorting.created,
@@ -112,9 +112,7 @@ def test_an_empty_list_matches_nothing(name: str, empty: Callable[[], Iterable[A
         ({"sort_by": JobSorting}, TypeError, "sort_by must be one of JobSorting"),
     ],
 )
-def test_a_filter_that_cannot_be_right_is_refused(
-    given_ones: dict[str, Any], kind: type[Exception], message: str
-) -> None:
+def test_an_invalid_filter_is_refused(given_ones: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         filters(**given_ones)
 
@@ -127,7 +125,7 @@ def test_a_page_size_is_a_whole_number_of_at_least_one(value: Any, kind: type[Ex
 
 
 @given(st.lists(st.none() | st.integers()), st.booleans())
-def test_arranged_sorts_and_puts_what_has_no_value_last(values: list[int | None], ascending: bool) -> None:
+def test_arranged_sorts_and_puts_missing_values_last(values: list[int | None], ascending: bool) -> None:
     in_order = arranged(values, value=lambda one: one, ascending=ascending)
     known = [one for one in values if one is not None]
     assert in_order == sorted(known, reverse=not ascending) + [None] * (len(values) - len(known))

@@ -58,7 +58,7 @@ async def test_get_takes_the_id_by_either_name() -> None:
         assert await Job.get(id=job_id) == await Job.get(job_id=job_id) == await Job.get(job_id)
 
 
-async def test_get_wants_exactly_one_id() -> None:
+async def test_get_requires_exactly_one_id() -> None:
     with pytest.raises(TypeError, match=r"takes the ID of one job: Job\.get\(job_id\)"):
         await Job.get()
     with pytest.raises(TypeError, match="takes the ID of one job"):
@@ -83,14 +83,14 @@ async def test_an_id_is_one_segment_of_the_path_whatever_it_holds(job_id: str, p
 
 
 @pytest.mark.parametrize("job_id", ["", ".", "..", "\r\n", pytest.param("x" * 10_000, id="10 kB"), 5])
-async def test_what_cannot_be_an_id_costs_no_request(job_id: Any) -> None:
+async def test_an_invalid_id_costs_no_request(job_id: Any) -> None:
     async with connected() as sandbox:
         with pytest.raises(ValueError if isinstance(job_id, str) else TypeError, match="job id"):
             await Job.get(job_id)
         assert not sandbox.requests
 
 
-async def test_without_a_client_there_is_an_error_that_says_both_ways_out() -> None:
+async def test_without_a_client_the_error_names_both_ways_to_give_one() -> None:
     with pytest.raises(RuntimeError, match="open one with `async with .*or give one with `client=`"):
         await Job.get("job-1")
     with pytest.raises(RuntimeError, match="no UP42 client"):
@@ -119,7 +119,7 @@ async def test_a_job_without_client_uses_the_current_one() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("body", [b"<html>502</html>", b'{"jobID": "job-1", "sta'])
-async def test_an_answer_that_is_no_json_is_asked_for_again(body: bytes) -> None:
+async def test_a_response_that_is_not_json_is_requested_again(body: bytes) -> None:
     platform = FakePlatform()
     platform.api = answering(body, body, metadata())
     async with client_of(platform):
@@ -129,7 +129,7 @@ async def test_an_answer_that_is_no_json_is_asked_for_again(body: bytes) -> None
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("body", [b"<html>502</html>", b'{"jobID": "job-1", "sta'])
-async def test_an_answer_that_never_is_json_is_a_library_error(body: bytes) -> None:
+async def test_a_response_that_is_never_json_is_an_unexpected_response_error(body: bytes) -> None:
     platform = FakePlatform()
     platform.api = answering(body)
     async with client_of(platform, retry=RetryPolicy(attempts=3)):
@@ -138,7 +138,7 @@ async def test_an_answer_that_never_is_json_is_a_library_error(body: bytes) -> N
     assert len(platform.calls) == 3
 
 
-async def test_an_answer_that_is_no_job_is_not_asked_for_again() -> None:
+async def test_a_response_that_is_not_a_job_is_not_requested_again() -> None:
     platform = FakePlatform()
     platform.api = answering(metadata(status=...))
     async with client_of(platform):
@@ -148,7 +148,7 @@ async def test_an_answer_that_is_no_job_is_not_asked_for_again() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_an_empty_answer_is_no_job_and_asked_for_again() -> None:
+async def test_an_empty_response_is_requested_again() -> None:
     platform = FakePlatform()
     platform.api = lambda asked: httpx.Response(204) if asked.number < 3 else httpx.Response(200, json=metadata())
     async with client_of(platform):
@@ -169,7 +169,7 @@ def test_a_terminal_status_is_finished(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["successful", "failed"])
-def test_successful_and_failed_are_not_finished_at_first_sight_where_credits_are_due(word: str) -> None:
+def test_successful_and_failed_are_not_finished_at_first_where_credits_are_due(word: str) -> None:
     assert made(status=word, creditConsumption=None).is_finished
     assert not made(status=word).is_finished
     assert made(status=word)._phase is Phase.SETTLING
@@ -181,7 +181,7 @@ def test_any_other_status_is_under_way(word: str) -> None:
     assert made(status=word)._phase is Phase.UNDER_WAY
 
 
-def test_results_are_there_after_successful_and_captured_only() -> None:
+def test_only_successful_and_captured_jobs_are_successful() -> None:
     words = (*ENDED, *UNDER_WAY, "successful", "failed")
     assert {word for word in words if made(status=word).is_successful} == {"successful", "captured"}
 
@@ -214,7 +214,7 @@ def test_a_job_under_way_raises_unfinished_job_and_says_how_to_wait(word: str) -
 # Refreshing
 
 
-async def test_refresh_takes_over_everything_into_the_same_object() -> None:
+async def test_refresh_updates_every_field_of_the_same_object() -> None:
     platform = FakePlatform()
     newer = metadata(
         status="invalid", results={"errors": [{"name": "n", "message": "m"}]}, creditConsumption=None, finished=None
@@ -255,7 +255,7 @@ async def test_refresh_finds_successful_and_failed_finished_when_they_stay(word:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("word", ["successful", "failed"])
-async def test_credits_that_a_job_had_are_due_though_its_last_status_shows_none(word: str) -> None:
+async def test_credits_seen_earlier_are_due_though_the_last_status_shows_none(word: str) -> None:
     platform = FakePlatform()
     none: dict[str, Any] = {"creditConsumption": None}
     answers = [metadata(status="running"), metadata(status=word, **none), metadata(status=word, **none)]
@@ -302,7 +302,7 @@ async def test_a_failed_job_with_an_odd_time_is_finished() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_status_that_changes_settles_anew() -> None:
+async def test_a_changed_status_starts_to_settle_again() -> None:
     platform = FakePlatform()
     words = ["successful", "running", "successful", "successful", "failed"]
     platform.api = lambda asked: httpx.Response(200, json=metadata(status=words[asked.number - 1]))
@@ -326,7 +326,7 @@ async def test_a_job_that_track_found_finished_stays_so_when_it_is_refreshed() -
         assert (await copied.refresh()).is_finished
 
 
-async def test_tracking_that_is_used_up_says_which_job_and_how_to_go_on() -> None:
+async def test_tracking_that_uses_up_its_retries_names_the_job_and_how_to_continue() -> None:
     async with connected() as sandbox:
         (job_id,) = sandbox.seed_jobs(1, status="running")
         job = await Job.get(job_id)
@@ -416,7 +416,7 @@ def test_a_notebook_shows_a_table() -> None:
     assert "collection_url" not in shown
 
 
-def test_a_job_is_a_key_by_its_id_and_equal_by_its_fields() -> None:
+def test_a_job_is_hashed_by_its_id_and_compared_by_its_fields() -> None:
     running, captured = made(status="running"), made()
     assert hash(running) == hash(captured)
     assert {running: 1, captured: 2, made(): 3} == {running: 1, captured: 3}
@@ -430,7 +430,7 @@ def test_a_dictionary_of_a_job_holds_its_public_fields() -> None:
     assert not any(name.startswith("_") for name in names)
 
 
-def test_what_a_user_may_call_is_all_that_shows() -> None:
+def test_a_job_shows_only_its_public_names() -> None:
     public = {name for name in dir(made()) if not name.startswith("_")}
     assert public == {
         *(field.name for field in attrs.fields(Job)),
@@ -449,7 +449,7 @@ def test_the_age_of_a_job_ends_with_it() -> None:
     assert made(status="running", created="2999-01-01T00:00:00Z").age == dt.timedelta(0)
 
 
-async def test_the_age_of_a_job_goes_by_the_clock_of_up42() -> None:
+async def test_the_age_of_a_job_is_measured_by_the_clock_of_up42() -> None:
     platform = FakePlatform()
     answer = httpx.Response(200, json=metadata(status="running"), headers={"Date": "Wed, 01 May 2024 11:00:00 GMT"})
     platform.api = lambda _: answer

@@ -34,7 +34,7 @@ def test_pydantic_reads_and_writes_jobs() -> None:
         jsonschema.validate({**job.to_metadata(), "status": None}, schema)
 
 
-def test_an_application_may_answer_with_a_job() -> None:
+def test_an_application_can_respond_with_a_job() -> None:
     application = fastapi.FastAPI()
 
     @application.get("/jobs/{job_id}")

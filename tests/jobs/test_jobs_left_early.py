@@ -59,7 +59,7 @@ async def test_break_leaves_nothing_behind() -> None:
         await assert_nothing_is_left(client, jobs, seen, seeded)
 
 
-async def test_an_exception_leaves_as_itself_and_leaves_nothing_behind() -> None:
+async def test_an_exception_is_raised_unchanged_and_leaves_nothing_behind() -> None:
     async with slow_list() as (_, client, seeded):
         jobs, seen = Job.all(), list[str]()
         with pytest.raises(Interrupted):
@@ -67,7 +67,7 @@ async def test_an_exception_leaves_as_itself_and_leaves_nothing_behind() -> None
         await assert_nothing_is_left(client, jobs, seen, seeded)
 
 
-async def test_cancellation_in_the_middle_of_a_request_leaves_nothing_behind() -> None:
+async def test_cancellation_during_a_request_leaves_nothing_behind() -> None:
     async with slow_list() as (_, client, seeded):
         jobs, seen = Job.all(), list[str]()
         await take(jobs, seen, number=20)
@@ -77,7 +77,7 @@ async def test_cancellation_in_the_middle_of_a_request_leaves_nothing_behind() -
         await assert_nothing_is_left(client, jobs, seen, seeded)
 
 
-async def test_a_timeout_of_the_caller_leaves_as_itself() -> None:
+async def test_a_timeout_of_the_caller_is_raised_unchanged() -> None:
     async with slow_list() as (_, client, seeded):
         jobs, seen = Job.all(), list[str]()
         await take(jobs, seen, number=20)
@@ -87,7 +87,7 @@ async def test_a_timeout_of_the_caller_leaves_as_itself() -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_cancellation_the_asyncio_way_leaves_nothing_behind() -> None:
+async def test_cancellation_by_asyncio_leaves_nothing_behind() -> None:
     async with slow_list() as (_, client, seeded):
         jobs, seen = Job.all(), list[str]()
         await take(jobs, seen, number=20)
@@ -145,7 +145,7 @@ async def test_the_client_works_after_many_lists_were_left_early() -> None:
         assert sandbox.connections.open <= 20
 
 
-async def test_a_list_that_is_dropped_causes_no_warning() -> None:
+async def test_dropping_a_list_causes_no_warning() -> None:
     async with slow_list():
         with warnings.catch_warnings():
             warnings.simplefilter("error")

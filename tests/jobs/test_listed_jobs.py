@@ -42,7 +42,7 @@ def lasting(sandbox: Sandbox, *seconds: int) -> list[str]:
 # Filters
 
 
-async def test_all_jobs_come_the_newest_first_in_one_request_for_five_hundred() -> None:
+async def test_all_jobs_are_listed_newest_first_with_five_hundred_a_request() -> None:
     async with connected() as sandbox:
         seeded = sandbox.seed_jobs(500, spread=6000)
         assert await ids_of() == seeded[::-1]
@@ -162,7 +162,7 @@ async def test_the_server_says_what_is_wrong_with_a_filter() -> None:
 # Pages
 
 
-async def test_pages_are_asked_for_when_the_one_before_is_used_up() -> None:
+async def test_each_page_is_requested_when_the_one_before_is_used_up() -> None:
     async with connected() as sandbox:
         seeded = sandbox.seed_jobs(30, spread=6000)[::-1]
         jobs = Job.all(page_size=10)
@@ -258,7 +258,7 @@ async def test_an_absolute_link_to_the_api_is_followed() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("body", [b"<html>proxy</html>", b'{"jobs": [{"jobID": "'])
-async def test_a_page_that_is_no_json_is_asked_for_again(body: bytes) -> None:
+async def test_a_page_that_is_not_json_is_requested_again(body: bytes) -> None:
     platform = FakePlatform()
     platform.api = answering(page(["a"], f"{JOBS}?cursor=1"), body, page(["b"]))
     async with client_of(platform):
@@ -280,7 +280,7 @@ async def test_a_page_that_is_never_json_is_an_api_error_after_the_jobs_before_i
 
 
 @pytest.mark.parametrize("kind", [faults.Status(200, "html"), faults.Status(200, "invalid-json"), faults.Truncate()])
-async def test_a_broken_page_of_a_real_server_is_asked_for_again(kind: faults.Kind) -> None:
+async def test_a_broken_page_of_a_real_server_is_requested_again(kind: faults.Kind) -> None:
     async with Sandbox() as sandbox:
         seeded = sandbox.seed_jobs(3, spread=6000)[::-1]
         sandbox.faults.add(kind, path=JOBS, times=1)
@@ -325,7 +325,7 @@ async def test_a_repeated_id_comes_once_and_one_that_does_not_exist_not_at_all()
         assert await ids_of(ids=[second, "nobody", first, second]) == [second, first]
 
 
-async def test_ids_and_other_filters_hold_together() -> None:
+async def test_ids_are_combined_with_other_filters() -> None:
     async with connected() as sandbox:
         running, captured = sandbox.seed_jobs(120, status="running"), sandbox.seed_jobs(120, status="captured")
         wanted = shuffled([*running, *captured])

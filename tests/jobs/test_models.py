@@ -87,7 +87,7 @@ def test_a_status_is_a_string() -> None:
         ("a word of tomorrow", None),
     ],
 )
-def test_each_status_comes_after_others(word: str, before: str | None) -> None:
+def test_each_status_implies_the_ones_that_come_before_it(word: str, before: str | None) -> None:
     assert passed(JobStatus(word)) == (set(before.split()) if before else {word})
 
 
@@ -99,7 +99,7 @@ def test_an_unknown_status_survives_pickling_and_copying() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1, True, ["captured"], {"a": 1}, "x" * 101])
-def test_what_is_no_word_is_no_status(value: Any) -> None:
+def test_a_value_that_is_not_a_short_string_is_not_a_status(value: Any) -> None:
     with pytest.raises(ValueError, match="is not a valid JobStatus"):
         JobStatus(value)
 
@@ -131,7 +131,7 @@ def test_sorting_has_the_default_direction_of_the_reference_and_both_others(
     assert (str(field), str(field.asc), str(field.desc)) == (default, ascending, descending)
 
 
-def test_a_sorting_field_of_ones_own_is_ascending() -> None:
+def test_a_custom_sorting_field_is_ascending_by_default() -> None:
     assert SortingField("updated") == SortingField("updated", ascending=True)
     assert str(SortingField("updated", ascending=False)) == "updated,desc"
 

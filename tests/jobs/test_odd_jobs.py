@@ -41,7 +41,7 @@ def are_jobs(value: Any) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
-async def test_odd_answers_end_in_jobs_or_in_an_error_of_the_library(name: str) -> None:
+async def test_odd_responses_give_jobs_or_an_up42_error(name: str) -> None:
     async with odd_platform() as odd:
         ids = odd.sandbox.seed_jobs(3, status="captured")
         await odd.attack(lambda: CALLS[name](ids), expected=are_jobs, rounds=ROUNDS)

@@ -104,7 +104,7 @@ def test_errors_of_a_job_keep_their_names_and_messages_whatever_else_they_hold()
         ([5, None], ["5"]),
     ],
 )
-def test_errors_may_be_texts(errors: Any, messages: list[str]) -> None:
+def test_errors_may_be_strings(errors: Any, messages: list[str]) -> None:
     job = read(status="released", results={"collection": None, "errors": errors})
     assert [error.message for error in job.errors or ()] == messages
     assert job._unreadable is None
@@ -139,7 +139,7 @@ def test_odd_credits_are_none_and_named(value: Any) -> None:
     assert "is not a number of credits" in problems(creditConsumption={"credits": value})["creditConsumption"]
 
 
-def test_credits_that_cannot_be_read_are_due_all_the_same() -> None:
+def test_unreadable_credits_count_as_due() -> None:
     assert read(status="successful", creditConsumption=None).is_finished
     assert not read(status="successful", creditConsumption={"credits": "many"}).is_finished
 
@@ -173,9 +173,7 @@ SENSELESS: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "attribute", "value"), SENSELESS, ids=repr)
-def test_a_field_that_does_not_fit_is_none_and_named_and_the_others_are_read(
-    name: str, attribute: str, value: Any
-) -> None:
+def test_an_unreadable_field_is_none_and_named_and_the_others_are_read(name: str, attribute: str, value: Any) -> None:
     changes = {name.partition(".")[0]: value}
     job = read(**changes)
     assert getattr(job, attribute) is None
@@ -186,7 +184,7 @@ def test_a_field_that_does_not_fit_is_none_and_named_and_the_others_are_read(
 
 
 @pytest.mark.parametrize("status", TERMINAL_STATUSES)
-def test_what_has_ended_has_ended_whatever_else_is_odd(status: JobStatus) -> None:
+def test_a_terminal_status_is_finished_whatever_else_is_unreadable(status: JobStatus) -> None:
     odd = dict.fromkeys(metadata(), 5) | {"jobID": "job-1", "status": status.value.upper()}
     job = read_job(None, odd, REQUEST)
     assert (job.id, job.status, job.is_finished) == ("job-1", status, True)
@@ -203,7 +201,7 @@ def test_what_has_ended_has_ended_whatever_else_is_odd(status: JobStatus) -> Non
     ],
     ids=repr,
 )
-def test_what_has_no_id_or_no_status_is_an_error_that_names_job_and_request(changes: dict[str, Any]) -> None:
+def test_a_job_without_id_or_status_is_an_error_that_names_job_and_request(changes: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedResponseError) as caught:
         read(**changes)
     words = str(caught.value)
@@ -214,7 +212,7 @@ def test_what_has_no_id_or_no_status_is_an_error_that_names_job_and_request(chan
     assert not caught.value.transient
 
 
-def test_a_record_of_ones_own_with_odd_fields_is_read_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_from_metadata_warns_of_fields_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
     job = Job.from_metadata(cast("JobMetadata", metadata(created="yesterday")))
     assert job.created is None
     (message,) = caplog.messages
@@ -222,7 +220,7 @@ def test_a_record_of_ones_own_with_odd_fields_is_read_with_a_warning(caplog: pyt
 
 
 @pytest.mark.parametrize("answer", [None, [], 5, "job", True])
-def test_what_is_no_object_is_no_job(answer: Any) -> None:
+def test_a_value_that_is_not_an_object_is_not_a_job(answer: Any) -> None:
     with pytest.raises(UnexpectedResponseError, match="job None cannot be read"):
         read_job(None, answer, REQUEST)
 
@@ -235,13 +233,13 @@ def test_an_unknown_status_is_kept_is_not_finished_and_is_logged_once(caplog: py
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=5))
-def test_any_json_object_is_no_job(answer: dict[str, Any]) -> None:
+def test_an_object_with_arbitrary_keys_is_not_a_job(answer: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedResponseError):
         read_job(None, answer, REQUEST)
 
 
 @given(st.dictionaries(st.sampled_from(list(metadata())), json_values, max_size=4))
-def test_any_change_to_a_job_gives_a_job_whose_fields_fit_or_are_none(changes: dict[str, Any]) -> None:
+def test_any_change_to_a_job_gives_fields_of_the_right_type_or_none(changes: dict[str, Any]) -> None:
     try:
         job = read(**changes)
     except UnexpectedResponseError:
@@ -273,7 +271,7 @@ def test_a_job_is_written_as_it_was_read() -> None:
     }
 
 
-def test_what_is_empty_is_none_when_it_is_written() -> None:
+def test_empty_fields_are_written_as_none() -> None:
     empty: dict[str, Any] = {"collection": None, "errors": []}
     record = read(results=empty, creditConsumption={"credits": None}, started=None).to_metadata()
     assert (record["results"], record["creditConsumption"], record["started"]) == (None, None, None)

@@ -87,11 +87,13 @@ async def follow(number: int, wait: float | Literal["adaptive"], *, seed: int, s
 
 
 @pytest.mark.parametrize("wait", [60, "adaptive"])
-async def test_no_job_is_given_up_before_its_end_nor_waited_for_after_it(wait: float | Literal["adaptive"]) -> None:
+async def test_each_job_is_tracked_until_its_end_and_not_much_longer(wait: float | Literal["adaptive"]) -> None:
     await follow(216, wait, seed=1, seconds=HOUR)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("wait", "seconds"), [(60, HOUR / 4), ("adaptive", HOUR / 4)])
-async def test_no_job_of_ten_thousand_is_either(wait: float | Literal["adaptive"], seconds: float) -> None:
+async def test_each_of_ten_thousand_jobs_is_tracked_until_its_end_and_not_much_longer(
+    wait: float | Literal["adaptive"], seconds: float
+) -> None:
     await follow(10_000, wait, seed=7, seconds=seconds)

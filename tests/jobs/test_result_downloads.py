@@ -68,7 +68,7 @@ def host() -> Iterator[StorageHost]:
         yield host
 
 
-async def test_all_results_come_in_the_order_of_the_jobs(host: StorageHost, tmp_path: Path) -> None:
+async def test_results_are_in_the_order_of_the_jobs(host: StorageHost, tmp_path: Path) -> None:
     async with host.client():
         files = await download([job("j2"), "j0", job("j1")], tmp_path)
     assert [(file.job_id, file.key) for file in files] == [
@@ -81,7 +81,7 @@ async def test_all_results_come_in_the_order_of_the_jobs(host: StorageHost, tmp_
         assert file.error is None
 
 
-async def test_each_file_comes_as_it_lands_while_the_callers_code_runs(host: StorageHost, tmp_path: Path) -> None:
+async def test_each_file_is_yielded_when_it_is_complete(host: StorageHost, tmp_path: Path) -> None:
     seen: list[ResultFile] = []
     async with host.client(), download([job("j0"), job("j1")], tmp_path) as files:
         async for file in files:
@@ -98,7 +98,7 @@ async def test_files_are_chosen_for_all_jobs(host: StorageHost, tmp_path: Path) 
     assert [file.key for file in files] == ["mask.tif", "mask.tif"]
 
 
-async def test_results_of_jobs_land_while_other_jobs_still_run(host: StorageHost, tmp_path: Path) -> None:
+async def test_results_are_downloaded_while_other_jobs_still_run(host: StorageHost, tmp_path: Path) -> None:
     landed = anyio.Event()
 
     async def finishing() -> AsyncIterator[Job]:
@@ -113,7 +113,7 @@ async def test_results_of_jobs_land_while_other_jobs_still_run(host: StorageHost
     assert [file.job_id for file in files.results] == ["j0", "j0", "j1", "j1"]
 
 
-async def test_what_does_not_come_is_an_outcome_with_an_error(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_job_or_file_that_fails_is_a_result_with_an_error(host: StorageHost, tmp_path: Path) -> None:
     del host.files["j1-mask"]
     jobs: list[Job | str] = [job("j0", "running"), job("j2", "released"), "unknown", job("j1"), "j3"]
     async with host.client():
@@ -145,7 +145,9 @@ async def test_an_item_that_cannot_be_read_is_an_error_beside_the_files_of_the_o
     assert "odd" in str(files[-1].error)
 
 
-async def test_leaving_early_stops_what_is_under_way_and_keeps_what_has_come(host: StorageHost, tmp_path: Path) -> None:
+async def test_leaving_early_stops_downloads_in_progress_and_keeps_complete_files(
+    host: StorageHost, tmp_path: Path
+) -> None:
     async with host.client(limits=Limits(max_downloads=1)) as client:
         async with download([job(f"j{number}") for number in range(6)], tmp_path) as files:
             async for _ in files:
@@ -157,7 +159,7 @@ async def test_leaving_early_stops_what_is_under_way_and_keeps_what_has_come(hos
         assert len([file async for file in files]) == len(here) - 1
 
 
-async def test_an_error_of_the_caller_leaves_as_itself(host: StorageHost, tmp_path: Path) -> None:
+async def test_an_error_raised_in_the_block_is_raised_unchanged(host: StorageHost, tmp_path: Path) -> None:
     async def divide() -> None:
         async with host.client(), download([job("j0"), job("j1")], tmp_path) as files:
             async for _ in files:
@@ -175,7 +177,7 @@ async def test_cancelling_leaves_whole_files_only(host: StorageHost, tmp_path: P
             assert {path.suffix for path in files_in(tmp_path)} <= {".tif"}
 
 
-async def test_jobs_that_end_with_an_error_end_the_download_with_it_when_the_rest_has_come(
+async def test_an_error_of_the_iterable_of_jobs_is_raised_after_the_other_files(
     host: StorageHost, tmp_path: Path
 ) -> None:
     async def failing() -> AsyncIterator[Job]:
@@ -189,7 +191,7 @@ async def test_jobs_that_end_with_an_error_end_the_download_with_it_when_the_res
     assert [file.job_id for file in files.results if file.path] == ["j0", "j0"]
 
 
-async def test_a_mistake_of_the_caller_is_raised_as_itself(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_mistake_of_the_caller_is_raised_unchanged(host: StorageHost, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no UP42 client"):
         await download([job("j0")], tmp_path)
     async with host.client():
@@ -201,7 +203,7 @@ async def test_a_mistake_of_the_caller_is_raised_as_itself(host: StorageHost, tm
         await download([job("j0")], tmp_path, client=client)
 
 
-async def test_what_is_no_job_is_a_mistake_that_is_named(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_value_that_is_not_a_job_is_a_type_error_that_shows_it(host: StorageHost, tmp_path: Path) -> None:
     async with host.client():
         with pytest.raises(TypeError, match="jobs must be jobs or their ids, not 7"):
             await download([7], tmp_path)  # type: ignore[list-item]
@@ -245,7 +247,7 @@ async def test_a_job_id_that_is_hostile_stays_inside_the_directory(host: Storage
     assert all(file.path and file.path.parent.parent == tmp_path / "in" for file in files)
 
 
-async def test_progress_is_a_row_of_values_that_ends_with_the_files(host: StorageHost, tmp_path: Path) -> None:
+async def test_progress_is_an_iteration_of_values_that_ends_with_the_files(host: StorageHost, tmp_path: Path) -> None:
     del host.files["j1-mask"]
     rows: list[DownloadProgress] = []
     async with host.client(), download([job("j0"), "j1"], tmp_path) as files:
@@ -275,7 +277,7 @@ async def test_a_slow_reader_of_progress_gets_the_newest_state(host: StorageHost
     assert [row.files_done for row in rows] == [4]
 
 
-async def test_a_download_that_broke_off_is_continued_in_the_next_run(host: StorageHost, tmp_path: Path) -> None:
+async def test_an_interrupted_download_continues_in_the_next_run(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(1_200_000), refused(403)]
     async with host.client(retry=RetryPolicy(attempts=1), limits=Limits(max_downloads=1)):
         (first,) = await download(["j0"], tmp_path, keys=["data.tif"])
@@ -286,7 +288,7 @@ async def test_a_download_that_broke_off_is_continued_in_the_next_run(host: Stor
     assert host.seen[-1].headers["range"] == "bytes=1200000-"
 
 
-async def test_a_bar_shows_how_far_it_has_come(
+async def test_a_bar_shows_how_many_files_are_done(
     host: StorageHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del host.files["j1-mask"]
@@ -296,7 +298,7 @@ async def test_a_bar_shows_how_far_it_has_come(
     assert "3/4 files, 1 failed" in capsys.readouterr().out
 
 
-async def test_a_bar_goes_when_the_block_is_left(host: StorageHost, tmp_path: Path) -> None:
+async def test_leaving_a_block_with_a_bar_early_does_not_hang(host: StorageHost, tmp_path: Path) -> None:
     async with host.client(limits=Limits(max_downloads=1)):
         with anyio.fail_after(30):
             async with download([job(f"j{number}") for number in range(6)], tmp_path, bar=True) as files:
@@ -309,7 +311,7 @@ def test_a_bar_without_rich_says_what_to_install(tmp_path: Path, monkeypatch: py
         download(["j0"], tmp_path, bar=True)
 
 
-async def test_many_jobs_are_worked_on_a_few_at_a_time(host: StorageHost, tmp_path: Path) -> None:
+async def test_only_a_few_jobs_are_processed_at_a_time(host: StorageHost, tmp_path: Path) -> None:
     taken = done = most = 0
 
     async def jobs() -> AsyncIterator[Job]:

@@ -45,7 +45,7 @@ def platform() -> JobPlatform:
     return platform
 
 
-async def test_300_jobs_all_come_to_their_end_through_two_outages(
+async def test_300_jobs_are_all_tracked_to_their_end_through_two_outages(
     platform: JobPlatform, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It takes a request for each 100 jobs, a line in the log for each end of an outage, and no memory day by day."""
@@ -78,7 +78,7 @@ def freeze(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("waits", [(60,), (7, 20, 45, 60, 61, 90)])
-async def test_300_trackers_resumed_after_a_freeze_come_in_few_requests(waits: tuple[float, ...]) -> None:
+async def test_300_trackers_resumed_after_a_freeze_need_few_requests(waits: tuple[float, ...]) -> None:
     platform = JobPlatform(latency=0.5)
     ids = platform.live_all(300, [(0, "running"), (8.1 * HOUR, "captured")])
     async with platform.client(), anyio.create_task_group() as group:

@@ -53,7 +53,7 @@ def tasks_alive() -> int:
 
 @pytest.mark.slow
 @virtual
-async def test_500_jobs_that_flip_at_random_are_followed_to_their_ends_by_pages() -> None:
+async def test_500_jobs_with_random_statuses_are_tracked_to_their_ends_by_pages() -> None:
     source, platform = dice(1), JobPlatform(latency=0.05)
     ids = [platform.live(f"job-{n}", random_life(source, seconds=20)) for n in range(500)]
     source.shuffle(ids)
