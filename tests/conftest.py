@@ -1,4 +1,4 @@
-"""Run every async test on asyncio and on trio, in real or in virtual time; some with each AsyncClient there may be."""
+"""Run every async test on asyncio and on trio, in real or virtual time, and some with each kind of AsyncClient."""
 
 import logging
 import sys
@@ -12,8 +12,8 @@ from tests.http_clients import HTTP_CLIENTS, Maker
 from tests.virtual_time import virtual_backend
 from up42_async._processing import execution
 
-# The same examples each time, however slow the machine: a failure is one of the change that is tested, and comes again.
-# `--hypothesis-profile=explore` looks for new ones.
+# The same examples on each run, also on slow machines: a failure comes from the tested change and can be repeated.
+# `--hypothesis-profile=explore` tries new examples.
 FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("explore", deadline=None, suppress_health_check=FINE)
 settings.register_profile("steady", settings.get_profile("explore"), derandomize=True, database=None)
@@ -22,7 +22,7 @@ settings.load_profile("steady")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure no coverage in slow tests: it would double their time, and quick ones reach each line and branch."""
+    """Measure no coverage in slow tests: it would double their time, and the others cover every line and branch."""
     if item.get_closest_marker("slow") is None:
         return (yield)
     trace = sys.gettrace()
@@ -35,7 +35,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
-    """Name the loop an async test runs on; a new one for each test, on a virtual clock if the test is marked so."""
+    """Return the event loop of an async test, new for each test; on a virtual clock if it is marked `virtual_time`."""
     name: str = request.param
     if request.node.get_closest_marker("virtual_time"):
         return virtual_backend(name)
@@ -44,7 +44,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
 
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
-    """Take back what a program that runs in a test sets: the logger of the library belongs to the whole process."""
+    """Restore the library's logger after each test, since it belongs to the whole process."""
     logger = logging.getLogger("up42_async")
     handlers, propagate, level = logger.handlers[:], logger.propagate, logger.level
     yield
@@ -55,20 +55,20 @@ def log_as_before() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def forget_claims() -> None:
-    """Let platforms of different tests use the same host and the same ids of jobs."""
+    """Forget which jobs earlier tests executed, so that tests may use the same host and job ids."""
     execution.TAKEN_JOBS._taken.clear()
 
 
 @pytest.fixture(params=HTTP_CLIENTS.values(), ids=list(HTTP_CLIENTS))
 def new_http_client(request: pytest.FixtureRequest) -> Maker:
-    """Return what makes the `http_client` of a client: None, and an AsyncClient of the user's."""
+    """Return a function that makes the `http_client` argument of a client: None, or a user's AsyncClient."""
     maker: Maker = request.param
     return maker
 
 
 @pytest.fixture
 async def http_client(new_http_client: Maker) -> AsyncIterator[httpx.AsyncClient | None]:
-    """Give the `http_client` of a client: None, and an AsyncClient of the user's, which its owner closes."""
+    """Yield the `http_client` argument of a client: None, or a user's AsyncClient, which the library must not close."""
     made = new_http_client()
     yield made
     if made is not None:

@@ -1,4 +1,4 @@
-"""Stand in for UP42 behind an httpx transport: no socket, so that it works on a virtual clock too."""
+"""A fake of UP42 as an httpx transport; it uses no socket, so it works on a virtual clock too."""
 
 from collections.abc import Callable
 
@@ -15,12 +15,12 @@ PASSWORD = "correct horse/battery+staple"
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """One request as it came in."""
+    """One received request."""
 
     number: int
-    """1 for the first of its kind: logins and calls are counted apart."""
+    """Position among the logins, or among the calls, from 1."""
     at: float
-    """When it came, on the clock of the loop, in seconds."""
+    """When it was received, on the clock of the event loop, in seconds."""
     method: str
     url: str
     token: str | None
@@ -28,7 +28,7 @@ class Asked:
 
 
 class FakePlatform(httpx.AsyncBaseTransport):
-    """Answer logins and calls by two functions that a test may replace, and note what was asked when."""
+    """Answer logins and calls with two functions that a test may replace, and record every request."""
 
     def __init__(self, *, latency: float = 0.0) -> None:
         self.latency = latency
@@ -38,7 +38,7 @@ class FakePlatform(httpx.AsyncBaseTransport):
         self.calls: list[Asked] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Note the request, let the latency pass, answer."""
+        """Record the request, wait for the latency, and answer."""
         is_login = request.url.path.endswith("/token")
         list_, answer = (self.logins, self.login) if is_login else (self.calls, self.api)
         asked = Asked(
@@ -55,12 +55,12 @@ class FakePlatform(httpx.AsyncBaseTransport):
 
 
 def grant(asked: Asked, **facts: object) -> httpx.Response:
-    """Answer a login with a token that tells which login it came from."""
+    """Answer a login with a token that contains the number of the login."""
     return httpx.Response(200, json={"access_token": f"token-{asked.number}", "expires_in": 300, **facts})
 
 
 def accepting_only(is_good: Callable[[str], bool]) -> Callable[[Asked], httpx.Response]:
-    """Answer calls with 401 unless their token is good."""
+    """Return a function that answers calls with 200 if their token is good, else with 401."""
     return lambda asked: httpx.Response(200 if asked.token and is_good(asked.token) else 401, json={})
 
 
@@ -71,7 +71,7 @@ def client_of(
     limits: Limits | None = None,
     polling: Polling | None = None,
 ) -> Client:
-    """Make a client that talks to this platform only."""
+    """Return a client that sends all requests to this platform."""
     return Client(
         USERNAME,
         PASSWORD,

@@ -1,4 +1,4 @@
-"""The AsyncClients that promises about the wire are tested with: the default one, and one of the user's with a pool."""
+"""The kinds of AsyncClient that connection tests run with: the library's own, and a user's with httpcore's pool."""
 
 import functools
 import ssl
@@ -14,7 +14,7 @@ CONNECTIONS: Final = 20
 
 
 def with_pool(connections: int = CONNECTIONS) -> httpx.AsyncClient:
-    """Return a client of the user's, on httpcore's own pool."""
+    """Return an AsyncClient as a user makes it, with httpcore's connection pool."""
     return httpx.AsyncClient(limits=httpx.Limits(max_connections=connections), verify=_trusted())
 
 

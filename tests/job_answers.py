@@ -1,4 +1,4 @@
-"""Job answers as UP42 sends them, and who gives them: a client that is none, or a sandbox with a client."""
+"""Responses about jobs as UP42 sends them, a fake client that returns them, and a sandbox with a client."""
 
 import contextlib
 import json
@@ -44,14 +44,14 @@ def metadata(job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
 
 
 def page(ids: Iterable[str], following: str | None = None, **changes: Any) -> dict[str, Any]:
-    """Return a page of jobs, with a link to the page that follows it."""
+    """Return a page of jobs, with a link to the next page if `following` is given."""
     links = [] if following is None else [{"rel": "next", "href": following}]
     return {"jobs": [metadata(job_id, **changes) for job_id in ids], "links": links}
 
 
 @attrs.define
 class Asker:
-    """Be asked like a client, and answer by a function: a body, or a status."""
+    """A fake client whose answers come from a function: decoded JSON, a status, or an exception."""
 
     answer: Callable[[ApiRequest], Any]
     asked: list[ApiRequest] = attrs.field(factory=list)
@@ -62,7 +62,7 @@ class Asker:
         return self
 
     async def call(self, request: ApiRequest) -> Any:
-        """Answer as a client does: a whole number stands for a refusal, an exception is raised."""
+        """Answer as a client does: an int is the status of an error response, and an exception is raised."""
         self.asked.append(request)
         answer = self.answer(request)
         if isinstance(answer, Exception):
@@ -73,30 +73,30 @@ class Asker:
 
     @property
     def client(self) -> Client:
-        """Itself, where a client is expected."""
+        """This object, typed as a client."""
         return cast("Client", self)
 
 
 def parameters(request: ApiRequest) -> dict[str, str]:
-    """Return the query of a request by name."""
+    """Return the query parameters of a request by name."""
     return {name: value for name, (value,) in parse_qs(request.query, keep_blank_values=True).items()}
 
 
 def ids_in(request: ApiRequest) -> list[str]:
-    """Return the ids a request asks for: those of a list, or the one in the path."""
+    """Return the requested ids: those of the `ids` parameter, or the one in the path."""
     listed = parameters(request).get("ids")
     return [request.path.rsplit("/", 1)[-1]] if listed is None else listed.split(",")
 
 
 async def collect(items: AsyncIterator[T], seen: list[T]) -> None:
-    """Add items to a list as they come, letting others work in between; what came before an error stays there."""
+    """Append items to a list as they arrive, with a checkpoint after each; an error keeps what was appended."""
     async for item in items:
         seen.append(item)
         await anyio.lowlevel.checkpoint()
 
 
 def answering(*answers: Any) -> Callable[[Asked], httpx.Response]:
-    """Answer calls with these bodies in turn, the last one for ever; bytes go out as they are."""
+    """Return a function that answers calls with these bodies in turn, then repeats the last; bytes are sent unchanged."""
 
     def answer(asked: Asked) -> httpx.Response:
         body = answers[min(asked.number, len(answers)) - 1]
@@ -107,7 +107,7 @@ def answering(*answers: Any) -> Callable[[Asked], httpx.Response]:
 
 @contextlib.asynccontextmanager
 async def connected(**settings: Any) -> AsyncGenerator[Sandbox]:
-    """Run a sandbox whose client is the current one, with its counts at zero after the login."""
+    """Run a sandbox and make a client of it the current one; request counts start at zero after the login."""
     async with (
         Sandbox(**settings) as sandbox,
         Client(**sandbox.credentials, endpoints=sandbox.endpoints) as client,
@@ -118,6 +118,6 @@ async def connected(**settings: Any) -> AsyncGenerator[Sandbox]:
 
 
 def queries(sandbox: Sandbox) -> list[dict[str, str]]:
-    """Return the queries of the lists that a sandbox was asked for."""
+    """Return the query parameters of each job list that a sandbox was asked for."""
     records = [record for record in sandbox.requests if record.path == JOBS]
     return [parameters(ApiRequest(method="GET", path=record.path, query=record.query)) for record in records]

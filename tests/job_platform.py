@@ -1,4 +1,4 @@
-"""Stand in for UP42's jobs behind an httpx transport: jobs that live on the clock of the loop, virtual or not."""
+"""A fake of UP42's jobs as an httpx transport: statuses change on the clock of the event loop, virtual or real."""
 
 import functools
 import json
@@ -20,20 +20,20 @@ CREATED = "2026-01-01T00:00:00Z"
 ONE_TRY = RetryPolicy(attempts=1)
 
 Life = Sequence[tuple[float, str]]
-"""Moments in seconds, never falling, each with the status that begins there; the first holds before it too."""
+"""Times in seconds, in ascending order, each with the status that begins then; the first also applies before it."""
 
 Trouble = Callable[[Sequence[str]], httpx.Response | Exception | None]
-"""What happens instead of an answer for some ids, None for the answer."""
+"""Returns the error response or exception for a request for these ids, None to answer it normally."""
 
 
 class JobPlatform(httpx.AsyncBaseTransport):
-    """Answer for jobs by list and by id, and count what was asked.
+    """Answer requests for lists of jobs and single jobs, and count them.
 
     Args:
         latency: Seconds between a request and its answer.
-        page_cap: Jobs on a page at the most.
-        ids_max: Ids in a list at the most; more of them get 414.
-        price: Credits of every job, None for none.
+        page_cap: The largest number of jobs on a page.
+        ids_max: The largest number of ids in a request; more are answered with 414.
+        price: Credits of every job, None for jobs without credits.
     """
 
     def __init__(
@@ -47,23 +47,23 @@ class JobPlatform(httpx.AsyncBaseTransport):
         self.login: Callable[[], httpx.Response] = self._grant
         self.requests = 0
         self.asked: list[tuple[float, int]] = []
-        """When it was asked for how many jobs; empty the list to forget."""
+        """Time of each request and the number of ids in it; clear the list to start again."""
         self.queries: Counter[str] = Counter()
-        """Answers, by job."""
+        """Number of answers for each job."""
         self.in_flight = 0
         self.peak_in_flight = 0
         self.logins = 0
         self.downloads = 0
-        """Files that were asked for; they never come."""
+        """Number of requested files; they are never answered."""
         self._lives: dict[str, tuple[list[float], list[str]]] = {}
 
     def live(self, job_id: str, life: Life) -> str:
-        """Let a job live from now on; returns its id."""
+        """Add a job with these statuses; return its id."""
         self._lives[job_id] = ([at for at, _ in life], [status for _, status in life])
         return job_id
 
     def live_all(self, number: int, life: Life) -> list[str]:
-        """Let some jobs live alike; returns their ids."""
+        """Add several jobs with the same statuses; return their ids."""
         return [self.live(f"job-{n}", life) for n in range(number)]
 
     def job(self, job_id: str) -> Job:
@@ -83,7 +83,7 @@ class JobPlatform(httpx.AsyncBaseTransport):
         return words[max(0, bisect_right(moments, now) - 1)]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Log in, or answer for jobs after the latency; the state is that of the moment in which the request came."""
+        """Answer a login, or, after the latency, with the state of the jobs when the request arrived."""
         if request.url.path.endswith("/token"):
             self.logins += 1
             return self.login()
@@ -143,14 +143,14 @@ class JobPlatform(httpx.AsyncBaseTransport):
         return trouble
 
     def most_requests_beyond_need(self) -> int:
-        """Return by how many the requests of a round were more than one for each 100 jobs, in the worst round."""
+        """Return the largest number of requests at one time beyond one for each 100 jobs."""
         requests, jobs = Counter(at for at, _ in self.asked), Counter[float]()
         for at, number in self.asked:
             jobs[at] += number
         return max(requests[at] - ceil(jobs[at] / 100) for at in requests)
 
     def client(self, retry: RetryPolicy = ONE_TRY, polling: Polling | None = None) -> Client:
-        """Return a client of this platform that does not try again by itself."""
+        """Return a client of this platform, by default one that makes no retries."""
         return client_of(self, retry=retry, polling=polling)
 
 
@@ -173,7 +173,7 @@ def metadata(job_id: str, status: str, price: int | None) -> str:
 
 
 def outage(*spans: tuple[float, float]) -> Trouble:
-    """Return what answers 503 during some spans of time, in seconds."""
+    """Return a `Trouble` that answers with 503 during these spans of time, in seconds."""
 
     def trouble(_: Iterable[str]) -> httpx.Response | None:
         now = anyio.current_time()

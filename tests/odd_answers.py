@@ -1,12 +1,11 @@
-"""Make odd answers of good ones: mutated JSON, and bodies that are none, from a seed, for any call on a sandbox.
+"""Turn a sandbox's responses into odd ones, drawn from a seed: mutated JSON, and bodies that are not JSON.
 
     async with odd_platform() as odd:
         job = await Job.get(job_id)
         await odd.attack(lambda: Job.get(job_id), expected=is_job, rounds=50)
 
-Each round changes the answers of the sandbox at one or more places and calls. Whatever comes, the call ends in a value
-that `expected` knows or in an `Up42Error`, within `SECONDS`; the rest is told with the seed of the round, which brings
-the same mutations again: `attack(..., only=seed)`.
+Each round mutates the responses to one call. The call must return a value that `expected` accepts or raise an
+`Up42Error`, within `SECONDS`. A failure names the seed of its round; `attack(..., only=seed)` repeats it.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ from up42_async import Client, Limits, Polling, RetryPolicy, Timeouts, Up42Error
 from up42_async.sandbox import Sandbox
 
 SECONDS: Final = 15.0
-"""Within which a call ends, however odd the answers; a call takes some milliseconds."""
+"""The longest a call may take, however odd the responses; a usual call takes some milliseconds."""
 
 ODD_VALUES: Final[list[Any]] = [
     None,
@@ -76,7 +75,7 @@ Place = tuple[Any, Any]
 
 
 def places(value: Any) -> list[Place]:
-    """Return every place in decoded JSON that something stands at."""
+    """Return the place of every value in decoded JSON."""
     found: list[Place] = []
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, one in inner:
@@ -124,12 +123,12 @@ MUTATIONS: Final = [_replace, _replace, _replace, _remove, _remove, _wrap, _repe
 
 @attrs.frozen
 class OddAnswers:
-    """A fault of the sandbox: each successful answer is mutated, or, one time in ten, becomes some odd body."""
+    """A fault of the sandbox: each successful response is mutated or, one time in ten, gets an odd body."""
 
     draw: random.Random
 
     async def apply(self, _: Any, act: Callable[[], Awaitable[Any]]) -> Any:
-        """Act, and answer with something odd."""
+        """Handle the request, and return an odd response."""
         reply = await act()
         if self.draw.random() < 0.1:
             return reply.with_body(self.draw.choice(ODD_BODIES))
@@ -142,7 +141,7 @@ class OddAnswers:
 
 @attrs.frozen
 class OddPlatform:
-    """A sandbox, its client, and what makes its answers odd."""
+    """A sandbox and its client, with a method that makes the sandbox's responses odd."""
 
     sandbox: Sandbox
     client: Client
@@ -156,17 +155,17 @@ class OddPlatform:
         only: int | None = None,
         path: str = "/v2/",
     ) -> int:
-        """Call while answers are odd, round by round.
+        """Make a call in each round while responses are odd.
 
         Args:
-            call: The call; it is made anew each round.
-            expected: Whether a value is one that is documented.
-            rounds: How many rounds, with the seeds from 0.
-            only: The seed of the only round, to look at one that failed.
-            path: Which answers become odd.
+            call: A function that makes the call; called once a round.
+            expected: Returns whether a value is documented.
+            rounds: Number of rounds, with the seeds from 0.
+            only: Run only the round of this seed, to repeat a failure.
+            path: Paths whose responses become odd.
 
         Returns:
-            How many rounds ended in a value.
+            The number of rounds in which the call returned a value.
         """
         values = 0
         for seed in range(rounds) if only is None else [only]:
@@ -187,7 +186,7 @@ class OddPlatform:
 
 @contextlib.asynccontextmanager
 async def odd_platform(**settings: Any) -> AsyncGenerator[OddPlatform]:
-    """Run a sandbox whose client gives up soon, and is the current one."""
+    """Run a sandbox and make a client with few retries and short timeouts the current one."""
     defaults: dict[str, Any] = {
         "retry": RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.002, budget=10**6),
         "timeouts": Timeouts(read=5.0, total=10.0),

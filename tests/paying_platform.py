@@ -1,7 +1,7 @@
-"""Stand in for the part of UP42 that takes money: processes, EULAs, prices, executions and the list of jobs, in memory.
+"""A fake of the part of UP42 that charges credits: processes, EULAs, prices, executions and the list of jobs.
 
-It is an httpx transport without sockets, so it works on a virtual clock too, and it tells the `trace` hook what
-httpcore would, so that the client's own lanes can be put on top of it: then what certainly never left is known.
+It is an httpx transport without sockets, so it works on a virtual clock too. It calls the `trace` extension as
+httpcore does, so that the client can tell requests that were certainly not sent.
 """
 
 import datetime as dt
@@ -30,19 +30,19 @@ _PROCESS = re.compile(r"/v2/processing/processes/(?P<id>[^/]+)(?P<step>/\w+)?")
 
 @attrs.define
 class Posting:
-    """One execution on its way: what a fault can let happen to it."""
+    """The steps of one execution request, for a fate to carry out."""
 
     platform: "PayingPlatform"
     request: httpx.Request
 
     async def connect(self) -> None:
-        """Begin to connect."""
+        """Report the start of a connection."""
         trace = self.request.extensions.get("trace")
         if trace is not None:
             await trace("connection.connect_tcp.started", {})
 
     async def leave(self) -> None:
-        """Let the first byte leave."""
+        """Report the first sent byte, count the request, and wait for half of the latency."""
         trace = self.request.extensions.get("trace")
         if trace is not None:
             wire = httpx.Request("POST", "https://api.up42.com")
@@ -52,11 +52,11 @@ class Posting:
         await anyio.sleep(self.platform.latency / 2)
 
     def act(self) -> dict[str, Any]:
-        """Make the job: this is what costs."""
+        """Create the job, which is charged."""
         return self.platform.make_job(self.request)
 
     async def answer(self, status: int = 201, content: Any = None, **headers: str) -> httpx.Response:
-        """Bring the answer home."""
+        """Wait for the other half of the latency, and return the response."""
         await anyio.sleep(self.platform.latency / 2)
         return self.platform.answer(status, content, **headers)
 
@@ -70,7 +70,7 @@ async def accepted(posting: Posting) -> httpx.Response:
 
 
 def slow(seconds: float) -> Fate:
-    """Accept at once and answer late."""
+    """Create the job at once, and answer after some seconds."""
 
     async def fate(posting: Posting) -> httpx.Response:
         await posting.leave()
@@ -82,7 +82,7 @@ def slow(seconds: float) -> Fate:
 
 
 def unsent(error: type[httpx.TransportError]) -> Fate:
-    """Fail before a byte leaves."""
+    """Fail to connect, before a byte is sent."""
 
     async def fate(posting: Posting) -> httpx.Response:
         await posting.connect()
@@ -92,7 +92,7 @@ def unsent(error: type[httpx.TransportError]) -> Fate:
 
 
 def lost(error: type[httpx.TransportError], *, acted: bool, after: float = 0.0) -> Fate:
-    """Break the connection once the request has left, whether the server acts on it or not."""
+    """Break the connection after the request was sent; the job is created if `acted`."""
 
     async def fate(posting: Posting) -> httpx.Response:
         await posting.leave()
@@ -105,7 +105,7 @@ def lost(error: type[httpx.TransportError], *, acted: bool, after: float = 0.0) 
 
 
 def status(code: int, *, acted: bool = False, content: Any = None, **headers: str) -> Fate:
-    """Answer with a status, whether the server acted or not."""
+    """Answer with a status; the job is created if `acted`."""
 
     async def fate(posting: Posting) -> httpx.Response:
         await posting.leave()
@@ -117,7 +117,7 @@ def status(code: int, *, acted: bool = False, content: Any = None, **headers: st
 
 
 def garbled(change: Callable[[dict[str, Any]], Any]) -> Fate:
-    """Accept, and garble the answer."""
+    """Create the job, and change the response."""
 
     async def fate(posting: Posting) -> httpx.Response:
         await posting.leave()
@@ -127,7 +127,7 @@ def garbled(change: Callable[[dict[str, Any]], Any]) -> Fate:
 
 
 class PayingPlatform(httpx.AsyncBaseTransport):
-    """Be UP42 as far as money goes; executions meet the fates given, in turn, and are accepted after that."""
+    """Answer as UP42 does; executions get the given fates in turn, and later ones are accepted."""
 
     def __init__(self, *fates: Fate, latency: float = 0.1, listed_after: float = 0.0) -> None:
         self.fates = deque(fates)
@@ -244,7 +244,7 @@ def priced(credits: float) -> dict[str, Any]:
 
 
 class Untraced(httpx.AsyncBaseTransport):
-    """Keeps from the platform whom to tell what happens to a request, so that nothing proves that one was not sent."""
+    """Remove the `trace` extension from requests, so that nothing proves that one was not sent."""
 
     def __init__(self, platform: PayingPlatform) -> None:
         self._platform = platform
@@ -263,7 +263,7 @@ def client_of(
     retry: RetryPolicy | None = None,
     workspace_id: str | None = "w",
 ) -> Client:
-    """Make a client on a platform, which tells it when a request leaves unless it is not `traced`."""
+    """Return a client of a platform; if not `traced`, the client is not told when a request is sent."""
     transport = platform if traced else Untraced(platform)
     return Client(
         "user",
@@ -277,7 +277,7 @@ def client_of(
 
 
 def trees(title: str = "t", **more: Any) -> DetectionTreesSpacept:
-    """Return a template on the platform's item."""
+    """Return a template whose input is the platform's item."""
     return DetectionTreesSpacept(title=title, item=ITEM, **more)
 
 

@@ -1,9 +1,9 @@
-"""Serve HTTP byte by byte, so that a test decides what goes wrong, and when.
+"""A server that sends and receives raw bytes, so that a test decides which fault happens, and when.
 
     async with serve(reset_after_request, answer({"id": 1})) as server: ...
 
-Each connection, and each further request on it, takes the next act; the last one stays for all that come after. An act
-reads what it wants of the request and writes what it wants.
+Each connection, and each further request on it, takes the next act; the last act is repeated. An act is a coroutine
+function that reads the request, or part of it, and writes any bytes.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ from up42_async._client import Client
 from up42_async._config import Endpoints, Limits
 
 UNTRUSTED = Path(__file__).with_name("untrusted.pem")
-"""A certificate for 127.0.0.1 and its key, signed by nobody."""
+"""A self-signed certificate for 127.0.0.1 and its key."""
 
 GONE = (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead, anyio.ClosedResourceError, OSError)
 
 
 @attrs.frozen
 class Seen:
-    """A request as the server read it."""
+    """A request that the server read."""
 
     method: str
     target: str
@@ -43,7 +43,7 @@ class Seen:
 
 @attrs.define
 class Connection:
-    """One connection of a client, as an act sees it."""
+    """One connection of a client, as it is passed to an act."""
 
     server: "RawServer"
     stream: anyio.abc.ByteStream
@@ -53,7 +53,7 @@ class Connection:
         self._reader = BufferedByteReceiveStream(self.stream)
 
     async def read(self) -> Seen:
-        """Read a whole request and note it in the server's `requests`."""
+        """Read a whole request and add it to the server's `requests`."""
         head = (await self._reader.receive_until(b"\r\n\r\n", 2**17)).decode("latin-1")
         first, *lines = head.split("\r\n")
         method, target, _ = first.split(" ")
@@ -65,7 +65,7 @@ class Connection:
         return seen
 
     async def has_more(self) -> bool:
-        """Wait for a first byte of another request, or for the end."""
+        """Wait for the first byte of another request; raise an error of `GONE` if the client closes instead."""
         if not self._reader.buffer:
             self._reader.feed_data(await self.stream.receive())
         return True
@@ -85,26 +85,26 @@ Act = Callable[[Connection], Awaitable[None]]
 
 @attrs.define
 class RawServer:
-    """A server on this machine, and what it has seen."""
+    """A server on the loopback interface, and its records."""
 
     acts: list[Act]
     scheme: str = "http"
     port: int = 0
     requests: list[Seen] = attrs.field(factory=list)
     accepted: int = 0
-    """Connections so far."""
+    """Number of connections accepted so far."""
     open: int = 0
-    """Connections now."""
+    """Number of connections open now."""
     most_open: int = 0
     busy: int = 0
-    """Acts that are running now."""
+    """Number of acts running now."""
 
     @property
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def count(self, method: str, target: str) -> int:
-        """Return how many such requests came."""
+        """Return the number of requests with this method and target."""
         return sum((seen.method, seen.target) == (method, target) for seen in self.requests)
 
     async def handle(self, stream: anyio.abc.ByteStream) -> None:
@@ -154,13 +154,13 @@ async def serve(
                 yield server
             finally:
                 group.cancel_scope.cancel()
-    except ExceptionGroup as failures:  # what failed in the block shows as itself
+    except ExceptionGroup as failures:  # raise the block's own error, not the task group's group
         raise failures.exceptions[0] from None
 
 
 @contextlib.contextmanager
 def refusing_port() -> Generator[int]:
-    """Hold a port that refuses connections until a server listens on it, and that no other program is given."""
+    """Reserve a port that refuses connections until a server of the test listens on it."""
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that a server of ours may bind it, too
         bound.bind(("127.0.0.1", 0))
@@ -169,7 +169,7 @@ def refusing_port() -> Generator[int]:
 
 @contextlib.contextmanager
 def deaf_port() -> Generator[int]:
-    """Hold a port that answers no attempt to connect: its queue is full, and nobody takes from it."""
+    """Reserve a port that answers no attempt to connect: its backlog is full and nothing is accepted."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -184,7 +184,7 @@ def deaf_port() -> Generator[int]:
 def response(
     body: bytes, *, status: int = 200, headers: Iterable[tuple[str, str]] = (), length: int | None = None
 ) -> bytes:
-    """Return an answer as it goes on the wire."""
+    """Return the bytes of a response."""
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body) if length is None else length}"]
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -219,17 +219,17 @@ def raw_and_close(data: bytes) -> Act:
 
 
 def packed(body: bytes, encoding: str = "gzip") -> Act:
-    """Answer with a body that claims to be packed in some encoding."""
+    """Answer with a body that is declared to be in some content encoding."""
     return raw(response(body, headers=[("Content-Encoding", encoding)]))
 
 
 def gzipped(content: Any) -> Act:
-    """Answer with JSON that is properly packed."""
+    """Answer with valid gzipped JSON."""
     return packed(gzip.compress(json.dumps(content).encode()))
 
 
 def endless(head: bytes, piece: bytes, pause: float = 0.0) -> Act:
-    """Read the request and answer without end."""
+    """Read the request and send an endless response."""
 
     async def act(connection: Connection) -> None:
         await connection.read()
@@ -242,7 +242,7 @@ def endless(head: bytes, piece: bytes, pause: float = 0.0) -> Act:
 
 
 async def hang(connection: Connection) -> None:
-    """Read the request and never answer; go when the client goes."""
+    """Read the request and never answer; end when the client closes the connection."""
     await connection.read()
     await connection.has_more()
 
@@ -278,7 +278,7 @@ def token(value: str = "token", **more: Any) -> Act:
 
 @attrs.frozen
 class Platform:
-    """A client, and the two servers that it takes for UP42."""
+    """A client, and the two servers that it uses as UP42."""
 
     client: Client
     api: RawServer
@@ -287,7 +287,7 @@ class Platform:
 
 @contextlib.asynccontextmanager
 async def platform(*acts: Act, login: Act | None = None, **settings: Any) -> AsyncGenerator[Platform]:
-    """Run a server that acts as told, one that logs everybody in, and a client for both, without its limit of rate."""
+    """Run an API server with these acts, a login server, and a client of both with practically no rate limit."""
     settings = {"password": "password", "limits": Limits(requests_per_second=1e6, burst=10**6), **settings}
     async with serve(*acts) as api, serve(login or token()) as auth:
         endpoints = Endpoints(api=api.url, auth=auth.url)
@@ -296,7 +296,7 @@ async def platform(*acts: Act, login: Act | None = None, **settings: Any) -> Asy
 
 
 def connections(up: Platform) -> list[Any]:
-    """Return the connections to the API that the client, or the user's pool, keeps while it uses none."""
+    """Return the idle connections to the API that the client, or the user's pool, keeps."""
     pool = getattr(getattr(up.client.http_client, "_transport", None), "_pool", None)
     if pool is not None:
         return [one for one in pool.connections if one._origin.port == up.api.port]
@@ -305,7 +305,7 @@ def connections(up: Platform) -> list[Any]:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that is about to happen."""
+    """Wait until a condition is true, for at most 30 seconds."""
     with anyio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens outside of the program
+        while not condition():  # noqa: ASYNC110 - no event is set when the condition becomes true
             await anyio.sleep(0.001)

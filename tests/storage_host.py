@@ -1,7 +1,7 @@
-"""Serve an API and a storage host over real sockets, from threads, so that tests on both loops can talk to them.
+"""An API server and a storage host over real sockets, in threads, so that tests on both loops can use them.
 
-The two are different origins, as UP42's are. What the storage host does wrong is told by a list of faults, one for each
-request.
+The two are different origins, as UP42's are. A list of faults, one for each request, says what the storage host does
+wrong.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 @dataclass
 class StoredFile:
-    """A file as the storage host has it."""
+    """A file on the storage host, and the headers it is sent with."""
 
     content: bytes
     name: str | None = "result.tif"
@@ -41,7 +41,7 @@ class StoredFile:
 
 @dataclass
 class Seen:
-    """A request as it came to the storage host."""
+    """A request that the storage host received."""
 
     path: str
     headers: dict[str, str]
@@ -56,15 +56,15 @@ class StorageHost:
 
     files: dict[str, StoredFile] = field(default_factory=dict)
     answers: dict[str, Any] = field(default_factory=dict)
-    """JSON answers of the API by method and path; a function is given the body."""
+    """JSON responses of the API by method and path; a function is called with the request's JSON."""
     faults: list[Fault | None] = field(default_factory=list)
-    """What the storage host does wrong, request by request."""
+    """What the storage host does wrong at each request in turn; None for nothing."""
     sign: Callable[[str], str] | None = None
-    """Makes the signed URL, when it is not the usual one."""
+    """Returns the signed URL of an asset in place of the usual one."""
     seen: list[Seen] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     queries: dict[str, list[str]] = field(default_factory=dict)
-    """Queries that the API was asked with, by method and path."""
+    """Query strings of the requests to the API, by method and path."""
     bodies: list[Any] = field(default_factory=list)
     api: str = ""
     storage: str = ""
@@ -82,11 +82,11 @@ class StorageHost:
 
     @property
     def minted(self) -> int:
-        """How many signed URLs were asked for."""
+        """Number of signed URLs that were requested."""
         return sum(count for name, count in self.asked.items() if name.endswith("/download-url"))
 
     async def until(self, happened: Callable[[], bool]) -> None:
-        """Wait for something that a thread of the host does."""
+        """Wait until a thread of the host has done something."""
         while not happened():  # noqa: ASYNC110 - threads set no event of the loop
             await anyio.sleep(0.002)
 
@@ -146,7 +146,7 @@ class _Api(_Quiet):
 
 
 class Exchange(_Quiet):
-    """One request to the storage host; faults act on it."""
+    """One request to the storage host; a fault gets it and sends the response."""
 
     file: StoredFile
     start: int
@@ -185,24 +185,24 @@ class Exchange(_Quiet):
 
     @property
     def rest(self) -> bytes:
-        """The bytes that were asked for."""
+        """The requested bytes."""
         return self.file.content[self.start :]
 
     def drop(self) -> None:
-        """Close the connection without another word."""
+        """Close the connection."""
         self.wfile.flush()
         self.close_connection = True
         self.connection.shutdown(2)
 
 
 def whole(exchange: Exchange) -> None:
-    """Send all that was asked for."""
+    """Send all requested bytes."""
     exchange.head()
     exchange.wfile.write(exchange.rest)
 
 
 def broken_after(count: int) -> Fault:
-    """Send so many bytes, and break the connection."""
+    """Send this number of bytes, then break the connection."""
 
     def fault(exchange: Exchange) -> None:
         exchange.head()
@@ -223,7 +223,7 @@ def refused(status: int, **headers: str) -> Fault:
 
 
 def announced(status: int | None = None, **headers: str | None) -> Fault:
-    """Send all that was asked for, under another head."""
+    """Send all requested bytes with another status or other headers."""
 
     def fault(exchange: Exchange) -> None:
         exchange.head(status, **headers)
@@ -237,7 +237,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that go away in the middle are what is being tested."""
+        """Print nothing: the tests have clients that close connections early."""
 
 
 def _handler(kind: type[_Quiet], host: StorageHost) -> Any:

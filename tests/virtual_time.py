@@ -1,11 +1,11 @@
-"""Run days of waiting in milliseconds, on both loops.
+"""A virtual clock for both event loops: days of waiting take milliseconds.
 
 Mark a test with ``@pytest.mark.virtual_time`` (or a whole file with ``pytestmark = pytest.mark.virtual_time``) and its
-clock stands still while tasks work and jumps to the next deadline when all of them wait. ``anyio.current_time()`` tells
-the virtual time, in seconds; it starts anew for each test.
+clock stops while tasks run and jumps to the next deadline when all of them wait. ``anyio.current_time()`` returns the
+virtual time, in seconds; each test has a new clock.
 
-Real sockets, subprocesses and threads do not mix with it: while one of them is being waited for, every task waits, and
-the clock jumps over whatever deadline comes next. Use ``httpx.MockTransport`` there.
+Do not use it with real sockets, subprocesses or threads: while a test waits for one of them, every task waits, so the
+clock jumps past the next deadline. Use ``httpx.MockTransport`` instead.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from trio.testing import MockClock
 
 
 class JumpingSelector(selectors.DefaultSelector):
-    """Move a clock of its own to the next deadline instead of sleeping until then."""
+    """Advance a virtual clock to the next deadline instead of sleeping until then."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what is ready, or jump; sleep for real only when there is no deadline at all."""
+        """Return what is ready, or advance the clock; really sleep only when there is no deadline."""
         if timeout is None:
             return super().select(None)
         ready = super().select(0)
@@ -32,7 +32,7 @@ class JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Tell the time of the selector that jumps."""
+    """An asyncio event loop on the clock of a `JumpingSelector`."""
 
     def __init__(self) -> None:
         self._jumping = JumpingSelector()
@@ -44,7 +44,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def virtual_backend(name: str) -> tuple[str, dict[str, object]]:
-    """Return the ``anyio_backend`` value for this loop on a virtual clock of its own."""
+    """Return the ``anyio_backend`` value for this loop on a new virtual clock."""
     if name == "asyncio":
         return name, {"loop_factory": VirtualLoop}
     return name, {"clock": MockClock(autojump_threshold=0)}

@@ -1,4 +1,4 @@
-"""Send single requests as a client sends them: without slots, pace, token or retries."""
+"""Send single requests through the library's `Sender`: without concurrency limit, rate limit, token or retries."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
@@ -15,7 +15,7 @@ from up42_async._http.transport import Connection, ConnectionStack, own_client
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """A request, and what is known of it."""
+    """The arguments of one request."""
 
     method: str = "GET"
     url: str | Secret
@@ -28,7 +28,7 @@ class Message:
 
 
 class Wire:
-    """Sends them on an AsyncClient, the default one or another."""
+    """Sends requests on an AsyncClient, by default the library's own."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class Wire:
 
 
 def on_transport(transport: httpx.AsyncBaseTransport) -> Wire:
-    """Return what sends with a transport of the user's."""
+    """Return a `Wire` on a user's transport."""
     return Wire(httpx.AsyncClient(transport=transport))
 
 
 @contextlib.asynccontextmanager
 async def wire(*, body: int = 2**20, **times: float) -> AsyncGenerator[Wire]:
-    """Send with the default client for the length of a block."""
+    """Yield a `Wire` on the library's own AsyncClient, and close it after the block."""
     one = Wire(timeouts=Timeouts(**times), limits=Limits(max_response_bytes=body))
     try:
         yield one
@@ -70,5 +70,5 @@ async def wire(*, body: int = 2**20, **times: float) -> AsyncGenerator[Wire]:
 
 
 def idle(stack: ConnectionStack) -> list[Connection]:
-    """Return the connections that are kept and not in use now."""
+    """Return the idle connections of a stack."""
     return list(stack._idle)
