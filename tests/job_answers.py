@@ -96,7 +96,7 @@ async def collect(items: AsyncIterator[T], seen: list[T]) -> None:
 
 
 def answering(*answers: Any) -> Callable[[Asked], httpx.Response]:
-    """Return a function that answers calls with these bodies in turn, then repeats the last; bytes are sent unchanged."""
+    """Return a function that answers calls with these bodies in turn, repeating the last; bytes are sent unchanged."""
 
     def answer(asked: Asked) -> httpx.Response:
         body = answers[min(asked.number, len(answers)) - 1]

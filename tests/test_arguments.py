@@ -1,4 +1,4 @@
-"""Arguments are checked in one way everywhere: the kind first, then the value, and both are shown by name."""
+"""The checks of arguments: a wrong type is a TypeError, a wrong value a ValueError, and the message names both."""
 
 import math
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the benchmarks stand on: a server that tells the truth, and tables that say what was measured."""
+"""The parts of the benchmarks: the servers they measure against, their statistics, tables and report page."""
 
 import json
 import urllib.request

@@ -16,7 +16,7 @@ Work = Callable[[int], Awaitable[str]]
 
 
 class Sleepers(BulkOperation[int, str]):
-    """Do some work on numbers."""
+    """Call a coroutine function with each number, and record how many calls ran at once."""
 
     def __init__(self, numbers: list[int], work: Work) -> None:
         super().__init__(numbers, "sleep")
@@ -38,7 +38,7 @@ async def sleep(seconds: int) -> str:
 
 
 class Fatal(BaseException):
-    """What ends a program."""
+    """A base exception, as KeyboardInterrupt is."""
 
 
 async def test_results_are_yielded_as_they_complete_and_listed_in_the_given_order() -> None:
@@ -184,7 +184,7 @@ async def test_dropping_a_used_batch_gives_no_warning() -> None:
         gc.collect()
 
 
-# Wherever a coroutine is wanted
+# Used as a coroutine
 
 
 def sleepers() -> Sleepers:
@@ -235,7 +235,7 @@ async def test_a_task_cancelled_before_it_starts_does_nothing(anyio_backend_name
 
 
 async def test_a_cancel_scope_inside_the_task_of_a_batch_cancels_it(anyio_backend_name: str) -> None:
-    """Anyio looks at the state of the coroutine of the task that is to be cancelled."""
+    """Anyio reads the state of a task's coroutine before it cancels the task, so a batch needs these attributes too."""
     if anyio_backend_name == "trio":
         pytest.skip("asyncio's own tasks")
 

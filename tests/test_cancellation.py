@@ -1,4 +1,4 @@
-"""Cancelling a call is safe: the pool stays whole, and what was paid for is not lost."""
+"""Cancelling a call loses no connection, and keeps the response to an execution, which may have been charged."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from up42_async._http.requests import ApiRequest
 JOBS = ApiRequest(method="GET", path="/v2/processing/jobs")
 EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"}, idempotent=False)
 CHURN = 1.5
-"""Seconds of cancelling; six show no more than this."""
+"""Seconds of cancelling; runs of six seconds found nothing more."""
 
 
 def limits(in_flight: int) -> Limits:
@@ -32,7 +32,7 @@ def limits(in_flight: int) -> Limits:
 
 
 async def call_often(client: Client, times: int) -> None:
-    """Make calls at once, none of which may fail."""
+    """Make concurrent calls, all of which must succeed."""
     async with anyio.create_task_group() as group:
         for _ in range(times):
             group.start_soon(client._session.call, JOBS)
@@ -69,21 +69,21 @@ async def test_cancelled_waits_for_the_rate_limiter_use_no_permits() -> None:
             await up.client._session.call(JOBS)
 
 
-# A pool that lost its connections
+# Cancelled while connecting
 
 
 async def cancel_when_connected(client: Client, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Cancel calls at the very moment they are connected, which httpcore's pool does not survive."""
+    """Cancel each call right after it has connected, where httpcore's pool loses the connection."""
     plain = exchange.Exchange._trace
     await client._session.tokens.token()
 
-    async def treacherous(self: exchange.Exchange, event: str, details: Mapping[str, Any]) -> None:
+    async def cancelling(self: exchange.Exchange, event: str, details: Mapping[str, Any]) -> None:
         if event.endswith("connect_tcp.complete"):
             scope.cancel()
         await plain(self, event, details)
 
     with monkeypatch.context() as patch:
-        patch.setattr(exchange.Exchange, "_trace", treacherous)
+        patch.setattr(exchange.Exchange, "_trace", cancelling)
         for _ in range(times):
             with anyio.CancelScope() as scope:
                 await client._session.call(JOBS)
@@ -135,7 +135,7 @@ async def test_an_execution_is_sent_after_other_calls_were_cancelled_as_they_con
     assert up.api.count("POST", "/v2/execution") == 1
 
 
-# Cancelled the asyncio way
+# Cancelled by asyncio itself
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -193,7 +193,7 @@ async def test_the_response_to_an_execution_cancelled_twice_by_asyncio_is_kept()
     assert body(state) == b'{"id": 1}'
 
 
-# What was sent, and perhaps paid for
+# Executions, which may have been charged
 
 
 def body(state: SendState) -> bytes | None:
@@ -201,7 +201,7 @@ def body(state: SendState) -> bytes | None:
 
 
 async def cancelled_when(condition: Callable[[], bool], client: Client, state: SendState | None) -> float:
-    """Make an execution, cancel it as soon as a condition holds, and return how long it then took, in seconds."""
+    """Send an execution, cancel it when a condition is true, and return the seconds it took to end after that."""
     began = 0.0
 
     async def cancel() -> None:

@@ -1,6 +1,6 @@
-"""The items of results in the hands of those who take items: pystac itself, odc-stac and stackstac.
+"""The items of results work with pystac, odc-stac and stackstac.
 
-The latter two are asked where they are installed: `nox -s consumers` installs them.
+Tests of the latter two are skipped where they are not installed; `nox -s consumers` installs them.
 """
 
 import copy
@@ -18,7 +18,7 @@ from tests.test_documentation import ROOT, compiled, finished_job, snippets
 from up42_async.sandbox import Sandbox
 
 WGS84: Final = 4326
-HINT: Final = "is not installed; `nox -s consumers` hands the items to it"
+HINT: Final = "is not installed; `nox -s consumers` runs these tests"
 
 pytestmark = [
     pytest.mark.filterwarnings(warning)
@@ -32,19 +32,19 @@ pytestmark = [
 
 @attrs.frozen(kw_only=True)
 class Results:
-    """What jobs left behind: as UP42 tells of it, and the pictures on this machine."""
+    """Results of jobs: collections and items as UP42 sends them, and the downloaded images."""
 
     collections: list[pystac.Collection]
     items: list[pystac.Item]
     paths: dict[str, Path]
-    """The file of each picture, by its asset key."""
+    """The file of each image, by its asset key."""
 
     def key(self, item: pystac.Item) -> str:
-        """Return the asset key of an item's picture."""
+        """Return the asset key of an item's image."""
         return next(key for key in item.assets if key in self.paths)
 
     def at_home(self, item: pystac.Item, twin: Callable[[pystac.Item], pystac.Item]) -> pystac.Item:
-        """Return a copy of an item with one asset: its picture on this machine."""
+        """Return a copy of an item with one asset: its downloaded image."""
         copied, key = twin(item), self.key(item)
         copied.assets = {"image": copied.assets[key]}
         copied.assets["image"].href = self.paths[key].as_uri()
@@ -57,12 +57,12 @@ class Results:
 
 @attrs.frozen(kw_only=True)
 class Picture:
-    """A picture as rasterio reads it."""
+    """An image as rasterio reads it."""
 
     pixels: Any
     bounds: tuple[float, float, float, float]
     resolution: float
-    """Degrees along the side of a pixel."""
+    """Size of a pixel in degrees."""
 
     @classmethod
     def of(cls, path: Path) -> "Picture":
@@ -75,13 +75,13 @@ class Picture:
             )
 
     def equals(self, loaded: Any) -> bool:
-        """Compare with what was loaded, pixel by pixel."""
+        """Return whether the loaded pixels are the same."""
         return self.pixels.shape == loaded.shape and bool((self.pixels == loaded).all())
 
 
 @pytest.fixture
 async def results(anyio_backend: object, tmp_path: Path) -> AsyncIterator[Results]:
-    """Run two jobs and bring home their pictures, on each loop; whatever is done with them then asks UP42 nothing."""
+    """Run two jobs and download their images, on each loop; check that the test itself sends UP42 no request."""
     with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
         async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
             brought = await bring_home(tmp_path / "files")
@@ -187,7 +187,7 @@ def test_stackstac_stacks_the_items_unchanged(stackstac: Any, results: Results, 
 
 
 def stacked(stackstac: Any, items: Any, picture: Picture) -> Any:
-    """Compute the stack on the grid of a picture, without the rounding that would add a line at its edge."""
+    """Compute the stack on the grid of an image, without the rounding of bounds that would add a row at its edge."""
     grid = {"epsg": WGS84, "resolution": picture.resolution, "bounds": picture.bounds, "snap_bounds": False}
     return stackstac.stack(items, **grid).compute()
 
@@ -206,7 +206,7 @@ def test_stackstac_computes_the_pixels_of_the_file_from_a_copy_of_its_item(
 def test_stackstac_reads_resolution_and_bounds_from_the_item(stackstac: Any, results: Results) -> None:
     for item in results.all_at_home():
         picture = Picture.of(results.paths[str(item.assets["image"].title)])
-        told = {"epsg": WGS84, "snap_bounds": False}  # newer releases of pystac rename the field that it would look for
+        told = {"epsg": WGS84, "snap_bounds": False}  # newer releases of pystac rename the field of the EPSG code
         assert picture.equals(stackstac.stack([item], **told).compute().values[0, 0])
 
 
@@ -231,7 +231,7 @@ def test_an_item_collection_is_unchanged_after_saving_and_loading(results: Resul
 
 
 def own_catalog(results: Results) -> pystac.Catalog:
-    """Put the collections into a catalogue of the user's own, and items with their pictures into the collections."""
+    """Return a new catalog of the collections, with the items and their downloaded images in them."""
     catalog = pystac.Catalog("mine", "What I keep.")
     catalog.add_children(results.collections)
     for item in results.all_at_home():
@@ -262,7 +262,7 @@ def test_a_collection_is_saved_offline_and_its_full_copy_read_offline(results: R
     for collection in results.collections:
         mine = [item for item in results.all_at_home() if item.collection_id == collection.id]
         collection.add_items(mine)
-        copied = collection.full_copy()  # is its own root, where that of the collection itself is at UP42
+        copied = collection.full_copy()  # the copy is its own root; the root of the collection is at UP42
         for number, one in enumerate((collection, copied)):
             one.normalize_and_save(str(tmp_path / collection.id / str(number)), pystac.CatalogType.SELF_CONTAINED)
         saved = [pystac.Item.from_file(str(path)) for path in (tmp_path / collection.id / "0").glob("*/*.json")]
@@ -288,7 +288,7 @@ def test_collections_and_items_are_valid_stac(results: Results) -> None:
         collection.validate()
     for item in results.items:
         plain = item.clone()
-        plain.stac_extensions = []  # their schemas are on the network; pystac brings along those of STAC itself
+        plain.stac_extensions = []  # their schemas are on the network; pystac contains those of STAC itself
         plain.validate()
 
 

@@ -1,4 +1,4 @@
-"""`python -m up42_async.demo` runs from the installed package, on a terminal and elsewhere."""
+"""`python -m up42_async.demo`: its output with and without a terminal, its arguments, and missing extras."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Every object is shown in one line of at most 200 characters, and as well-formed HTML, whatever it holds."""
+"""Every object has a repr of one line of at most 200 characters and well-formed HTML, whatever values it has."""
 
 import datetime as dt
 import html.parser
@@ -58,7 +58,7 @@ def job_of(text: str) -> Job:
 
 
 def objects_of(text: str) -> list[Any]:
-    """Return one object of each kind that shows itself, with a text wherever it holds one."""
+    """Return one object of each displayed type, with this text in each of its string fields."""
     job = job_of(text)
     title = text.replace("\ud800", "?")[:250].strip() or "t"
     template = DetectionTreesSpacept(title, ITEM, workspace_id="w" * 500)
@@ -89,7 +89,7 @@ def objects_of(text: str) -> list[Any]:
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser makes of HTML: the tags, and the text."""
+    """Parsed HTML: its tags, the tags left open, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

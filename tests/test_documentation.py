@@ -1,4 +1,4 @@
-"""What the documentation shows is Python that runs, with names that exist, and nothing public is left out of it."""
+"""The documentation: its snippets run, its names and links exist, and it covers every public name and error."""
 
 import ast
 import inspect
@@ -31,16 +31,16 @@ NOT_RUN: Final[dict[str, str]] = {
     "load_cert_chain": "the same, with a certificate that is there",
     "import odc": "reads pixels; tests/test_consumers.py does it where odc-stac is installed",
 }
-"""Snippets that are only compiled: words that they have, and why."""
+"""Text that identifies each snippet that is only compiled, and the reason."""
 
 
 def snippets(page: Path) -> list[str]:
-    """Return the Python of a page."""
+    """Return the Python code blocks of a page."""
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def compiled(snippet: str, page: str = "page") -> types.CodeType:
-    """Compile a snippet, which may await."""
+    """Compile a snippet, which may use `await` at the top level."""
     code: types.CodeType = compile(snippet, f"<{page}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     return code
 
@@ -51,7 +51,7 @@ def is_program(snippet: str) -> bool:
 
 
 def public(module: types.ModuleType) -> Iterator[str]:
-    """Return the names that a module offers; of templates only the classes, since that module has parts of its own."""
+    """Yield the public names of a module; of `processing_templates` only the classes that it defines."""
     for name, value in vars(module).items():
         if name.startswith("_") or isinstance(value, types.ModuleType):
             continue
@@ -64,7 +64,7 @@ def test_every_snippet_is_python_and_every_name_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for snippet in snippets(page):
         compiled(snippet, page.name)
-    ours = re.sub(r"\S*up42\.com\S*|up42\.authenticate", "", text)  # addresses, and what up42-py has
+    ours = re.sub(r"\S*up42\.com\S*|up42\.authenticate", "", text)  # addresses, and a function of up42-py
     for name in re.findall(r"(?<!\.)\bup42\.([A-Za-z]\w*)", ours):
         assert hasattr(up42, name), name
     for name in re.findall(r"\bprocessing_templates\.(\w+)", text):
@@ -79,7 +79,7 @@ async def finished_job(title: str = "Trees") -> up42.Job:
 
 
 class Reader:
-    """Runs the snippets of a page one after the other, as somebody who follows it with an account would."""
+    """Runs the snippets of a page in order, with the same names, as a reader with an account would."""
 
     def __init__(self, page: Path, sandbox: Sandbox) -> None:
         self.page = page
@@ -94,7 +94,7 @@ class Reader:
                     await self.run(snippet)
 
     async def prepare(self, client: up42.Client) -> None:
-        """Make what pages take as given: an item, templates and jobs that are finished."""
+        """Define the names that pages use without defining them: an item, templates and finished jobs."""
         (item,) = await (await up42.initialize_asset(REFERENCE_ASSET)).stac_items()
         kind = processing_templates.DetectionTreesSpacept
         templates = [kind(title=f"Trees {number}", item=item) for number in range(3)]
@@ -104,7 +104,7 @@ class Reader:
         self.names.update(given)
 
     async def run(self, snippet: str) -> None:
-        """Run a snippet, with this account in the place of the reader's."""
+        """Run a snippet, with the sandbox's account in place of the reader's."""
         settings = dict(self.sandbox.settings)
         if "polling=" in snippet:
             del settings["polling"]
@@ -119,7 +119,7 @@ class Reader:
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """Take back what a snippet sets: levels and handlers belong to the whole process."""
+    """Restore the levels and handlers of loggers, which belong to the whole process."""
     loggers = [logging.getLogger(name) for name in ("", "up42_async", "httpx")]
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     yield
@@ -157,7 +157,7 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 
 def all_errors(error: type[up42.Up42Error] = up42.Up42Error) -> set[str]:
-    """Return the names of an error and of all that are derived from it."""
+    """Return the names of an error class and of all its subclasses."""
     return {error.__name__}.union(
         *(all_errors(one) for one in error.__subclasses__() if one.__module__ == "up42_async")
     )

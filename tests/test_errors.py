@@ -21,7 +21,7 @@ DOCUMENTED = [line for line in inspect.getdoc(_errors).splitlines() if "Error " 
 
 
 def facts_of(error: type[Up42Error]) -> dict[str, Any]:
-    """Return a value for every fact that an error takes, none of them its default."""
+    """Return a value for every keyword argument of an error, different from its default."""
     facts: dict[str, Any] = {}
     if issubclass(error, APIError):
         facts |= {"request": "GET /v2/processing/jobs", "tries": 3, "elapsed": 4.25}
@@ -39,8 +39,8 @@ def through_pickle(error: Up42Error) -> Any:
     return pickle.loads(pickle.dumps(error))  # noqa: S301 - our own errors
 
 
-def parent_in_the_drawing(name: str) -> str:
-    """Return what the drawing in the module's docstring puts an error below."""
+def parent_in_the_docstring(name: str) -> str:
+    """Return the parent of an error in the tree in the module's docstring."""
     depths: list[tuple[int, str]] = []
     for line in DOCUMENTED:
         here = line.lstrip(" │├└─")
@@ -55,7 +55,7 @@ def parent_in_the_drawing(name: str) -> str:
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
 def test_the_error_tree_in_the_docstring_matches_the_classes(error: type[Up42Error]) -> None:
     assert error.__base__ is not None
-    assert parent_in_the_drawing(error.__name__) == error.__base__.__name__
+    assert parent_in_the_docstring(error.__name__) == error.__base__.__name__
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)

@@ -1,4 +1,4 @@
-"""After any fault of the network a call succeeds with a later try, or ends in one error that names the fault."""
+"""After a network fault a call succeeds at a later attempt, or raises one error that names the fault."""
 
 import gzip
 import pickle
@@ -37,7 +37,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encodi
 
 @attrs.frozen
 class Fault:
-    """Something that goes wrong, and what a call then raises."""
+    """A fault, and the error that a call then raises."""
 
     name: str
     act: Act
@@ -332,7 +332,7 @@ async def test_each_execution_uses_a_new_connection() -> None:
 
 
 class Untraced(httpx.AsyncHTTPTransport):
-    """A transport of the user's that tells nobody what it does, and calls a lost connection one that never was."""
+    """A user's transport that reports no trace events, and raises ConnectTimeout when a connection is lost."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.extensions.pop("trace", None)
@@ -344,7 +344,7 @@ class Untraced(httpx.AsyncHTTPTransport):
 
 @pytest.mark.parametrize("act", [raw_server.close_after_request, raw_server.reset_after_request, raw_server.hang])
 async def test_an_execution_that_a_transport_wrongly_reports_as_unsent_is_not_sent_again(act: Act) -> None:
-    """As httpx-aiohttp does: the server has the whole request, and the transport says that it found no connection."""
+    """As httpx-aiohttp does: the server has read the whole request, and the transport raises ConnectTimeout."""
     state, pool = SendState(), httpx.Limits(max_connections=20)
     async with (
         httpx.AsyncClient(transport=Untraced(limits=pool)) as http_client,
@@ -376,11 +376,11 @@ async def test_an_execution_is_not_sent_again_by_a_transport_without_trace_event
     assert not isinstance(caught.value, ConnectionFailedError)
 
 
-# How often
+# Number of retries and size of responses
 
 
 async def test_the_number_of_retries_is_bounded_by_the_budget() -> None:
-    """Where there is no outage, that is, in which retries are paced as probes: here 30 services fail, each twice."""
+    """Each of 30 services fails twice, so that the client sees no outage, in which it would pace its retries."""
     policy = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.001, budget=10, budget_share=0)
     async with platform(answer(status=503), retry=policy) as up:
 

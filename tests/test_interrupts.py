@@ -1,4 +1,4 @@
-"""What ends a program leaves every verb as itself, not in a group: trio raises Ctrl-C in whichever task is at work."""
+"""A base exception is raised unchanged by every verb, not in a group: trio raises Ctrl-C in whichever task runs."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,11 +13,11 @@ from up42_async.sandbox import Sandbox, faults
 
 
 class InterruptError(BaseException):
-    """Stands for Ctrl-C, which asyncio would not leave to the task it comes in."""
+    """Stands in for KeyboardInterrupt, which asyncio raises out of its event loop instead of leaving it in the task."""
 
 
 class Interrupting(httpx.AsyncHTTPTransport):
-    """Is interrupted once, at a request to some path."""
+    """A transport that raises InterruptError once, at a request to a path that matches `at`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ async def test_a_base_exception_is_raised_unchanged_by_concurrent_requests() -> 
         raise InterruptError
 
     async def answered() -> None:
-        """Say nothing."""
+        """Return at once, as a request that was answered."""
 
     with pytest.raises(InterruptError):
         await ById._together([interrupted, answered])

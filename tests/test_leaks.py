@@ -1,4 +1,4 @@
-"""Nothing is left behind, however calls end: no connection, no descriptor, no task; and the pool never overflows."""
+"""However calls end, no connection, descriptor or task is left, and connections never exceed the limit."""
 
 import contextlib
 import gc
@@ -59,7 +59,7 @@ async def test_hundreds_of_calls_at_once_never_open_more_connections_than_the_li
 async def test_waiting_for_a_slot_does_not_count_towards_the_pool_timeout(
     http_client: httpx.AsyncClient | None,
 ) -> None:
-    """200 jobs are asked for at once, of a server that takes 50 ms: half a second, five times the time for the pool."""
+    """200 requests, 20 at a time, to a server that takes 50 ms: half a second, five times the pool timeout."""
     settings: dict[str, Any] = {"limits": UNLIMITED, "retry": RetryPolicy(attempts=1), "timeouts": Timeouts(pool=0.1)}
     async with platform(answer(JOB, delay=0.05), http_client=http_client, **settings) as up:
         async with anyio.create_task_group() as group:
@@ -211,14 +211,14 @@ async def test_connections_that_expire_while_the_event_loop_is_blocked_cause_no_
         async def stall() -> None:
             for _ in range(6):
                 await anyio.sleep(0.03)
-                time.sleep(0.03)  # noqa: ASYNC251 - what a program that computes does to its event loop
+                time.sleep(0.03)  # noqa: ASYNC251 - block the event loop, as a program that computes does
 
         group.start_soon(stall)
         for _ in range(6):
             await call_often(up.client, 40)
 
 
-# Large answers
+# Large responses
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ async def test_the_client_works_after_a_response_that_is_too_large(act: Act) -> 
         assert up.client._session._stack._lent == 0
 
 
-# A client that is dropped
+# A client that is not closed
 
 
 def test_a_client_that_was_used_and_not_closed_gives_resource_warnings_only(
@@ -255,7 +255,7 @@ def test_a_client_that_was_used_and_not_closed_gives_resource_warnings_only(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         anyio.run(use, backend=anyio_backend_name)
-        for _ in range(3):  # a warning keeps alive what it is about, so connections only follow when theirs is gone
+        for _ in range(3):  # a warning keeps its source alive, so connections are collected after the client's warning
             gc.collect()
             seen |= {(one.category, "up42_async.Client" in str(one.message)) for one in caught}
             caught.clear()

@@ -1,6 +1,6 @@
-"""Leaving whatever can be iterated over, in every way there is: nobody else notices, and nothing stays behind.
+"""Leaving any iteration early, in every way, affects no other task and leaves no task, request or connection.
 
-Over real sockets, with each AsyncClient; each kind of iterator has tests of its own on a virtual clock.
+These tests use real sockets and each AsyncClient; each kind of iterator has tests of its own on a virtual clock.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from up42_async.sandbox import Sandbox
 
 POLLERS = 20
 SOON = 0.05
-"""Seconds after which a deadline or a cancellation comes: in the middle of most requests."""
+"""Seconds until a deadline or a cancellation: in the middle of most requests."""
 
 Make = Callable[[], Any]
 Leave = Callable[[Make], Coroutine[Any, Any, None]]
 
 
 class OwnError(Exception):
-    """An error of the caller's own."""
+    """An error raised by the caller's code."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @contextlib.asynccontextmanager
 async def opened(iterable: Any) -> AsyncGenerator[Any]:
-    """Enter what is to be entered."""
+    """Enter an iterable that is a context manager too; yield any other unchanged."""
     if not hasattr(iterable, "__aenter__"):
         yield iterable
         return
@@ -95,7 +95,7 @@ async def by_cancelling_the_asyncio_way(make: Make) -> None:
 
 
 async def go_on(make: Make) -> None:
-    """Take all there is, and wait for more."""
+    """Iterate to the end, then wait until cancelled."""
     async with opened(make()) as iterable:
         async for _ in iterable:
             pass
@@ -106,7 +106,7 @@ WAYS = [by_break, by_return, by_an_error, by_a_deadline, by_cancelling]
 
 
 def iterables(sandbox: Sandbox, directory: Path) -> dict[str, Make]:
-    """Return what can be iterated over: each is still under way when its first result is there."""
+    """Return a function that makes each kind of iterable; all still have work to do after their first result."""
     finished, running = sandbox.seed_jobs(8, status="captured"), sandbox.seed_jobs(8, status="running")
     item = f"{sandbox.endpoints.api}/v2/assets/stac/collections/c/items/"
 
@@ -136,7 +136,7 @@ async def leave_all(leave: Leave, makers: dict[str, Make]) -> None:
 
 
 async def watch_others(leave: Leave, sandbox: Sandbox, http_client: httpx.AsyncClient | None, directory: Path) -> None:
-    """Leave while others wait for their jobs, and look at what is left."""
+    """Leave every iterable while other tasks track jobs; check those tasks, and that nothing is in use or requested."""
     waiting = sandbox.seed_jobs(POLLERS, status="running")
     makers = iterables(sandbox, directory)
     async with Client(**sandbox.settings, http_client=http_client) as client:
@@ -145,12 +145,12 @@ async def watch_others(leave: Leave, sandbox: Sandbox, http_client: httpx.AsyncC
             async with anyio.create_task_group() as leaving:
                 leaving.start_soon(leave_all, leave, makers)
                 await anyio.lowlevel.checkpoint()
-                for job in jobs:  # after those who leave, one of whom leads the polling until then
+                for job in jobs:  # started after the iterations that are left, one of which leads the polling at first
                     group.start_soon(partial(job.track, wait=SOON))
-            gc.collect()  # what was only forgotten complains now, if at all
+            gc.collect()  # objects that were dropped without being closed warn now
             for id_ in waiting:
                 sandbox.set_status(id_, "captured")
-            group.cancel_scope.deadline = anyio.current_time() + 30  # in which all hear of it
+            group.cancel_scope.deadline = anyio.current_time() + 30  # time for all to see the last status
         assert {job.status for job in jobs} == {JobStatus.CAPTURED}
         assert leaks.in_use(client) == 0
         asked = sandbox.count()

@@ -1,4 +1,4 @@
-"""Importing the package does nothing but define it."""
+"""Importing the package has no side effects, and loads no heavy or optional package."""
 
 import os
 import subprocess
@@ -11,8 +11,8 @@ DEPENDENCIES = "anyio, attrs, backoff, httpcore, httpx, pystac.stac_io, sniffio"
 
 
 def in_a_new_interpreter(code: str, tmp_path: Path) -> str:
-    """Run code in an interpreter that measures no coverage and turns warnings into errors; return what it prints."""
-    # Coverage would be imported with its own settings and files, which are not ours to judge.
+    """Run code in an interpreter without coverage and with warnings as errors; return its output."""
+    # Coverage would load modules and open files of its own, which these tests would report.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
@@ -96,7 +96,7 @@ print(warnings.filters == before)
 
 
 def test_import_patches_none_of_its_dependencies(tmp_path: Path) -> None:
-    # A module may load a name of its own when that is first asked for; a class never does.
+    # A module may define a name of its own at its first use (`__getattr__`); a class never does.
     code = f"""
 import {DEPENDENCIES}
 watched = [anyio, httpcore, httpx, httpx.AsyncClient]

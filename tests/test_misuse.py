@@ -1,4 +1,4 @@
-"""Using a client wrongly is an error that tells what to do, at once, and never a hang."""
+"""Wrong use of a client raises an error at once that says what to do; it never hangs."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ BACKENDS = ["asyncio", "trio"]
 
 @pytest.fixture
 def endpoints() -> Iterator[Endpoints]:
-    """Run the servers on a thread of their own, so that they outlive the loops of a test."""
+    """Run the servers in another thread, so that they outlive the event loops of a test."""
     with (
         anyio.from_thread.start_blocking_portal() as portal,
         portal.wrap_async_context_manager(serve(answer({"id": 1}))) as api,
@@ -50,7 +50,7 @@ def client_of(endpoints: Endpoints, new_http_client: Maker = lambda: None) -> Cl
 async def _call_and_close(client: Client) -> Any:
     async with client:
         answered = await client._session.call(JOBS)
-    await client.http_client.aclose()  # which one of the user's needs
+    await client.http_client.aclose()  # a client does not close a user's AsyncClient
     return answered
 
 
@@ -260,7 +260,7 @@ async def test_closing_completes_when_it_is_cancelled() -> None:
 
 
 async def test_a_user_supplied_async_client_serves_several_clients_in_turn() -> None:
-    """Also after one was closed with calls under way, and while another still has some."""
+    """Also after one of the clients was closed while its calls were in flight."""
 
     async def ends(client: Client) -> None:
         with pytest.raises(RuntimeError, match="closed"):
@@ -283,7 +283,7 @@ async def test_a_user_supplied_async_client_serves_several_clients_in_turn() -> 
 def test_a_user_supplied_async_client_of_another_loop_does_not_hang(
     endpoints: Endpoints, first: str, second: str
 ) -> None:
-    """A new client, on an AsyncClient whose idle connections belong to a loop that has ended."""
+    """A new client on an AsyncClient whose idle connections belong to a loop that has ended, may raise an Up42Error."""
 
     async def use(shared: httpx.AsyncClient) -> None:
         client = Client("a", "b", endpoints=endpoints, http_client=shared, retry=RetryPolicy(wait_initial=0.01))
@@ -344,7 +344,7 @@ async def test_dropping_a_client_that_could_not_be_entered_gives_no_warning(tmp_
         current_client()
 
 
-# Made wrongly
+# Wrong arguments
 
 
 WRONG: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""The notebook of the examples runs from its first cell to its last, and shows tables."""
+"""The example notebook runs from its first cell to its last, shows tables, and is the one on the documentation page."""
 
 import json
 import re
@@ -30,14 +30,14 @@ def test_the_page_shows_the_cells_of_the_notebook() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Run the notebook in a kernel of its own."""
+    """Run the notebook in a new kernel."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     where = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=where).execute()
     return notebook
 
 
-@pytest.mark.filterwarnings("default")  # of the kernel's machinery, which is not ours
+@pytest.mark.filterwarnings("default")  # the kernel's own packages give warnings
 def test_every_cell_runs_and_its_page_has_tables_and_no_traceback(run: Any, tmp_path: Path) -> None:
     html, _ = nbconvert.HTMLExporter().from_notebook_node(run)
     (tmp_path / "notebook.html").write_text(html, encoding="utf-8")

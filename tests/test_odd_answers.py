@@ -1,4 +1,4 @@
-"""Whatever the server says, a call ends in a documented value or an `Up42Error`, in bounded time and memory."""
+"""Whatever the server sends, a call returns a documented value or raises an `Up42Error`, in bounded time and memory."""
 
 import resource
 import sys
@@ -36,7 +36,7 @@ TREES = "detection-trees-spacept"
 
 
 async def listed(entries: Any) -> list[Any]:
-    """Return all entries of a list; what could not be read stands in its errors."""
+    """Return all entries of a list, and check that the errors of unreadable entries are Up42Errors."""
     found = [entry async for entry in entries]
     assert all(isinstance(error, Up42Error) for error in entries.errors)
     return found
@@ -78,7 +78,7 @@ CALLS: dict[str, tuple[Callable[["Thing"], Awaitable[Any]], Callable[[Any], bool
 
 
 class Thing:
-    """What the calls are about, as it was before the answers became odd."""
+    """The objects that the calls use, fetched before the responses become odd."""
 
     client: Client
     url: str
@@ -103,7 +103,7 @@ class Thing:
 
 @pytest.fixture(scope="module")
 def memory() -> Iterator[None]:
-    """Look at how much memory the calls of this file took at the most."""
+    """Check that the peak memory of the process grows by less than 150 MiB in this file."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     unit = 1 if sys.platform == "darwin" else 1024

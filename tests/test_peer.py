@@ -1,7 +1,7 @@
-"""The same calls as up42-py, the official synchronous SDK, against the same server: the same fields, the same queries.
+"""The same calls with up42-py, the official synchronous SDK, on the same server give the same fields and queries.
 
-Times are the exception: up42-py cuts them to naive milliseconds, ours are aware and exact. So is `limit`, which up42-py
-leaves to the server. Skipped where up42-py is not installed; `nox -s peer` installs it.
+There are two exceptions: up42-py truncates times to naive milliseconds, while ours are aware and exact; and it sends no
+`limit`. Skipped where up42-py is not installed; `nox -s peer` installs it.
 """
 
 import datetime as dt
@@ -39,7 +39,7 @@ from up42_async.sandbox import Sandbox
 VERSION: Final = "4.3.0"
 TREES, SHIPS = "detection-trees-spacept", "detection-ships-airbus"
 OURS: Final = ("extra",)
-"""What up42-py has nothing of."""
+"""Fields that up42-py does not have."""
 FIELDS: Final = [field.name for field in attrs.fields(Job) if not field.name.startswith("_") and field.name not in OURS]
 TIMES: Final = ("created", "updated", "started", "finished")
 LIMIT: Final = re.compile(r"(^|&)limit=\d+")
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def peer() -> Any:
-    """Import up42-py, whose import asks the network for newer versions and warns of this and that."""
+    """Import up42-py, whose import checks the network for a newer version and gives warnings."""
     pytest.importorskip("up42", reason="up42-py is not installed; `nox -s peer` compares with it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -62,7 +62,7 @@ def peer() -> Any:
 
 @pytest.fixture
 def login(peer: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Sandbox], None]:
-    """Return what points up42-py, whose hosts are fixed, to a sandbox and logs in."""
+    """Return a function that logs up42-py in to a sandbox; its hosts are constants, so they are patched."""
 
     def log_in(sandbox: Sandbox) -> None:
         host = importlib.import_module("up42.host")
@@ -76,7 +76,7 @@ def login(peer: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Sandbox], Non
 
 
 def seed(sandbox: Sandbox) -> list[str]:
-    """Make a hundred jobs of every status, with times of every precision."""
+    """Add a hundred jobs of all statuses, two processes and two workspaces, with times of every precision."""
     words = [status.value for status in JobStatus]
     return [
         job_id
@@ -92,7 +92,7 @@ def seed(sandbox: Sandbox) -> list[str]:
 
 
 def same(ours: Job, theirs: Any) -> Iterator[bool]:
-    """Compare all fields of a job."""
+    """Yield for each field of a job whether both have the same value."""
     for name in FIELDS:
         mine, other = getattr(ours, name), getattr(theirs, name)
         if name == "status":
@@ -107,7 +107,7 @@ def same(ours: Job, theirs: Any) -> Iterator[bool]:
 
 
 def queries(sandbox: Sandbox, *, limit: bool) -> list[str]:
-    """Return the queries since the last look, in order, with or without the page size."""
+    """Return the queries since the last call of this function, in order, with or without the page size."""
     asked = [record.query for record in sandbox.requests]
     sandbox.reset_counts()
     return asked if limit else [LIMIT.sub("", query).removeprefix("&") for query in asked]
@@ -138,7 +138,7 @@ CALLS: list[dict[str, Any]] = [
 
 
 def arguments(call: dict[str, Any], statuses: Any, sorting: Any) -> dict[str, Any]:
-    """Fill in the words of one library or the other."""
+    """Return the arguments with the status and sorting objects of one of the two libraries."""
     filled = dict(call)
     if "status" in call:
         filled["status"] = [statuses(word) for word in call["status"]]
@@ -189,7 +189,7 @@ async def test_fetched_and_tracked_jobs_are_the_same(peer: Any, login: Callable[
             theirs = await anyio.to_thread.run_sync(peer.Job.get, job_id)
             ours = await Job.get(job_id)
             assert all(same(ours, theirs))
-            if ours.status in TERMINAL_STATUSES:  # FAILED without credits is an end, too, but not to up42-py
+            if ours.status in TERMINAL_STATUSES:  # FAILED without credits is final too, but not for up42-py
                 await anyio.to_thread.run_sync(partial(theirs.track, wait=0, retries=1))
                 await ours.track(wait=0, retries=1)
                 assert all(same(ours, theirs))
@@ -231,7 +231,7 @@ BUDGET_FIELDS: Final = (
 
 
 def same_budget(ours: Budget, theirs: Any) -> Iterator[bool]:
-    """Compare all fields of a budget, whose times up42-py leaves as strings."""
+    """Yield for each field of a budget whether both have the same value; up42-py leaves times as strings."""
     for name in BUDGET_FIELDS:
         yield getattr(ours, name) == getattr(theirs, name)
     yield ours.created_at == timestamp(theirs.created_at)
@@ -269,7 +269,7 @@ async def test_listed_and_fetched_budgets_are_the_same(
 
 
 def same_item(ours: pystac.Item, theirs: pystac.Item) -> bool:
-    """Compare what an item says, and what UP42 adds to it."""
+    """Return whether two items have the same content and the same properties of UP42's extension."""
     names = [name for name in vars(Up42Properties) if not name.startswith("_")]
     extension = theirs.up42  # type: ignore[attr-defined]
     added = all(getattr(Up42Properties(ours), name) == getattr(extension, name) for name in names)
@@ -277,7 +277,7 @@ def same_item(ours: pystac.Item, theirs: pystac.Item) -> bool:
 
 
 def without_links(content: dict[str, Any]) -> dict[str, Any]:
-    """Leave the links out, since pystac-client adds its own root, and a word that only pystac brings up to date."""
+    """Leave out the links, since pystac-client adds its own root, and the license, which only pystac migrates."""
     return {name: value for name, value in content.items() if name not in {"links", "license"}}
 
 

@@ -1,4 +1,4 @@
-"""Tests of a user's own, with our fixtures and nothing else, under each plugin that runs async tests."""
+"""A user's tests that use only the fixtures of this package, under each pytest plugin that runs async tests."""
 
 import os
 import subprocess
@@ -21,8 +21,8 @@ UNDER_ANYIO = ("-W", "error", "-p", "no:asyncio")
 
 
 def run(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a test file in an environment of its own: no conftest, no settings, no cache."""
-    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # else a file in a folder above might count
+    """Run a test file in a new process, without our conftest, settings or cache."""
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # so that no file of a parent folder is used
     (folder / "test_mine.py").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "up42_async.pytest_plugin", "-p", "no:cacheprovider", *options]
     env = {**os.environ, "PYTEST_ADDOPTS": "", "PYTHONDONTWRITEBYTECODE": "1"}

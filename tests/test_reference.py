@@ -1,4 +1,4 @@
-"""The reference's examples as they stand there, with `await` or `async for` put in."""
+"""The examples of the reference, with `await` or `async for` added, and the names, types and defaults it documents."""
 
 import datetime as dt
 import inspect

@@ -1,4 +1,4 @@
-"""No password, token or signature shows anywhere: not in errors, copies, pickles, logs, reprs or tracebacks."""
+"""No password, token or signature is shown in errors, copies, pickles, logs, reprs or tracebacks."""
 
 import base64
 import copy
@@ -49,7 +49,7 @@ CALLS = [
 
 
 def everything_seen_of(error: BaseException) -> Iterator[str]:
-    """Yield all that users, loggers and crash reporters get to see of an error and of those behind it."""
+    """Yield all texts that users, loggers and crash reporters see of an error and of its causes."""
     yield "".join(traceback.format_exception(error))
     seen: BaseException | None = error
     while seen is not None:
@@ -62,7 +62,7 @@ def everything_seen_of(error: BaseException) -> Iterator[str]:
 
 
 def no_canary_in(texts: Iterator[str]) -> bool:
-    """Return whether neither a secret nor its middle, encoded in whatever way, is in any of the texts."""
+    """Return whether none of the texts contains the marker CANARY, plain or in base64."""
     return not any("CANARY" in text or base64.b64encode(b"CANARY").decode() in text for text in texts)
 
 
@@ -86,7 +86,7 @@ def failing(error: Exception) -> Callable[[Asked], httpx.Response]:
 
 
 def echo(status: int) -> Callable[[Asked], httpx.Response]:
-    """Answer as helpful proxies do: with all that they were sent."""
+    """Answer with the received request in the body, as some proxies do."""
 
     def repeat(asked: Asked) -> httpx.Response:
         form = dict(httpx.QueryParams(asked.body.decode())) if asked.token is None else {}
@@ -278,7 +278,7 @@ def test_a_link_that_is_not_followed_shows_no_secret(link: str) -> None:
 
 
 def shown_by_frames(error: BaseException) -> list[str]:
-    """Return all that a traceback with local variables shows of an error, but for the frame of the test itself."""
+    """Return the local variables of all frames of an error's traceback, without the frame of the test itself."""
     ours = list(traceback.TracebackException.from_exception(error, capture_locals=True).stack)[1:]
     assert ours
     return [value for frame in ours for value in (frame.locals or {}).values()]
@@ -347,7 +347,7 @@ BROKEN: dict[str, raw_server.Act] = {
 
 
 def frames_shown(error: BaseException) -> str:
-    """Return what loguru or rich show of an error and its causes: local variables, but for those of the test."""
+    """Return an error's traceback with causes and local variables, as loguru or rich show it, without test files."""
     details = traceback.TracebackException.from_exception(error, capture_locals=True)
     return "".join(one for one in "".join(details.format()).split("  File ") if "/tests/" not in one.split("\n")[0])
 
@@ -357,7 +357,7 @@ def frames_shown(error: BaseException) -> str:
 async def test_no_frame_of_a_broken_connection_shows_a_secret(
     name: str, what: str, http_client: httpx.AsyncClient | None
 ) -> None:
-    """In the frames of httpx, httpcore and h11 headers, body and target are plain bytes."""
+    """The frames of httpx, httpcore and h11 hold headers, body and target as plain bytes, so they are left out."""
     settings: dict[str, Any] = {"retry": RetryPolicy(attempts=1), "timeouts": Timeouts(read=0.05), "password": PASSWORD}
     login = BROKEN[name] if what == "login" else raw_server.token(TOKEN)
     async with raw_server.platform(BROKEN[name], login=login, http_client=http_client, **settings) as up:

@@ -1,4 +1,4 @@
-"""What other tests rely on when they are marked ``virtual_time``."""
+"""The virtual clock of tests that are marked ``virtual_time``."""
 
 import time
 
