@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; return 0 if every check passed, else 1.
 
     Args:
-        arguments: Of the command line; those of this process if not given.
+        arguments: Command-line arguments; those of this process by default.
     """
     given = _parser().parse_args(arguments)
     plan = Plan.draw(given.seed, given.seconds)
@@ -57,7 +57,7 @@ def show(outcome: Outcome, lines: Sequence[Check]) -> None:
     """Print the checks of one loop.
 
     Args:
-        outcome: Both sides' state.
+        outcome: The records of both sides.
         lines: The checks.
     """
     state, server = outcome.state, outcome.server

@@ -1,4 +1,4 @@
-"""Make calls, a tenth of which are cancelled, in every way that the loop has."""
+"""Make calls, and cancel about a tenth of them, in every way that the event loop has."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -13,9 +13,9 @@ import up42_async as up42
 from tests.chaos.client_state import ClientState
 
 SHARE: Final = 0.2
-"""The part of all calls that somebody means to cancel; the others of them, about a half, end before."""
+"""Share of calls with a planned cancellation; about half of these calls end before it, so a tenth are cancelled."""
 LATEST: Final = (0.02, 0.2, 1.0, 4.0)
-"""Seconds after which one is cancelled at the latest: some at once, some in the middle, some in a late repetition."""
+"""Latest seconds of a cancellation, one of which is chosen: at once, during the first attempt, or during a retry."""
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
@@ -31,7 +31,7 @@ class Ended(Generic[T]):
 
 
 class _Cancelled(Exception):
-    """The call was cancelled; a signal inside this module."""
+    """The call was cancelled; never leaves this module."""
 
 
 Way = Callable[[Work[Any], float], Awaitable[Any]]
@@ -52,7 +52,7 @@ async def _failing_deadline(work: Work[T], delay: float) -> T:
 
 
 async def _sibling(work: Work[T], delay: float) -> T:
-    """Cancel a whole task group from beside the call."""
+    """Cancel the task group of the call from another task."""
     results: list[T] = []
 
     async def call() -> None:
@@ -72,7 +72,7 @@ async def _sibling(work: Work[T], delay: float) -> T:
 
 
 async def _native(work: Work[T], delay: float, *, times: int) -> T:
-    """Cancel in the way of asyncio, without cancel scopes: `task.cancel()`, once or repeatedly."""
+    """Cancel with asyncio's `task.cancel()`, once or repeatedly, without a cancel scope."""
     task = asyncio.create_task(work())
     await asyncio.wait([task], timeout=delay)
     for _ in range(times):
@@ -113,17 +113,17 @@ NATIVE_WAYS: Final[dict[str, Way]] = {
 
 
 class Caller:
-    """Makes calls, and cancels a tenth of them.
+    """Makes calls, and cancels about a tenth of them.
 
     Args:
-        seed: Of the run.
-        name: Who it is: the calls that are cancelled follow from this and the seed.
-        backend: The loop, `"asyncio"` or `"trio"`.
-        state: Where to note calls and errors.
+        seed: Seed of the run.
+        name: Name of this caller; with the seed it determines which calls are cancelled.
+        backend: The event loop, `"asyncio"` or `"trio"`.
+        state: Records calls and errors.
     """
 
     def __init__(self, seed: int, name: str, backend: str, state: ClientState) -> None:
-        self.dice: Final = Random(f"{seed} {name}")  # noqa: S311 - idempotent on purpose, no secret
+        self.dice: Final = Random(f"{seed} {name}")  # noqa: S311 - repeatable on purpose, no secret
         self.state: Final = state
         self._ways = {**WAYS, **(NATIVE_WAYS if backend == "asyncio" else {})}
 
@@ -131,9 +131,9 @@ class Caller:
         """Make a call.
 
         Args:
-            what: What it is, for the report.
+            what: Name of the call in the report.
             work: The call.
-            latest: Seconds after which it is cancelled at the latest, one of these.
+            latest: Latest seconds of a cancellation, one of which is chosen.
         """
         self.state.attempts[what] += 1
         name = self.dice.choice(sorted(self._ways))
@@ -159,7 +159,7 @@ class Caller:
 
 
 def _lone(error: BaseException) -> BaseException:
-    """Return the only error of a group as itself."""
+    """Return the error inside groups of a single error."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -1,4 +1,4 @@
-"""Compare both sides, line by line."""
+"""Compare the records of the server with those of the clients."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,19 +20,19 @@ class Check:
 
     what: str
     server: str
-    """What the platform says, or what must be."""
+    """The platform's figure, or the required one."""
     clients: str
-    """What the clients say, or what was found."""
+    """The clients' figure, or the one that was found."""
     passed: bool
     details: Sequence[str] = ()
-    """What does not agree."""
+    """The differences."""
 
 
 def checks(outcome: Outcome) -> list[Check]:
     """Return the checks of a run.
 
     Args:
-        outcome: Both sides' state.
+        outcome: The records of both sides.
     """
     return [*_jobs(outcome), *_credits(outcome), *_states(outcome), *_files(outcome), *_leftovers(outcome)]
 
@@ -124,6 +124,6 @@ def _none(what: str, found: Sequence[str]) -> Check:
 
 
 def ways_to_know(outcome: Outcome) -> dict[str, int]:
-    """Return how many jobs came to be known in which way."""
+    """Return for each way in which clients learn of a job how many jobs they learned of in it."""
     counts = Counter(outcome.state.known.values())
     return {way: counts[way] for way in WAYS_TO_KNOW}

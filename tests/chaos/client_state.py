@@ -1,4 +1,4 @@
-"""What the clients of one loop know: every job, how it became known, and its end."""
+"""The records of the clients of one event loop: every job, how they learned of it, and its last status."""
 
 import hashlib
 import logging
@@ -35,7 +35,7 @@ class Finished:
 
 @attrs.frozen(kw_only=True)
 class Moment:
-    """What the clients knew at some moment, in seconds since the faults began."""
+    """The clients' records at a time, in seconds since the faults began."""
 
     moment: float
     known: int
@@ -46,7 +46,7 @@ class Moment:
 
 @attrs.frozen(kw_only=True)
 class Unnamed:
-    """An execution of which not even a candidate was known: what its error says, without its frames."""
+    """An uncertain execution without candidates: the attributes of its error, without its traceback."""
 
     process_id: str
     inputs: Mapping[str, Any]
@@ -54,57 +54,57 @@ class Unnamed:
 
 @attrs.define
 class ClientState:
-    """What the clients of one loop know."""
+    """The records of the clients of one event loop."""
 
     known: dict[str, str] = attrs.field(factory=dict)
-    """How each job came to be known, by id."""
+    """How the clients learned of each job, by id."""
     titles: dict[str, str] = attrs.field(factory=dict)
-    """What each job was executed as, by id."""
+    """The title of each job, by id."""
     under_way: list[ExecutionBatch[Any]] = attrs.field(factory=list)
-    """Executions of many whose outcomes can be read already."""
+    """Running batches of executions, whose results so far can be read."""
     calls: Counter[str] = attrs.field(factory=Counter)
-    """How often each title was executed: one job each at the most."""
+    """How often each title was executed; each execution may create one job."""
     caps: list[tuple[float, list[str]]] = attrs.field(factory=list)
-    """Limits on credits, with the titles that they were for together."""
+    """Limits on credits, each with the titles that it limits together."""
     taken_twice: list[str] = attrs.field(factory=list)
-    """Jobs that two executions were told were theirs."""
+    """Jobs that two executions returned as their own."""
     unnamed: list[Unnamed] = attrs.field(factory=list)
-    """To be looked up in the end."""
+    """Executions to be looked up at the end."""
     finished: dict[str, Finished] = attrs.field(factory=dict)
-    """What became of each job, by id."""
+    """The end of each finished job, by id."""
     fetched: set[str] = attrs.field(factory=set)
-    """Jobs whose files are all here."""
+    """Jobs whose files are all downloaded."""
     seen: dict[tuple[str, str], set[str]] = attrs.field(factory=dict)
-    """SHA-256 of every file that was seen at any time, by job id and name: one each, if files are whole or absent."""
+    """Every SHA-256 seen of each file, by job id and name: only one, if files are always complete or absent."""
     parts_left: list[str] = attrs.field(factory=list)
-    """What lies about in the directories of jobs whose files are all here."""
+    """Part files in the directories of jobs whose files are all downloaded."""
     listed_twice: int = 0
-    """Jobs that came twice in one listing."""
+    """Jobs that were twice in one listing."""
     not_listed: int = 0
-    """Jobs known before a listing that was complete and did not have them."""
+    """Jobs that were known before a complete listing and were missing from it."""
     listings: int = 0
     attempts: Counter[str] = attrs.field(factory=Counter)
-    """Calls made, by what they were."""
+    """Number of calls, by name."""
     cancelled: Counter[str] = attrs.field(factory=Counter)
-    """Calls cancelled, by how."""
+    """Number of cancelled calls, by the way of cancelling."""
     errors: Counter[str] = attrs.field(factory=Counter)
     """Errors of the library that ended a call, by type."""
     unexpected: list[str] = attrs.field(factory=list)
-    """Whatever else ended a call."""
+    """Other errors that ended a call, and wrong results."""
     logged: set[str] = attrs.field(factory=set)
-    """Ids that warnings in the log named."""
+    """Job ids in the warnings of the log."""
     moments: list[Moment] = attrs.field(factory=list)
 
     def number_known(self) -> int:
-        """Return how many jobs are known, with those whose batch has not ended."""
+        """Return the number of known jobs, with those of running batches."""
         outcomes = (outcome for running in self.under_way for outcome in running.results)
         return len(self.known.keys() | {outcome.job.id for outcome in outcomes if outcome.job is not None})
 
     def executing(self, titles: Iterable[str], cap: float | None = None) -> None:
-        """Note what is about to be executed.
+        """Record executions before they are sent.
 
         Args:
-            titles: What as, each once for each call.
+            titles: Their titles, each as often as it is executed.
             cap: Limit on the credits of all of them together.
         """
         noted = list(titles)
@@ -113,11 +113,11 @@ class ClientState:
             self.caps.append((cap, noted))
 
     def learn(self, executions: Iterable[up42.ExecutionResult[Any]], how: str) -> list[str]:
-        """Note the results of executions; returns the jobs that are new.
+        """Record the results of executions; return the ids of new jobs.
 
         Args:
-            executions: The outcomes.
-            how: How they came to be known: `RETURNED`, or what the caller who was cancelled left.
+            executions: The results.
+            how: How the clients learned of them: `RETURNED`, or `KEPT` or `HANDLED` after a cancellation.
         """
         new: list[str] = []
         for execution in executions:
@@ -135,13 +135,13 @@ class ClientState:
         return new
 
     def look_up(self, job: up42.Job) -> list[str]:
-        """Note a job that was found by the inputs of its execution; returns it if it is new."""
+        """Record a job that was found by the inputs of its execution; return its id if it is new."""
         title = job.definition["inputs"]["title"]
         return [] if job.id in self.known else self._know(job.id, LOOKED_UP, title)
 
     def _know(self, job_id: str, how: str, title: str) -> list[str]:
         if job_id in self.known:
-            # two uncertain executions of one thing may both name both jobs, but only one call may be given a job
+            # two uncertain executions of the same inputs may both name both jobs, but each job belongs to one call
             if CANDIDATE not in {how, self.known[job_id]}:
                 self.taken_twice.append(job_id)
             return []
@@ -149,16 +149,16 @@ class ClientState:
         return [job_id]
 
     def finish(self, job: up42.Job) -> None:
-        """Note the end of a job."""
+        """Record the end of a job."""
         self.finished[job.id] = Finished(status=job.status.value, credits=job.credits, is_successful=job.is_successful)
 
     def look_into(self, directory: Path) -> None:
-        """Note the files and their contents, without unfinished ones (`name.part`).
+        """Record the hashes of complete files, and part files (`name.part`) of jobs that are downloaded.
 
-        The hidden record of what was fetched is left out.
+        Hidden files are left out.
 
         Args:
-            directory: That of one job, named after it.
+            directory: The directory of one job, named after its id.
         """
         for path in directory.glob("[!.]*"):
             if ".part" not in path.suffixes:
@@ -168,7 +168,7 @@ class ClientState:
                 self.parts_left.append(f"{path.parent.name}/{path.name}")
 
     def read(self, text: str) -> None:
-        """Note the ids that a warning names."""
+        """Record the ids that a warning names."""
         self.logged.update(_UUID.findall(text))
 
 

@@ -1,4 +1,4 @@
-"""Fetch results: of one job, of many, and of many in a block that is left early."""
+"""Download results: of one job, of many, and of many in a block that is left early."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from up42_async._storage.download_batch import ResultFile
 
 MOST_AT_ONCE: Final = 8
 LEAVES: Final = 0.02
-"""How often a block is left early, of each file."""
+"""Probability of leaving a block after each file."""
 
 
 class Downloader:

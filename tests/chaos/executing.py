@@ -23,25 +23,25 @@ KINDS: Final[Sequence[type[SingleItemJobTemplate]]] = (
 )
 MOST_AT_ONCE: Final = 8
 LEAVES: Final = 0.05
-"""How often a block is left early, of each outcome."""
+"""Probability of leaving a block after each result."""
 LATEST: Final = (0.02, 0.8, 1.5, 6.0)
-"""Seconds after which an execution is cancelled at the latest: most of them while the answer is waited for."""
+"""Latest seconds of the cancellation of an execution: mostly while it waits for its response."""
 PAUSE: Final = 0.3
-"""Seconds between two calls at the most."""
+"""Longest pause between two calls, in seconds."""
 
 
 class _ChangedMind(Exception):
-    """An error of the user's own, in the middle of a block."""
+    """An error raised by a user's code inside a block."""
 
 
 class Executor:
     """Executes templates, one call after the other.
 
     Args:
-        name: Begins the titles of what this one executes.
+        name: Prefix of the titles of its templates.
         caller: Makes the calls.
-        worker: Where the jobs go.
-        api: Base URL of the API, where the items are.
+        worker: Gets the jobs.
+        api: Base URL of the API, which has the items.
     """
 
     def __init__(self, name: str, caller: Caller, worker: Worker, api: str) -> None:
@@ -54,7 +54,7 @@ class Executor:
         self._number = 0
 
     async def execute(self) -> None:
-        """Execute templates, in one of all possible ways."""
+        """Execute templates in one of the possible ways."""
         many = [self._execute_all, self._execute_in_block, self._execute_twins]
         ways = [self._execute_one, self._execute_one, self._execute_one, *many]
         way = self._dice.choice(ways)
@@ -88,7 +88,7 @@ class Executor:
         read: list[up42.ExecutionResult[Any]] = []
 
         async def work() -> None:
-            with contextlib.suppress(_ChangedMind):  # one error of the user's own leaves a block as itself
+            with contextlib.suppress(_ChangedMind):  # a user's error leaves the block unchanged
                 async with running as outcomes:
                     async for outcome in outcomes:
                         read.append(outcome)
@@ -103,7 +103,7 @@ class Executor:
         self._learn_batch(templates, running, how, read=read)
 
     async def _execute_twins(self) -> None:
-        """Execute the same thing twice at once: two jobs, each for one of the two calls."""
+        """Execute two equal templates at once: each call must get a job of its own."""
         twin = self._template()
         templates = [twin, type(twin)(title=twin.title, item=twin.item)]
         running = self._executing(templates, None)
@@ -130,7 +130,7 @@ class Executor:
         *,
         read: Sequence[up42.ExecutionResult[Any]] = (),
     ) -> None:
-        """Note the results of many executions, without those that were read already."""
+        """Record the results of a batch, without those that were read in its block."""
         self._state.under_way.remove(running)
         kept = {execution.job.id for template in templates for execution in template.executions if execution.job}
         if kept != {outcome.job.id for outcome in running.results if outcome.job}:
@@ -156,10 +156,10 @@ def _title(template: JobTemplate) -> str:
 
 
 async def look_up(worker: Worker) -> None:
-    """Look for the jobs of executions of which nothing was known, as `ExecutionUncertainError` advises.
+    """Look up the jobs of uncertain executions without candidates, as `ExecutionUncertainError` advises.
 
     Args:
-        worker: Whose client to ask with, and where the jobs go.
+        worker: Has the client, and gets the jobs.
     """
     for one in worker.state.unnamed:
         jobs = up42.Job.all(process_id=[one.process_id], sort_by=up42.JobSorting.created.desc, client=worker.client)

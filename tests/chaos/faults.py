@@ -16,26 +16,26 @@ FILES: Final = "/up42-sandbox-assets/"
 BY_ID: Final = "(^|&)ids="
 FIRST_PAGE: Final = "^((?!cursor=|ids=).)*$"
 NEXT_BY_OFFSET: Final = "cursor=" + b'["offset"'.hex()
-"""How the sandbox goes on with a list that it has begun to page by offset."""
+"""Start of the cursor in the sandbox's next link of a list that is paged by offset."""
 
 
 @attrs.frozen
 class Rule:
-    """One fault, and which requests it hits."""
+    """One fault, and the requests that it hits."""
 
     kind: faults.Kind
     probability: float
-    """Of each suitable request to be hit, 0 to 1."""
+    """Probability that a matching request is hit, 0 to 1."""
     path: str = API
     query: str = attrs.field(default="", kw_only=True)
 
 
 @attrs.frozen(kw_only=True)
 class FaultGroup:
-    """Several faults that come together."""
+    """Faults that are active at the same time, under one name in the report."""
 
     what: str
-    """What happens, for the report."""
+    """What happens, as the report says it."""
     rules: Sequence[Rule] = ()
     """The faults."""
     resets: int = 0
@@ -43,9 +43,9 @@ class FaultGroup:
     cuts: bool = False
     """Whether all open connections are reset at each turn."""
     refuses: bool = False
-    """Whether nobody listens at all."""
+    """Whether the server stops listening."""
     length: float = 1.0
-    """How long it lasts compared with others."""
+    """Factor of its duration."""
 
 
 ALWAYS: Final[Sequence[Rule]] = (
@@ -61,7 +61,7 @@ ALWAYS: Final[Sequence[Rule]] = (
     Rule(faults.DropConnection(), 0.02, FILES),
     Rule(faults.Truncate(), 0.02, FILES),
 )
-"""What goes wrong all the time."""
+"""Faults that are active during the whole run."""
 
 FAULTS: Final[Mapping[str, FaultGroup]] = {
     "dropped connections": FaultGroup(
@@ -169,4 +169,4 @@ FAULTS: Final[Mapping[str, FaultGroup]] = {
         ),
     ),
 }
-"""What comes and goes."""
+"""Faults that are active for some periods of the run, by name."""

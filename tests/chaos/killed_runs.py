@@ -2,8 +2,8 @@
 
 python -m tests.chaos.killed_runs --seed 7
 
-The run is a program in a process of its own, which SIGKILL ends at random moments, between a request and its answer
-too. Meanwhile answers are lost, and requests refused with 429. The server stays up, and knows what was bought.
+The run is a program in a process of its own, which SIGKILL ends at random times, also between a request and its
+response. Meanwhile responses are lost, and requests refused with 429. The server keeps running and records executions.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 SPEED: Final = 200.0
 ITEM_FILES: Final = ("a", "b")
 RECOVER: Final = 3.0
-"""Seconds for which a lost job is looked for: the list of jobs waits for its turn behind hundreds of requests."""
+"""Seconds for which the client looks for a lost job: the query is delayed by hundreds of requests before it."""
 BACKENDS: Final = ("asyncio", "trio")
 
 
@@ -39,13 +39,13 @@ class Plan:
     seed: int = 0
     templates: int = 200
     twins: int = 20
-    """Templates that are named twice; they are among the templates."""
+    """Number of these templates that are equal to another one."""
     kills: int = 20
     with_pipeline: bool = False
     shortest: float = 0.5
-    """Seconds from a start to its end at the least; Python and the library take some of them to begin."""
+    """Shortest time from a start to its kill, in seconds; Python and the library need a part of it to start."""
     longest: float = 2.5
-    """The same at the most."""
+    """Longest time from a start to its kill, in seconds."""
 
 
 @attrs.define
@@ -56,19 +56,19 @@ class Outcome:
     starts: int = 0
     killed: int = 0
     executions: list[int] = attrs.field(factory=list)
-    """Executions at the server when the run was through, and after one more start with `retry_uncertain=True`."""
+    """Executions at the server after the complete run, and after one more start with `retry_uncertain=True`."""
     spent: int = 0
     max_credits: int = 0
     results: list[dict[str, Any]] = attrs.field(factory=list)
-    """Of the last start but one: the title, and the job or the name of the error of each template."""
+    """Title, job id and error name of each template, from the complete run."""
     final: list[dict[str, Any]] = attrs.field(factory=list)
-    """The same of the last start."""
+    """Title, job id and error name of each template, from the start with `retry_uncertain=True`."""
     touched: list[str] = attrs.field(factory=list)
-    """Files that were whole at a kill, and were written again after it."""
+    """Files that were complete at a kill, and were written again after it."""
     broken: list[str] = attrs.field(factory=list)
-    """Files that are not what the server holds."""
+    """Files that are missing, unexpected, or of another size than at the server."""
     fetched_again: int = 0
-    """Files that were fetched by the last start, when all were here."""
+    """Requests to the file server in one more start, when all files were downloaded."""
 
     def problems(self) -> list[str]:
         """Return which promises were broken."""
@@ -91,10 +91,10 @@ class Outcome:
 
 
 def run(plan: Plan, place: Path) -> Outcome:
-    """Kill and start the program until it is complete, and compare the records.
+    """Start and kill the program as often as planned, let it complete, and compare the records.
 
     Args:
-        plan: What to run.
+        plan: The size of the run.
         place: A directory for the journal and the files.
     """
     outcome = Outcome(plan)
@@ -151,7 +151,7 @@ async def _price(sandbox: Sandbox, item: str) -> int:
 
 
 def _start(task: dict[str, Any], outcome: Outcome, seconds: float | None = None) -> list[dict[str, Any]] | None:
-    """Start the program, and kill it after some seconds; return its results, None when it was killed before."""
+    """Start the program, and kill it after some seconds if given; return its results, or None if it was killed."""
     outcome.starts += 1
     backend = BACKENDS[outcome.starts % 2]
     command = [sys.executable, "-m", "tests.chaos.killed_runs", "--run", json.dumps({**task, "backend": backend})]
@@ -174,7 +174,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _touched(whole: dict[Path, tuple[int, int]], sandbox: Sandbox, place: Path) -> list[str]:
-    """Return which files that were whole have been written again; note those that are whole by now."""
+    """Return the complete files that were written again or removed, and add newly complete files to `whole`."""
     now = {path: path.stat() for path in _files(place)}
     touched = [
         str(path)
@@ -200,10 +200,10 @@ def _broken(sandbox: Sandbox, place: Path) -> list[str]:
 
 
 async def program(task: dict[str, Any]) -> None:
-    """The program that is killed: what a user would write.
+    """Run the program that is killed, as a user would write it.
 
     Args:
-        task: What to do.
+        task: Settings and templates, as `_task` returns them, with the event loop.
     """
     templates = [DetectionTreesSpacept(title=title, item=task["item"]) for title in task["titles"]]
     polling: dict[str, Any] = {**task["polling"], "recover": RECOVER}
@@ -237,10 +237,10 @@ async def program(task: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print what was seen, and return 0 if every promise was kept.
+    """Run, print the counts, and return 0 if no promise was broken, else 1.
 
     Args:
-        arguments: Of the command line; those of this process if not given.
+        arguments: Command-line arguments; those of this process by default.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.killed_runs", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="repeats a run")

@@ -15,13 +15,13 @@ LIBRARIES: Final = ("up42_async", "httpx", "httpcore", "h11")
 
 
 def descriptors() -> int:
-    """Return the number of open files and sockets of this process; 0 where the system does not say."""
+    """Return the number of open files and sockets of this process; 0 where the system has no /dev/fd."""
     gc.collect()
     return len(list(DESCRIPTORS.iterdir())) if DESCRIPTORS.is_dir() else 0
 
 
 def objects() -> Counter[str]:
-    """Return how many objects of the library, and of those it sends with, are alive, by type."""
+    """Return the number of living objects of the library, httpx, httpcore and h11, by type."""
     gc.collect()
     types = (type(one) for one in gc.get_objects() if not isinstance(one, enum.Enum))
     names = (f"{kind.__module__}.{kind.__qualname__}" for kind in types)
@@ -29,26 +29,26 @@ def objects() -> Counter[str]:
 
 
 def tasks(backend: str) -> int:
-    """Return the number of tasks of the loop that runs.
+    """Return the number of tasks of the running event loop.
 
     Args:
         backend: `"asyncio"` or `"trio"`.
     """
     if backend == "asyncio":
         return len(asyncio.all_tasks())
-    import trio  # noqa: PLC0415 - only where it is the loop
+    import trio  # noqa: PLC0415 - only where it is the event loop
 
     return trio.lowlevel.current_statistics().tasks_living
 
 
 def in_use(client: up42.Client) -> int:
-    """Return how many slots and connections of an idle client are in use: each of them is lost."""
+    """Return the number of slots and connections that an idle client has not released."""
     held = client.statistics().in_flight + int(client._session.file_slots.borrowed_tokens)
     return held + client._session._stack._lent + lost_connections(client.http_client)
 
 
 def lost_connections(http_client: Any) -> int:
-    """Return how many entries of a pool of the user's belong to no request, and can serve none.
+    """Return the number of entries in the pool of a user's AsyncClient that belong to no request and cannot be used.
 
     Args:
         http_client: An AsyncClient that sends nothing at the moment.

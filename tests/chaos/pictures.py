@@ -1,4 +1,4 @@
-"""Draw a run: jobs over time beside the faults that came, both sides' figures beside each other, and requests hit."""
+"""Draw the charts of a run: jobs and faults over time, the checks of both sides, and the requests that faults hit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ _ROW: Final = 0.24
 
 
 def draw_jobs(outcomes: Sequence[Outcome], file: Path) -> None:
-    """Draw, for each loop, how many jobs were executed, known and finished over time, and below which fault came when.
+    """Draw the numbers of executed, known and finished jobs over time on each event loop, and the periods of faults.
 
     Args:
-        outcomes: One for each loop, of the same plan.
+        outcomes: One for each event loop, of the same plan.
         file: The picture to write.
     """
     size = (8.6, 2.4 * len(outcomes) + _ROW * len(FAULTS) + 0.6)
@@ -63,7 +63,7 @@ def _faults(axes: Axes, outcome: Outcome, longest: float) -> None:
 
 
 def draw_checks(outcomes: Sequence[Outcome], file: Path) -> None:
-    """Draw what the server and the clients say of each thing that is counted, beside each other for each loop.
+    """Draw the server's and the clients' figures of each check, side by side for each event loop.
 
     Args:
         outcomes: One for each loop.

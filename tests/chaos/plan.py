@@ -1,4 +1,4 @@
-"""Draw from a seed which faults come when, so that a run can be repeated."""
+"""The times of all faults, drawn from a seed, so that a run can be repeated."""
 
 from random import Random
 from typing import Final
@@ -15,19 +15,19 @@ SPEED: Final = 360.0
 """An hour of processing takes ten seconds."""
 SHORTEST: Final = 0.04
 LONGEST: Final = 0.1
-"""How long a fault lasts, in parts of the run."""
+"""The shortest and the longest duration of a fault, as fractions of the run."""
 
 
 @attrs.frozen(kw_only=True)
 class Spell:
-    """A time in which one kind of fault comes."""
+    """A period of one kind of fault."""
 
     fault: str
     """Its name in `FAULTS`."""
     start: float
-    """Seconds from the beginning of the run."""
+    """Seconds from the start of the run."""
     end: float
-    """The same."""
+    """Seconds from the start of the run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,19 +35,19 @@ class Plan:
     """The faults of one run, and their times."""
 
     seed: int
-    """What it was drawn from; cancellations and workloads are drawn from it, too."""
+    """The seed of the faults, cancellations and workloads."""
     seconds: float
-    """How long things go wrong; what is under way then is brought to its end undisturbed."""
+    """How long faults happen; after that, running work is completed without faults."""
     clients: int
-    """How many clients there are, each with a crowd of its own."""
+    """Number of clients, each with tasks of its own."""
     speed: float
-    """Seconds of the platform for each of ours."""
+    """Seconds on the platform for each real second."""
     executors: int
-    """How many execute templates with each client, at the same time."""
+    """Number of tasks that execute templates, for each client."""
     polling: up42.Polling
-    """How soon clients look again at what may be lost or finished."""
+    """Polling settings of the clients."""
     spells: tuple[Spell, ...]
-    """In the order in which they begin."""
+    """Periods of faults, by start."""
 
     @classmethod
     def draw(
@@ -60,17 +60,17 @@ class Plan:
         speed: float = SPEED,
         polling: up42.Polling = POLLING,
     ) -> "Plan":
-        """Draw one: each fault comes at least twice, at times of its own, so that several are there at once.
+        """Draw a plan in which each fault has two periods, at random times, so that several faults overlap.
 
         Args:
             seed: Any number.
-            seconds: How long things go wrong, above 0.
-            clients: How many clients there are, at least 1.
-            executors: How many execute templates with each client, at least 1.
-            speed: Seconds of the platform for each of ours, above 0.
-            polling: How soon clients look again at what may be lost or finished.
+            seconds: How long faults happen, above 0.
+            clients: Number of clients, at least 1.
+            executors: Number of tasks that execute templates, for each client, at least 1.
+            speed: Seconds on the platform for each real second, above 0.
+            polling: Polling settings of the clients.
         """
-        dice = Random(f"plan {seed}")  # noqa: S311 - idempotent on purpose, no secret
+        dice = Random(f"plan {seed}")  # noqa: S311 - repeatable on purpose, no secret
         spells = [_spell(dice, name, seconds) for name in sorted(FAULTS) for _ in range(2)]
         return cls(
             seed=seed,
@@ -83,10 +83,10 @@ class Plan:
         )
 
     def active(self, moment: float) -> frozenset[str]:
-        """Return the faults that are there at a moment.
+        """Return the names of the faults that are active at a time.
 
         Args:
-            moment: Seconds from the beginning of the run.
+            moment: Seconds from the start of the run.
         """
         return frozenset(spell.fault for spell in self.spells if spell.start <= moment < spell.end)
 

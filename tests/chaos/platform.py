@@ -1,4 +1,4 @@
-"""The platform in a process of its own: a sandbox, its faults, and at the end what it knows."""
+"""The platform in a process of its own: a sandbox, its faults, and its records at the end."""
 
 import logging
 import multiprocessing
@@ -15,10 +15,10 @@ from tests.chaos.plan import Plan
 from up42_async.sandbox import Fault, Sandbox
 
 TURN: Final = 0.25
-"""Seconds between two looks at the plan."""
+"""Seconds between two updates of the active faults."""
 TOKEN_LIFETIME: Final = 20.0
 PATIENCE: Final = 60.0
-"""Seconds the other process may take to answer."""
+"""Seconds to wait for an answer of the other process."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +39,7 @@ class Address:
 
 @attrs.frozen(kw_only=True)
 class ServerJob:
-    """What the platform knows of one job that was executed."""
+    """The platform's record of one executed job."""
 
     title: str
     status: str
@@ -51,7 +51,7 @@ class ServerJob:
 
 @attrs.frozen(kw_only=True)
 class Sample:
-    """What had happened by some moment, in seconds since the faults began."""
+    """The platform's counts at a time, in seconds since the faults began."""
 
     moment: float
     executed: int
@@ -60,7 +60,7 @@ class Sample:
 
 @attrs.frozen(kw_only=True)
 class ServerState:
-    """What the platform knows at the end."""
+    """The platform's records at the end."""
 
     jobs: Mapping[str, ServerJob]
     """Every job that was executed, by id."""
@@ -71,19 +71,19 @@ class ServerState:
     requests: int
     logins: int
     hits: Mapping[str, int]
-    """How many requests each fault has hit."""
+    """Number of requests that each fault has hit."""
     strangers: int
-    """Requests for files that came with a token."""
+    """Requests for files that were sent with a token."""
     crashes: Sequence[str]
     """Errors of the sandbox itself."""
     samples: Sequence[Sample]
 
 
 class Platform:
-    """The other process: enter it to start it, ask it for its state, leave it to end it.
+    """The other process, a context manager: entering starts the process, leaving ends it.
 
     Args:
-        plan: What goes wrong.
+        plan: The faults.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -92,7 +92,7 @@ class Platform:
         self._process = context.Process(target=serve, args=(self._theirs, plan), name="platform")
 
     def __enter__(self) -> Self:
-        """Start it; its faults begin when it is asked for its address."""
+        """Start the process; its faults begin when `address` is called."""
         self._process.start()
         self._theirs.close()
         return self
@@ -100,16 +100,16 @@ class Platform:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End it."""
+        """End the process."""
         self._pipe.close()
         self._process.join(PATIENCE)
 
     def address(self) -> Address:
-        """Let the faults begin, and return how to reach it."""
+        """Start the faults, and return the address of the sandbox."""
         return cast("Address", self._answer())
 
     def state(self) -> ServerState:
-        """Return what it knows; its faults end if they have not."""
+        """End any active faults, and return the platform's records."""
         self._pipe.send("state")
         return cast("ServerState", self._answer())
 
@@ -124,8 +124,8 @@ def serve(pipe: Connection, plan: Plan) -> None:
     """Run the sandbox in this process.
 
     Args:
-        pipe: Where the one who started it asks.
-        plan: What goes wrong.
+        pipe: The connection to the process that started this one.
+        plan: The faults.
     """
     sandbox = Sandbox(
         speed=plan.speed,
@@ -155,18 +155,18 @@ def serve(pipe: Connection, plan: Plan) -> None:
                 schedule.turn(plan.seconds)
                 pipe.send(state_of(sandbox, schedule, samples, crashes.seen))
         except EOFError:
-            pass  # whoever asked has ended
+            pass  # the other process has closed the pipe
 
 
 class Crashes(logging.Handler):
-    """Notes errors inside the sandbox that are no faults."""
+    """Records errors of the sandbox itself."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.seen: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note one error."""
+        """Record one error."""
         error = record.exc_info[1] if record.exc_info else None
         self.seen.append(f"{record.getMessage()} {error!r}")
 
@@ -175,8 +175,8 @@ class FaultSchedule:
     """The faults of a plan, each switched on and off at its time.
 
     Args:
-        sandbox: Whom they come over.
-        plan: When.
+        sandbox: The sandbox that has the faults.
+        plan: The times of the faults.
     """
 
     def __init__(self, sandbox: Sandbox, plan: Plan) -> None:
@@ -186,10 +186,10 @@ class FaultSchedule:
         self._active: dict[str, list[Fault]] = {}
 
     def turn(self, moment: float) -> None:
-        """Switch on the faults that have begun, and off those that are over.
+        """Add the faults that have begun, and remove those that are over.
 
         Args:
-            moment: Seconds since the beginning.
+            moment: Seconds since the start of the faults.
         """
         wanted = self._plan.active(moment) | ({"always"} if moment < self._plan.seconds else frozenset())
         for name in self._active.keys() - wanted:
@@ -209,7 +209,7 @@ class FaultSchedule:
             self._sandbox.stop_listening()
 
     def _shake(self, name: str, fault: FaultGroup) -> None:
-        """Do what a fault does at every turn."""
+        """Cut or reset connections, if the fault does so at every turn."""
         if fault.cuts:
             self.hits[name] += self._sandbox.connections.open
             self._sandbox.drop_connections(reset=True)
@@ -233,13 +233,13 @@ class FaultSchedule:
 def state_of(
     sandbox: Sandbox, schedule: FaultSchedule, samples: Sequence[Sample], crashes: Sequence[str]
 ) -> ServerState:
-    """Return what a sandbox knows.
+    """Return the records of a sandbox.
 
     Args:
         sandbox: The sandbox.
-        schedule: What went wrong.
-        samples: What had happened when.
-        crashes: Errors of its own.
+        schedule: The faults, with their hits.
+        samples: Counts over time.
+        crashes: Errors of the sandbox itself.
     """
     jobs = sandbox.jobs
     executed = {

@@ -1,4 +1,4 @@
-"""Read what is there: single jobs, collections and items."""
+"""Read single jobs, lists of jobs, collections and items."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -10,7 +10,7 @@ from tests.chaos.callers import Caller
 from tests.chaos.worker import Worker
 
 PAUSE: Final = 0.3
-"""Seconds between two calls at the most."""
+"""Longest pause between two calls, in seconds."""
 
 
 class Reader:
@@ -18,7 +18,7 @@ class Reader:
 
     Args:
         caller: Makes the calls.
-        worker: Whose client to ask with.
+        worker: Has the client.
     """
 
     def __init__(self, caller: Caller, worker: Worker) -> None:
@@ -28,7 +28,7 @@ class Reader:
         self._client = worker.client
 
     async def read(self) -> None:
-        """Read a job, or a result, that a client knows."""
+        """Read a known job or its results."""
         if self._state.known:
             ways: list[tuple[str, Callable[[str], Awaitable[None]]]] = [
                 ("get job", self._get),
@@ -52,7 +52,7 @@ class Reader:
     async def _list(self, id_: str) -> None:
         ids = list(dict.fromkeys([id_, *self._dice.choices(sorted(self._state.known), k=self._dice.randint(1, 150))]))
         listed = [job.id async for job in up42.Job.all(ids=ids, client=self._client)]
-        # a platform that leaves jobs out of a list can only be believed, but order and number are the client's promise
+        # the client cannot know which jobs the platform leaves out, but it promises the order, and each job once
         self._expect([id_ for id_ in ids if id_ in set(listed)], listed)
 
     async def _collection(self, id_: str) -> None:

@@ -1,4 +1,4 @@
-"""Write the page about a run."""
+"""Write the report page of a run."""
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +30,8 @@ def write_report(outcomes: Sequence[Outcome], page: Path) -> None:
     """Write the page, and the pictures beside it.
 
     Args:
-        outcomes: One for each loop.
-        page: Where it goes; the pictures have names that begin with its own.
+        outcomes: One for each event loop.
+        page: The file to write; the names of the pictures begin with its name.
     """
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(_page(outcomes, page.stem)), encoding="utf-8")

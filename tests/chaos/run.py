@@ -1,4 +1,4 @@
-"""One loop: its sandbox in another process, its clients in this one, and at the end what both know."""
+"""A run on one event loop: the sandbox in another process, the clients in this one, and the records of both."""
 
 import logging
 import tempfile
@@ -28,29 +28,29 @@ LISTERS: Final = 2
 READERS: Final = 6
 FOLLOWERS: Final = 5
 DOWNLOADERS: Final = 4
-"""Of each client."""
+"""Number of tasks of each kind, for each client."""
 
 CALM: Final = 150.0
-"""Seconds after the faults in which everything that is under way must come to its end.
+"""Seconds after the faults in which all running work must be completed.
 
-An execution whose answer was lost is looked for for a minute, and its twin is only then sent; its job takes up to half
-a minute, settles, and has files to fetch.
+The client looks for the job of a lost response for a minute, and sends an equal execution only after that; its job
+takes up to half a minute, settles, and has files to download.
 """
 STEP: Final = 1.0
-"""Seconds between two looks at what is known."""
+"""Seconds between two records of the clients' counts."""
 
 MEASURABLE: Final = 30.0
-"""Seconds below which memory still grows for other reasons than leaks: modules, caches, buffers."""
+"""Shortest run whose growth of memory is checked, in seconds: at first modules, caches and buffers grow too."""
 
 TIMEOUTS: Final = up42.Timeouts(connect=1.0, read=1.5, write=1.5, pool=2.0, total=4.0, cancel_grace=2.0)
 RETRY: Final = up42.RetryPolicy(wait_initial=0.1, wait_max=2.0, timeout=15.0, max_retry_after=2.0, budget=300)
 LIMITS: Final = up42.Limits(requests_per_second=200.0, burst=100)
-"""More impatient than the defaults, so that more goes wrong in the same time."""
+"""Shorter timeouts and waits than the defaults, so that more faults happen in the same time."""
 
 
 @attrs.frozen(kw_only=True)
 class Leaks:
-    """What was still held at the end."""
+    """What was not released at the end."""
 
     descriptors: int
     tasks: int
@@ -63,7 +63,7 @@ class Leaks:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What both sides know at the end of one run."""
+    """The records of both sides at the end of one run."""
 
     backend: str
     plan: Plan
@@ -94,10 +94,10 @@ def run(backend: str, plan: Plan) -> Outcome:
             before, alive = leaks.descriptors(), leaks.objects()
             clients = Clients(backend, plan, address, state, Path(folder))
             anyio.run(clients.run, backend=backend)
-            state.under_way.clear()  # what is left in it, when time was up, cannot go to another process
+            state.under_way.clear()  # batches that were cut off by the time limit cannot be pickled
             after, left_alive = leaks.descriptors(), leaks.objects() - alive
             for directory in Path(folder).iterdir():
-                state.look_into(directory)  # once more, now that nothing is under way
+                state.look_into(directory)  # once more, now that no download is running
             return Outcome(
                 backend=backend,
                 plan=plan,
@@ -120,14 +120,14 @@ def run(backend: str, plan: Plan) -> Outcome:
 
 
 class Clients:
-    """The clients of one loop, and the tasks that use them.
+    """The clients of one event loop, and the tasks that use them.
 
     Args:
-        backend: The loop.
-        plan: What goes wrong.
-        address: How to reach the sandbox.
-        state: Where to note everything.
-        folder: Where results go.
+        backend: The event loop.
+        plan: The faults and the numbers of clients and tasks.
+        address: The address of the sandbox.
+        state: The clients' records.
+        folder: The directory of the downloads.
     """
 
     def __init__(self, backend: str, plan: Plan, address: Address, state: ClientState, folder: Path) -> None:
@@ -139,7 +139,7 @@ class Clients:
         self._folder = folder
 
     async def run(self) -> None:
-        """Run all tasks, wait for the end of all jobs, and count what is left."""
+        """Run all tasks, wait for the end of all jobs, and count what was not released."""
         before = leaks.tasks(self._backend)
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(self._client()) for _ in range(self._plan.clients)]
@@ -149,7 +149,7 @@ class Clients:
             self.left = sum(worker.left for worker in workers)
             self.requests = sum(client.statistics().requests for client in clients)
             self.in_use = sum(leaks.in_use(client) for client in clients)
-        await anyio.sleep(0.05)  # for the loop to end what was cancelled last
+        await anyio.sleep(0.05)  # lets tasks end that were cancelled last
         self.tasks = leaks.tasks(self._backend) - before
 
     def _client(self) -> up42.Client:
@@ -235,8 +235,8 @@ def growth(moments: list[Moment], seconds: float) -> int:
     """Return by how many bytes memory grew between the second and the last quarter of the faults.
 
     Args:
-        moments: What was seen.
-        seconds: How long the faults lasted; nothing can be said of less than half a minute.
+        moments: The clients' records over time.
+        seconds: How long the faults lasted; 0 is returned for less than half a minute.
     """
     early = [one.memory for one in moments if seconds / 4 <= one.moment < seconds / 2]
     late = [one.memory for one in moments if seconds * 3 / 4 <= one.moment < seconds]

@@ -1,4 +1,4 @@
-"""After some seconds of many faults at once the records of server and clients agree."""
+"""The records of server and clients agree after some seconds of many faults at once."""
 
 from pathlib import Path
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.chaos
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
 def outcome(request: pytest.FixtureRequest) -> Outcome:
-    """Run once on each loop, with few callers, and sooner looks at what may be lost or finished than in real life.
+    """Run once on each event loop, with few callers and with shorter polling times than the defaults.
 
-    A machine so busy that nothing could be executed has shown nothing, and is given longer.
+    If a busy machine executed no job in that time, run again for longer.
     """
 
     def run_for(seconds: float) -> Outcome:

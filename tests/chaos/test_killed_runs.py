@@ -1,4 +1,4 @@
-"""A run with a journal that is killed at random moments and started again pays for nothing twice."""
+"""A run with a journal that is killed at random times and started again pays for nothing twice."""
 
 from pathlib import Path
 

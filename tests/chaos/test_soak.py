@@ -1,4 +1,4 @@
-"""Some seconds of calls, faults and cancelling leak nothing; `nox -s soak` runs the same for longer."""
+"""Some seconds of calls, faults and cancellations leak nothing; `nox -s soak` runs the same for longer."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def server() -> Iterator[Server]:
 def test_calls_faults_and_cancellation_leave_nothing_behind(server: Server, backend: str, client: str) -> None:
     soak = Soak(server.base, backend, SECONDS, client, settled=SETTLED)
     anyio.run(soak.run, backend=backend)
-    if soak.calls["ended"] <= CALLERS:  # a machine so busy that little was called is given longer
+    if soak.calls["ended"] <= CALLERS:  # a busy machine made too few calls: run again for longer
         soak = Soak(server.base, backend, 5 * SECONDS, client, settled=SETTLED)
         anyio.run(soak.run, backend=backend)
     assert set(soak.calls) <= {"ended", "cancelled", "ConnectionLostError", "ServerError", "UnexpectedResponseError"}

@@ -11,7 +11,7 @@ from tests.chaos.worker import Worker
 
 MOST_AT_ONCE: Final = 60
 STOPS: Final = 0.1
-"""How often a loop over jobs is left early, of all loops."""
+"""Probability of leaving a listing or an iteration early."""
 
 
 class Lister:
@@ -19,7 +19,7 @@ class Lister:
 
     Args:
         caller: Makes the calls.
-        worker: Whose client to ask with.
+        worker: Has the client.
     """
 
     def __init__(self, caller: Caller, worker: Worker) -> None:
@@ -56,7 +56,7 @@ class JobFollower:
 
     Args:
         caller: Makes the calls.
-        worker: Where the jobs are.
+        worker: Has the client and the jobs.
     """
 
     def __init__(self, caller: Caller, worker: Worker) -> None:

@@ -11,7 +11,7 @@ import up42_async as up42
 from tests.chaos.client_state import ClientState
 
 IDLE: Final = 0.05
-"""Seconds until somebody with nothing to do looks again."""
+"""Seconds until an idle task looks for work again."""
 
 T = TypeVar("T")
 
@@ -23,13 +23,13 @@ class Worker:
     client: up42.Client
     state: ClientState
     folder: Path
-    """Where the results go."""
+    """The directory of the downloads."""
     to_follow: dict[str, None] = attrs.field(factory=dict)
-    """Ids of jobs that nobody follows now."""
+    """Ids of jobs that wait to be tracked."""
     to_fetch: dict[str, up42.Job] = attrs.field(factory=dict)
-    """Jobs whose results nobody fetches now."""
+    """Jobs whose results wait to be downloaded."""
     in_hand: int = 0
-    """Jobs that somebody follows or fetches now."""
+    """Number of jobs that are being tracked or downloaded."""
     is_closed: bool = False
     """Whether no more jobs will come."""
 
@@ -40,11 +40,11 @@ class Worker:
 
     @property
     def left(self) -> int:
-        """Jobs that are not brought to their end."""
+        """Number of jobs that are not completed."""
         return len(self.to_follow) + len(self.to_fetch) + self.in_hand
 
     def add(self, ids: Iterable[str]) -> None:
-        """Put jobs on the worker."""
+        """Add jobs to the queue for tracking."""
         self.to_follow.update(dict.fromkeys(ids))
 
     async def take_to_follow(self, number: int) -> list[str]:
@@ -52,7 +52,7 @@ class Worker:
         return [id_ for id_, _ in await self._take(self.to_follow, number)]
 
     def followed(self, ids: Iterable[str], finished: Iterable[up42.Job]) -> None:
-        """Put back what was taken: finished jobs are queued for their downloads.
+        """Return taken jobs: finished ones are queued for download, others for tracking again.
 
         Args:
             ids: The jobs taken.
@@ -73,7 +73,7 @@ class Worker:
         return [job for _, job in await self._take(self.to_fetch, number)]
 
     async def _take(self, waiting: dict[str, T], number: int) -> list[tuple[str, T]]:
-        """Take the oldest jobs that wait; when there are none, wait a moment and look again."""
+        """Take the oldest waiting jobs; if there are none, wait for `IDLE` first."""
         if not waiting:
             await anyio.sleep(IDLE)
         taken = list(waiting.items())[:number]
@@ -83,11 +83,11 @@ class Worker:
         return taken
 
     def fetched(self, jobs: Iterable[up42.Job], complete: Iterable[str]) -> None:
-        """Put back what was taken.
+        """Return taken jobs: those with missing files are queued for download again.
 
         Args:
             jobs: The jobs taken.
-            complete: Ids of those whose files are all here.
+            complete: Ids of those whose files are all downloaded.
         """
         done = set(complete)
         for job in jobs:

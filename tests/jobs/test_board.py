@@ -1,4 +1,4 @@
-"""`bar=True`: a live board in a terminal, a table in a notebook, lines elsewhere; drawn while jobs are waited for."""
+"""`bar=True`: a live board in a terminal, a table in a notebook, lines elsewhere, drawn while the caller waits."""
 
 import importlib.util
 import io
@@ -30,7 +30,7 @@ def platform() -> JobPlatform:
 
 
 class Terminal(io.StringIO):
-    """Takes what is written to a terminal."""
+    """Records what is written to a terminal."""
 
     def isatty(self) -> bool:
         return True

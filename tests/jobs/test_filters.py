@@ -1,4 +1,4 @@
-"""The filters of a list of jobs: each as UP42 expects it; mistakes are errors before a request is sent."""
+"""The filters of a list of jobs: each is sent as UP42 expects it; an invalid one is refused without a request."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

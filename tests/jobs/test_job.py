@@ -41,7 +41,7 @@ def made(client: Client | None = None, **changes: Any) -> Job:
     return read_job(client, metadata(**changes), None)
 
 
-# Fetching one
+# Fetching a job
 
 
 async def test_get_costs_one_request_and_gives_the_job() -> None:
@@ -280,7 +280,7 @@ async def test_credits_seen_earlier_are_due_though_the_last_status_shows_none(wo
     ],
 )
 async def test_a_job_that_has_just_failed_may_still_be_released(word: str, date: str | None, is_finished: bool) -> None:
-    """By UP42's clock: FAILED shows no credits, and RELEASED comes within two seconds where some are due."""
+    """FAILED shows no credits, and RELEASED follows within two seconds, on UP42's clock, if some are due."""
     platform, record = FakePlatform(), metadata(status=word, creditConsumption=None, updated="2026-01-01T00:00:00Z")
     dates = [date, "Thu, 01 Jan 2026 00:00:02 GMT"]
     platform.api = lambda asked: httpx.Response(
@@ -460,7 +460,7 @@ async def test_the_age_of_a_job_is_measured_by_the_clock_of_up42() -> None:
 
 @pytest.mark.parametrize("word", ["running", "released"])
 async def test_the_status_says_whether_there_are_results(word: str, tmp_path: Path) -> None:
-    """A restarted or a released job may have a collection; it holds no results."""
+    """A restarted or released job may have a collection, which has no results."""
     platform = FakePlatform()
     async with client_of(platform):
         job = made(status=word)

@@ -1,4 +1,4 @@
-"""Jobs in the models of pydantic and the endpoints of FastAPI, without any code of theirs for this library."""
+"""Jobs are used in pydantic models and FastAPI endpoints without any adapter."""
 
 import json
 from typing import Annotated, Any

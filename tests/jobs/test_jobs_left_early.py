@@ -17,7 +17,7 @@ JOBS_THERE = 60
 
 
 class Interrupted(Exception):
-    """What a user's own code raises."""
+    """An error raised by the user's code."""
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""`Job.all`: every filter of the reference, however the server pages, limits or breaks its list."""
+"""`Job.all`: every filter of the reference, and servers that page, limit or break their lists."""
 
 from collections.abc import Sequence
 from operator import attrgetter

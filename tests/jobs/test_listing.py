@@ -166,7 +166,7 @@ def test_a_next_link_to_another_host_is_an_error_after_the_page(href: Any) -> No
     assert "it was not followed" in str(answered.next)
 
 
-# A list of ids for users
+# Lists of ids for users
 
 
 @pytest.mark.parametrize("page_size", [1000, 20, 7])
@@ -278,7 +278,7 @@ async def test_a_refusal_without_page_size_is_not_asked_again() -> None:
 
 
 class SlowAsker(Asker):
-    """Let others work while it is asked."""
+    """Has a checkpoint in each request, so that other tasks run meanwhile."""
 
     async def call(self, request: ApiRequest) -> Any:
         answer = await super().call(request)
@@ -315,14 +315,14 @@ async def test_whatever_the_server_limits_the_jobs_come_once_in_the_requested_or
     assert [job async for job in id_pager(asker, wanted, arranging=True)] == sorted(expected)
 
 
-# Many by id for the tracker, each answered for itself
+# Many ids for the tracker, with an answer for each
 
 
 Answers = dict[str, Named | APIError]
 
 
 class Asking:
-    """Asks by id, and keeps the answers."""
+    """Requests jobs by id, and records the answers."""
 
     def __init__(self, asker: Asker) -> None:
         self._by_id = ById(asker.client, read, key)
@@ -493,7 +493,7 @@ async def test_every_id_has_its_answer_whatever_the_server_limits(
         assert all(answers[id_] == id_ for id_ in wanted - lost)
 
 
-# Who refuses: UP42, or a gateway
+# Refusals of UP42 and of gateways
 
 GATEWAY_PAGE = StatusError("page", status=404, body="<html>", from_platform=False, transient=True)
 EMPTY = StatusError("nothing", status=404, body="", from_platform=False, transient=True)
@@ -595,7 +595,7 @@ async def test_fields_that_cannot_be_read_are_logged_once(
     ]
 
 
-# What cannot be read
+# Unreadable jobs
 
 
 async def test_entries_that_cannot_be_read_are_in_errors_beside_the_jobs(caplog: pytest.LogCaptureFixture) -> None:

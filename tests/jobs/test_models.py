@@ -1,4 +1,4 @@
-"""Statuses and sorting fields: known ones as the reference has them, unknown statuses kept as they are."""
+"""Statuses and sorting fields are those of the reference; unknown statuses are kept unchanged."""
 
 import copy
 import json

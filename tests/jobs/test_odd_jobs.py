@@ -1,4 +1,4 @@
-"""Whatever the server answers, a call ends in jobs or an `Up42Error`, and a terminal status ends a wait."""
+"""Whatever the server sends, a call returns readable jobs or raises an `Up42Error`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

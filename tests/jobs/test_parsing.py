@@ -1,4 +1,4 @@
-"""A job as UP42 sends it: read exactly, tolerantly where that is normal, and refused where it cannot be read."""
+"""Reading a job as UP42 sends it: values are exact, unreadable fields are None, and id and status are required."""
 
 import datetime as dt
 import gzip
@@ -34,7 +34,7 @@ def read(**changes: Any) -> Job:
 
 
 def problems(**changes: Any) -> dict[str, str]:
-    """Return what cannot be read in a job."""
+    """Return the problems of the fields that cannot be read in a job, by name."""
     return dict(read(**changes)._unreadable or {})
 
 
@@ -257,7 +257,7 @@ def test_any_change_to_a_job_gives_fields_of_the_right_type_or_none(changes: dic
     assert read_job(None, json.loads(json.dumps(job.to_metadata()))) == job or job._unreadable
 
 
-# and written again
+# Writing a job
 
 
 def test_a_job_is_written_as_it_was_read() -> None:
@@ -278,7 +278,7 @@ def test_empty_fields_are_written_as_none() -> None:
 
 
 def recorded() -> list[dict[str, Any]]:
-    """Return all 432 jobs that were recorded at UP42, with the names of people and places taken out."""
+    """Return all 432 jobs that were recorded at UP42, without the names of people and places."""
     packed = Path(__file__).with_name("recorded_jobs.json.gz").read_bytes()
     return cast("list[dict[str, Any]]", json.loads(gzip.decompress(packed)))
 

@@ -46,7 +46,7 @@ from up42_async._jobs.polling_state import (
 pytestmark = pytest.mark.virtual_time
 
 Life = Sequence[tuple[float, str | Exception]]
-"""Moments in seconds, each with what comes from then on: a status, or an error instead of an answer."""
+"""Times in seconds, each with the answer from then on: a status, or an error."""
 
 FOREVER: Life = [(0, "running")]
 MINUTE = 60
@@ -54,7 +54,7 @@ MINUTE = 60
 
 @attrs.define
 class Thing:
-    """Something that can be polled: it runs, settles and is finished."""
+    """An object that can be polled: it is under way, settles, and is finished."""
 
     id: str
     status: str = "running"
@@ -82,7 +82,7 @@ class Thing:
 
 
 class Oracle:
-    """Answers queries by the time: with statuses, or errors instead of answers."""
+    """Answers queries with the status or the error of each id at the current time."""
 
     def __init__(self, latency: float = 0.0, timings: Timings | None = None, /, **lives: Life) -> None:
         self.latency = latency
@@ -138,7 +138,7 @@ class Oracle:
 
     @property
     def times(self) -> list[float]:
-        """The moments of all questions, to the tenth of a second."""
+        """The times of all queries, rounded to a tenth of a second."""
         return [round(at, 1) for at, _ in self.asked]
 
 
@@ -165,7 +165,7 @@ class PolledSubscription:
 
 
 async def finish(polled: PolledSubscription) -> None:
-    """Wait until every wait has ended; a hang is an error."""
+    """Wait until every wait has ended; fail if that takes too long."""
     with anyio.fail_after(10**7):
         while await polled.next_ended() is not None:
             pass
@@ -183,12 +183,12 @@ def status(polled: PolledSubscription, id_: str = "a") -> str:
 
 
 async def settle_down() -> None:
-    """Let all other tasks run as far as they can without time passing."""
+    """Let all other tasks run until each of them waits; the clock does not advance."""
     for _ in range(10):
         await anyio.lowlevel.checkpoint()
 
 
-# how often, and when
+# Number and times of queries
 
 
 async def test_the_first_query_goes_out_at_once_the_others_after_each_wait_and_no_sleep_follows_the_last() -> None:
@@ -271,7 +271,7 @@ async def test_an_invalid_schedule_is_refused(wait: Any, retries: Any, error: ty
         oracle.watch(wait=wait, retries=retries)
 
 
-# generators of waits
+# Waits from generators
 
 
 async def test_a_generator_gives_each_wait() -> None:
@@ -334,7 +334,7 @@ async def test_an_error_of_the_callable_that_returns_generators_is_raised_unchan
         Oracle(a=FOREVER).watch(wait=broken)
 
 
-# what may be the end
+# Statuses that may be the last
 
 
 @pytest.mark.parametrize("wait", [5, 60, 3600, backoff.expo])
@@ -431,7 +431,7 @@ async def test_two_callers_with_the_same_id_get_objects_of_their_own() -> None:
     assert [ids for _, ids in oracle.asked] == [["a"]]
 
 
-# refusals and outages
+# Refusals and outages
 
 REFUSALS = [
     NotFoundError("gone", status=404),
@@ -558,7 +558,7 @@ async def test_a_missing_permission_is_no_lagging_replica(refusal: APIError) -> 
     assert (reason(polled), polled.states["a"].asked) == (str(refusal), 2)
 
 
-# what else ends a wait
+# Other ends of a wait
 
 
 async def test_a_job_without_a_change_for_some_time_has_stalled() -> None:
@@ -583,7 +583,7 @@ async def test_a_wait_may_end_before_the_job_is_finished() -> None:
     assert (status(polled), status(polled, "b"), oracle.times) == ("running", "running", [0, 60])
 
 
-# who asks
+# The leading task
 
 
 async def test_all_due_ids_of_all_callers_are_in_one_request() -> None:
@@ -874,7 +874,7 @@ async def test_the_poller_keeps_no_subscription_that_its_caller_dropped() -> Non
     assert left() is None
 
 
-# errors and the end
+# Errors and closing
 
 
 async def test_an_error_that_is_no_answer_is_raised_unchanged_and_the_next_leader_asks_again() -> None:

@@ -1,4 +1,4 @@
-"""Callers wait, leave, return and pause at random: none hangs, no event is lost, no query is sent too often."""
+"""Callers that wait, leave, return and pause at random never hang, miss no event, and send no query too often."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ ENDS = ["done", "perhaps", "running"]
 
 @attrs.frozen
 class Step:
-    """Wait for the next event, for at most so many seconds; then do something else for a while."""
+    """Wait for the next event for at most `patience` seconds, then pause for `pause` seconds."""
 
     patience: float
     pause: float
@@ -95,7 +95,7 @@ class CountingOracle(Oracle):
 
 
 class Play:
-    """The course of one actor."""
+    """One actor at work, and the events that it got."""
 
     def __init__(self, actor: Actor, oracle: CountingOracle, disturbances: int) -> None:
         self.actor = actor
@@ -124,10 +124,10 @@ class Play:
         return True
 
     def time_it_may_take(self) -> float:
-        """Return the seconds all queries take when the lead is never left lying about and nobody sleeps too long.
+        """Return the seconds that all queries may take if there is always a leader and it never sleeps too long.
 
-        A question takes as long as the answer to one that was under way before, and its own; whoever leads and leaves
-        in the middle of one makes it be asked again.
+        A query may have to wait for the answer to an earlier one. A leader that leaves during a query causes it to be
+        sent again.
         """
         wait = self.actor.wait
         interval = LONGEST_INTERVAL
@@ -152,7 +152,7 @@ class Play:
         assert self.actor.leaves or set(ended) == set(self.actor.ids)
 
     def check_end(self, watch: PollState[Thing], oracle: CountingOracle) -> None:
-        """A thing has ended rightly, or was given up for a reason that is true."""
+        """Check that a wait ended with a last status, or with a reason that is true."""
         assert self.polled.is_over
         life = oracle.lives[watch.id]
         if watch.reason is None:

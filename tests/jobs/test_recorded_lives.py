@@ -1,4 +1,4 @@
-"""Jobs with recorded lives are tracked until their last status: never less, and not much longer."""
+"""Jobs that replay recorded statuses are tracked until their last status, and not much longer."""
 
 import math
 from typing import Literal
@@ -24,9 +24,9 @@ SLACK = 0.1
 
 @attrs.define
 class Account:
-    """The sandbox's own account of its jobs: their last status, and when a client may first know that it is the last.
+    """The sandbox's record of its jobs: their last status, and the earliest time a client can know that it is the last.
 
-    A job that hangs has no such moment.
+    A job that never ends has no such time.
     """
 
     statuses: dict[str, str]
@@ -34,14 +34,14 @@ class Account:
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> "Account":
-        """Read the lives that the sandbox has drawn; all begin now."""
+        """Read the statuses that the sandbox has drawn for its jobs; all begin now."""
         account = cls({}, {})
         for job in sandbox.jobs.values():
             offset, status = job.timeline[-1]
             account.statuses[job.id] = status
             if status in TERMINAL or (status in SETTLING and not job.price):
                 account.ends[job.id] = offset
-            elif status in SETTLING:  # credits are due, and their capture never comes: the status has to stay
+            elif status in SETTLING:  # credits are due but never captured: the status has to stay for SETTLE seconds
                 account.ends[job.id] = offset + SETTLE
             else:
                 account.ends[job.id] = math.inf
@@ -49,13 +49,13 @@ class Account:
 
 
 def longest_delay(wait: float | Literal["adaptive"], age: float) -> float:
-    """Return how long after its end a job of this age is noticed at the latest."""
+    """Return the longest time between the end of a job of this age and its notice, in seconds."""
     interval = max(60, 0.05 * age) if wait == "adaptive" else wait
     return interval + SETTLE + SLACK
 
 
 async def follow(number: int, wait: float | Literal["adaptive"], *, seed: int, seconds: float) -> None:
-    """Track jobs for so long, and compare each with the sandbox's account."""
+    """Track jobs for this number of seconds, and compare each with the sandbox's record."""
     sandbox = Sandbox(clock=anyio.current_time, lives="recorded", seed=seed, token_lifetime=1e9)
     start, ids = anyio.current_time(), sandbox.seed_jobs(number)
     account, noticed = Account.of(sandbox), dict[str, float]()

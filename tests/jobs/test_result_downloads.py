@@ -1,4 +1,4 @@
-"""Downloads of the results of many jobs: each file as it is complete, none lost, no task left running."""
+"""Downloads of the results of many jobs: each file is yielded when complete, none is lost, and no task is left."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator

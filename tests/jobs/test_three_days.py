@@ -1,4 +1,4 @@
-"""Days of tracking hundreds of jobs in virtual time: all end, at little cost in requests, time and memory."""
+"""Days of tracking hundreds of jobs in virtual time: every wait ends, with few requests and little memory."""
 
 import asyncio
 import gc
@@ -36,7 +36,7 @@ def trouble(_: Iterable[str]) -> httpx.Response | Exception | None:
 
 @pytest.fixture
 def platform() -> JobPlatform:
-    platform, source = JobPlatform(), random.Random(8)  # noqa: S311 - idempotent on purpose, no secret
+    platform, source = JobPlatform(), random.Random(8)  # noqa: S311 - repeatable on purpose, no secret
     for number, id_ in enumerate(IDS):
         end = 3 * DAY - source.uniform(5 * MINUTE, 3 * HOUR) if number < LONG else source.uniform(MINUTE, 6 * HOUR)
         start = source.uniform(0, end)
@@ -48,7 +48,7 @@ def platform() -> JobPlatform:
 async def test_300_jobs_are_all_tracked_to_their_end_through_two_outages(
     platform: JobPlatform, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It takes a request for each 100 jobs, a line in the log for each end of an outage, and no memory day by day."""
+    """Costs a request for each 100 jobs and two log lines for each outage; memory does not grow from day to day."""
     blocks: list[int] = []
 
     async def count_blocks_at(moment: float) -> None:
@@ -70,7 +70,7 @@ async def test_300_jobs_are_all_tracked_to_their_end_through_two_outages(
 
 
 def freeze(seconds: float) -> None:
-    """Let the clock jump as when a machine has slept: everything that was to happen meanwhile is due at once."""
+    """Advance the clock as a machine that was suspended does: all deadlines in that time are due at once."""
     try:
         asyncio.get_running_loop()._jumping.now += seconds  # type: ignore[attr-defined]
     except RuntimeError:
@@ -100,7 +100,7 @@ async def test_300_trackers_resumed_after_a_freeze_need_few_requests(waits: tupl
 
 
 async def test_a_wait_for_100_000_jobs_takes_little_memory() -> None:
-    """Less than 400 bytes for each job that is known by its id only."""
+    """A job that is known by its id only takes less than 400 bytes."""
     ids = [f"68567134-27ad-7bd7-4b65-{number:012}" for number in range(100_000)]
     async with JobPlatform().client():
         tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Tracking: for all jobs, for each as it finishes, for every change; its requests, results and errors."""
+"""Tracking all jobs, each as it finishes, or every change: its requests, results and errors."""
 
 import asyncio
 import itertools
@@ -28,11 +28,11 @@ ENDS = ["captured", "released", "invalid", "rejected", "unlicensed", "successful
 
 
 def dice(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - idempotent on purpose, no secret
+    return random.Random(seed)  # noqa: S311 - repeatable on purpose, no secret
 
 
 def random_life(source: random.Random, seconds: float = 30) -> Life:
-    """Return a life of random statuses with an end; a status that looks like the last one passes within 4 seconds."""
+    """Return random statuses that end; a status that may be the last lasts less than 4 seconds if another follows."""
     moments = [0, *sorted(source.uniform(0, seconds) for _ in range(source.randint(1, 12))), seconds]
     spans = enumerate(itertools.pairwise(moments))
     words = [
@@ -48,7 +48,7 @@ def tasks_alive() -> int:
         return trio.lowlevel.current_statistics().tasks_living
 
 
-# many at once, and what they cost
+# Many jobs, and the cost in requests
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ async def test_jobs_that_are_finished_cost_nothing() -> None:
 
 
 class Sink:
-    """Takes a file and forgets it."""
+    """Discards a downloaded file."""
 
     async def take(self, status: int, headers: Mapping[str, str], body: AsyncIterable[bytes]) -> None:
         assert (status, bool(headers)) == (200, True)
@@ -227,7 +227,7 @@ async def test_long_downloads_do_not_delay_tracking() -> None:
         group.cancel_scope.cancel()
 
 
-# what comes, and when
+# What is yielded, and when
 
 
 @virtual
@@ -350,7 +350,7 @@ async def test_a_job_that_failed_is_a_result() -> None:
     assert (job.is_finished, job.is_successful) == (True, False)
 
 
-# the objects
+# Job objects
 
 
 @virtual
@@ -445,7 +445,7 @@ async def test_the_jobs_know_the_client_they_came_from() -> None:
     assert (job.status, second.requests) == (JobStatus.CAPTURED, 0)
 
 
-# when it does not end well
+# Unfinished jobs and errors
 
 
 @virtual
@@ -503,7 +503,7 @@ async def test_an_iteration_yields_all_that_finish_before_it_says_which_do_not()
 
 
 def spoil(status: int, *, alone: int | None = None) -> Any:
-    """Answer so to every list with a bad id in it, and to the bad id alone."""
+    """Answer every list that contains the bad id with `status`, and a request for it alone with `alone` if given."""
 
     def trouble(ids: list[str]) -> httpx.Response | None:
         if "bad" not in ids:
@@ -567,7 +567,7 @@ async def test_a_wrong_password_ends_the_wait_at_once() -> None:
     assert anyio.current_time() < 1
 
 
-# the caller's mistakes
+# Wrong arguments
 
 
 @pytest.mark.parametrize("jobs", ["job", None, 5, [5], [None], [""], [".."], ["a\nb"], ["a", 5]], ids=repr)
@@ -632,7 +632,7 @@ def test_a_tracker_made_outside_of_an_event_loop_works_inside_one(loop: str) -> 
     assert {job.status for job in jobs} == {JobStatus.CAPTURED}
 
 
-# over real sockets
+# Over real sockets
 
 
 async def test_300_jobs_of_a_sandbox_are_tracked_through_faults_by_page() -> None:

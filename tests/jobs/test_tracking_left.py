@@ -27,7 +27,7 @@ Leave = Callable[[list[str]], Coroutine[Any, Any, None]]
 
 
 class OwnError(Exception):
-    """An error of the caller's own."""
+    """An error raised by the caller's code."""
 
 
 async def by_break(ids: list[str]) -> None:
@@ -221,7 +221,7 @@ async def finish(wait: Callable[[], Awaitable[object]]) -> None:
     await wait()
 
 
-# the client is closed meanwhile
+# Closing the client during a wait
 
 
 async def follow_updates(ids: list[str]) -> None:
@@ -265,7 +265,7 @@ async def test_a_closed_client_tracks_nothing_more() -> None:
     assert platform.requests == 0
 
 
-# cancelled the asyncio way
+# Cancelled by asyncio or trio itself
 
 
 async def native(ids: list[str]) -> list[Job]:

@@ -1,4 +1,4 @@
-"""State the types that users see; mypy and pyright check them, nothing here is run."""
+"""The types that users see, as mypy and pyright check them; this file is not run."""
 
 import datetime as dt
 from pathlib import Path
