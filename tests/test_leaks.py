@@ -153,23 +153,13 @@ async def test_no_descriptor_is_left_after_tls_handshakes_were_cancelled() -> No
 async def test_no_task_is_left_after_a_call(anyio_backend_name: str, http_client: httpx.AsyncClient | None) -> None:
     async with platform(answer(), http_client=http_client) as up:
         await up.client._session.call(JOBS)
-        before = _tasks(anyio_backend_name)
+        before = leaks.tasks(anyio_backend_name)
         await call_often(up.client, 50)
         await up.client._session.call(EXECUTION)
         await wait_until(lambda: up.api.open == len(connections(up)))
         # each connection that is still open has one task, the server's
-        assert _tasks(anyio_backend_name) - before <= up.api.open
+        assert leaks.tasks(anyio_backend_name) - before <= up.api.open
     await anyio.lowlevel.checkpoint()
-
-
-def _tasks(backend: str) -> int:
-    if backend == "asyncio":
-        import asyncio  # noqa: PLC0415
-
-        return len(asyncio.all_tasks())
-    import trio  # noqa: PLC0415
-
-    return trio.lowlevel.current_statistics().tasks_living
 
 
 # Connections that the server closes

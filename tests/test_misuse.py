@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import copy
 import gc
-import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -397,9 +395,3 @@ def test_only_a_client_is_accepted_as_client() -> None:
     given: Any = "person@example.com"
     with pytest.raises(TypeError, match="^client must be an up42_async.Client, not a str$"):
         current_client(given)
-
-
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_a_client_cannot_be_copied(copied: Callable[[Client], object]) -> None:
-    with pytest.raises(TypeError, match="make a new one"):
-        copied(Client("a", "b"))
