@@ -92,14 +92,14 @@ class Soak:
             await http_client.aclose()
         await anyio.sleep(0.05)  # for the loop to end what was cancelled last
         gc.collect()
-        self.left += leaks.descriptors() - sockets + leaks.tasks(self._backend) - tasks
+        self.left += len(leaks.descriptors() - sockets) + leaks.tasks(self._backend) - tasks
 
-    async def _watch(self, before: int) -> None:
+    async def _watch(self, before: frozenset[tuple[str, int]]) -> None:
         settled = self._end - self._seconds + self._settled
         least = 0
         while anyio.current_time() < self._end:
             await anyio.sleep(min(1.0, self._seconds / 20))
-            self.sockets = max(self.sockets, leaks.descriptors() - before)
+            self.sockets = max(self.sockets, len(leaks.descriptors() - before))
             if anyio.current_time() >= settled:
                 least = least or memory_now()
                 self.growth = max(self.growth, memory_now() - least)

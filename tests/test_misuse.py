@@ -210,7 +210,7 @@ async def test_closing_ends_calls_that_wait_for_the_rate_limiter() -> None:
 
 
 async def _closed(client: Client, request: ApiRequest) -> None:
-    with contextlib.suppress(RuntimeError):
+    with pytest.raises(RuntimeError, match="closed"):
         await client._session.call(request)
     assert "closed" in repr(client)
 

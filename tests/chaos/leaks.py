@@ -1,6 +1,7 @@
 """Count what a program holds: descriptors, tasks, connections in use, and memory."""
 
 import asyncio
+import contextlib
 import enum
 import gc
 from collections import Counter
@@ -14,10 +15,17 @@ DESCRIPTORS: Final = Path("/dev/fd")
 LIBRARIES: Final = ("up42_async", "httpx", "httpcore", "h11")
 
 
-def descriptors() -> int:
-    """Return the number of open files and sockets of this process; 0 where the system has no /dev/fd."""
+def descriptors() -> frozenset[tuple[str, int]]:
+    """Return the open files and sockets of this process, by descriptor and inode; none without /dev/fd.
+
+    Each of them, not their number: what was open before may be closed meanwhile, and would hide as many new ones.
+    """
     gc.collect()
-    return len(list(DESCRIPTORS.iterdir())) if DESCRIPTORS.is_dir() else 0
+    found = set[tuple[str, int]]()
+    for entry in DESCRIPTORS.iterdir() if DESCRIPTORS.is_dir() else ():
+        with contextlib.suppress(OSError):  # closed since, such as the descriptor of this listing
+            found.add((entry.name, entry.stat().st_ino))
+    return frozenset(found)
 
 
 def objects() -> Counter[str]:

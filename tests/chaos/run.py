@@ -104,7 +104,7 @@ def run(backend: str, plan: Plan) -> Outcome:
                 state=state,
                 server=platform.state(),
                 leaks=Leaks(
-                    descriptors=after - before,
+                    descriptors=len(after - before),
                     tasks=clients.tasks,
                     in_use=clients.in_use,
                     objects=dict(left_alive),
