@@ -327,7 +327,7 @@ def test_a_refused_password_from_the_environment_is_not_shown(monkeypatch: pytes
 
 VALUES = [
     Credentials(username="person", password=Secret(PASSWORD)),
-    Token(value=Secret(TOKEN), lifetime=300, fetched=0, fetched_wall=0),
+    Token(value=Secret(TOKEN), expires=300, expires_wall=300, margin=30),
     ApiResponse(status=200, headers={"set-cookie": TOKEN}, body=TOKEN.encode()),
     SendState(sent=True, response=ApiResponse(status=200, headers={"location": SIGNED}, body=TOKEN.encode())),
     ApiRequest(method="POST", path="/v2/x", json={"password": PASSWORD}),

@@ -1,9 +1,4 @@
-"""Time: the only module that reads a clock or sleeps, so that tests can replace the clock and take no time.
-
-It also reads and writes the timestamps of UP42's JSON.
-"""
-
-from __future__ import annotations
+"""Time: the clocks that all other modules read, and the timestamps of UP42's JSON."""
 
 import datetime as dt
 import time
@@ -11,32 +6,11 @@ from typing import Any
 
 import anyio
 
+now = anyio.current_time
+"""Monotonic time of the running event loop in seconds, from an arbitrary start; tests run on a loop that skips time."""
 
-def now() -> float:
-    """Return the monotonic time of the running event loop in seconds, from an arbitrary start."""
-    return anyio.current_time()
-
-
-def wall() -> float:
-    """Return the system time in seconds since 1970; it may jump, and unlike `now` goes on while the machine sleeps."""
-    return time.time()
-
-
-async def sleep(seconds: float) -> None:
-    """Wait for some seconds; 0 or less only lets the other tasks run."""
-    await anyio.sleep(max(0.0, seconds))
-
-
-async def wait_for(event: anyio.Event, seconds: float) -> bool:
-    """Wait for an event, but no longer than some seconds; return whether it was set.
-
-    Args:
-        event: The event.
-        seconds: How long to wait at most, in seconds; 0 or less only lets the other tasks run.
-    """
-    with anyio.move_on_after(max(0.0, seconds)):
-        await event.wait()
-    return event.is_set()
+wall = time.time
+"""System time in seconds since 1970; it may jump, and unlike `now` goes on while the machine sleeps."""
 
 
 def timestamp(value: Any) -> dt.datetime:

@@ -31,7 +31,8 @@ from up42_async._errors import (
     UntrustedURLError,
 )
 from up42_async._http.requests import ApiRequest
-from up42_async._http.retry import RetryBudget, RetryState, delays, is_retryable
+from up42_async._http.retry import RetryState, delays, is_retryable
+from up42_async._http.throttling import RetryBudget
 
 pytestmark = pytest.mark.virtual_time
 
@@ -40,9 +41,8 @@ EXECUTE = ApiRequest(method="POST", path="/v2/processing/processes/x/execution",
 
 
 def attempts(policy: RetryPolicy, budget: RetryBudget | None = None, *, tries: int = 1) -> RetryState:
-    state = RetryState(policy, budget or RetryBudget(policy), started=100.0)
-    state.tries = tries
-    return state
+    budget = budget or RetryBudget(policy)
+    return RetryState(policy=policy, try_withdraw=budget.try_withdraw, started=100.0, tries=tries)
 
 
 class TestDecision:
@@ -90,25 +90,6 @@ class TestWaits:
     def test_two_callers_wait_for_different_times(self) -> None:
         policy = RetryPolicy()
         assert len({next(delays(policy)) for _ in range(100)}) > 90
-
-
-class TestBudget:
-    def test_the_fixed_number_is_spent_once(self) -> None:
-        budget = RetryBudget(RetryPolicy(budget=3))
-        assert [budget.try_withdraw() for _ in range(5)] == [True, True, True, False, False]
-
-    def test_every_success_earns_a_share_of_a_retry(self) -> None:
-        budget = RetryBudget(RetryPolicy(budget=0, budget_share=0.1))
-        assert not budget.try_withdraw()
-        for _ in range(11):
-            budget.deposit()
-        assert [budget.try_withdraw(), budget.try_withdraw()] == [True, False]
-
-    def test_the_budget_grows_to_ten_times_its_start_at_most(self) -> None:
-        budget = RetryBudget(RetryPolicy(budget=3))
-        for _ in range(10_000):
-            budget.deposit()
-        assert [budget.try_withdraw() for _ in range(32)] == [True] * 30 + [False] * 2
 
 
 class TestAttempts:

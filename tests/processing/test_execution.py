@@ -512,12 +512,12 @@ class Fatal(BaseException):
 async def test_what_ends_a_program_in_mid_execution_leaves_the_doubt(
     platform: PayingPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wait(*_: object) -> None:
+    async def look(_: object) -> None:
         raise Fatal
 
     platform.fates.append(status(502, acted=True))
     template = await trees(client=client).evaluate()
-    monkeypatch.setattr("up42_async._clock.wait_for", wait)
+    monkeypatch.setattr("up42_async._processing.recovery.JobSearch.look", look)
     with pytest.raises(Fatal) as caught:
         await template.execute()
     assert caught.value.__notes__[0].startswith("cancelled while executing: the response to executing")

@@ -237,7 +237,7 @@ class FileDownload:
                     logger.info("%s is slow and gives its slot to waiting files", self._destination.name)
                     fetching.cancel()
                     return
-                await _clock.sleep(timings.slow_time / _SAMPLES)
+                await anyio.sleep(timings.slow_time / _SAMPLES)
 
     def _may_give_way(self) -> bool:
         kept = self._destination.kept

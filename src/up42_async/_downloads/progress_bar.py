@@ -3,7 +3,8 @@
 import importlib.util
 from typing import TYPE_CHECKING, Final
 
-from up42_async import _clock
+import anyio
+
 from up42_async._downloads.progress import DownloadProgress, ProgressWatch
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ async def _show_bar(watch: ProgressWatch, redraw: float) -> None:
         task = bar.add_task("files", total=None)
         async for progress in watch:
             _draw(bar, task, progress)
-            await _clock.sleep(redraw)
+            await anyio.sleep(redraw)
 
 
 async def _show_lines(watch: ProgressWatch, redraw: float, console: "Console") -> None:
@@ -67,7 +68,7 @@ async def _show_lines(watch: ProgressWatch, redraw: float, console: "Console") -
             console.print(last)
             shown = last
         looks += 1
-        await _clock.sleep(redraw)
+        await anyio.sleep(redraw)
     if last != shown:
         console.print(last)
 

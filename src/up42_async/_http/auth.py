@@ -24,8 +24,9 @@ from up42_async._errors import (
 from up42_async._http.exchange import Sender
 from up42_async._http.requests import ApiRequest, Secret
 from up42_async._http.responses import decode
-from up42_async._http.retry import RetryBudget, RetryState, delays
+from up42_async._http.retry import RetryState, delays
 from up42_async._http.single_flight import SingleFlight
+from up42_async._http.throttling import RetryBudget
 
 # UP42's Keycloak gives tokens of 300 s to this public client id
 CLIENT_ID: Final = "up42-sdk"
@@ -54,17 +55,17 @@ class Credentials:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Token:
-    """A bearer token and its lifetime, by two clocks, since each of them may stop or jump."""
+    """A bearer token and when it expires, by two clocks, since each of them may stop or jump."""
 
     value: Secret
-    lifetime: float
-    fetched: float
-    fetched_wall: float
+    expires: float
+    expires_wall: float
+    margin: float
+    """Seconds before it expires in which it is refreshed."""
 
     def left(self) -> float:
         """Return the seconds until it expires, by the clock on which more time has passed."""
-        age = max(_clock.now() - self.fetched, _clock.wall() - self.fetched_wall)
-        return self.lifetime - age
+        return min(self.expires - _clock.now(), self.expires_wall - _clock.wall())
 
 
 class TokenProvider:
@@ -86,7 +87,8 @@ class TokenProvider:
         self._policy = policy
         self._budget = RetryBudget(policy)
         self._closing = closing
-        self._token: Token | None = None
+        self.current: Token | None = None
+        """The newest token, which may have expired; None before the first login, and when UP42 refused it."""
         self._refresh_again_at = -math.inf
         self._refused: InvalidCredentialsError | None = None
         self._flight = SingleFlight[Token]()
@@ -107,10 +109,10 @@ class TokenProvider:
             APIError: The login failed.
             ConfigurationError: The credentials file cannot be used.
         """
-        token = self._token
+        token = self.current
         if token is None or (left := token.left()) <= 0:
             return (await self._flight.run(self._login, since=since)).value
-        if left >= min(REFRESH_MARGIN, token.lifetime / 2) or self._flight.busy:
+        if left >= token.margin or self._flight.busy:
             return token.value
         if _clock.now() < max(self._refresh_again_at, self._next_post):
             return token.value
@@ -130,23 +132,25 @@ class TokenProvider:
 
     def invalidate(self, value: Secret) -> None:
         """Drop a token that was not accepted, unless it has been replaced meanwhile."""
-        if self._token is not None and self._token.value == value:
-            self._token = None
+        if self.current is not None and self.current.value == value:
+            self.current = None
 
     async def _login(self) -> Token:
         """Log in, with retries here, since otherwise each task that waits for the token would retry."""
         if self._refused is not None:
             raise copy.copy(self._refused)
         credentials = self._read_credentials()
-        retries = RetryState(self._policy, self._budget, started=_clock.now())
+        retries = RetryState(policy=self._policy, try_withdraw=self._budget.try_withdraw, started=_clock.now())
         while True:
             # after a failed login the next one goes on with its delays, so the password is posted once for each delay
             if (left := self._next_post - _clock.now()) > 0:
-                await _clock.wait_for(self._closing, left)
-            retries.begin(_clock.now())
+                with anyio.move_on_after(left):
+                    await self._closing.wait()
+            if retries.began is None:
+                retries.began = _clock.now()
             retries.tries += 1
             try:
-                self._token = await self._post(credentials, retries.tries)
+                self.current = await self._post(credentials, retries.tries)
             except APIError as error:
                 delay = retries.next_delay(error, idempotent=True, now=_clock.now())
                 self._next_post = _clock.now() + max(delay or 0.0, next(self._login_delays))
@@ -155,13 +159,13 @@ class TokenProvider:
             else:
                 self._budget.deposit()
                 self._login_delays = delays(self._policy, least=0.5)
-                return self._token
+                return self.current
 
     async def _post(self, credentials: Credentials, attempt: int) -> Token:
         if self._closing.is_set():
             message = "this client is closed, so it does not log in; make a new one"
             raise RuntimeError(message)
-        fetched, fetched_wall = _clock.now(), _clock.wall()
+        now, wall = _clock.now(), _clock.wall()
         self.logins += 1
         request = self._sender.build("POST", self._url, _HEADERS, _form(credentials))
         reply = await self._sender.send(request, label=str(LOGIN), secret=credentials.password, attempt=attempt)
@@ -172,7 +176,8 @@ class TokenProvider:
         if found is None:  # raised here, where no frame holds the answer
             raise UnexpectedResponseError("an answer without a token that can be used", request=str(LOGIN))
         value, lifetime = found
-        return Token(value=value, lifetime=lifetime, fetched=fetched, fetched_wall=fetched_wall)
+        margin = min(REFRESH_MARGIN, lifetime / 2)
+        return Token(value=value, expires=now + lifetime, expires_wall=wall + lifetime, margin=margin)
 
     def _refusal(self, error: StatusError) -> StatusError:
         """Return the error for an error status of the login; only `invalid_grant` means that credentials are wrong."""

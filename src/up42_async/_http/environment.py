@@ -101,8 +101,8 @@ def _new_context(variables: Mapping[str, str]) -> ssl.SSLContext:
     file, directory = variables.get("SSL_CERT_FILE"), variables.get("SSL_CERT_DIR")
     bundle = variables.get("REQUESTS_CA_BUNDLE")
     try:
-        if not file and directory:
-            _check_directories(directory)
+        if directory and not file and not any(Path(one).is_dir() for one in directory.split(os.pathsep)):
+            raise NotADirectoryError  # OpenSSL would trust no certificate without naming the reason
         if file or directory or not bundle:
             return httpx.create_ssl_context()
         if Path(bundle).is_dir():
@@ -111,9 +111,3 @@ def _new_context(variables: Mapping[str, str]) -> ssl.SSLContext:
     except OSError:
         message = f"the files named by {' and '.join(variables)} cannot be used; correct or unset the variable"
         raise ConfigurationError(message) from None
-
-
-def _check_directories(directories: str) -> None:
-    """Refuse directories that do not exist: OpenSSL would trust no certificate without naming the reason."""
-    if not any(Path(one).is_dir() for one in directories.split(os.pathsep)):
-        raise NotADirectoryError

@@ -25,8 +25,8 @@ from up42_async._http.auth import Credentials, TokenProvider
 from up42_async._http.exchange import AsyncClientLike, BodyWriter, Sender, SendState
 from up42_async._http.requests import ApiRequest, Secret
 from up42_async._http.responses import ApiResponse, decode, http_date
-from up42_async._http.retry import RetryBudget, RetryState
-from up42_async._http.throttling import CircuitBreaker, RateLimiter
+from up42_async._http.retry import RetryState
+from up42_async._http.throttling import CircuitBreaker, RateLimiter, RetryBudget
 from up42_async._http.transport import ConnectionStack, own_client
 
 
@@ -162,11 +162,12 @@ class Session:
 
     def new_retry_state(self) -> RetryState:
         """Return the state of the retries of a new call, by this client's policy and budget."""
-        return RetryState(self._retry, self._budget, started=_clock.now())
+        return RetryState(policy=self._retry, try_withdraw=self._budget.try_withdraw, started=_clock.now())
 
     async def pause(self, seconds: float) -> None:
         """Wait before the next try; return early when the client is closed."""
-        await _clock.wait_for(self._closing, seconds)
+        with anyio.move_on_after(seconds):
+            await self._closing.wait()
 
     @property
     def knows_server_time(self) -> bool:
@@ -196,7 +197,8 @@ class Session:
                 self._slots.acquire_nowait()  # `acquire` runs all other tasks first, even when a slot is free
             except anyio.WouldBlock:
                 await self._slots.acquire()
-            retries.begin(_clock.now())
+            if retries.began is None:
+                retries.began = _clock.now()
             try:
                 if self._breaker.allows(request):
                     retries.tries += 1
@@ -221,7 +223,7 @@ class Session:
     async def _attempt(self, request: ApiRequest, state: SendState | None, retries: RetryState) -> tuple[Secret, Any]:
         """Send once; return the token that was sent, and the decoded answer or, as a value, the error in its place."""
         await self.rate_limiter.acquire()
-        token = await self.tokens.token(retries.started)
+        token = await self._token(retries.started)
         if self._closing.is_set():  # while this call waited
             self._check_usable()
         self.requests += 1
@@ -235,6 +237,15 @@ class Session:
             return token, decode(response, request, secret=token)
         except APIError as error:
             return token, error
+
+    async def _token(self, since: float) -> Secret:
+        """Return the token; each request needs one, so a fresh one is taken without asking its provider."""
+        token = self.tokens.current
+        if token is not None:
+            margin = token.margin
+            if token.expires - _clock.now() > margin and token.expires_wall - _clock.wall() > margin:
+                return token.value
+        return await self.tokens.token(since)
 
     def _message(self, request: ApiRequest, token: Secret, *, fresh: bool) -> Any:
         """Return the `httpx.Request`; the token is added only here, to a URL whose host is always one of UP42's."""

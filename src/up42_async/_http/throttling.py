@@ -1,4 +1,4 @@
-"""Delay requests: to keep the rate limit, while UP42 asks to wait (429), and during an outage of a service."""
+"""Limit the load on UP42: the rate of requests, the pause after a 429, the retries, and the calls during an outage."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from up42_async._config import Limits, RetryPolicy
 from up42_async._errors import APIError, ConnectionFailedError, RateLimitError, StatusError
 from up42_async._http.requests import ApiRequest
 from up42_async._http.retry import delays
+
+MOST_SAVED: Final = 10
+"""A retry budget grows to at most so many times its size at the start."""
 
 FAILURES_IN_A_ROW: Final = 3
 """Failures in a row, without a success between them, that count as an outage."""
@@ -39,7 +42,8 @@ class RateLimiter:
         async with self._line:
             # a request may be sent when the bucket will then be full again within `depth` seconds
             while (seconds := self._full_at + self._interval - self._depth - (now := _clock.now())) > 0:
-                if await _clock.wait_for(self._closing, seconds):
+                with anyio.move_on_after(seconds):
+                    await self._closing.wait()
                     return
             self._full_at = max(self._full_at, now) + self._interval
 
@@ -52,6 +56,30 @@ class RateLimiter:
         """Return how many seconds of the pause are left; 0 or less when there is none."""
         # a client that never paused may be asked outside of an event loop, where there is no clock
         return self._paused_until - _clock.now() if self._paused_until > float("-inf") else 0.0
+
+
+class RetryBudget:
+    """The retries that a client has left, so that an outage does not multiply the load on the server.
+
+    It starts with `RetryPolicy.budget` and earns `RetryPolicy.budget_share` by each success. Retries after a 429 cost
+    nothing, since the server sets their pace; nor do those in an outage, which the circuit breaker paces.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._share = policy.budget_share
+        self._left = float(policy.budget)
+        self._most = max(1.0, MOST_SAVED * self._left)
+
+    def deposit(self) -> None:
+        """Add the share of a retry that a success earns."""
+        self._left = min(self._most, self._left + self._share)
+
+    def try_withdraw(self) -> bool:
+        """Take one retry; return False when none is left."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class _Service:
@@ -99,7 +127,7 @@ class CircuitBreaker:
 
     def allows(self, request: ApiRequest) -> bool:
         """Return whether a request may be sent now; during an outage this makes it the probe that is due."""
-        service = self._failing.get(_name(request))
+        service = self._failing.get(_name(request)) if self._failing else None
         if service is None or service.probe_delays is None:
             return True
         if _clock.now() < self._due(service, request):
@@ -113,7 +141,8 @@ class CircuitBreaker:
         Transient errors count as failures, except for 429: a service that sends it is up.
         """
         if not isinstance(outcome, APIError) or not outcome.transient or isinstance(outcome, RateLimitError):
-            self._end(_name(request))
+            if self._failing:
+                self._end(_name(request))
             return
         service = self._failing.setdefault(_name(request), _Service())
         service.last, service.failures = str(outcome), service.failures + 1
@@ -132,7 +161,8 @@ class CircuitBreaker:
         with anyio.CancelScope(deadline=deadline) as scope:
             async with service.lines[request.idempotent]:  # only the first in line waits for the time
                 while not service.over.is_set() and (left := self._due(service, request) - _clock.now()) > 0:
-                    await _clock.wait_for(service.over, left)
+                    with anyio.move_on_after(left):
+                        await service.over.wait()
         return not scope.cancelled_caught
 
     def outage_error(self, request: ApiRequest) -> ConnectionFailedError:

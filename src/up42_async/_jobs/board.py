@@ -115,7 +115,7 @@ class Board:
         with scope:
             while True:
                 self._surface.draw(self._state(), self._elapsed())
-                await _clock.sleep(self._surface.every)
+                await anyio.sleep(self._surface.every)
 
     def _elapsed(self) -> float:
         return _clock.now() - (self._started or 0.0)

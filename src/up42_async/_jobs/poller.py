@@ -201,11 +201,12 @@ class Poller(Service, Generic[T]):
         if due > now:
             self._sleeping_until, self._wake = due, anyio.Event()
             try:
-                if await _clock.wait_for(self._wake, due - now):
+                with anyio.move_on_after(due - now):
+                    await self._wake.wait()
                     return self._sleeping_until  # an answer or a new caller may have made it earlier
             finally:
                 self._sleeping_until = AT_ONCE
-        await _clock.sleep(self.timings.batch_window)
+        await anyio.sleep(self.timings.batch_window)
         return self._ask_for_due(group, lead)
 
     def _ask_for_due(self, group: anyio.abc.TaskGroup, lead: _Lead[T]) -> float:
@@ -255,7 +256,8 @@ class Poller(Service, Generic[T]):
             patience = lead.late_at(self.timings.late) - _clock.now()
             if patience <= 0:
                 return
-            await _clock.wait_for(lead.answered, patience)
+            with anyio.move_on_after(patience):
+                await lead.answered.wait()
 
     def _apply_answers(self, query: _Query[T], answers: Mapping[str, T | QueryFailure]) -> None:
         earliest, asked_at, grid = NEVER, query.asked_at, self._grid

@@ -34,7 +34,8 @@ class JobDownloads(DownloadBatch):
         client = current_client(self._client or (None if isinstance(source, str) else source.client))
         downloads = self._downloads(self._job_id(source), client)
         job = await Job.get(source, client=client) if isinstance(source, str) else source
-        found = await result_files(downloads, job.raise_for_status().collection_url)
+        url = job._result_url  # noqa: SLF001 - private to users, not to this folder
+        found = await result_files(downloads, url or job.raise_for_status().collection_url)
         if await anyio.Path(downloads.directory).is_symlink():
             message = f"{downloads.directory} is a symbolic link, which is not followed; remove it"
             raise DownloadError(message)

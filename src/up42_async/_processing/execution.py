@@ -100,8 +100,8 @@ class KeyedLock:
         turn.users += 1
         try:
             async with turn.lock:
-                while not self._take(key):
-                    await _clock.sleep(OTHER_LOOP_PAUSE)
+                while not self._take(key):  # noqa: ASYNC110 - an event would wake tasks of one event loop only
+                    await anyio.sleep(OTHER_LOOP_PAUSE)
                 try:
                     yield
                 finally:

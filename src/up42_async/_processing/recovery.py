@@ -143,7 +143,8 @@ class JobSearch:
             is_over = False
             while not is_over:
                 pause, is_last = next(pauses)
-                if await _clock.wait_for(self._closing, pause):
+                with anyio.move_on_after(pause):
+                    await self._closing.wait()
                     break
                 findings = await self.look()
                 is_over = bool(findings.equal) or (findings.is_answered and is_last) or _clock.now() >= ends

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+import anyio
 import pystac
 
-from up42_async import _clock
 from up42_async._client import Client
 from up42_async._client.pagination import Page, next_page
 from up42_async._client.readable_list import ReadableList, entry_id
@@ -84,7 +84,7 @@ class Items(ReadableList[pystac.Item]):
             else:
                 self._waits = iter(())
                 return content
-            await _clock.sleep(wait)
+            await anyio.sleep(wait)
             self._start_again()
 
     def _read_item(self, content: Any, request: ApiRequest) -> pystac.Item:

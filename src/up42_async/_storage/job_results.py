@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+import anyio
 import pystac
 
-from up42_async import _clock
 from up42_async._client import Client
 from up42_async._downloads.directory import Downloads, SourceFiles, fetch_all
 from up42_async._downloads.options import DownloadOptions
@@ -44,7 +44,7 @@ async def result_collection(client: Client, collection_url: str | None) -> pysta
         try:
             return await get_collection(collection_id, client=client)
         except NotFoundError:
-            await _clock.sleep(wait)
+            await anyio.sleep(wait)
     return await get_collection(collection_id, client=client)
 
 
