@@ -8,12 +8,11 @@ A map of the package; each folder imports only what stands below it:
     _storage               STAC collections, items and assets
     _account               what surrounds a job: processes, budgets, balance
     _downloads             files: whole or absent, resumed, verified, unpacked
-    _client                the client: settings, credentials, lifecycle, current client; pages and lists
+    _client                the client: settings, credentials, lifecycle, current client; pages, lists, reprs
     _http                  one request and its answer: session, transport, token, rate limit, retries
     _bulk                  work on many items inside a block that the caller can see
     _clock                 time
     _config                settings, and the checks of arguments
-    _display               objects as a line, or as a table in a notebook
     _errors                the tree of errors
 
     demo                   300 jobs on a sandbox, tracked live: python -m up42_async.demo

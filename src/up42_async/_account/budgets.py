@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from up42_async import _display
-from up42_async._client import Client, current_client
+from up42_async._client import Client, current_client, display
 from up42_async._client.readable_list import ReadableList, entry_id, numbered_page
 from up42_async._clock import timestamp
 from up42_async._config.arguments import integer, is_number, joinable, optional, string
@@ -66,7 +65,7 @@ class Budget:
 
     def __repr__(self) -> str:
         """Return the budget in one line of at most 200 characters."""
-        return _display.attributes(self, "id", "name", "status", "spend_limit", "remaining_credits")
+        return display.attributes(self, "id", "name", "status", "spend_limit", "remaining_credits")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields without the client: copies and pickles use the current one."""

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import attrs
 
-from up42_async import _clock, _display
-from up42_async._client import Client, current_client
+from up42_async import _clock
+from up42_async._client import Client, current_client, display
 from up42_async._client.pagination import Page, next_page
 from up42_async._client.readable_list import ReadableList, entry_id
 from up42_async._client.services import CachedCall, Service
@@ -73,7 +73,7 @@ class Process:
 
     def __repr__(self) -> str:
         """Return the process in one line of at most 200 characters."""
-        return _display.attributes(self, "id", "title", "eula_accepted")
+        return display.attributes(self, "id", "title", "eula_accepted")
 
     @classmethod
     async def get(cls, process_id: str, *, client: Client | None = None) -> "Process":

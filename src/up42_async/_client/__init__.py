@@ -1,4 +1,4 @@
-"""The client: settings, credentials, lifecycle and the current client; pages and lists of answers."""
+"""The client: settings, credentials, lifecycle and the current client; how lists are read, and objects shown."""
 
 from up42_async._client.client import DEFAULT_TIMEOUTS as DEFAULT_TIMEOUTS
 from up42_async._client.client import Client as Client

@@ -9,8 +9,9 @@ from typing import Any, Final, Protocol, TypeVar
 import anyio
 import attrs
 
-from up42_async import _clock, _display
+from up42_async import _clock
 from up42_async._bulk import TaskGroup
+from up42_async._client import display
 from up42_async._jobs.models import JobStatus
 
 R = TypeVar("R")
@@ -41,7 +42,7 @@ class BoardState:
     def rows(self) -> list[tuple[str, int]]:
         """The counts in the order of the statuses; unknown statuses without characters that would upset a terminal."""
         ordered = sorted(self.counts.items(), key=lambda row: (_ORDER.get(row[0], len(_ORDER)), row[0]))
-        return [(_display.word(status), number) for status, number in ordered]
+        return [(display.word(status), number) for status, number in ordered]
 
     def line(self, elapsed: float) -> str:
         """Return the state as a line of text."""
@@ -51,7 +52,7 @@ class BoardState:
     def html(self) -> str:
         """Return the state as an HTML table."""
         rows = "".join(
-            f"<tr><td style='text-align: left'>{_display.cell(status)}</td><td>{number}</td></tr>"
+            f"<tr><td style='text-align: left'>{display.cell(status)}</td><td>{number}</td></tr>"
             for status, number in self.rows
         )
         done = f"<tr><th style='text-align: left'>finished</th><th>{self.ended} of {self.total}</th></tr>"
@@ -122,8 +123,8 @@ class Board:
 
 
 def _surface() -> _Surface:
-    if (display := _notebook_display()) is not None:
-        return _Notebook(display)
+    if (show := _notebook_display()) is not None:
+        return _Notebook(show)
     if not sys.stderr.isatty():
         return _Lines()
     if importlib.util.find_spec("rich") is None:
@@ -175,8 +176,8 @@ class _Notebook:
 
     every = REFRESH
 
-    def __init__(self, display: Any) -> None:
-        self._display = display
+    def __init__(self, show: Any) -> None:
+        self._show = show
         self._handle: Any = None
         self._shown = ""
 
@@ -190,7 +191,7 @@ class _Notebook:
             return
         self._shown, content = picture, {"text/html": picture, "text/plain": state.line(0)}
         if self._handle is None:
-            self._handle = self._display(content, raw=True, display_id=True)
+            self._handle = self._show(content, raw=True, display_id=True)
         else:
             self._handle.update(content, raw=True)
 

@@ -5,8 +5,8 @@ import datetime as dt
 import functools
 from typing import Any, ClassVar, Final, Self
 
-from up42_async import _clock, _display
-from up42_async._client import Client
+from up42_async import _clock
+from up42_async._client import Client, display
 from up42_async._jobs import job_schema
 from up42_async._jobs.models import (
     SETTLING_STATUSES,
@@ -53,13 +53,13 @@ class JobState:
 
     def __repr__(self) -> str:
         """Return the job in one line of at most 200 characters."""
-        return _display.attributes(self, "id", "process_id", "status", "updated", "credits")
+        return display.attributes(self, "id", "process_id", "status", "updated", "credits")
 
     def _repr_html_(self) -> str:
         """Return the job as a table, for notebooks."""
         errors = "; ".join(f"{error.name}: {error.message}" for error in self.errors or ()) or None
         names = ("id", "process_id", "status", "created", "started", "finished", "updated", "credits", "collection_url")
-        return _display.table([*((name, getattr(self, name)) for name in names), ("errors", errors)])
+        return display.table([*((name, getattr(self, name)) for name in names), ("errors", errors)])
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import AsyncIterable, Iterable
 
-from up42_async import _display
 from up42_async._bulk import AsCoroutine
-from up42_async._client import Client, current_client
+from up42_async._client import Client, current_client, display
 from up42_async._config import Wait
 from up42_async._http.requests import segment
 from up42_async._jobs.job import Job, UnfinishedJob, job_poller
@@ -89,11 +88,11 @@ class JobTracker(AsCoroutine[list[Job]]):
 
     def __repr__(self) -> str:
         """Return the number of finished jobs and of jobs of each status, in one line of at most 200 characters."""
-        return _display.line("JobTracker", [("jobs", len(self._waiting.states)), *self._rows()])
+        return display.line("JobTracker", [("jobs", len(self._waiting.states)), *self._rows()])
 
     def _repr_html_(self) -> str:
         """Return the number of finished jobs and of jobs of each status as a table, for notebooks."""
-        return _display.table(self._rows())
+        return display.table(self._rows())
 
     def _rows(self) -> list[tuple[str, int]]:
         return [("finished", len(self.finished)), *self.counts.most_common()]

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from up42_async import _clock, _display
+from up42_async import _clock
 from up42_async._bulk import BulkOperation
-from up42_async._client import Client
+from up42_async._client import Client, display
 from up42_async._processing.execution import logger
 from up42_async._processing.executor import ExecutionResult, Executor
 from up42_async._processing.journal import Journal
@@ -46,7 +46,7 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
         rows = list(zip(map(str, self.results), shown, strict=True))
         credits = sum(price for price in prices if isinstance(price, int))
         title = f"{len(rows)} of {len(self._clients)} evaluated: {credits:,} credits"
-        return _display.listing(title, ("template", "credits"), rows)
+        return display.listing(title, ("template", "credits"), rows)
 
 
 class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
@@ -102,11 +102,11 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
     def _repr_html_(self) -> str:
         """Return the results as a table, for notebooks."""
         rows = [
-            (str(result.template), f"job {result.job.id}" if result.job else _display.error_words(result.error))
+            (str(result.template), f"job {result.job.id}" if result.job else display.error_words(result.error))
             for result in self.results
         ]
         title = f"{len(rows)} of {len(self._clients)} executed: {self.spent:,} credits"
-        return _display.listing(title, ("template", "result"), rows)
+        return display.listing(title, ("template", "result"), rows)
 
 
 def evaluate(templates: Iterable[TemplateT], *, client: Client | None = None) -> EvaluationBatch[TemplateT]:

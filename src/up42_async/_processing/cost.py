@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from up42_async import _display
+from up42_async._client import display
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.requests import ApiRequest
 
@@ -51,12 +51,12 @@ class Cost:
 
     def __repr__(self) -> str:
         """Return the price in one line of at most 200 characters."""
-        return _display.attributes(self, "strategy", "credits", "size", "unit")
+        return display.attributes(self, "strategy", "credits", "size", "unit")
 
     def _repr_html_(self) -> str:
         """Return the price in one line, for notebooks."""
         size = "" if self.size is None else f" for {self.size:g} {self.unit or ''}".rstrip()
-        return f"<p><b>{self.credits:,} credits</b>{_display.cell(size)} ({_display.cell(self.strategy)})</p>"
+        return f"<p><b>{self.credits:,} credits</b>{display.cell(size)} ({display.cell(self.strategy)})</p>"
 
 
 def _credits_of(other: object) -> Any:

@@ -17,8 +17,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import anyio
 import attrs
 
-from up42_async import _clock, _display
-from up42_async._client import Client
+from up42_async import _clock
+from up42_async._client import Client, display
 from up42_async._config import arguments
 from up42_async._errors import Up42Error
 from up42_async._jobs.job import Job
@@ -161,7 +161,7 @@ class ExecutionResult(Generic[T]):
     def __repr__(self) -> str:
         """Return template, job and error in one line of at most 200 characters."""
         values = [("template", str(self.template)), ("job", None if self.job is None else self.job.id)]
-        return _display.line("ExecutionResult", [*values, ("error", _display.error_words(self.error))])
+        return display.line("ExecutionResult", [*values, ("error", display.error_words(self.error))])
 
 
 @attrs.frozen(eq=False, repr=False)

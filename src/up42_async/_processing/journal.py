@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from up42_async import _display
+from up42_async._client import display
 from up42_async._errors import JournalError
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import JobStatus
@@ -80,7 +80,7 @@ class JournalEntry:
 
     def __repr__(self) -> str:
         """Return process, state and job in one line of at most 200 characters."""
-        return _display.attributes(self, "process_id", "state", "job_id", "credits", "error")
+        return display.attributes(self, "process_id", "state", "job_id", "credits", "error")
 
 
 class Journal:
@@ -182,23 +182,23 @@ class Journal:
 
     def __repr__(self) -> str:
         """Return the path, the number of executions and the credits in one line."""
-        shown = _display.value(self._path)
+        shown = display.value(self._path)
         try:
             counts = self.counts
             known = f"{sum(counts.values())} executions, {self.spent} credits spent"
         except JournalError:
             known = "cannot be read"
-        return _display.bounded(f"<up42_async.Journal {shown}: {known}>")
+        return display.bounded(f"<up42_async.Journal {shown}: {known}>")
 
     def _repr_html_(self) -> str:
         """Return the executions as a table, the newest first, for notebooks."""
         try:
             entries, spent = self.entries(), self.spent
         except JournalError as error:
-            return f"<p>{_display.cell(error)}</p>"
+            return f"<p>{display.cell(error)}</p>"
         counts = ", ".join(f"{count} {state}" for state, count in Counter(entry.state for entry in entries).items())
         title = f"{self._path}: {counts or 'nothing executed'}; {spent} credits spent"
-        return _display.listing(title, ("process", "title", "state", "job", "credits"), [*map(_row, reversed(entries))])
+        return display.listing(title, ("process", "title", "state", "job", "credits"), [*map(_row, reversed(entries))])
 
     def _rows(self, query: str) -> list[Any]:
         with self._reading() as file, journal_file.translated(self._path):

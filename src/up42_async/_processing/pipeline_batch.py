@@ -11,9 +11,8 @@ from typing import Any, Final, Generic
 import anyio
 import attrs
 
-from up42_async import _display
 from up42_async._bulk import MAX_CONCURRENT, BulkOperation, TaskGroup
-from up42_async._client import Client
+from up42_async._client import Client, display
 from up42_async._downloads.options import DownloadOptions
 from up42_async._jobs.board import Board, BoardState
 from up42_async._jobs.job import Job, UnfinishedJob
@@ -56,7 +55,7 @@ class PipelineResult(Generic[TemplateT]):
         """Return template, job, files and error in one line of at most 200 characters."""
         job = None if self.job is None else self.job.id
         values = [("template", str(self.template)), ("job", job), ("files", len(self.files))]
-        return _display.line("PipelineResult", [*values, ("error", _display.error_words(self.error))])
+        return display.line("PipelineResult", [*values, ("error", display.error_words(self.error))])
 
 
 @attrs.define(eq=False, repr=False)
@@ -264,7 +263,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
 
     def _repr_html_(self) -> str:
         """Return how many templates are at each stage as a table, for notebooks."""
-        return _display.listing(f"{self.spent:,} credits spent", ("stage", "templates"), list(self.counts.items()))
+        return display.listing(f"{self.spent:,} credits spent", ("stage", "templates"), list(self.counts.items()))
 
 
 def _release(limiter: "anyio.CapacityLimiter", position: int) -> None:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
 
-from up42_async import _clock, _display
-from up42_async._client import Client, current_client
+from up42_async import _clock
+from up42_async._client import Client, current_client, display
 from up42_async._jobs.job import Job
 from up42_async._jobs.models import ValidationError
 from up42_async._processing.cost import Cost
@@ -67,7 +67,7 @@ class JobTemplate(abc.ABC):
     def __repr__(self) -> str:
         """Return the template in one line of at most 200 characters."""
         fields = [field.name for field in attrs.fields(type(self)) if field.repr and field.name != "workspace_id"]
-        return _display.attributes(self, *fields, "workspace_id")
+        return display.attributes(self, *fields, "workspace_id")
 
     @property
     @abc.abstractmethod

@@ -9,8 +9,7 @@ from typing import Any, Final
 import attrs
 import pystac
 
-from up42_async import _display
-from up42_async._client import Client, current_client
+from up42_async._client import Client, current_client, display
 from up42_async._client.readable_list import ReadableList, entry_id, numbered_page
 from up42_async._clock import as_text
 from up42_async._config.arguments import integer, joinable, moment, optional, string
@@ -64,7 +63,7 @@ class Asset:
 
     def __repr__(self) -> str:
         """Return the asset in one line of at most 200 characters."""
-        return _display.attributes(self, "id", "title", "name", "size", "created")
+        return display.attributes(self, "id", "title", "name", "size", "created")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all but the client, for copies and pickles, which use the current client."""

@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from up42_async import _display
 from up42_async._bulk import BulkOperation, TaskGroup
-from up42_async._client import Client
+from up42_async._client import Client, display
 from up42_async._client.readable_list import ReadableList
 from up42_async._downloads.directory import SourceFiles
 from up42_async._downloads.options import DownloadOptions
@@ -43,7 +42,7 @@ class ResultFile:
     def __repr__(self) -> str:
         """Return the file and its error in one line of at most 200 characters."""
         values = [("job_id", self.job_id), ("asset_key", self.asset_key), ("path", self.path)]
-        return _display.line("ResultFile", [*values, ("error", _display.error_words(self.error))])
+        return display.line("ResultFile", [*values, ("error", display.error_words(self.error))])
 
     @property
     def key(self) -> str | None:
@@ -91,10 +90,10 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
     def _repr_html_(self) -> str:
         """Return a table of the files, for notebooks."""
         rows = [
-            (one.job_id, one.item_id, one.asset_key, _display.error_words(one.error) if one.error else one.path)
+            (one.job_id, one.item_id, one.asset_key, display.error_words(one.error) if one.error else one.path)
             for one in self.results
         ]
-        return _display.listing(repr(self)[1:-1], ("job", "item", "asset", "file"), rows)
+        return display.listing(repr(self)[1:-1], ("job", "item", "asset", "file"), rows)
 
     @abc.abstractmethod
     def _job_id(self, source: Any) -> str | None:

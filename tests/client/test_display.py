@@ -23,9 +23,9 @@ from up42_async import (
     Process,
     ResultFile,
     StatusError,
-    _display,
     track,
 )
+from up42_async._client import display
 from up42_async._jobs.board import BoardState
 from up42_async.processing_templates import DetectionTreesSpacept, GreyWeight, MultiItemJobTemplate, Pansharpening
 
@@ -143,15 +143,15 @@ def test_a_board_and_a_tracker_show_odd_statuses_in_one_line() -> None:
 
 
 def test_a_shortened_value_keeps_the_part_that_identifies_it() -> None:
-    assert _display.line("X", [("a", 1), ("b", None), ("c", 2.5), ("d", True), ("e", NOW)]) == (
+    assert display.line("X", [("a", 1), ("b", None), ("c", 2.5), ("d", True), ("e", NOW)]) == (
         "X(a=1, c=2.5, d=True, e='2026-01-02 03:04:05 UTC')"
     )
-    assert _display.value("x" * 50) == f"'{'x' * 45}...'"
-    assert _display.value(f"https://x.test/{'p/' * 30}items/i1") == f"'...{'/p' * 18}/items/i1'"
-    assert _display.value(Path("long/" * 20, "image.tif")).endswith("long/image.tif'")
-    assert _display.value([]) == "[]"
-    assert _display.value([1]) == "[1]"
-    assert _display.value(("a", "b")) == "['a', ... 2 in all]"
+    assert display.value("x" * 50) == f"'{'x' * 45}...'"
+    assert display.value(f"https://x.test/{'p/' * 30}items/i1") == f"'...{'/p' * 18}/items/i1'"
+    assert display.value(Path("long/" * 20, "image.tif")).endswith("long/image.tif'")
+    assert display.value([]) == "[]"
+    assert display.value([1]) == "[1]"
+    assert display.value(("a", "b")) == "['a', ... 2 in all]"
 
 
 def test_a_template_shows_its_own_values_and_a_workspace_only_when_it_has_one() -> None:
@@ -165,7 +165,7 @@ def test_a_template_shows_its_own_values_and_a_workspace_only_when_it_has_one() 
     ("number", "more"), [(50, ""), (51, "<p>... and 1 more</p>"), (2050, "<p>... and 2,000 more</p>")]
 )
 def test_a_table_shows_fifty_rows_and_how_many_more_there_are(number: int, more: str) -> None:
-    page = _display.listing("a & b", ["<x>", "y"], [(place, None) for place in range(number)])
+    page = display.listing("a & b", ["<x>", "y"], [(place, None) for place in range(number)])
     assert page.startswith("<p>a &amp; b</p><table><thead><tr><th>&lt;x&gt;</th><th>y</th></tr></thead>")
     assert page.count("<td></td>") == 50
     assert page.endswith(f"</table>{more}")
