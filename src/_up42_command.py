@@ -7,8 +7,8 @@ outside of the package can run before that, so this one is beside it, and import
 import os
 import signal
 
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it: 128 plus the number of the signal."""
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C, as shells have it."""
 
 
 def end_on_interrupt() -> None:

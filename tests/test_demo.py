@@ -26,7 +26,9 @@ async def test_the_demo_tracks_all_jobs_and_downloads_results(terminal: bool, tm
 async def test_credits_of_released_jobs_are_not_shown_as_spent(tmp_path: Path) -> None:
     shown = io.StringIO()
     await demo.run(tmp_path, Console(file=shown, width=100), number=40, speed=3600.0)
-    spent = {line.split()[0]: int(line.split()[4]) for line in shown.getvalue().splitlines() if "│" in line}
+    spent = {
+        line.split()[0]: int(line.split()[4].replace(",", "")) for line in shown.getvalue().splitlines() if "│" in line
+    }
     assert spent["released"] == 0
     assert spent["captured"] > 0
 
@@ -49,7 +51,7 @@ def test_help_is_shown_and_not_taken_for_a_directory(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as caught:
         demo.main(["--help"])
     assert caught.value.code == 0
-    assert "Show the main job" in capsys.readouterr().out
+    assert "Track 300 processing jobs" in capsys.readouterr().out
 
 
 def test_the_command_line_names_the_directory_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import re
 
 import anyio
 import pytest
 
 from tests.cli.command import run
-from up42_async.cli.settings import Settings
+from up42_async.cli.settings import Region, Settings
 from up42_async.sandbox import Sandbox, faults
+
+PROCESS = "detection-trees-spacept"
 
 
 def test_credentials_that_are_right_are_said_to_be(sandbox: Sandbox) -> None:
@@ -42,10 +45,19 @@ def test_an_interruption_is_exit_code_130(sandbox: Sandbox, monkeypatch: pytest.
     assert (done.exit_code, done.stdout, done.stderr) == (130, "", "")
 
 
+@pytest.mark.parametrize("given", [("--region", "mars"), ()], ids=["option", "variable"])
+def test_an_unknown_region_is_wrong_usage_although_addresses_are_given(
+    sandbox: Sandbox, given: tuple[str, ...]
+) -> None:
+    done = run(sandbox, *given, "balance", more={} if given else {"UP42_REGION": "mars"})
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "'mars' is not one of 'eu', 'sa'" in done.stderr
+
+
 def test_without_addresses_the_region_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UP42_USERNAME", "person@example.com")
     monkeypatch.setenv("UP42_PASSWORD", "password")
-    assert "https://api.sa.up42.com" in repr(Settings(region="sa").client())
+    assert "https://api.sa.up42.com" in repr(Settings(region=Region.SA).client())
 
 
 def test_half_an_address_is_wrong_usage(sandbox: Sandbox) -> None:
@@ -57,10 +69,39 @@ def test_half_an_address_is_wrong_usage(sandbox: Sandbox) -> None:
 def test_processes_are_listed_and_shown(sandbox: Sandbox) -> None:
     listed = run(sandbox, "processes", "list", "-o", "csv")
     ids = [row["id"] for row in csv.DictReader(io.StringIO(listed.stdout))]
-    assert "detection-trees-spacept" in ids
-    shown = json.loads(run(sandbox, "processes", "show", "detection-trees-spacept").stdout)
-    assert shown["id"] == "detection-trees-spacept"
+    assert PROCESS in ids
+    shown = json.loads(run(sandbox, "processes", "show", PROCESS).stdout)
+    assert shown["id"] == PROCESS
     assert shown["inputs"]["item"]["schema"]
+
+
+def test_a_process_is_shown_as_two_tables(sandbox: Sandbox) -> None:
+    sandbox.set_eula(PROCESS, accepted=False)
+    shown = run(sandbox, "processes", "show", PROCESS, "-o", "table").stdout
+    process, inputs = ([re.split(" {2,}", line.rstrip()) for line in part.splitlines()] for part in shown.split("\n\n"))
+    assert process == [
+        ["name", "value"],
+        ["id", PROCESS],
+        ["title", "Tree detection"],
+        ["description", "Finds trees and their crowns."],
+        ["price", "1 credit per SQ_KM"],
+        ["EULA", "not accepted: accept it in the UP42 console"],
+    ]
+    assert inputs[0] == ["input", "type", "required", "description"]
+    assert ["item", "string", "yes", "The self link of a STAC item in your storage."] in inputs
+
+
+def test_a_process_of_which_little_is_known_is_shown(sandbox: Sandbox) -> None:
+    parameters = {"parameters": [{"name": "price", "value": [{"credits": 2}]}]}
+    bare = faults.Rewrite(
+        lambda _: {"id": PROCESS, "inputs": {"item": {"minOccurs": 0}}, "additionalParameters": parameters}
+    )
+    with sandbox.faults.during(bare, path=f"/v2/processing/processes/{PROCESS}"):
+        done = run(sandbox, "processes", "show", PROCESS, "-o", "table")
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[4:6] == [["price", "2", "credits"], ["EULA", "none"]]
+    assert lines[-1] == ["item", "no"]
 
 
 def test_a_process_that_does_not_exist_is_an_error(sandbox: Sandbox) -> None:

@@ -36,7 +36,7 @@ def test_a_run_executes_each_item_once_and_goes_on_with_the_same_line(sandbox: S
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len({row["jobID"] for row in rows}) == 3
     assert all(Path(file).is_file() for row in rows for file in row["files"])
-    assert re.search(r"3 done; \d+ credits spent", done.stderr)
+    assert re.search(r"3 done; [\d,]+ credits spent", done.stderr)
     again = run(sandbox, *words)
     assert again.exit_code == 0, again.output
     assert {json.loads(line)["jobID"] for line in again.stdout.splitlines()} == {row["jobID"] for row in rows}
@@ -62,7 +62,7 @@ def test_items_are_read_in_many_forms(sandbox: Sandbox, tmp_path: Path, kind: st
     names = titles.get(kind) or [f"{PROCESS} {url.rpartition('/')[2]}" for url in urls]
     assert [row["title"] for row in rows] == names
     assert all(row["credits"] > 0 for row in rows)
-    assert re.search(r"credits in all; the account has \d+. Nothing was executed", done.stderr)
+    assert re.search(r"credits in all; the account has [\d,]+\. Nothing was executed", done.stderr)
     assert len(sandbox.executions) == 0
 
 
@@ -182,7 +182,7 @@ def test_a_journal_is_shown_in_every_format(sandbox: Sandbox, tmp_path: Path) ->
     assert (entry["process_id"], entry["state"]) == (PROCESS, "done")
     shown = run(sandbox, "journal", "show", str(journal))
     assert entry["job_id"] in shown.stdout
-    assert re.search(r"1 done; \d+ credits spent", shown.stderr)
+    assert re.search(r"1 done; [\d,]+ credits spent", shown.stderr)
 
 
 def test_a_journal_that_is_none_is_an_error(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -142,6 +142,22 @@ def test_a_board_and_a_tracker_show_odd_statuses_in_one_line() -> None:
     assert_well_formed(tracker._repr_html_())
 
 
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "job", "0 jobs"),
+        (1, "job", "1 job"),
+        (1.0, "credit", "1 credit"),
+        (2000, "credit", "2,000 credits"),
+        (0.5, "credit", "0.5 credits"),
+        (1, "query", "1 query"),
+        (2, "query", "2 queries"),
+    ],
+)
+def test_a_number_stands_with_its_noun(number: float, noun: str, text: str) -> None:
+    assert display.counted(number, noun) == text
+
+
 def test_a_shortened_value_keeps_the_part_that_identifies_it() -> None:
     assert display.line("X", [("a", 1), ("b", None), ("c", 2.5), ("d", True), ("e", NOW)]) == (
         "X(a=1, c=2.5, d=True, e='2026-01-02 03:04:05 UTC')"

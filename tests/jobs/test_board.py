@@ -80,7 +80,7 @@ async def test_without_a_terminal_each_change_prints_a_line(
     assert out == ""
     assert [re.split("  +", line.strip(), maxsplit=1)[1] for line in err.splitlines()] == [
         "0/2 finished  0 requests  (2 unknown)",
-        "0/2 finished  1 requests  (1 accepted, 1 running)",
+        "0/2 finished  1 request  (1 accepted, 1 running)",
         "0/2 finished  2 requests  (2 running)",
         "1/2 finished  3 requests  (1 running, 1 captured)",
         "2/2 finished  4 requests  (1 captured, 1 released)",

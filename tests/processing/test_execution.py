@@ -329,7 +329,7 @@ async def test_the_cost_limit_error_says_how_many_credits_are_left(platform: Pay
     (error,) = [outcome.error for outcome in outcomes if outcome.error]
     assert "max_credits is 100, of which 40 are left" in str(error)
     (dear,) = await execute([trees("12345678 credits")], max_credits=1234567.5, client=client)
-    assert "costs 12345678 credits; max_credits is 1234567.5. Nothing" in str(dear.error)
+    assert "costs 12,345,678 credits; max_credits is 1,234,567.5. Nothing" in str(dear.error)
 
 
 async def test_credits_that_were_not_spent_let_a_waiting_one_run(platform: PayingPlatform, client: Client) -> None:

@@ -52,6 +52,13 @@ def value(content: Any) -> str:
     return repr(_cut(text, _LONGEST_VALUE))
 
 
+def counted(number: float, noun: str) -> str:
+    """Return a number with its noun: `1 job`, `2,000 jobs`, `1 query`, `3 queries`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun[:-1]}ies" if noun.endswith("y") else f"{number:,} {noun}s"
+
+
 def error_words(error: BaseException | None) -> str | None:
     """Return the class and the message of an error, None for None."""
     return None if error is None else f"{type(error).__name__}: {error}"

@@ -44,10 +44,15 @@ class BoardState:
         ordered = sorted(self.counts.items(), key=lambda row: (_ORDER.get(row[0], len(_ORDER)), row[0]))
         return [(display.word(status), number) for status, number in ordered]
 
+    @property
+    def sent(self) -> str:
+        """The number of requests, in words."""
+        return display.counted(self.requests, "request")
+
     def line(self, elapsed: float) -> str:
         """Return the state as a line of text."""
         counts = ", ".join(f"{number} {status}" for status, number in self.rows)
-        return f"{elapsed:6.1f} s  {self.ended}/{self.total} finished  {self.requests} requests  ({counts})"
+        return f"{elapsed:6.1f} s  {self.ended}/{self.total} finished  {self.sent}  ({counts})"
 
     def html(self) -> str:
         """Return the state as an HTML table."""
@@ -242,6 +247,6 @@ def _picture(state: BoardState, elapsed: float) -> Any:
         table.add_row(Text(status, style=colour), f"{number}", bar)
     total = Table.grid()
     total.add_row(ProgressBar(total=state.total, completed=state.ended, width=_WIDTH + 18))
-    line = f"{state.ended} of {state.total} finished   {elapsed:.0f} s   {state.requests} requests"
+    line = f"{state.ended} of {state.total} finished   {elapsed:.0f} s   {state.sent}"
     total.add_row(Text(line, style="bold"))
     return Group(table, Text(), total)

@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import attrs
 
+from up42_async._client import display
 from up42_async._config import Wait
 from up42_async._config.polling import ADAPTIVE, checked_interval
 from up42_async._errors import APIError, InvalidCredentialsError, NotFoundError
@@ -156,7 +157,7 @@ class PollState(Generic[T]):
     @property
     def queries(self) -> str:
         """The number of queries, in words."""
-        return "1 query" if self.asked == 1 else f"{self.asked} queries"
+        return display.counted(self.asked, "query")
 
 
 class Subscription(Generic[T]):

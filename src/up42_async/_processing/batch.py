@@ -45,7 +45,7 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
         shown = [f"{price:,}" if isinstance(price, int) else price for price in prices]
         rows = list(zip(map(str, self.results), shown, strict=True))
         credits = sum(price for price in prices if isinstance(price, int))
-        title = f"{len(rows)} of {len(self._clients)} evaluated: {credits:,} credits"
+        title = f"{len(rows)} of {len(self._clients)} evaluated: {display.counted(credits, 'credit')}"
         return display.listing(title, ("template", "credits"), rows)
 
 
@@ -74,7 +74,9 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             return await super()._all()
         except BaseException as error:
             if jobs := [result.job.id for result in self.results if result.job is not None]:
-                note = f"execute() was cut short when it had made {len(jobs)} jobs: {', '.join(jobs)}"
+                note = (
+                    f"execute() was cut short when it had made {display.counted(len(jobs), 'job')}: {', '.join(jobs)}"
+                )
                 logger.warning("%s", note)
                 error.add_note(note)
             raise
@@ -97,7 +99,8 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
 
     def __repr__(self) -> str:
         """Return how many templates are executed, and the credits spent, in one line."""
-        return f"<ExecutionBatch: {len(self._known)} of {len(self._clients)} executed, {self.spent:,} credits>"
+        spent = display.counted(self.spent, "credit")
+        return f"<ExecutionBatch: {len(self._known)} of {len(self._clients)} executed, {spent}>"
 
     def _repr_html_(self) -> str:
         """Return the results as a table, for notebooks."""
@@ -105,7 +108,7 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             (str(result.template), f"job {result.job.id}" if result.job else display.error_words(result.error))
             for result in self.results
         ]
-        title = f"{len(rows)} of {len(self._clients)} executed: {self.spent:,} credits"
+        title = f"{len(rows)} of {len(self._clients)} executed: {display.counted(self.spent, 'credit')}"
         return display.listing(title, ("template", "result"), rows)
 
 

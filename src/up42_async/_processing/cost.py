@@ -56,7 +56,8 @@ class Cost:
     def _repr_html_(self) -> str:
         """Return the price in one line, for notebooks."""
         size = "" if self.size is None else f" for {self.size:g} {self.unit or ''}".rstrip()
-        return f"<p><b>{self.credits:,} credits</b>{display.cell(size)} ({display.cell(self.strategy)})</p>"
+        price = display.counted(self.credits, "credit")
+        return f"<p><b>{price}</b>{display.cell(size)} ({display.cell(self.strategy)})</p>"
 
 
 def _credits_of(other: object) -> Any:

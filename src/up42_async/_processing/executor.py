@@ -134,8 +134,9 @@ class CreditBudget:
         self._changed = anyio.Event()
 
     def _refusal(self, cost: Cost, label: str, max_credits: float) -> CostLimitError:
-        rest = f", of which {max(0, max_credits - self._spent):.15g} are left" if self._spent else ""
-        message = f"{label} costs {cost.credits} credits; max_credits is {max_credits:.15g}{rest}. Nothing was sent"
+        rest = f", of which {max(0, max_credits - self._spent):,.15g} are left" if self._spent else ""
+        price = display.counted(cost.credits, "credit")
+        message = f"{label} costs {price}; max_credits is {max_credits:,.15g}{rest}. Nothing was sent"
         return CostLimitError(message, cost=cost, max_credits=max_credits)
 
 

@@ -185,7 +185,9 @@ class Journal:
         shown = display.value(self._path)
         try:
             counts = self.counts
-            known = f"{sum(counts.values())} executions, {self.spent} credits spent"
+            known = (
+                f"{display.counted(sum(counts.values()), 'execution')}, {display.counted(self.spent, 'credit')} spent"
+            )
         except JournalError:
             known = "cannot be read"
         return display.bounded(f"<up42_async.Journal {shown}: {known}>")
@@ -197,7 +199,7 @@ class Journal:
         except JournalError as error:
             return f"<p>{display.cell(error)}</p>"
         counts = ", ".join(f"{count} {state}" for state, count in Counter(entry.state for entry in entries).items())
-        title = f"{self._path}: {counts or 'nothing executed'}; {spent} credits spent"
+        title = f"{self._path}: {counts or 'nothing executed'}; {display.counted(spent, 'credit')} spent"
         return display.listing(title, ("process", "title", "state", "job", "credits"), [*map(_row, reversed(entries))])
 
     def _rows(self, query: str) -> list[Any]:

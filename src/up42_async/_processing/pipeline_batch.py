@@ -259,11 +259,13 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
     def __repr__(self) -> str:
         """Return how many templates are at each stage, in one line."""
         counts = ", ".join(f"{count} {stage}" for stage, count in self.counts.items() if count)
-        return f"<PipelineBatch: {counts or 'no templates'}; {self.spent:,} credits spent>"
+        return f"<PipelineBatch: {counts or 'no templates'}; {display.counted(self.spent, 'credit')} spent>"
 
     def _repr_html_(self) -> str:
         """Return how many templates are at each stage as a table, for notebooks."""
-        return display.listing(f"{self.spent:,} credits spent", ("stage", "templates"), list(self.counts.items()))
+        return display.listing(
+            f"{display.counted(self.spent, 'credit')} spent", ("stage", "templates"), list(self.counts.items())
+        )
 
 
 def _release(limiter: "anyio.CapacityLimiter", position: int) -> None:

@@ -297,8 +297,9 @@ class JobTemplate(abc.ABC):
         self._executions = (*self._executions, result)
 
     def _risen(self, cost: Cost, before: Cost) -> CostLimitError:
+        price = display.counted(cost.credits, "credit")
         message = (
-            f"{self} costs {cost.credits} credits now, and was evaluated at {before.credits}. Nothing was sent; `cost`"
+            f"{self} costs {price} now, and was evaluated at {before.credits:,}. Nothing was sent; `cost`"
             " is the new price, and executing it again accepts that"
         )
         return CostLimitError(message, cost=cost, evaluated=before)

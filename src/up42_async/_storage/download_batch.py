@@ -85,7 +85,7 @@ class DownloadBatch(BulkOperation[Any, ResultFile]):
         progress = self._tracker.value()
         under_way = "" if progress.is_complete and not progress.active else ", more to come"
         failed = sum(result.error is not None for result in self.results)
-        return f"<DownloadBatch: {progress.files_done} files here, {failed} failed{under_way}>"
+        return f"<DownloadBatch: {display.counted(progress.files_done, 'file')} here, {failed} failed{under_way}>"
 
     def _repr_html_(self) -> str:
         """Return a table of the files, for notebooks."""

@@ -6,14 +6,17 @@ import attrs
 import typer
 
 import up42_async as up42
+from up42_async._client import display
 from up42_async.cli.jobs import OutputOption
-from up42_async.cli.output import Format, write_all, write_one
+from up42_async.cli.output import Format, write, write_all, write_one
 from up42_async.cli.running import GOOD, run, say
 from up42_async.cli.settings import Settings
 
 auth: Final = typer.Typer(help="Check credentials.", no_args_is_help=True)
 processes: Final = typer.Typer(help="List processes; show the inputs and the price of one.", no_args_is_help=True)
 budgets: Final = typer.Typer(help="List budgets.", no_args_is_help=True)
+
+_EULA: Final = {None: "none", False: "not accepted: accept it in the UP42 console", True: "accepted"}
 
 
 def row_of(value: Any) -> dict[str, Any]:
@@ -58,10 +61,42 @@ def show_process(
     settings: Settings = context.obj
 
     async def work(client: up42.Client) -> int:
-        write_one(row_of(await up42.Process.get(process, client=client)), output)
+        found = await up42.Process.get(process, client=client)
+        if output is Format.TABLE:
+            _show(found)
+        else:
+            write_one(row_of(found), output)
         return GOOD
 
     run(settings, work)
+
+
+def _show(process: up42.Process) -> None:
+    """Write two tables: the process, and its inputs; JSON has the whole schema of each input."""
+    shown = {
+        "id": process.id,
+        "title": process.title,
+        "description": process.description,
+        "price": ", ".join(map(_price, process.prices)),
+        "EULA": _EULA[process.eula_accepted],
+    }
+    write_one(shown, Format.TABLE)
+    typer.echo()
+    inputs = [
+        {
+            "input": one.name,
+            "type": one.schema.get("type"),
+            "required": "yes" if one.is_required else "no",
+            "description": one.description,
+        }
+        for one in process.inputs.values()
+    ]
+    write(inputs, Format.TABLE, columns=("input", "type", "required", "description"))
+
+
+def _price(price: up42.ProcessPrice) -> str:
+    per_unit = f" per {price.unit}" if price.unit else ""
+    return f"{display.counted(price.credits, 'credit')}{per_unit}"
 
 
 def balance(context: typer.Context, output: OutputOption = Format.TABLE) -> None:

@@ -7,7 +7,7 @@ import typer
 
 import up42_async as up42
 from up42_async.cli import account, jobs, local, runs, storage
-from up42_async.cli.settings import Settings
+from up42_async.cli.settings import Region, Settings
 
 app: Final = typer.Typer(
     help="Price and run UP42 processes, track jobs, and download results. Only `up42 run` spends credits.",
@@ -44,7 +44,7 @@ def _options(
             envvar="UP42_CFG_FILE", help='JSON file with the credentials: {"username": "...", "password": "..."}.'
         ),
     ] = None,
-    region: Annotated[str, typer.Option(envvar="UP42_REGION", help="Region of the account: eu or sa.")] = "eu",
+    region: Annotated[Region, typer.Option(envvar="UP42_REGION", help="Region of the account.")] = Region.EU,
     workspace: Annotated[
         str | None,
         typer.Option(envvar="UP42_WORKSPACE_ID", help="Id of the workspace in which jobs are created and listed."),

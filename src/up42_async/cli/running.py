@@ -12,13 +12,15 @@ import attrs
 import typer
 
 import up42_async as up42
-from _up42_command import INTERRUPTED
+from up42_async._client import display
 from up42_async.cli.settings import Settings
 
 GOOD: Final = 0
 FAILED: Final = 1
 """A job failed, or a request to UP42 did."""
 USAGE: Final = 2
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""Ctrl-C, as shells have it."""
 
 _FORMAT: Final = "%(levelname)s %(message)s"
 
@@ -32,7 +34,8 @@ class Interruption:
 
 def counted(number: int, state: str) -> str:
     """Return how many jobs are in a state: `1 job is under way`."""
-    return f"{number} job is {state}" if number == 1 else f"{number or 'no'} jobs are {state}"
+    jobs = display.counted(number, "job") if number else "no jobs"
+    return f"{jobs} {'is' if number == 1 else 'are'} {state}"
 
 
 def say(text: str, settings: Settings) -> None:
@@ -75,7 +78,7 @@ def reporting(interruption: Interruption | None = None) -> Generator[None]:
 
     Commands read stdin inside of this block and outside of the event loop, which would keep Ctrl-C from ending the
     wait. Ctrl-C is a KeyboardInterrupt only inside of the block; before and after, it ends the process
-    (`_up42_command`).
+    at once, as the entry point of the command has set it up.
     """
     otherwise = signal.getsignal(signal.SIGINT)
     try:

@@ -10,6 +10,7 @@ import typer
 
 import up42_async as up42
 from up42_async import processing_templates
+from up42_async._client import display
 from up42_async.cli.arguments import pairs_of, schedule_of
 from up42_async.cli.jobs import OutputOption, SuitedOutputOption, WaitOption
 from up42_async.cli.output import Format, suited, write, write_line
@@ -71,8 +72,7 @@ def run_process(
 ) -> None:
     """Execute a process on many items, each once, and wait for the results. This spends credits.
 
-    Each execution is recorded in the journal before it is sent. After an interruption or a crash, the same command
-    goes on where it stopped, and executes nothing twice.
+    After an interruption or a crash, the same command goes on where it stopped, and executes nothing twice.
     """
     settings: Settings = context.obj
     format_ = suited(output)
@@ -115,7 +115,7 @@ def run_process(
                     write_line(rows[-1])
         if format_ is not Format.NDJSON:
             write(rows, format_, columns=COLUMNS)
-        say(f"up42: {_counted(batch.counts)}; {batch.spent} credits spent", settings)
+        say(f"up42: {_counted(batch.counts)}; {display.counted(batch.spent, 'credit')} spent", settings)
         return FAILED if any(row["error"] is not None or row["failed"] for row in rows) else GOOD
 
     run(settings, work, interruption)
@@ -132,7 +132,10 @@ async def _price(
     write(rows, output, columns=PRICES)
     total = sum(row["credits"] or 0 for row in rows)
     balance = await client.balance()
-    say(f"up42: {total} credits in all; the account has {balance.credits}. Nothing was executed", settings)
+    say(
+        f"up42: {display.counted(total, 'credit')} in all; the account has {balance.credits:,}. Nothing was executed",
+        settings,
+    )
     return FAILED if any(row["error"] for row in rows) else GOOD
 
 
@@ -161,7 +164,7 @@ def _under_way(path: Path | None) -> str:
         entries = [entry for entry in opened.entries() if entry.state in _UNDER_WAY]
     jobs = [entry.job_id for entry in entries if entry.job_id is not None]
     unknown = len(entries) - len(jobs)
-    lost = f"; of {unknown} more it is not known yet whether they were executed" if unknown else ""
+    lost = f"; whether {display.counted(unknown, 'more execution')} reached UP42 is not known yet" if unknown else ""
     names = f": {' '.join(jobs)}" if jobs else ""
     going_on = f"{counted(len(jobs), 'under way')} at UP42{names}{lost}"
     return f"up42: interrupted; {going_on}. The same command goes on from {path}"
@@ -183,7 +186,7 @@ def show(
             entries, spent, counts = opened.entries(), opened.spent, opened.counts
         rows = [{"title": entry.inputs.get("title"), **attrs.asdict(entry)} for entry in entries]
         write(rows, output, columns=ENTRIES)
-        say(f"up42: {_counted(counts)}; {spent} credits spent", settings)
+        say(f"up42: {_counted(counts)}; {display.counted(spent, 'credit')} spent", settings)
         return GOOD
 
     run_without_client(settings, work)

@@ -1,5 +1,6 @@
 """The options given before a command: how to reach UP42, and how much to write to stderr."""
 
+import enum
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +12,19 @@ import up42_async as up42
 _CREDENTIALS: Final = ("UP42_USERNAME", "UP42_PASSWORD")
 
 
+class Region(enum.StrEnum):
+    """Regions of UP42."""
+
+    EU = "eu"
+    SA = "sa"
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """The options given before a command."""
 
     cfg_file: Path | None = None
-    region: str = "eu"
+    region: Region = Region.EU
     workspace_id: str | None = None
     api: str | None = None
     auth: str | None = None
@@ -39,4 +47,4 @@ class Settings:
             raise ValueError("give both --api and --auth (UP42_API_URL and UP42_AUTH_URL), or neither")
         if self.api is not None and self.auth is not None:
             more["endpoints"] = up42.Endpoints(api=self.api, auth=self.auth)
-        return up42.Client(cfg_file=self.cfg_file, region=self.region, workspace_id=self.workspace_id, **more)
+        return up42.Client(cfg_file=self.cfg_file, region=self.region.value, workspace_id=self.workspace_id, **more)
