@@ -71,7 +71,7 @@ def run_tests(session: nox.Session, *options: str, covered: bool) -> None:
     """
     env = {**CLEAN, "COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     if session.posargs:
-        session.run("python", "-m", "pytest", *session.posargs, env=env)
+        session.run("python", "-m", "pytest", *options, *session.posargs, env=env)
         return
     pytest = ["coverage", "run", "-m", "pytest"] if covered else ["python", "-m", "pytest"]
     session.run("coverage", "erase", env=env)
