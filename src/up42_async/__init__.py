@@ -7,7 +7,7 @@ A map of the package; each folder imports only what stands below it:
     _jobs                  jobs: models, lists, tracking, results
     _storage               STAC collections, items and assets
     _account               what surrounds a job: processes, budgets, balance
-    _downloads             files: whole or absent, resumed, verified, unpacked
+    _downloads             files: complete or absent, resumed, verified, unpacked
     _client                the client: settings, credentials, lifecycle, current client; pages, lists, reprs
     _http                  one request and its answer: session, transport, token, rate limit, retries
     _bulk                  work on many items inside a block that the caller can see

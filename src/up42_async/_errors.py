@@ -23,7 +23,7 @@
     ├── CostLimitError                      `.cost`, `.max_credits`                                 (`_processing`)
     ├── ExecutionUncertainError             a job may have been made: `.candidates`                 (`_processing`)
     ├── JournalError                        a journal that cannot be used: `.path`
-    └── DownloadError                       a file did not come whole                               (`_downloads`)
+    └── DownloadError                       a file is not complete                                  (`_downloads`)
         └── DownloadErrorGroup              ... several files of one call; an exception group as well
 
 Wrong arguments and wrong use raise `ValueError`, `TypeError` and `RuntimeError`. No error holds a token, a password or

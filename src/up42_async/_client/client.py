@@ -21,6 +21,8 @@ from up42_async._client.plain_request import plain_request
 from up42_async._client.services import CachedCall, Service
 from up42_async._client.statistics import Statistics
 from up42_async._config import Endpoints, EndpointsLike, Limits, Polling, PollingLike, RetryPolicy, Timeouts
+from up42_async._config.polling import checked_polling
+from up42_async._config.settings import checked_endpoints
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.exchange import AsyncClientLike
 from up42_async._http.requests import ApiRequest, Secret, segment
@@ -92,10 +94,10 @@ class Client:
         _check_kind("timeouts", timeouts, Timeouts, "Timeouts(...)")
         _check_kind("retry", retry, RetryPolicy, "a RetryPolicy(...)")
         _check_kind("limits", limits, Limits, "Limits(...)")
-        self._polling: Final = Polling.of(polling)
+        self._polling: Final = checked_polling(polling)
         if workspace_id is not None:
             segment(workspace_id, "workspace_id")
-        self._endpoints = Endpoints.of_region(region) if endpoints is None else Endpoints.of(endpoints)
+        self._endpoints = Endpoints.of_region(region) if endpoints is None else checked_endpoints(endpoints)
         self._closing = anyio.Event()
         self._session = Session(
             self._read_credentials,

@@ -108,17 +108,17 @@ class Polling:
     visible: float = attrs.field(default=15.0, validator=_SECONDS)
     """Seconds, from 0 to 1e9, for which the client waits until the results of a finished job are visible."""
 
-    @classmethod
-    def of(cls, given: object) -> "Polling":
-        """Return the schedule of any object with these fields.
 
-        Raises:
-            TypeError: The object lacks a field, or one is of the wrong type.
-            ValueError: A field is out of range.
-        """
-        names = [field.name for field in attrs.fields(cls)]
-        if isinstance(given, cls):
-            return given
-        if not all(hasattr(given, name) for name in names):
-            raise TypeError(f"polling must be Polling(...) or have its fields {', '.join(names)}, not {given!r:.80}")
-        return cls(**{name: getattr(given, name) for name in names})
+def checked_polling(given: object) -> Polling:
+    """Return the argument `polling`, checked: any object with the fields of `Polling`.
+
+    Raises:
+        TypeError: The object lacks a field, or one is of the wrong type.
+        ValueError: A field is out of range.
+    """
+    if isinstance(given, Polling):
+        return given
+    names = [field.name for field in attrs.fields(Polling)]
+    if not all(hasattr(given, name) for name in names):
+        raise TypeError(f"polling must be Polling(...) or have its fields {', '.join(names)}, not {given!r:.80}")
+    return Polling(**{name: getattr(given, name) for name in names})

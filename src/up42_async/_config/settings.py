@@ -82,19 +82,6 @@ class Endpoints:
     """Base URL of the OpenID Connect endpoints; `/token` and `/userinfo` are below it."""
 
     @classmethod
-    def of(cls, given: object) -> "Endpoints":
-        """Return the endpoints of any object with `api` and `auth`.
-
-        Raises:
-            TypeError: The object lacks one of the two.
-            ValueError: One of them is not a URL, or is neither `https://` nor on this machine.
-        """
-        api, auth = getattr(given, "api", None), getattr(given, "auth", None)
-        if api is None or auth is None:
-            raise TypeError(f"endpoints must be Endpoints(api=..., auth=...), not a {type(given).__name__}")
-        return cls(api=api, auth=auth)
-
-    @classmethod
     def of_region(cls, region: str) -> "Endpoints":
         """Return the endpoints of a region.
 
@@ -109,6 +96,19 @@ class Endpoints:
             raise ValueError(message)
         api, auth = REGIONS[region]
         return cls(api=api, auth=auth)
+
+
+def checked_endpoints(given: object) -> Endpoints:
+    """Return the argument `endpoints`, checked: any object with `api` and `auth`.
+
+    Raises:
+        TypeError: The object lacks one of the two.
+        ValueError: One of them is not a URL, or is neither `https://` nor on this machine.
+    """
+    api, auth = getattr(given, "api", None), getattr(given, "auth", None)
+    if api is None or auth is None:
+        raise TypeError(f"endpoints must be Endpoints(api=..., auth=...), not a {type(given).__name__}")
+    return Endpoints(api=api, auth=auth)
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Unpack archives: all files of one or none, and never outside of the folder for them."""
+"""Unpack archives: completely or not at all, and never outside of the folder for their files."""
 
 import contextlib
 import gzip
@@ -233,7 +233,7 @@ def _copy(member: _Member, place: Path, budget: int) -> tuple[Path, int]:
 
 
 def _created(name: str, place: Path) -> tuple[Path, IO[bytes]]:
-    """Make the file of a member, with another name when the file system refuses its own.
+    """Create the file of a member, with another name when the file system refuses its own.
 
     Only the file system knows how long a name may be, and whether two names that differ in case are two files.
     """
@@ -249,7 +249,11 @@ def _created(name: str, place: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _move(place: Path, folder: Path, name: Path) -> Path:
-    """Move an unpacked file into the folder; none of its directories may be a symbolic link."""
+    """Move an unpacked file into the folder.
+
+    Raises:
+        BadArchiveError: A directory of its path is a symbolic link, which may lead out of the folder.
+    """
     directory = folder
     for part in ("", *name.parts[:-1]):
         directory /= part

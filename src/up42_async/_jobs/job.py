@@ -348,8 +348,7 @@ class Job(JobState):
             roles: Only the assets with one of these roles, such as `"data"`.
             media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
             unpack: Whether to unpack archives, each into a directory beside it.
-            resume: Whether to keep the part of a file that has come when its download breaks off, as `name.part`, and
-                continue it the next time.
+            resume: Whether to keep an incomplete file as `name.part`, which the next download continues.
 
         Returns:
             The files, in the order of item ids and asset keys.

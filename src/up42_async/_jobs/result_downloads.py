@@ -76,8 +76,7 @@ def download(
         roles: Only the assets with one of these roles, such as `"data"`.
         media_types: Only the assets of these media types, such as `"image/tiff"`, whatever parameters they have.
         unpack: Whether to unpack archives (`.zip`, `.tgz`, `.tar.gz`, `.tar`), each into a directory beside it.
-        resume: Whether to keep the part of a file that has come when its download breaks off, as `name.part`, and
-            continue it the next time.
+        resume: Whether to keep an incomplete file as `name.part`, which the next download continues.
         bar: Whether to show a progress bar, in a terminal or notebook; needs `up42-async[progress]`.
         client: The client to use; else that of a job, else the current one.
 

@@ -1,4 +1,4 @@
-"""Read the metadata of an asset: an asset with an id can always be read, and a field that does not fit is None."""
+"""Read the metadata of an asset: only the id is required, and any other field that cannot be read is None."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -11,11 +11,11 @@ Read = Callable[[Any], Any]
 
 
 def asset_fields(content: Any, request: ApiRequest) -> tuple[dict[str, Any], list[str]]:
-    """Return the arguments of `Asset`, and the keys of the fields that do not fit.
+    """Return the arguments of `Asset`, and the keys of the fields that cannot be read.
 
     Args:
         content: The decoded JSON.
-        request: The request that brought it, for the error.
+        request: The request that was answered with it, for the error.
 
     Raises:
         UnexpectedResponseError: The JSON has no id.

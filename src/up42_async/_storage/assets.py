@@ -1,4 +1,4 @@
-"""Assets: ordered or made data of one or more files; listed, or fetched by id."""
+"""Assets: data that was ordered, uploaded or made by a job; listed, or fetched by id."""
 
 import datetime as dt
 import os
@@ -31,7 +31,7 @@ PAGE_SIZE: Final = 100
 
 @attrs.define(kw_only=True, slots=False)
 class Asset:
-    """An asset in your storage: ordered or made data of one or more files."""
+    """An asset in your storage: data of one or more files that was ordered, uploaded or made by a job."""
 
     id: str
     """The asset's id."""
@@ -50,7 +50,7 @@ class Asset:
     content_type: str | None = None
     """Media type, such as `application/zip`."""
     order_id: str | None = None
-    """The order that brought it."""
+    """The order that it was delivered for."""
     title: str | None = None
     """Title given by the user."""
     tags: list[str] = attrs.field(factory=list)
@@ -78,9 +78,9 @@ class Asset:
             client: The client to use; the current one when left out.
 
         Raises:
-            NotFoundError: There is no such asset, or it belongs to somebody else.
+            NotFoundError: There is no such asset, or it belongs to another account.
             APIError: The request failed.
-            UnexpectedResponseError: The response is no asset, or another one.
+            UnexpectedResponseError: The response is no asset, or is about another one.
             ValueError: `asset_id` cannot be an id.
         """
         request = ApiRequest(method="GET", path=f"{ASSETS}/{segment(asset_id, 'asset_id')}/metadata")
@@ -157,12 +157,12 @@ class Asset:
     async def download(
         self, directory: str | os.PathLike[str], *, unpack: bool = False, resume: bool = True
     ) -> list[Path]:
-        """Download the asset's file: it is complete and verified, or absent.
+        """Download the asset's file, complete and verified, or not at all.
 
-        Costs one request for a signed URL and one to the storage host; each retry costs as many.
+        One request for a signed URL and one to the storage host; each retry sends both again.
 
         Args:
-            directory: Where the file goes; made when it is missing.
+            directory: Directory for the file; made when it is missing.
             unpack: Whether to unpack an archive (`.zip`, `.tgz`, `.tar.gz`, `.tar`), into a directory beside it.
             resume: Whether to keep an incomplete file as `name.part`, which the next download continues.
 
@@ -170,7 +170,7 @@ class Asset:
             The path of the file; for an unpacked archive those of its files.
 
         Raises:
-            DownloadError: The file could not be downloaded completely, or not be unpacked.
+            DownloadError: The file could not be downloaded completely, or could not be unpacked.
         """
         options = DownloadOptions(unpack=unpack, resume=resume)
         downloads = Downloads(current_client(self._client), Path(directory), options)
@@ -193,16 +193,16 @@ async def initialize_asset(asset_id: str, *, client: Client | None = None) -> As
         client: The client to use; the current one when left out.
 
     Raises:
-        NotFoundError: There is no such asset, or it belongs to somebody else.
+        NotFoundError: There is no such asset, or it belongs to another account.
         APIError: The request failed.
-        UnexpectedResponseError: The response is no asset, or another one.
+        UnexpectedResponseError: The response is no asset, or is about another one.
         ValueError: `asset_id` cannot be an id.
     """
     return await Asset.get(asset_id, client=client)
 
 
 class AssetList(ReadableList[Asset]):
-    """An async iterator over assets; `errors` names those that could not be read, and fields that do not fit."""
+    """An async iterator over assets; `errors` names those that could not be read, and fields that could not be read."""
 
     def __init__(self, client: Client, filters: str | None) -> None:
         """Send nothing yet; see `Asset.all`.

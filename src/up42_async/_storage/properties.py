@@ -47,7 +47,7 @@ class Up42Properties:
     job_id: _Property[str] = _Property("up42-system:job_id", "The job that made it.")
     source: _Property[str] = _Property("up42-system:source", "Where it came from, such as `ARCHIVE` or `ANALYTICS`.")
     metadata_version: _Property[str] = _Property("up42-system:metadata_version", "Version of UP42's own metadata.")
-    order_id: _Property[str] = _Property("up42-order:id", "The order that brought it.")
+    order_id: _Property[str] = _Property("up42-order:id", "The order that it was delivered for.")
     product_id: _Property[str] = _Property("up42-product:product_id", "The data product.")
     collection_name: _Property[str] = _Property(
         "up42-product:collection_name", "The geospatial collection, such as `phr`."

@@ -50,7 +50,7 @@ def stac_from(
     Args:
         kind: `StorageItem` or `StorageCollection`.
         content: The JSON object.
-        request: The request that brought it, for errors.
+        request: The request that was answered with it, for errors.
         client: The client that sent the request.
         report: Receives one error that names all parts that were taken out.
 

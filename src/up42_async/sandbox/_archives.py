@@ -72,7 +72,7 @@ _ODD_KINDS: Mapping[str, tuple[bytes, int]] = {
 
 
 def is_zip(name: str) -> bool:
-    """Tell whether an archive is a zip, by its name; the others are gzipped tars."""
+    """Return whether an archive is a zip, by its name; the others are gzipped tars."""
     return name.endswith(".zip")
 
 

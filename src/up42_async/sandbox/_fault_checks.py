@@ -99,7 +99,7 @@ def function(instance: Any, attribute: "attrs.Attribute[Any]", value: Any) -> No
 
 
 def is_kind(value: object) -> bool:
-    """Tell whether a value can be a fault: an object with `async def apply(self, exchange, act)`, not a class."""
+    """Return whether a value can be a fault: an object with `async def apply(self, exchange, act)`, not a class."""
     return not isinstance(value, type) and callable(getattr(value, "apply", None))
 
 

@@ -55,7 +55,7 @@ def properties(world: World, item: Item) -> dict[str, Any]:
 
 
 def _has_picture(item: Item) -> bool:
-    """Tell whether the projection is known: what users put into storage may have any."""
+    """Return whether the projection of a file is known; files that users put into storage may have any."""
     return any(isinstance(file.content, Picture) for file in item.files)
 
 
