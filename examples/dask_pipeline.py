@@ -1,11 +1,11 @@
 """Run a process on many items, and hand each result to a Dask cluster, whose workers read the pixels.
 
-    python examples/dask_pipeline.py                        # the sandbox and a cluster on this machine
-    python examples/dask_pipeline.py tcp://10.0.0.5:8786    # the same, on a cluster of yours that sees this directory
+    python examples/dask_pipeline.py                        # with a sandbox and a cluster on this machine
+    python examples/dask_pipeline.py tcp://10.0.0.5:8786    # with a cluster of yours, whose workers see the same files
 
 One process talks to UP42: it executes, tracks and downloads. The workers get items and paths, never credentials.
-Back-pressure goes both ways: at most MOST_RUNNING jobs are under way at UP42, and at most MOST_READING results wait for
-the workers; while they do, no further result is taken. A worker that dies costs its task, which Dask gives to another.
+Back-pressure goes both ways: at most MAX_RUNNING jobs are under way at UP42, and at most MAX_READING results wait for
+the workers; while they do, no further result is taken. When a worker dies, Dask gives its task to another.
 """
 
 # Dask and odc-stac are installed where this runs, not where types are checked.
@@ -28,17 +28,17 @@ from up42_async.processing_templates import DetectionTreesSpacept
 from up42_async.sandbox import Sandbox
 
 IMAGES = 20
-MOST_CREDITS = 50_000
-MOST_RUNNING = 10
-MOST_READING = 4
+MAX_CREDITS = 50_000
+MAX_RUNNING = 10
+MAX_READING = 4
 COLUMNS = ("job", "item", "asset", "height", "width", "mean")
 
 
 def read_pixels(job_id: str, items: Sequence[dict[str, Any]], paths: dict[str, dict[str, str]], table: str) -> int:
-    """Read the files of one result, in a worker, and write a part of the table; return its number of rows.
+    """Read the files of one job in a worker, write its part of the table, and return the number of rows.
 
-    The part has the name of the job and is put in its place when it is whole: a task that is run twice, since the first
-    worker died, leaves one part.
+    The part is named by the job, and renamed when it is complete: when a worker dies and its task is run again, there
+    is still one part.
     """
     import odc.stac  # noqa: PLC0415 - in the worker only
     import pystac  # noqa: PLC0415 - the same
@@ -58,24 +58,24 @@ def read_pixels(job_id: str, items: Sequence[dict[str, Any]], paths: dict[str, d
 
 
 async def templates() -> AsyncIterator[DetectionTreesSpacept]:
-    """Make a template of each item in storage, as they are found."""
+    """Yield a template for each item in storage."""
     async for item in up42.search_items(max_items=IMAGES):
         yield DetectionTreesSpacept(title=f"Trees of {item.id}", item=item)
 
 
 async def run(cluster: DaskClient, directory: Path) -> Path:
-    """Execute, track and download, and let the cluster read each result as it lands.
+    """Execute, track and download, and hand the files of each job to the cluster as soon as they are complete.
 
     Args:
         cluster: A Dask client that was made with `asynchronous=True`.
-        directory: Where files, journal and table go; the workers must see it under the same path.
+        directory: Directory for files, journal and table; the workers must reach it by the same path.
 
     Returns:
         The table.
     """
     parts = directory / "table"
     parts.mkdir(parents=True, exist_ok=True)
-    room = anyio.Semaphore(MOST_READING)
+    free = anyio.Semaphore(MAX_READING)  # without it, results would pile up before slow workers
 
     async def read(job: up42.Job, files: Sequence[up42.ResultFile], title: str) -> None:
         try:
@@ -86,7 +86,7 @@ async def run(cluster: DaskClient, directory: Path) -> Path:
             rows = await cluster.submit(read_pixels, job.id, items, paths, str(parts), pure=False, retries=3)
             print(f"{title}: {rows} rows")
         finally:
-            room.release()
+            free.release()
 
     async with (
         anyio.create_task_group() as reading,
@@ -94,8 +94,8 @@ async def run(cluster: DaskClient, directory: Path) -> Path:
             templates(),
             directory / "files",
             journal=directory / "run.db",
-            max_credits=MOST_CREDITS,
-            max_running=MOST_RUNNING,
+            max_credits=MAX_CREDITS,
+            max_running=MAX_RUNNING,
             media_types=["image/tiff"],
         ) as batch,
     ):
@@ -103,7 +103,7 @@ async def run(cluster: DaskClient, directory: Path) -> Path:
             if result.error is not None or result.job is None:
                 print(f"{result.template.title}: {result.error}")
                 continue
-            await room.acquire()
+            await free.acquire()
             reading.start_soon(read, result.job, result.files, result.template.title)
     return _joined(parts, directory / "trees.csv")
 
@@ -117,7 +117,7 @@ def _joined(parts: Path, table: Path) -> Path:
 
 
 async def main() -> None:
-    """Run on a sandbox, with the scheduler that was given or a cluster of two workers on this machine."""
+    """Run on a sandbox, with the given scheduler or with two workers on this machine."""
     with tempfile.TemporaryDirectory() as place, Sandbox(speed=600, failure_rate=0.0) as sandbox:
         sandbox.add_assets(IMAGES)
         async with up42.Client(**sandbox.settings):

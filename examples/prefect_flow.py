@@ -1,9 +1,9 @@
-"""Map a Prefect task over items: each task executes one template and brings its files home.
+"""Map a Prefect task over items: each task executes one template and downloads its files.
 
     python examples/prefect_flow.py     # on the sandbox
 
-Each task opens a client in its own event loop, made of settings that travel. For thousands of items, one task that runs
-`up42.pipeline` does the same with a fraction of the requests: see `examples/dask_pipeline.py`.
+Each task opens a client of its own in its event loop, from settings that can be pickled. For thousands of items, one
+task that runs `up42.pipeline` does the same with a fraction of the requests: see `examples/dask_pipeline.py`.
 """
 
 # Prefect is installed where this runs, not where types are checked; `submit` comes from its decorator.
@@ -27,15 +27,15 @@ ITEMS = 4
 MakeClient = Callable[[], up42.Client]
 
 
-# no retries: one would execute again, and the library repeats whatever is safe to repeat
+# no retries: each would execute again, and the library itself retries what is safe to retry
 @task(retries=0)  # type: ignore[untyped-decorator]
 def detect_trees(make_client: MakeClient, url: str, directory: str) -> dict[str, Any]:
-    """Execute a template once, and bring its files home."""
+    """Execute a template once, and download its files."""
     return anyio.run(detect, make_client, url, directory)
 
 
 async def detect(make_client: MakeClient, url: str, directory: str) -> dict[str, Any]:
-    """Do the work of a task, in an event loop and with a client of its own."""
+    """Do the work of one task, with a client of its own."""
     async with make_client():
         template = DetectionTreesSpacept(title=f"Trees of {url.rpartition('/')[2]}", item=url)
         job = await (await template.execute(max_credits=1000)).track()
@@ -51,7 +51,7 @@ def detect_everywhere(make_client: MakeClient, urls: list[str], directory: str) 
 
 
 def run(sandbox: Sandbox, directory: Path) -> list[dict[str, Any]]:
-    """Run the flow on items of a sandbox; on your account the settings are `cfg_file=...` and the same limits."""
+    """Run the flow on items of a sandbox; for your account give `cfg_file=...` and the same limits to the client."""
     urls = [url for asset in sandbox.add_assets(ITEMS) for url in sandbox.items_of(asset)][:ITEMS]
     make_client = functools.partial(up42.Client, **sandbox.settings, limits=up42.Limits().split(ITEMS))
     results: list[dict[str, Any]] = detect_everywhere(make_client, urls, str(directory))
@@ -59,7 +59,7 @@ def run(sandbox: Sandbox, directory: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run the flow, and say what came of each item."""
+    """Run the flow, and print the result of each item."""
     with tempfile.TemporaryDirectory() as place, Sandbox(speed=600, failure_rate=0.0) as sandbox:
         for result in run(sandbox, Path(place)):
             print(f"{result['job']}: {result['status']}, {len(result['files'])} files")

@@ -1,9 +1,9 @@
-"""A service around UP42: submit executions, ask how jobs are doing, follow them live, and shut down without losing any.
+"""A service around UP42: execute orders, show jobs, stream their status, and stop without losing an execution.
 
     python examples/service/app.py --sandbox        # on the sandbox
     python examples/service/app.py                  # on your account: UP42_USERNAME and UP42_PASSWORD
 
-No endpoint takes a client: the one that the lifespan opens is the default of the event loop.
+No endpoint needs to be given a client: the one that the lifespan opens is the default of the event loop.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ from up42_async import processing_templates
 logger = logging.getLogger("trees")
 
 PULSE = 1.0
-"""Seconds between two looks at whether the server is about to stop, while a stream is quiet."""
+"""Seconds between two checks whether the server is about to stop, while a stream is quiet."""
 
 
 JobId = Annotated[str, Path(pattern=r"^[\w-]+$")]
 
 
 class Order(BaseModel):
-    """What to run on which items, and what it may cost."""
+    """The process and its items, and the most credits they may cost."""
 
     process: str = "detection-trees-spacept"
     items: list[str] = Field(min_length=1, max_length=1000)
@@ -42,7 +42,7 @@ class Order(BaseModel):
 
 
 class Placed(BaseModel):
-    """What came of one item of an order."""
+    """The result of one item of an order."""
 
     item: str
     job: str | None = None
@@ -50,7 +50,7 @@ class Placed(BaseModel):
 
 
 def create_app(**settings: Any) -> FastAPI:
-    """Make the application.
+    """Return the application.
 
     Args:
         settings: Arguments of `up42.Client`; without any the credentials come from the environment.
@@ -73,7 +73,7 @@ def create_app(**settings: Any) -> FastAPI:
 
 
 async def _explain(request: Request, error: Exception) -> JSONResponse:
-    """Answer 404 for what UP42 does not have, and 502 for whatever else it could not do."""
+    """Answer 404 for what UP42 does not have, and 502 for every other error of UP42."""
     del request
     status = 404 if isinstance(error, up42.NotFoundError) else 502
     return JSONResponse({"detail": str(error)}, status_code=status)
@@ -82,14 +82,14 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
 async def place(order: Order) -> list[Placed]:
     """Execute an order: this spends credits.
 
-    uvicorn waits for requests that are being answered when it is told to stop. So whatever was sent is answered, and
-    the caller learns the id of every job that was paid for; the log has it too, for a caller who has hung up.
+    A server that is told to stop lets this request end first. So the caller gets the id of each job that was paid for;
+    the log has it too, for a caller that has disconnected.
     """
     kind = _template_of(order.process)
-    name = uuid.uuid4().hex[:8]  # a title of its own lets each job be found again, whoever else executes the same
+    name = uuid.uuid4().hex[:8]  # by its own title each job can be found again, although others execute the same
     try:
         templates = [kind(title=f"Order {name}, item {place}", item=item) for place, item in enumerate(order.items)]
-    except ValueError as error:  # an item that is no URL
+    except ValueError as error:  # an item is not a URL
         raise HTTPException(422, str(error)) from None
     results = await up42.execute(templates, max_credits=order.max_credits)
     for result in results:
@@ -120,11 +120,11 @@ async def job(job_id: JobId) -> up42.Job:
 
 
 async def events(job_id: JobId, request: Request) -> StreamingResponse:
-    """Follow a job by Server-Sent Events: one for each change of its status, until it is finished.
+    """Stream the changes of the status of a job as Server-Sent Events, until it is finished.
 
-    However many follow however many jobs, all are asked for together: one request for 100 jobs.
+    All jobs of all streams are queried together, 100 in one request.
     """
-    await up42.Job.get(job_id)  # so that a job that does not exist is a 404, not a stream that ends
+    await up42.Job.get(job_id)  # a job that does not exist is a 404 instead of a stream that ends
     return StreamingResponse(_stream(job_id, request.app), media_type="text/event-stream")
 
 
@@ -145,13 +145,13 @@ async def _stream(job_id: str, app: FastAPI) -> AsyncIterator[str]:
 
 
 def _is_stopping(app: FastAPI) -> bool:
-    """Return whether the server was told to stop: a stream would otherwise hold it up until the job has ended."""
+    """Return whether the server was told to stop; it waits for streams, so they must end then."""
     server: uvicorn.Server | None = getattr(app.state, "server", None)
     return server is not None and server.should_exit
 
 
 async def health(request: Request) -> dict[str, Any]:
-    """Tell what the client is doing: requests, tracked jobs, and until when UP42 asks it to wait."""
+    """Return what the client is doing: requests, tracked jobs, and until when UP42 asked it to wait."""
     client: up42.Client = request.app.state.client
     return attrs.asdict(client.statistics())
 
@@ -162,10 +162,10 @@ def serve(app: FastAPI, *, port: int = 8000, grace: int = 120) -> None:
     Args:
         app: The application.
         port: On 127.0.0.1.
-        grace: Seconds that requests under way have to finish after that. Those that have not are cancelled; what was
-            sent is then still waited for, up to `Timeouts.cancel_grace`, and named in the log.
+        grace: Seconds for which requests under way may go on after that. Then they are cancelled; the response to an
+            execution that was sent is still waited for, up to `Timeouts.cancel_grace`, and its job is logged.
     """
-    logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")  # warnings of the library, and what was ordered
+    logging.basicConfig(format="%(levelname)s: %(name)s: %(message)s")  # shows warnings of the library, and the orders
     logger.setLevel(logging.INFO)
     server = uvicorn.Server(uvicorn.Config(app, port=port, timeout_graceful_shutdown=grace))
     app.state.server = server
@@ -173,14 +173,14 @@ def serve(app: FastAPI, *, port: int = 8000, grace: int = 120) -> None:
 
 
 def main() -> None:
-    """Serve on your account, or with `--sandbox` on the sandbox."""
+    """Serve with your account, or with a sandbox if `--sandbox` is given."""
     if "--sandbox" not in sys.argv:
         serve(create_app())
         return
     from up42_async.sandbox import REFERENCE_ASSET, Sandbox  # noqa: PLC0415 - a service in production has no sandbox
 
     with Sandbox(speed=60) as sandbox:
-        print(f"an item to try: {sandbox.items_of(REFERENCE_ASSET)[0]}")
+        print(f"An item to try: {sandbox.items_of(REFERENCE_ASSET)[0]}")
         serve(create_app(**sandbox.settings))
 
 
