@@ -122,6 +122,7 @@ def test_budgets_are_listed_with_what_is_left_of_them(sandbox: Sandbox) -> None:
     rows = json.loads(run(sandbox, "budgets", "list", "--usage", "-o", "json").stdout)
     assert rows
     assert {row["remaining_credits"] is not None for row in rows} == {True}
+    assert [row["created_at"] for row in rows] == [row["metadata"]["createdAt"] for row in rows]  # as UP42 writes times
     assert "remaining" not in run(sandbox, "budgets", "list", "-o", "csv").stdout
 
 

@@ -225,11 +225,15 @@ def test_tracking_ends_at_a_status_that_is_asked_for(sandbox: Sandbox) -> None:
     assert done.exit_code == 0, done.output
 
 
-def test_a_job_that_does_not_exist_is_named(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_job_that_does_not_exist_is_named_with_the_reason(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(job, "Timings", partial(Timings, refused=0.3))  # the ten seconds of real life
-    done = run(sandbox, "jobs", "track", "11111111-1111-1111-1111-111111111111", "--timeout", "60s")
+    done = run(sandbox, "jobs", "track", "nowhere", "nothing", "--timeout", "60s")
     assert done.exit_code == 1
-    assert "11111111-1111-1111-1111-111111111111" in done.stderr
+    lines = done.stderr.splitlines()
+    assert [line.partition(": GET")[0] for line in lines] == ["up42: job nowhere", "up42: job nothing"]
+    assert all("status 404" in line for line in lines)
 
 
 def test_files_are_brought_home_once(sandbox: Sandbox, tmp_path: Path) -> None:

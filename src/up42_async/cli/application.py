@@ -50,7 +50,8 @@ def _options(
         typer.Option(envvar="UP42_WORKSPACE_ID", help="Id of the workspace in which jobs are created and listed."),
     ] = None,
     api: Annotated[
-        str | None, typer.Option(envvar="UP42_API_URL", help="Address of another API, such as a sandbox; needs --auth.")
+        str | None,
+        typer.Option(envvar="UP42_API_URL", help="Address of another API, such as that of a sandbox; needs --auth."),
     ] = None,
     auth: Annotated[
         str | None, typer.Option(envvar="UP42_AUTH_URL", help="Address of another login; needs --api.")

@@ -156,7 +156,8 @@ def track_jobs(
                     if fail_fast and _has_failed(job, stops):
                         break
             except up42.UnfinishedJob as error:
-                typer.echo(f"up42: {error}", err=True)
+                for id_, reason in error.reasons.items():
+                    typer.echo(f"up42: job {id_}: {reason}", err=True)
         if scope.cancelled_caught:
             say(f"up42: stopped after {timeout}; {_still_under_way(tracker)}", settings)
         good = not tracker.unfinished and not any(_has_failed(job, stops) for job in tracker.finished)

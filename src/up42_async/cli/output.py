@@ -1,6 +1,7 @@
 """Rows on stdout: a table for people; JSON, NDJSON or CSV for programs."""
 
 import csv
+import datetime as dt
 import enum
 import io
 import json
@@ -12,6 +13,8 @@ from typing import Any, Final, TypeVar
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+
+from up42_async._clock import as_text
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -92,7 +95,7 @@ def write(rows: Iterable[Row], format_: Format, *, columns: Sequence[str]) -> No
     """
     match format_:
         case Format.JSON:
-            sys.stdout.write(json.dumps(list(rows), indent=2, default=str) + "\n")
+            sys.stdout.write(json.dumps(list(rows), indent=2, default=_text) + "\n")
         case Format.NDJSON:
             for row in rows:
                 write_line(row)
@@ -108,14 +111,14 @@ def write_one(row: Row, format_: Format) -> None:
         case Format.TABLE:
             _write_table([{"name": key, "value": value} for key, value in row.items()], ["name", "value"])
         case Format.JSON:
-            sys.stdout.write(json.dumps(row, indent=2, default=str) + "\n")
+            sys.stdout.write(json.dumps(row, indent=2, default=_text) + "\n")
         case _:
             write([row], format_, columns=list(row))
 
 
 def write_line(row: Row) -> None:
     """Write one line of NDJSON, and flush it for the reader of a pipe."""
-    sys.stdout.write(json.dumps(row, default=str) + "\n")
+    sys.stdout.write(json.dumps(row, default=_text) + "\n")
     sys.stdout.flush()
 
 
@@ -156,8 +159,11 @@ def _fitting(columns: Sequence[str], rows: Sequence[Mapping[str, str]], room: in
 
 
 def _text(value: object) -> str:
+    """Return a value as text: nothing for None, a time as UP42 writes it, parts as JSON."""
     if value is None:
         return ""
+    if isinstance(value, dt.datetime):
+        return as_text(value)
     if isinstance(value, dict | list | tuple):
-        return json.dumps(value, default=str)
+        return json.dumps(value, default=_text)
     return str(value)
