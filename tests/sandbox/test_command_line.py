@@ -39,7 +39,7 @@ def test_prints_what_to_paste_and_ends_cleanly_on_ctrl_c() -> None:
         jobs = httpx.get(f"{words['api']}/v2/processing/jobs", headers={"authorization": f"Bearer {token}"}).json()
         assert [job["status"] for job in jobs["jobs"]] == ["running"] * 3
         assert running.stdout.readline() == "\n"
-        assert running.stdout.readline().startswith("Of its 3 asset(s) in storage, 68567134-27ad-")
+        assert running.stdout.readline().startswith("Assets in storage: 3. 68567134-27ad-")
         running.send_signal(signal.SIGINT)
         try:
             assert running.wait(10) == 0

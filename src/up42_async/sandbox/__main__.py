@@ -25,7 +25,7 @@ The sandbox is running, {speed:g} times as fast as UP42. Ctrl-C ends it.
         polling=up42.Polling(wait={wait:g}, settle={settle:g}, recover={recover:g}, visible={visible:g}),
     )
 
-Of its {assets} asset(s) in storage, {reference} is the one of UP42's examples.
+Assets in storage: {assets}. {reference} is the one of UP42's examples.
 """
 _CONTROL = """
 Its controls are at {url}; requests need the header
@@ -36,14 +36,14 @@ Its controls are at {url}; requests need the header
 _EPILOG = """\
 With --control, the sandbox can be controlled over HTTP on 127.0.0.1, with the secret that is printed at the start:
 
-  curl -H "Authorization: Bearer $SECRET" $URL/                     the names of all that can be read and called
+  curl -H "Authorization: Bearer $SECRET" $URL/                     the names of the state and of the methods
   curl ... $URL/requests                                            also /jobs /executions /counts /faults /balance
                                                                     /budgets /assets /time /settings
   curl ... -d '{"number": 300}' $URL/seed_jobs                      methods of Sandbox, with their arguments as JSON
   curl ... -d '{"kind": {"kind": "Status", "arguments": {"status": 503}}, "path": "/v2/", "times": 2}' $URL/add_fault
   curl ... -d '{"fault": 0}' $URL/remove_fault                      or -d '' $URL/clear_faults
   curl ... -d '{"seconds": 3600}' $URL/advance                      move the clock, and all jobs with it, ahead
-  curl ... -d '' $URL/reset                                         back to the beginning
+  curl ... -d '' $URL/reset                                         restore the state at the start
 """
 
 

@@ -129,7 +129,7 @@ class Ledger:
 
 
 class Credentials(TypedDict):
-    """What a client logs in with: `Client(**sandbox.credentials)`."""
+    """The credentials of the only user: `Client(**sandbox.credentials)`."""
 
     username: str
     password: str
@@ -146,5 +146,5 @@ class Account:
 
     @property
     def credentials(self) -> Credentials:
-        """Return what a client logs in with."""
+        """Return the credentials of the user."""
         return Credentials(username=self.username, password=self.password)

@@ -80,15 +80,16 @@ def archive(name: str, members: Mapping[str, bytes], trick: Trick | None = None)
     """Write an archive; the same arguments always give the same bytes.
 
     Args:
-        name: What it will be called.
+        name: Its file name.
         members: Its files, by path.
-        trick: What is wrong with it, besides an honest member that it then begins with. A member leads out
-            (`"parent"`, `"absolute"`, `"drive"`, `"backslash"`), comes twice (`"duplicate"`, or `"case"` where that
-            does not count), lies too `"deep"`, is one of too `"many"`, is no file (`"symlink"`, `"hardlink"`,
-            `"device"`), says that it has a tebibyte (`"huge"`), inflates to 64 MiB (`"bomb"`), has a name that not
-            every system takes (`"hidden"`, `"colon"`, `"long"`, `"control"`, `"trailing-dot"`, `"device-name"`), lies
-            in another file (`"clash"`), has 8 MiB of `"headers"`, is `"encrypted"` (zip only), has a
-            `"damaged"` header, or a wrong `"checksum"`; or the whole is `"cut"` in half.
+        trick: What is wrong with it; such an archive begins with a good member. Another member has a path out of
+            the directory (`"parent"`, `"absolute"`, `"drive"`, `"backslash"`), has the name of another one
+            (`"duplicate"`, or `"case"` where only case differs), is too `"deep"`, is one of too `"many"`, is not a
+            file (`"symlink"`, `"hardlink"`, `"device"`), claims a size of one tebibyte (`"huge"`), inflates to 64 MiB
+            (`"bomb"`), has a name that not every system takes (`"hidden"`, `"colon"`, `"long"`, `"control"`,
+            `"trailing-dot"`, `"device-name"`), is below another file (`"clash"`), has 8 MiB of `"headers"`, is
+            `"encrypted"` (zip only), has a `"damaged"` header, or a wrong `"checksum"`; or the archive is `"cut"` in
+            half.
 
     Raises:
         ValueError: There is no such trick, or not for this kind of archive.

@@ -25,7 +25,7 @@ class Budget:
 
     Args:
         id: Its id.
-        name: What it is called.
+        name: Its name.
         description: What it is for.
         external_id: The user's own id for it.
         status: Whether it is in force.

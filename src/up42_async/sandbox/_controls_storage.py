@@ -126,14 +126,14 @@ class StorageControls(Controls):
         Args:
             name: Its file name: `.zip`, or `.tgz` for a gzipped tar.
             members: Its files, by path; None for a picture and a text.
-            trick: What is wrong with it: members that lead out (`"parent"`, `"absolute"`, `"drive"`, `"backslash"`),
-                come twice (`"duplicate"`, or `"case"` where that does not count), lie too `"deep"` or are too
-                `"many"`, are no files (`"symlink"`, `"hardlink"`, `"device"`), say that they have a tebibyte
-                (`"huge"`), inflate to 64 MiB (`"bomb"`), have names that not every system takes (`"hidden"`,
-                `"colon"`, `"long"`, `"control"`, `"trailing-dot"`, `"device-name"`), lie in another file
-                (`"clash"`), have 8 MiB of `"headers"`, are `"encrypted"` (zip only), have a `"damaged"`
-                header or a wrong `"checksum"`; or the whole is `"cut"` in half.
-            title: What the user calls it.
+            trick: What is wrong with it: members that have paths out of the directory (`"parent"`, `"absolute"`,
+                `"drive"`, `"backslash"`), have the same name (`"duplicate"`, or `"case"` where only case differs), are
+                too `"deep"` or too `"many"`, are not files (`"symlink"`, `"hardlink"`, `"device"`), claim a size of
+                one tebibyte (`"huge"`), inflate to 64 MiB (`"bomb"`), have names that not every system takes
+                (`"hidden"`, `"colon"`, `"long"`, `"control"`, `"trailing-dot"`, `"device-name"`), are below another
+                file (`"clash"`), have 8 MiB of `"headers"`, are `"encrypted"` (zip only), have a `"damaged"` header or
+                a wrong `"checksum"`; or the archive is `"cut"` in half.
+            title: Its title.
 
         Returns:
             The asset's id.

@@ -17,11 +17,11 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class ConnectionLost(ConnectionResetError):
-    """A fault broke the connection, and the application was called without a server, so there is none."""
+    """A fault breaks the connection, but the application was called without a server, so there is no connection."""
 
 
 class _Enough(Exception):
-    """Stops an application that has produced as much of an answer as is wanted."""
+    """Stops an application that has produced as much of the answer as is needed."""
 
 
 class Exchange:

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
-"""What attrs calls with the new object, the field and its value."""
+"""A validator of attrs, which is called with the new object, the field and its value."""
 
 
 def _named(instance: Any, attribute: "attrs.Attribute[Any]") -> str:
@@ -75,7 +75,7 @@ def headers(instance: Any, attribute: "attrs.Attribute[Any]", value: Any) -> Non
 
 
 def strings(instance: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    """Check for several strings; one alone is refused, because its letters are not meant."""
+    """Check for several strings; a single string is refused, since it would count as its letters."""
     several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
     if not several or not all(isinstance(element, str) for element in value):
         raise TypeError(f"{_named(instance, attribute)} must be a list of strings, not {value!r}.")

@@ -85,7 +85,7 @@ class Filter:
 
 @lru_cache(maxsize=256)
 def _validate(shape: str) -> None:
-    """Hold the shape of a filter against the schema of CQL2; once for each shape, because that takes 20 ms.
+    """Check the shape of a filter by the schema of CQL2; once for each shape, because that takes 20 ms.
 
     Raises:
         cql2.ValidationError: It is not valid.
@@ -94,7 +94,7 @@ def _validate(shape: str) -> None:
 
 
 def _shape(node: Any) -> Any:
-    """Return a filter with one value in place of all others of its kind: validity does not depend on which."""
+    """Return a filter with the same value for all values of a kind, on which its validity does not depend."""
     if isinstance(node, list):
         return [_shape(element) for element in node]
     if isinstance(node, dict):

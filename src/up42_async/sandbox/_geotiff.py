@@ -37,7 +37,7 @@ def geotiff(tiles: int, *, west: float, north: float, degrees: float, seed: int)
         west: Longitude of its western edge, in degrees.
         north: Latitude of its northern edge, in degrees.
         degrees: Length of each side, in degrees.
-        seed: What the picture looks like.
+        seed: The seed of its pixels.
 
     Returns:
         The file.

@@ -1,4 +1,4 @@
-"""Lists in numbered pages, as budgets and assets come, and the query parameters they share."""
+"""Lists in numbered pages, such as budgets and assets, and the query parameters they share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar

@@ -30,7 +30,7 @@ class Price:
 
 
 def item_area(url: str) -> float:
-    """Return the area of an item in square kilometres, 1.0 to 100.9, made up from its URL but for host and port."""
+    """Return the area of an item in square kilometres, 1.0 to 100.9, computed from its URL without host and port."""
     drawn = int.from_bytes(sha256(urlsplit(url).path.encode()).digest()[:4], "big")
     return 1 + drawn % 1000 / 10
 

@@ -1,4 +1,4 @@
-"""What recorded INVALID jobs said was wrong with their inputs: 44 of 432, each one error."""
+"""The errors of recorded INVALID jobs: 44 of 432 jobs, with one error each."""
 
 from collections.abc import Mapping
 from random import Random
@@ -14,11 +14,11 @@ _ONE_ITEM: Final = (*[_UNSUPPORTED] * 28, *[_UNSUPPORTED_WITH_STOP] * 2, *[_NOT_
 _SEVERAL_ITEMS: Final = (_UNSUPPORTED_WITH_STOP, *[_NOT_MATCHING] * 2)
 
 USUAL: Final[list[dict[str, Any]]] = [{"name": _UNSUPPORTED[0], "message": _UNSUPPORTED[1]}]
-"""What most of them said."""
+"""The most frequent error."""
 
 
 class RecordedErrors:
-    """Draws what is wrong with the inputs of a job, as often as it was recorded.
+    """Draws the errors of an INVALID job, each as often as it was recorded.
 
     Args:
         random: The generator.

@@ -160,7 +160,7 @@ def _answer_item(body: dict[str, Any] | None) -> Response:
 
 
 def _changes(content: bytes) -> dict[str, Any]:
-    """Read what an item shall be called and tagged with.
+    """Read the new title and tags of an item.
 
     Raises:
         ValueError: It is something else.

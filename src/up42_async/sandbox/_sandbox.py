@@ -32,8 +32,8 @@ class Sandbox(StorageControls):
 
     Use it as `async with` (asyncio or trio) or as `with`: its server runs in a thread with an event loop of its own.
     `sandbox.app` can be called without a server, through `httpx.ASGITransport`. A library that keeps the GIL while it
-    waits for an answer waits for ever: rasterio does while GDAL lists the directory of a file, unless
-    `GDAL_DISABLE_READDIR_ON_OPEN=EMPTY_DIR` is set. Use a sandbox in another process for such libraries.
+    waits for an answer stops this thread, and so waits for ever: rasterio does while GDAL lists the directory of a
+    file, unless `GDAL_DISABLE_READDIR_ON_OPEN=EMPTY_DIR` is set. Use a sandbox in another process for such libraries.
 
     The sandbox's clock begins at the wall clock's time and runs `speed` times as fast. Jobs,
     their timestamps and the Date header follow it. All other durations (tokens, latency, Retry-After) are real seconds.
@@ -42,8 +42,8 @@ class Sandbox(StorageControls):
         speed: Sandbox seconds for each real second, above 0: at 60 an hour of processing takes a minute.
         port: The port of the API; 0 takes a free one.
         files_port: The port of the files, which are on an origin of their own; 0 takes a free one.
-        control_port: The port of controls over HTTP, for tests in another process; 0 takes a free one, None has none.
-            `sandbox.control` has their address, `python -m up42_async.sandbox --help` describes them.
+        control_port: The port of controls over HTTP, for tests in another process; 0 takes a free one; None for no
+            controls. `sandbox.control` has their address, `python -m up42_async.sandbox --help` describes them.
         ending: The last statuses of jobs with credits: `"captured"` for captured and released, `"successful"` for
             successful and failed, `"mixed"` for both, half of each. Jobs without credits end as successful or failed.
         lives: The timelines of jobs. `"short"`: all end within half an hour of the sandbox's clock. `"recorded"`: as

@@ -81,7 +81,7 @@ def _owner(world: World, item: Item) -> dict[str, Any]:
 
 
 COLLECTION_NAME, PRODUCER_NAME = "phr", "airbus"
-"""The data that orders in the sandbox bring: Pléiades, by Airbus."""
+"""The source of ordered data in the sandbox: Pléiades, by Airbus."""
 
 _PRODUCT = "4f866cd3-d816-4c98-ace3-e6105623cf13"
 
@@ -215,7 +215,7 @@ _QUERYABLES: Mapping[str, Any] = {
 
 
 def catalog_body(world: World) -> dict[str, Any]:
-    """Return the catalogue that everything hangs on."""
+    """Return the root catalogue."""
     root = f"{world.api_url}{STAC}"
     return {
         "type": "Catalog",
