@@ -91,7 +91,7 @@ def test_nothing_is_left_of_another_test(up42_sandbox, number):
 def test_a_synchronous_test_that_takes_the_client_fails_with_advice(tmp_path: Path) -> None:
     done = run(tmp_path, "def test_plain(up42_client):\n    pass\n", *UNDER_ANYIO)
     assert done.returncode == 1
-    assert "up42_client is for async tests, and test_plain is none; take up42_sandbox" in done.stdout
+    assert "up42_client is for async tests, and test_plain is not async; use up42_sandbox" in done.stdout
 
 
 def test_a_test_that_is_run_again_has_a_new_client_each_time(tmp_path: Path) -> None:

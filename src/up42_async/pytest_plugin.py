@@ -4,8 +4,8 @@
         job = (await my_code())[0]
         assert job.is_successful
 
-They work under anyio's plugin, on asyncio and trio, and under pytest-asyncio, in both of its modes. pytest finds this
-module by itself; where the extra `sandbox` is not installed it defines no fixture.
+They work with anyio's plugin, on asyncio and trio, and with pytest-asyncio, in both of its modes. pytest finds this
+module by itself; without the extra `sandbox` it defines no fixture.
 """
 
 import functools
@@ -19,7 +19,7 @@ import pytest
 import up42_async as up42
 
 _OPENED: Final = "__up42_opened__"
-"""Marks a test that opens its client already."""
+"""The attribute of a test function that already opens its client."""
 
 SPEED: Final = 600.0
 """Sandbox seconds for each real second: a job of an hour takes six seconds."""
@@ -53,8 +53,8 @@ if all(importlib.util.find_spec(name) is not None for name in ("cql2", "starlett
         """A client for `up42_sandbox`, the current one in an async test, and closed when the test function ends."""
         if not inspect.iscoroutinefunction(request.function):
             pytest.fail(
-                f"up42_client is for async tests, and {request.node.name} is none;"
-                " take up42_sandbox, and open up42.Client(**up42_sandbox.settings) where your loop runs",
+                f"up42_client is for async tests, and {request.node.name} is not async;"
+                " use up42_sandbox, and open up42.Client(**up42_sandbox.settings) in your own event loop",
                 pytrace=False,
             )
         return up42.Client(**up42_sandbox.settings)
@@ -64,8 +64,8 @@ if all(importlib.util.find_spec(name) is not None for name in ("cql2", "starlett
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let an async test run inside its client's `async with`, in the task of the test itself.
 
-    A fixture could not do that: which of several plugins runs an async fixture, and whether in the task of the test,
-    differs from plugin to plugin; each of them awaits the test function, though.
+    A fixture cannot do that: not every plugin runs async fixtures in the task of the test. All of them await the test
+    function.
     """
     if isinstance(item, pytest.Function) and "up42_client" in item.fixturenames:
         item.obj = _with_open_client(item)
