@@ -62,6 +62,9 @@ html_theme_options = (
     {"source_repository": _repository, "source_branch": "main", "source_directory": "docs/"} if _repository else {}
 )
 
+RETURNED: Final = {"DownloadBatch", "EvaluationBatch", "ExecutionBatch", "JobTracker", "PipelineBatch", "StatusUpdates"}
+"""Classes whose objects are returned by calls, and not made by users."""
+
 
 def know_private_sources() -> None:
     """Let autodoc find docstrings of fields and values: they belong to public modules, where their source is not."""
@@ -76,6 +79,11 @@ def know_private_sources() -> None:
                 analyzer.attr_docs.update(private.attr_docs)
                 analyzer.annotations.update(private.annotations)
                 analyzer.tagorder.update(private.tagorder)
+
+
+def hide_constructor(_: Sphinx, what: str, name: str, *__: Any) -> tuple[str, str] | None:
+    """Show no arguments for a class that only calls of this library make."""
+    return ("", "") if what == "class" and name.rpartition(".")[2] in RETURNED else None
 
 
 def keep_colons(_: Sphinx, what: str, *given: Any) -> None:
@@ -113,6 +121,7 @@ def find_elsewhere(
 def setup(app: Sphinx) -> None:
     """Prepare autodoc."""
     know_private_sources()
+    app.connect("autodoc-process-signature", hide_constructor)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", show_code, priority=300)
     app.connect("missing-reference", find_elsewhere)

@@ -26,9 +26,9 @@ async def get_collection(collection_id: str, *, client: Client | None = None) ->
         client: The client to use; the current one when left out.
 
     Raises:
-        NotFoundError: There is no such collection, or it belongs to somebody else.
+        NotFoundError: There is no such collection, or it belongs to another account.
         APIError: The request failed.
-        UnexpectedResponseError: The response is no STAC collection, or another one.
+        UnexpectedResponseError: The response is no STAC collection, or is about another one.
         ValueError: `collection_id` cannot be an id.
     """
     request = ApiRequest(method="GET", path=f"{COLLECTIONS}/{segment(collection_id, 'collection_id')}")
@@ -47,9 +47,9 @@ async def get_item(collection_id: str, item_id: str, *, client: Client | None = 
         client: The client to use; the current one when left out.
 
     Raises:
-        NotFoundError: There is no such item, or it belongs to somebody else.
+        NotFoundError: There is no such item, or it belongs to another account.
         APIError: The request failed.
-        UnexpectedResponseError: The response is no STAC item, or another one.
+        UnexpectedResponseError: The response is no STAC item, or is about another one.
         ValueError: `collection_id` or `item_id` cannot be an id.
     """
     request = ApiRequest(method="GET", path=_item_path(collection_id, item_id))
@@ -74,7 +74,7 @@ async def update_item(item: pystac.Item, *, client: Client | None = None) -> pys
 
     Raises:
         APIError: The request failed.
-        UnexpectedResponseError: The response is no STAC item, or another one.
+        UnexpectedResponseError: The response is no STAC item, or is about another one.
         ValueError: The item has no collection, or its id cannot be an id.
     """
     if item.collection_id is None:
@@ -97,7 +97,7 @@ async def delete_collection(collection_id: str, *, client: Client | None = None)
         client: The client to use; the current one when left out.
 
     Raises:
-        NotFoundError: There is no such collection, or it belongs to somebody else. Not raised after a try whose
+        NotFoundError: There is no such collection, or it belongs to another account. Not raised after a try whose
             response was lost, since that try may have deleted it.
         APIError: The request failed.
         ValueError: `collection_id` cannot be an id.
