@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 from up42_async._client import Client
@@ -49,7 +50,7 @@ ORDER = Order(process_id="trees", workspace_id="w", inputs=INPUTS, fingerprint="
 
 
 async def intend(place: Place, *, credits: int = 10) -> None:
-    await place.intend(ORDER, credits=credits, sent_at=SENT_AT)
+    await place.intend(credits=credits, sent_at=SENT_AT)
 
 
 async def made(place: Place, id_: str = "job-1", status: str = "running") -> None:
@@ -85,7 +86,7 @@ def test_a_journal_is_named_by_a_path() -> None:
 
 
 async def test_what_is_sent_is_readable_before_an_answer_came(run: JournalRun, path: Path) -> None:
-    await intend(run.place(KEY))
+    await intend(run.place(ORDER))
     (entry,) = Journal(path).entries()
     assert (entry.state, entry.credits, entry.inputs, entry.ordinal) == ("executing", 10, INPUTS, 1)
     assert (entry.sent_at, entry.job_id, entry.status, entry.files) == (SENT_AT, None, None, None)
@@ -94,7 +95,7 @@ async def test_what_is_sent_is_readable_before_an_answer_came(run: JournalRun, p
 
 
 async def test_what_came_of_each_execution_is_told_and_counted(run: JournalRun, path: Path) -> None:
-    places = [run.place(KEY) for _ in range(6)]
+    places = [run.place(ORDER) for _ in range(6)]
     for place in places:
         await intend(place)
     for place, status in zip(places, ("captured", "released", "running"), strict=False):
@@ -114,7 +115,7 @@ async def test_what_came_of_each_execution_is_told_and_counted(run: JournalRun, 
 async def test_a_block_keeps_one_file_open_and_sees_what_is_written_meanwhile(run: JournalRun, path: Path) -> None:
     with Journal(path) as journal:
         assert journal.counts == {}
-        await intend(run.place(KEY))
+        await intend(run.place(ORDER))
         assert journal.counts == {"executing": 1}
         with journal:
             assert journal.spent == 10
@@ -123,14 +124,14 @@ async def test_a_block_keeps_one_file_open_and_sees_what_is_written_meanwhile(ru
 
 
 async def test_another_process_reads_while_this_one_writes(run: JournalRun, path: Path) -> None:
-    await intend(run.place(KEY))
+    await intend(run.place(ORDER))
     program = "import sys, up42_async._processing.journal as j; print(j.Journal(sys.argv[1]).counts)"
     done = await anyio.run_process([sys.executable, "-c", program, str(path)])
     assert done.stdout.decode().strip() == "{'executing': 1}"
 
 
 async def test_the_state_of_a_job_and_its_files_are_kept(run: JournalRun, path: Path) -> None:
-    place = run.place(KEY)
+    place = run.place(ORDER)
     await intend(place)
     await made(place)
     assert run.unended(["captured"]) == ["job-1"]
@@ -168,7 +169,7 @@ def test_a_path_that_cannot_be_looked_at_is_an_error_of_the_journal(tmp_path: Pa
 
 
 async def test_html_shows_the_executions_and_escapes_their_titles(run: JournalRun, path: Path) -> None:
-    place = run.place(KEY)
+    place = run.place(ORDER)
     await intend(place)
     await made(place)
     text = Journal(path)._repr_html_()
@@ -181,12 +182,9 @@ async def test_html_shows_the_executions_and_escapes_their_titles(run: JournalRu
 
 
 async def test_equal_executions_have_places_of_their_own_in_the_order_they_are_asked_for(run: JournalRun) -> None:
-    other = execution_key("trees", "w", {})
-    assert [(place.key, place.ordinal) for place in map(run.place, (KEY, other, KEY))] == [
-        (KEY, 1),
-        (other, 1),
-        (KEY, 2),
-    ]
+    other = attrs.evolve(ORDER, key=execution_key("trees", "w", {}))
+    places = [run.place(order) for order in (ORDER, other, ORDER)]
+    assert [(place.order, place.ordinal) for place in places] == [(ORDER, 1), (other, 1), (ORDER, 2)]
 
 
 def test_equal_executions_have_the_same_process_workspace_and_inputs() -> None:
@@ -201,7 +199,7 @@ def test_equal_executions_have_the_same_process_workspace_and_inputs() -> None:
 
 
 async def test_a_job_belongs_to_one_execution(run: JournalRun) -> None:
-    first, second, third = (run.place(KEY) for _ in range(3))
+    first, second, third = (run.place(ORDER) for _ in range(3))
     for place in (first, second):
         await intend(place)
     await made(first, "job-1")
@@ -215,7 +213,7 @@ async def test_a_job_belongs_to_one_execution(run: JournalRun) -> None:
 async def test_an_execution_that_is_sent_again_forgets_how_it_ended_but_not_its_job(
     run: JournalRun, path: Path
 ) -> None:
-    first, second = run.place(KEY), run.place(KEY)
+    first, second = run.place(ORDER), run.place(ORDER)
     await intend(first)
     await made(first, "job-1", "released")
     await intend(first, credits=12)
@@ -237,7 +235,7 @@ async def test_many_writers_share_a_transaction(run: JournalRun, monkeypatch: py
     monkeypatch.setattr(run, "_transact", counted)
     async with anyio.create_task_group() as group:
         for _ in range(20):
-            group.start_soon(intend, run.place(KEY))
+            group.start_soon(intend, run.place(ORDER))
     assert sum(transactions) == 20
     assert len(transactions) < 5
     assert run.spent() == 200
@@ -250,14 +248,14 @@ async def test_a_full_disk_is_an_error_that_names_the_journal_and_passes(run: Jo
 
     async def fill() -> None:
         for _ in range(100):
-            await intend(run.place(KEY))
+            await intend(run.place(ORDER))
 
     with pytest.raises(JournalError, match=r"trees & co\?\.db cannot be used: database or disk is full") as caught:
         await fill()
     assert caught.value.path == path
     run._written.execute("PRAGMA max_page_count = 1000000")
     before = run.spent()
-    await intend(run.place(KEY))
+    await intend(run.place(ORDER))
     assert run.spent() == before + 10
 
 
@@ -265,7 +263,7 @@ async def test_a_statement_that_fails_leaves_nothing_of_its_transaction(run: Jou
     with pytest.raises(JournalError, match="no such table"):
         await run.write(("INSERT INTO run VALUES ('a', 'b', 'c')", ()), ("DELETE FROM nowhere", ()))
     run.check(API, "user")
-    await intend(run.place(KEY))
+    await intend(run.place(ORDER))
     assert run.spent() == 10
 
 
@@ -284,26 +282,26 @@ async def test_a_journal_that_cannot_be_made_is_an_error(path: Path, monkeypatch
 async def test_a_writer_who_is_cancelled_has_written(run: JournalRun) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await intend(run.place(KEY))
+        await intend(run.place(ORDER))
     assert run.spent() == 10
 
 
 async def test_after_the_run_it_is_one_file_and_a_lock(path: Path) -> None:
     run = await JournalRun(path).open(API, "user")
-    await intend(run.place(KEY))
+    await intend(run.place(ORDER))
     await run.aclose()
     await run.aclose()
     assert sorted(one.name for one in path.parent.iterdir()) == [path.name, f"{path.name}-lock"]
     assert Journal(path).spent == 10
     with pytest.raises(JournalError, match="it is closed"):
-        await intend(run.place(KEY))
+        await intend(run.place(ORDER))
     with pytest.raises(RuntimeError, match="is closed"):
         run.spent()
 
 
 async def test_a_reader_does_not_hinder_the_end_of_a_run(path: Path) -> None:
     run = await JournalRun(path).open(API, "user")
-    await intend(run.place(KEY))
+    await intend(run.place(ORDER))
     with Journal(path) as journal:
         file = journal._kept
         assert file is not None
@@ -319,7 +317,7 @@ async def test_a_copy_taken_at_any_moment_opens_and_goes_on(path: Path, tmp_path
     """As far as files go, a copy of the file and its companions is what a crash leaves."""
     run = await JournalRun(path).open(API, "user")
     for count in range(1, 31):
-        place = run.place(KEY)
+        place = run.place(ORDER)
         await intend(place)
         copy = tmp_path / f"copy-{count}" / path.name
         copy.parent.mkdir()
@@ -328,7 +326,7 @@ async def test_a_copy_taken_at_any_moment_opens_and_goes_on(path: Path, tmp_path
                 shutil.copy(one, copy.parent)
         assert Journal(copy).counts == {"executing": 1, **({"running": count - 1} if count > 1 else {})} or count > 1
         again = await JournalRun(copy).open(API, "user")
-        assert [entry.ordinal for _, entry in again.place(KEY).under_way()] == [place.ordinal]
+        assert [entry.ordinal for _, entry in again.place(ORDER).under_way()] == [place.ordinal]
         assert again.spent() == 10 * count
         await again.aclose()
         await made(place, f"job-{count}")
@@ -341,7 +339,7 @@ async def test_a_copy_taken_at_any_moment_opens_and_goes_on(path: Path, tmp_path
 async def test_a_second_run_of_this_program_is_a_mistake(run: JournalRun, path: Path) -> None:
     with pytest.raises(RuntimeError, match="in use by another call of this program: a journal is one run"):
         await JournalRun(path).open(API, "user")
-    await intend(run.place(KEY))
+    await intend(run.place(ORDER))
 
 
 HOLDER = """
@@ -412,7 +410,7 @@ def newer(path: Path) -> None:
 async def filled(path: Path) -> None:
     run = await JournalRun(path).open(API, "user")
     for _ in range(100):
-        await intend(run.place(KEY))
+        await intend(run.place(ORDER))
     await run.aclose()
 
 

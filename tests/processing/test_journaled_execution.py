@@ -87,7 +87,7 @@ async def sent_and_killed(
         journal = await JournalRun(path).open(client._session.api, await client._user_id())
         order = await template._order(client)
         sent_at = platform.now() - dt.timedelta(seconds=ago)
-        await journal.place(order.key).intend(order, credits=10, sent_at=sent_at)
+        await journal.place(order).intend(credits=10, sent_at=sent_at)
         await journal.aclose()
     if ago:
         with sqlite3.connect(path) as file:

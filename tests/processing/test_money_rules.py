@@ -18,6 +18,7 @@ from pystac import Item
 from tests.paying_platform import (
     ITEM,
     PayingPlatform,
+    Posting,
     accepted,
     client_of,
     garbled,
@@ -358,7 +359,23 @@ async def test_equal_executions_of_two_event_loops_go_one_at_a_time() -> None:
     for thread in threads:
         thread.join()
     assert most == [1, 1, 1]
-    assert lock._turns == {}
+    assert not lock._locks
+
+
+async def test_the_price_is_that_of_the_inputs_that_are_sent(platform: PayingPlatform, client: Client) -> None:
+    """A template that changes while it waits for an equal one is sent, and priced, as it was."""
+    first, second = trees("large"), trees("large")
+    platform.prices = lambda inputs: 50 if inputs["title"] == "large" else 10
+
+    async def changed_meanwhile(posting: Posting) -> httpx.Response:
+        first.title = second.title = "small"
+        await anyio.sleep(10)  # longer than a price counts under a limit
+        return await accepted(posting)
+
+    platform.fates.append(changed_meanwhile)
+    results = await execute([first, second], max_credits=65, client=client)
+    assert [type(result.error) for result in results if result.job is None] == [CostLimitError]
+    assert [job["definition"]["inputs"]["title"] for job in platform.jobs] == ["large"]
 
 
 # What leaves a trace, and what is checked

@@ -9,12 +9,11 @@ from up42_async._processing.order import Order
 from up42_async._processing.recovery import ExecutionUncertainError, LostExecution, uncertainty
 
 
-async def recover_all(client: Client, order: Order, place: Place) -> None:
+async def recover_all(client: Client, place: Place) -> None:
     """Look for the jobs of all equal executions that are under way in the journal; write the outcome of each.
 
     Args:
         client: The client to ask with.
-        order: The execution.
         place: The place of one of the equal executions.
 
     Raises:
@@ -22,7 +21,7 @@ async def recover_all(client: Client, order: Order, place: Place) -> None:
         RuntimeError: The client was closed meanwhile.
     """
     for earlier, entry in place.under_way():
-        await _recover(ExecutionCall(client, order, place=earlier), earlier, entry)
+        await _recover(ExecutionCall(client, earlier.order, place=earlier), earlier, entry)
 
 
 async def _recover(call: ExecutionCall, place: Place, entry: JournalEntry) -> None:
@@ -71,6 +70,6 @@ def _lost(order: Order, entry: JournalEntry) -> LostExecution:
     return LostExecution(
         order=order,
         sent_at=entry.sent_at,
-        age=max(0.0, _clock.wall() - entry.sent_at_local.timestamp()),
+        started=_clock.now() - max(0.0, _clock.wall() - entry.sent_at_local.timestamp()),
         is_of_earlier_run=True,
     )

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -84,7 +85,7 @@ class KeyedLock:
     """A lock for each key, across all event loops of the process; tasks of one loop get it in the order of asking."""
 
     def __init__(self) -> None:
-        self._turns: dict[Hashable, _Turn] = {}
+        self._locks: WeakValueDictionary[Hashable, anyio.Lock] = WeakValueDictionary()
         self._held: set[str] = set()
         self._lock = threading.Lock()
 
@@ -95,21 +96,15 @@ class KeyedLock:
         Args:
             key: Names the lock.
         """
-        local = (key, anyio.lowlevel.current_token())
-        turn = self._turns.setdefault(local, _Turn())
-        turn.users += 1
-        try:
-            async with turn.lock:
-                while not self._take(key):  # noqa: ASYNC110 - an event would wake tasks of one event loop only
-                    await anyio.sleep(OTHER_LOOP_PAUSE)
-                try:
-                    yield
-                finally:
-                    self._held.discard(key)
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[local]
+        # a lock exists as long as a task holds it or waits for it
+        lock = self._locks.setdefault((key, anyio.lowlevel.current_token()), anyio.Lock())
+        async with lock:
+            while not self._take(key):  # noqa: ASYNC110 - an event would wake tasks of one event loop only
+                await anyio.sleep(OTHER_LOOP_PAUSE)
+            try:
+                yield
+            finally:
+                self._held.discard(key)
 
     def _take(self, key: str) -> bool:
         with self._lock:
@@ -117,14 +112,6 @@ class KeyedLock:
                 return False
             self._held.add(key)
             return True
-
-
-class _Turn:
-    """The lock of one key in one event loop, with the number of tasks that hold it or wait for it."""
-
-    def __init__(self) -> None:
-        self.lock = anyio.Lock()
-        self.users = 0
 
 
 TAKEN_JOBS: Final = TakenJobs()
@@ -208,12 +195,11 @@ class ExecutionCall:
             order.inputs,
             query=query({"workspaceId": order.workspace_id, "budgetId": budget_id}),
             idempotent=False,
-            was_executed=lambda error: names_a_job(error) is not None,
+            was_executed=lambda error: isinstance(error, StatusError) and _named_job(error.payload) is not None,
         )
         self._state = SendState(before_send=self._before_send)
         self._response_id: str | None = None
-        self._sent_at = client._session.server_time()
-        self._started = 0.0
+        self._sent_at, self._started = client._session.server_time(), 0.0  # set before each attempt
 
     async def run(self, credits: int) -> Job:
         """Send the execution, and return its job; the caller holds `ExecutionRegistry.turn`.
@@ -237,7 +223,6 @@ class ExecutionCall:
             raise
 
     async def _send(self) -> Job:
-        self._sent_at, self._started = self.client._session.server_time(), _clock.now()
         logger.info("executing %s in workspace %s", self.order.label, self.order.workspace_id)
         try:
             return self._accept(await self.client._session.call(self._request, state=self._state))
@@ -247,10 +232,10 @@ class ExecutionCall:
             return await self._recover(error)
 
     async def _before_send(self) -> None:
-        """Note the time of this attempt, and write the execution to the journal, before the request leaves."""
+        """Keep the time of this attempt, and write the execution to the journal, before the request leaves."""
         self._sent_at, self._started = self.client._session.server_time(), _clock.now()
         if self._place is not None:
-            await self._place.intend(self.order, credits=self._credits, sent_at=self._sent_at)
+            await self._place.intend(credits=self._credits, sent_at=self._sent_at)
             self._is_written = True
 
     def _accept(self, content: Any) -> Job:
@@ -279,7 +264,7 @@ class ExecutionCall:
             case APIError() if error.request != str(self._request):
                 return False  # no token could be had for another try, so the one before had been refused
             case StatusError():
-                self._response_id = names_a_job(error) or self._response_id
+                self._response_id = _named_job(error.payload) or self._response_id
                 return self._response_id is not None or error.status not in NOT_EXECUTED
             case _:
                 return True
@@ -301,8 +286,7 @@ class ExecutionCall:
         return self.take(job, recovered=True)
 
     def _lost(self) -> LostExecution:
-        age = _clock.now() - self._started
-        return LostExecution(order=self.order, sent_at=self._sent_at, age=age, named=self._response_id)
+        return LostExecution(order=self.order, sent_at=self._sent_at, started=self._started, named=self._response_id)
 
     def search(self, lost: LostExecution) -> JobSearch:
         """Return the search for the job that this execution may have made, now or in an earlier run."""
@@ -387,11 +371,7 @@ def process_request(process_id: str, step: str, inputs: Mapping[str, Any], **mor
     return ApiRequest(method="POST", path=path, json={"inputs": inputs}, **more)
 
 
-def names_a_job(error: APIError) -> str | None:
-    """Return the id of the job that the body of an error names: then the process was executed all the same."""
-    return _named_job(error.payload) if isinstance(error, StatusError) else None
-
-
 def _named_job(content: Any) -> str | None:
+    """Return the id of the job that a body names; when it is the body of an error, the process was executed, too."""
     named = content.get("jobID") if isinstance(content, dict) else None
     return named if isinstance(named, str) and named else None

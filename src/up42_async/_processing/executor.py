@@ -86,21 +86,15 @@ class CreditBudget:
         return self._spent + self._reserved
 
     def spend(self, credits: int) -> None:
-        """Count credits that an earlier run has spent.
+        """Count credits as spent.
 
         Args:
-            credits: How many.
+            credits: How many; a negative number for credits that were not spent after all, as for a job without a
+                result.
         """
         self._spent += credits
-
-    def give_back(self, credits: int) -> None:
-        """Count credits as not spent after all, for a job without a result or an execution that made none.
-
-        Args:
-            credits: How many.
-        """
-        self._spent -= credits
-        self._announce()
+        self._changed.set()
+        self._changed = anyio.Event()
 
     async def reserve(self, cost: Cost, label: str) -> None:
         """Reserve the price of one execution until `commit`; wait while reserved credits of others may become free.
@@ -126,12 +120,7 @@ class CreditBudget:
             spent: The credits that were, or may have been, spent.
         """
         self._reserved -= reserved.credits
-        self._spent += spent
-        self._announce()
-
-    def _announce(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        self.spend(spent)
 
     def _refusal(self, cost: Cost, label: str, max_credits: float) -> CostLimitError:
         rest = f", of which {max(0, max_credits - self._spent):,.15g} are left" if self._spent else ""
@@ -177,8 +166,8 @@ class Executed:
 class Executable(Protocol):
     """What an `Executor` needs of a template."""
 
-    async def _price(self, client: Client, *, since: float, asked_since: float) -> Cost:
-        """Return the price, asked again when it was last asked before `asked_since` (monotonic, in seconds)."""
+    async def _price(self, client: Client, order: Order | None, *, since: float, asked_since: float) -> Cost:
+        """Return the price of an order, of the inputs as they are now without one; asked again after `asked_since`."""
         ...
 
     async def _order(self, client: Client) -> Order:
@@ -287,7 +276,7 @@ class Executor:
             return None
         order = await template._order(client)
         self.journal.check(client._session.api, await client._user_id())
-        return self.journal.place(order.key)
+        return self.journal.place(order)
 
     async def execute(
         self,
@@ -314,7 +303,7 @@ class Executor:
         """
         if place is None:
             await self._price(template, client)  # before all else, since an invalid template needs no workspace
-        order = await template._order(client)
+        order = await template._order(client) if place is None else place.order
         call = ExecutionCall(client, order, budget_id=self._budget_id, place=place)
         purchase = _Purchase(template, call, keep)
         if place is not None:
@@ -326,11 +315,12 @@ class Executor:
         """Return the job of an earlier run, or buy, when the outcome of all equal executions before is known."""
         call, known = purchase.call, place.entry()
         if known is None or known.state in self._to_buy:
-            await self._price(purchase.template, call.client)  # out of turn, so that equal ones are priced together
+            # out of turn, so that equal ones are priced together
+            await self._price(purchase.template, call.client, call.order)
         elif known.state not in {"executing", "uncertain"}:
             return purchase.remembered(place, known)
         async with call.registry.turn(call.order.key):
-            await earlier_runs.recover_all(call.client, call.order, place)
+            await earlier_runs.recover_all(call.client, place)
             known = place.entry()
             if known is None or known.state in self._to_buy:
                 return await self._buy(purchase)
@@ -338,7 +328,7 @@ class Executor:
                 if not self._retry_uncertain:
                     raise earlier_runs.uncertainty_of(call.order, known)
                 if not await earlier_runs.find_again(call, place, known):
-                    self.budget.give_back(known.credits)
+                    self.budget.spend(-known.credits)
                     return await self._buy(purchase)
                 known = place.entry() or known
             return purchase.remembered(place, known)
@@ -365,20 +355,21 @@ class Executor:
 
     async def _reserve(self, purchase: _Purchase[Any]) -> Cost:
         """Reserve a price that is still fresh afterwards, since the reservation may have to wait for others."""
+        call = purchase.call
         while True:
-            cost = await self._price(purchase.template, purchase.call.client)
+            cost = await self._price(purchase.template, call.client, call.order)
             began = _clock.now()
-            await self.budget.reserve(cost, purchase.call.order.label)
+            await self.budget.reserve(cost, call.order.label)
             if _clock.now() - began <= CAPPED_PRICE_AGE:
                 return cost
             self.budget.commit(cost, 0)
 
-    async def _price(self, template: Executable, client: Client) -> Cost:
+    async def _price(self, template: Executable, client: Client, order: Order | None = None) -> Cost:
         """Return a price that is fresh; one request when the last one is too old."""
         oldest = _clock.now() - PRICE_AGE
         if self.budget.max_credits is not None:
             oldest = max(self._since, _clock.now() - CAPPED_PRICE_AGE)
-        return await template._price(client, since=self._since, asked_since=oldest)
+        return await template._price(client, order, since=self._since, asked_since=oldest)
 
 
 def _spent(call: ExecutionCall, cost: Cost) -> int:

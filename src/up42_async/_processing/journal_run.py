@@ -87,10 +87,10 @@ class JournalRun:
             )
             raise JournalError(message, path=self.path)
 
-    def place(self, key: str) -> "Place":
-        """Return the place of the next execution with this key; called in the order of the templates."""
-        self._places[key] += 1
-        return Place(self, key, self._places[key])
+    def place(self, order: Order) -> "Place":
+        """Return the place of the next execution with the key of this one; called in the order of the templates."""
+        self._places[order.key] += 1
+        return Place(self, order, self._places[order.key])
 
     def spent(self) -> int:
         """Return the credits of executions that made a job, are under way or uncertain, see `Journal.spent`."""
@@ -195,10 +195,11 @@ class JournalRun:
 class Place:
     """The place of one execution in a journal: the n-th with the same process, workspace and inputs."""
 
-    def __init__(self, run: JournalRun, key: str, ordinal: int) -> None:
-        self.key = key
+    def __init__(self, run: JournalRun, order: Order, ordinal: int) -> None:
+        self.order = order
         self.ordinal = ordinal
         self._run = run
+        self._key = (order.key, ordinal)
 
     def entry(self) -> JournalEntry | None:
         """Return the entry of the execution; None when it was never sent."""
@@ -214,8 +215,8 @@ class Place:
     def under_way(self) -> list[tuple["Place", JournalEntry]]:
         """Return all equal executions that were sent and have no outcome yet, in their order."""
         query = f"SELECT {COLUMNS} FROM executions WHERE key = ? AND state = ? ORDER BY ordinal"  # noqa: S608
-        entries = map(entry_of, self._run.rows(query, (self.key, SENT)))
-        return [(Place(self._run, self.key, entry.ordinal), entry) for entry in entries]
+        entries = map(entry_of, self._run.rows(query, (self.order.key, SENT)))
+        return [(Place(self._run, self.order, entry.ordinal), entry) for entry in entries]
 
     def holds(self, job_id: str) -> bool | None:
         """Return whether the execution holds a job, or names it as a candidate; None when no execution does."""
@@ -224,23 +225,21 @@ class Place:
             " WHERE claims.job_id = ?",
             (job_id,),
         )
-        return None if not rows else rows[0] == (self.key, self.ordinal)
+        return None if not rows else rows[0] == self._key
 
-    async def intend(self, order: Order, *, credits: int, sent_at: dt.datetime) -> None:
+    async def intend(self, *, credits: int, sent_at: dt.datetime) -> None:
         """Write that the execution is about to be sent; it is on disk when this returns.
 
         Args:
-            order: The execution.
             credits: Its price.
             sent_at: The time on UP42's clock.
 
         Raises:
             JournalError: It could not be written, so the execution must not be sent.
         """
-        now = dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
+        order, now = self.order, dt.datetime.fromtimestamp(_clock.wall(), dt.UTC)
         values = (
-            self.key,
-            self.ordinal,
+            *self._key,
             order.fingerprint,
             order.process_id,
             order.workspace_id,
@@ -293,15 +292,15 @@ class Place:
 
     def _select(self, columns: str) -> list[Any]:
         query = f"SELECT {columns} FROM executions WHERE key = ? AND ordinal = ?"  # noqa: S608 - names of columns only
-        return self._run.rows(query, (self.key, self.ordinal))
+        return self._run.rows(query, self._key)
 
     def _update(self, **values: Any) -> Statement:
         names = ", ".join(f"{name} = ?" for name in values)
         statement = f"UPDATE executions SET {names} WHERE key = ? AND ordinal = ?"  # noqa: S608 - names of columns only
-        return statement, (*values.values(), self.key, self.ordinal)
+        return statement, (*values.values(), *self._key)
 
     def _claim(self, job_id: str) -> Statement:
-        return _CLAIM, (job_id, self.key, self.ordinal)
+        return _CLAIM, (job_id, *self._key)
 
 
 def _record(job: Job) -> str:

@@ -207,7 +207,7 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         if not job.is_finished:
             await job.track(**self._tracking)
         if job.status in NO_RESULT:
-            self._executor.budget.give_back(state.counted)  # before the next one asks whether there is enough
+            self._executor.budget.spend(-state.counted)  # before the next one asks whether there is enough
         _release(self._running, state.position)
         if self._executor.journal is not None:
             await noted(self._executor.journal.seen([job]))

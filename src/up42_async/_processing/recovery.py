@@ -80,10 +80,10 @@ class LostExecution:
     order: Order
     sent_at: dt.datetime
     """When it was sent, on UP42's clock, or a little earlier."""
-    age: float
-    """Seconds since it was sent, when the search begins."""
+    started: float
+    """When it was sent (monotonic, in seconds)."""
     is_of_earlier_run: bool = False
-    """Whether an earlier run sent it; then the looks that were due before its present age are left out."""
+    """Whether an earlier run sent it; then the looks that were due before now are left out."""
     named: str | None = None
     """The id of the job, when the response named one but could not be read as a job."""
 
@@ -125,7 +125,6 @@ class JobSearch:
         self._lost = lost
         self._is_free = is_free
         self._closing = closing
-        self._sent = _clock.now() - lost.age
 
     async def run(self, recover: float) -> Findings:
         """Look until a job with the same inputs is listed, or the time is up.
@@ -159,7 +158,7 @@ class JobSearch:
         due = [moment * share for moment in itertools.accumulate(RECOVERY_DELAYS)]
         passed = 0.0
         if self._lost.is_of_earlier_run:
-            passed = self._lost.age
+            passed = _clock.now() - self._lost.started
             yield 0.0, passed >= due[-1]
         for moment in due:
             if moment > passed:
@@ -220,7 +219,7 @@ class JobSearch:
 
         The offset of UP42's clock may have been unknown when the request was sent; the latest response has told it.
         """
-        counted_back = self._client._session.server_time() - dt.timedelta(seconds=_clock.now() - self._sent)
+        counted_back = self._client._session.server_time() - dt.timedelta(seconds=_clock.now() - self._lost.started)
         return min(self._lost.sent_at, counted_back) - CLOCK_SKEW
 
 

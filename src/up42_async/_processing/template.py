@@ -233,18 +233,20 @@ class JobTemplate(abc.ABC):
             value = getattr(self, field.name)
             yield from value if isinstance(value, list | tuple) else (value,)
 
-    async def _ask(self, client: Client, since: float) -> Evaluation:
-        """Evaluate the template; `since` as for `evaluate_inputs`."""
-        self._evaluated = await evaluate_inputs(client, self.process_id, _plain(self.inputs), since=since)
+    async def _ask(self, client: Client, since: float, inputs: Mapping[str, Any] | None = None) -> Evaluation:
+        """Evaluate inputs, those of the template when left out; `since` as for `evaluate_inputs`."""
+        wanted = _plain(self.inputs) if inputs is None else inputs
+        self._evaluated = await evaluate_inputs(client, self.process_id, wanted, since=since)
         return self._evaluated
 
-    async def _price(self, client: Client, *, since: float, asked_since: float) -> Cost:
+    async def _price(self, client: Client, order: Order | None, *, since: float, asked_since: float) -> Cost:
         """Return the price; it is asked when it is not known yet, or was asked at or before `asked_since`.
 
         An evaluation by another client does not count: another account may have other prices.
 
         Args:
             client: The client to ask with.
+            order: The execution to be sent, whose inputs the template may not have any more; None for its inputs now.
             since: When the call began (monotonic, in seconds), see `evaluate_inputs`.
             asked_since: A price that was asked later than this is used (monotonic, in seconds).
 
@@ -253,25 +255,21 @@ class JobTemplate(abc.ABC):
             CostLimitError: The price is above the one that was evaluated.
         """
         known, before = self._evaluated, None
-        if known is None or known.inputs != _plain(self.inputs) or known.client not in {client, None}:
-            known = await self._ask(client, since)
+        inputs = _plain(self.inputs) if order is None else order.inputs
+        if known is None or known.inputs != inputs or known.client not in {client, None}:
+            known = await self._ask(client, since, inputs)
         elif known.client is None:  # a copy, maybe from another process of the operating system
             before = known.cost
-            known = await self._ask(client, since)
+            known = await self._ask(client, since, inputs)
         elif known.cost is not None and known.asked_at <= asked_since:
             before = known.cost
-            known = await self._ask_price_again(client, known)
-        cost = known.cost
-        if cost is None:
+            cost = await ask_price(client, self.process_id, inputs)
+            known = self._evaluated = attrs.evolve(known, cost=cost, asked_at=_clock.now())
+        if known.cost is None:
             raise self._invalid(known.errors)
-        if before is not None and cost.credits > before.credits:
-            raise self._risen(cost, before)
-        return cost
-
-    async def _ask_price_again(self, client: Client, known: Evaluation) -> Evaluation:
-        cost = await ask_price(client, self.process_id, known.inputs)
-        self._evaluated = attrs.evolve(known, cost=cost, asked_at=_clock.now())
-        return self._evaluated
+        if before is not None and known.cost.credits > before.credits:
+            raise self._risen(known.cost, before)
+        return known.cost
 
     async def _order(self, client: Client) -> Order:
         """Return the execution to be sent, with the inputs as they are now.
