@@ -84,7 +84,7 @@ async def run(cluster: DaskClient, directory: Path) -> Path:
             for file in files:
                 paths.setdefault(str(file.item_id), {})[str(file.asset_key)] = str(file.path)
             rows = await cluster.submit(read_pixels, job.id, items, paths, str(parts), pure=False, retries=3)
-            print(f"{title}: {rows} rows")
+            print(f"{title}: rows in the table: {rows}")
         finally:
             free.release()
 

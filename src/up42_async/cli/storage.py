@@ -11,8 +11,8 @@ from up42_async.cli.output import Format, write, write_all
 from up42_async.cli.running import GOOD, reporting, run, say
 from up42_async.cli.settings import Settings
 
-assets: Final = typer.Typer(help="Assets in your storage.", no_args_is_help=True)
-items: Final = typer.Typer(help="STAC items in your storage.", no_args_is_help=True)
+assets: Final = typer.Typer(help="List the STAC items of an asset.", no_args_is_help=True)
+items: Final = typer.Typer(help="Search the STAC items in your storage.", no_args_is_help=True)
 
 COLUMNS: Final = ("id", "collection", "datetime", "title", "href")
 

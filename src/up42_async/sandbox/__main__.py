@@ -11,7 +11,7 @@ import attrs
 from up42_async.sandbox import REFERENCE_ASSET, Sandbox
 
 _MESSAGE = """\
-The sandbox is running, {speed:g} times as fast as UP42. Ctrl-C ends it.
+The sandbox is running at {speed:g} x the speed of UP42. Ctrl-C ends it.
 
     import up42_async as up42
 
