@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,10 +31,6 @@ NO_RESULT: Final = frozenset(
 """Statuses of a job that ended without a result: its credits were given back, or never withheld."""
 
 _WITH_RESULT: Final = frozenset({JobStatus.SUCCESSFUL, JobStatus.CAPTURED})
-COLUMNS: Final = (
-    "fingerprint, ordinal, process_id, workspace_id, inputs, credits, state, sent_at, sent_at_local, job_id, status,"
-    " recovered, error, candidates, files"
-)
 _FREE: Final = ", ".join(sorted(f"'{status.value}'" for status in NO_RESULT))
 SPENT: Final = (
     f"SELECT coalesce(sum(credits), 0) FROM executions WHERE state IN ('{SENT}', '{UNCERTAIN}')"  # noqa: S608
@@ -83,6 +79,11 @@ class JournalEntry:
         return display.attributes(self, "process_id", "state", "job_id", "credits", "error")
 
 
+_NAMES: Final = [field.name for field in attrs.fields(JournalEntry)]
+COLUMNS: Final = ", ".join(_NAMES)
+"""The columns of the table `executions` that an entry is made of, in the order of its fields."""
+
+
 class Journal:
     """The executions of one run, with their jobs and downloaded files, in one SQLite file.
 
@@ -109,13 +110,9 @@ class Journal:
         Raises:
             TypeError: The path is neither a string nor a path object.
         """
-        self._path = Path(path)
-        self._kept: sqlite3.Connection | None = None
-
-    @property
-    def path(self) -> Path:
+        self.path: Final = Path(path)
         """The file."""
-        return self._path
+        self._kept: sqlite3.Connection | None = None
 
     def __enter__(self) -> Self:
         """Open the file for reading, if it exists.
@@ -124,7 +121,7 @@ class Journal:
             JournalError: The file is no journal, of a newer version, damaged, or cannot be opened.
         """
         self.close()
-        self._kept = journal_file.open_to_read(self._path)
+        self._kept = journal_file.open_to_read(self.path)
         return self
 
     def __exit__(
@@ -146,7 +143,7 @@ class Journal:
             JournalError: The file cannot be read.
         """
         rows = self._rows(f"SELECT {COLUMNS} FROM executions ORDER BY id")  # noqa: S608 - names of columns only
-        with journal_file.translated(self._path):
+        with journal_file.translated(self.path):
             return [entry_of(row) for row in rows]
 
     def jobs(self) -> list[Job]:
@@ -156,7 +153,7 @@ class Journal:
             JournalError: The file cannot be read.
         """
         rows = self._rows("SELECT job FROM executions WHERE job IS NOT NULL ORDER BY id")
-        with journal_file.translated(self._path):
+        with journal_file.translated(self.path):
             return [Job.from_metadata(json.loads(row[0])) for row in rows]
 
     @property
@@ -182,7 +179,7 @@ class Journal:
 
     def __repr__(self) -> str:
         """Return the path, the number of executions and the credits in one line."""
-        shown = display.value(self._path)
+        shown = display.value(self.path)
         try:
             counts = self.counts
             known = (
@@ -199,24 +196,16 @@ class Journal:
         except JournalError as error:
             return f"<p>{display.cell(error)}</p>"
         counts = ", ".join(f"{count} {state}" for state, count in Counter(entry.state for entry in entries).items())
-        title = f"{self._path}: {counts or 'nothing executed'}; {display.counted(spent, 'credit')} spent"
+        title = f"{self.path}: {counts or 'nothing executed'}; {display.counted(spent, 'credit')} spent"
         return display.listing(title, ("process", "title", "state", "job", "credits"), [*map(_row, reversed(entries))])
 
     def _rows(self, query: str) -> list[Any]:
-        with self._reading() as file, journal_file.translated(self._path):
-            return [] if file is None else file.execute(query).fetchall()
-
-    @contextlib.contextmanager
-    def _reading(self) -> Generator[sqlite3.Connection | None]:
-        if self._kept is not None:
-            yield self._kept
-            return
-        file = journal_file.open_to_read(self._path)
-        try:
-            yield file
-        finally:
-            if file is not None:
-                file.close()
+        file = self._kept or journal_file.open_to_read(self.path)
+        if file is None:
+            return []
+        closing = contextlib.nullcontext() if file is self._kept else contextlib.closing(file)
+        with closing, journal_file.translated(self.path):
+            return file.execute(query).fetchall()
 
 
 def state_of(state: str, status: str | None) -> str:
@@ -234,25 +223,19 @@ def state_of(state: str, status: str | None) -> str:
 
 def entry_of(row: Any) -> JournalEntry:
     """Return the entry of a row of `COLUMNS`."""
-    fingerprint, ordinal, process_id, workspace_id, inputs, credits, state, sent_at, local, job_id, status, *rest = row
-    recovered, error, candidates, files = rest
-    return JournalEntry(
-        fingerprint=fingerprint,
-        ordinal=ordinal,
-        process_id=process_id,
-        workspace_id=workspace_id,
-        inputs=json.loads(inputs),
-        credits=credits,
-        state=state_of(state, status),
-        sent_at=dt.datetime.fromisoformat(sent_at),
-        sent_at_local=dt.datetime.fromisoformat(local),
-        job_id=job_id,
-        status=None if status is None else JobStatus(status),
-        recovered=bool(recovered),
-        error=error,
-        candidates=tuple(json.loads(candidates)),
-        files=None if files is None else tuple(file["path"] for file in json.loads(files)["files"]),
-    )
+    known = dict(zip(_NAMES, row, strict=True))
+    status, files = known["status"], known["files"]
+    read = {
+        "inputs": json.loads(known["inputs"]),
+        "state": state_of(known["state"], status),
+        "sent_at": dt.datetime.fromisoformat(known["sent_at"]),
+        "sent_at_local": dt.datetime.fromisoformat(known["sent_at_local"]),
+        "status": None if status is None else JobStatus(status),
+        "recovered": bool(known["recovered"]),
+        "candidates": tuple(json.loads(known["candidates"])),
+        "files": None if files is None else tuple(file["path"] for file in json.loads(files)["files"]),
+    }
+    return JournalEntry(**known | read)
 
 
 def _row(entry: JournalEntry) -> tuple[Any, ...]:

@@ -89,18 +89,12 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
         return None
     if not is_file:
         raise JournalError(f"{path} is not a journal: it is no file. Give the journal another name", path=path)
-    with translated(path):
-        file = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
-        )
-        try:
-            if _has_tables(file, path):
-                return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-        return None
+    with translated(path), contextlib.ExitStack() as closing:
+        file = _connect(closing, f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        if not _has_tables(file, path):
+            return None
+        closing.pop_all()
+        return file
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
@@ -113,20 +107,23 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     if known is not None:
         with contextlib.closing(known), translated(path):
             _check_whole(known, path)
-    with translated(path):
-        file = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        try:
-            if known is None:
-                _make_tables(file)
-            # every commit is on disk when it returns, at the price of one sync (in other modes it is two or three)
-            file.execute("PRAGMA journal_mode = WAL")
-            file.execute("PRAGMA synchronous = FULL")
-            file.execute("PRAGMA fullfsync = ON")
-            file.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        except BaseException:
-            file.close()
-            raise
+    with translated(path), contextlib.ExitStack() as closing:
+        file = _connect(closing, path)
+        if known is None:
+            _make_tables(file)
+        # every commit is on disk when it returns, at the price of one sync (in other modes it is two or three)
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA synchronous = FULL")
+        file.execute("PRAGMA fullfsync = ON")
+        file.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        closing.pop_all()
         return file
+
+
+def _connect(closing: contextlib.ExitStack, name: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    """Open a file, which the stack closes."""
+    file = sqlite3.connect(name, uri=uri, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    return closing.enter_context(contextlib.closing(file))
 
 
 def close_written(file: sqlite3.Connection) -> None:

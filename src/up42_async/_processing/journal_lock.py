@@ -48,7 +48,14 @@ class RunLock:
         except OSError as error:
             holder, ours = _read(file), _identity(file) in _held
             os.close(file)
-            raise self._refusal(holder, ours=ours) from error
+            if ours:
+                message = (
+                    f"the journal {self._journal} is in use by another call of this program: a journal is one run;"
+                    " wait for its end, or open another journal"
+                )
+                raise RuntimeError(message) from error
+            message = f"the journal {self._journal} is in use by {holder}; wait for its end, or open another journal"
+            raise JournalError(message, path=self._journal) from error
         self._file = file
         _held.add(_identity(file))
         # the text is for messages only, so a full disk is no error
@@ -63,15 +70,6 @@ class RunLock:
             _held.discard(_identity(self._file))
             os.close(self._file)
             self._file = None
-
-    def _refusal(self, holder: str, *, ours: bool) -> Exception:
-        if ours:
-            return RuntimeError(
-                f"the journal {self._journal} is in use by another call of this program: a journal is one run;"
-                " wait for its end, or open another journal"
-            )
-        message = f"the journal {self._journal} is in use by {holder}; wait for its end, or open another journal"
-        return JournalError(message, path=self._journal)
 
 
 def _lock(file: int) -> None:
