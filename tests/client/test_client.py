@@ -13,7 +13,7 @@ import pytest
 
 from tests import raw_server
 from tests.raw_server import answer, platform, raw, response, wait_until
-from up42_async import ConnectionLostError, _clock
+from up42_async import ConnectionLostError, Endpoints, _clock
 from up42_async._client import Client, Statistics, current_client
 from up42_async._client.client import _current
 from up42_async._client.services import Service
@@ -278,6 +278,12 @@ def test_nothing_shows_the_password() -> None:
 @pytest.mark.parametrize(("region", "host"), [("eu", "https://api.up42.com"), ("sa", "https://api.sa.up42.com")])
 def test_a_region_has_a_host_of_its_own(region: str, host: str) -> None:
     assert Client("a", "b", region=region)._session.api == host
+
+
+def test_an_unknown_region_is_refused_also_beside_endpoints() -> None:
+    endpoints = Endpoints(api="http://127.0.0.1:1", auth="http://127.0.0.1:1")
+    with pytest.raises(ValueError, match="^region 'mars' is not one of 'eu', 'sa'$"):
+        Client("a", "b", region="mars", endpoints=endpoints)
 
 
 def test_any_object_with_two_hosts_is_taken_as_endpoints() -> None:

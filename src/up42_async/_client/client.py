@@ -97,7 +97,8 @@ class Client:
         self._polling: Final = checked_polling(polling)
         if workspace_id is not None:
             segment(workspace_id, "workspace_id")
-        self._endpoints = Endpoints.of_region(region) if endpoints is None else checked_endpoints(endpoints)
+        of_region = Endpoints.of_region(region)  # also with endpoints, so that no wrong region is accepted
+        self._endpoints = of_region if endpoints is None else checked_endpoints(endpoints)
         self._closing = anyio.Event()
         self._session = Session(
             self._read_credentials,
