@@ -123,7 +123,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
         self._source = Source(items)
         self._verb = verb
         self._known: dict[int, ResultT] = {}
-        self._unread: deque[ResultT] = deque()
+        self._unread: deque[int] = deque()
         self._failure: Exception | None = None
         self._changed = anyio.Event()
         self._begun = False
@@ -194,7 +194,7 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
             if self._is_over:
                 raise StopAsyncIteration
             await self._changed.wait()
-        return self._unread.popleft()
+        return self._take(self._unread.popleft())
 
     def close(self) -> None:
         """End the work when a task was made of this, and was dropped before it began."""
@@ -217,8 +217,12 @@ class BulkOperation(AsCoroutine[list[ResultT]], Generic[ItemT, ResultT]):
     def _record(self, position: int, result: ResultT) -> None:
         """Add the result of an item; called once for each."""
         self._known[position] = result
-        self._unread.append(result)
+        self._unread.append(position)
         self._announce()
+
+    def _take(self, position: int) -> ResultT:
+        """Return the result of an item to the caller that waits for it."""
+        return self._known[position]
 
     def _fail(self, error: Exception) -> None:
         """Stop all of the work; the first error is raised where the caller waits."""

@@ -136,11 +136,11 @@ async def test_evaluating_many_tells_what_a_run_would_cost(platform: PayingPlatf
     assert "<p>2 of 2 evaluated: 10 credits</p>" in batch._repr_html_()
     assert "<td>changed since it was evaluated</td>" in batch._repr_html_()
     platform.eula_accepted = False
-    invalid = evaluate([trees("three", client=client_of(platform, traced=False))])
-    await invalid
+    async with client_of(platform, traced=False) as other:  # `client` knows that the EULA was accepted
+        invalid = evaluate([trees("three", client=other)])
+        await invalid
     assert invalid.credits == 0
     assert "EulaNotAccepted" in invalid._repr_html_()
-    await invalid._clients[0].aclose()
 
 
 # What says that nothing was executed

@@ -1,7 +1,7 @@
 """Evaluate and execute many templates at once."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from up42_async import _clock
@@ -14,14 +14,12 @@ from up42_async._processing.journal_run import Place
 from up42_async._processing.template import JobTemplate, TemplateT
 
 
-class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
+class EvaluationBatch(BulkOperation[tuple[TemplateT, Client], TemplateT]):
     """Templates that are being evaluated, see `evaluate`."""
 
     def __init__(self, templates: Iterable[TemplateT], client: Client | None) -> None:
-        items = checked(templates, "evaluate")
-        self._clients = [item._client_to_use(client) for item in items]
+        super().__init__(_with_clients(templates, client, "evaluate"), "evaluate")
         self._since = 0.0
-        super().__init__(items, "evaluate")
 
     @property
     def credits(self) -> int:
@@ -31,13 +29,14 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
     def _begin(self) -> None:
         self._since = _clock.now()
 
-    async def _work_on(self, position: int, item: TemplateT) -> None:
-        await item._ask(self._clients[position], self._since)
-        self._record(position, item)
+    async def _work_on(self, position: int, item: tuple[TemplateT, Client]) -> None:
+        template, client = item
+        await template._ask(client, self._since)
+        self._record(position, template)
 
     def __repr__(self) -> str:
         """Return how many templates are evaluated, in one line."""
-        return f"<EvaluationBatch: {len(self._known)} of {len(self._clients)} evaluated>"
+        return f"<EvaluationBatch: {len(self._known)} of {self._source.size} evaluated>"
 
     def _repr_html_(self) -> str:
         """Return the templates and their prices as a table, for notebooks."""
@@ -45,20 +44,18 @@ class EvaluationBatch(BulkOperation[TemplateT, TemplateT]):
         shown = [f"{price:,}" if isinstance(price, int) else price for price in prices]
         rows = list(zip(map(str, self.results), shown, strict=True))
         credits = sum(price for price in prices if isinstance(price, int))
-        title = f"{len(rows)} of {len(self._clients)} evaluated: {display.counted(credits, 'credit')}"
+        title = f"{len(rows)} of {self._source.size} evaluated: {display.counted(credits, 'credit')}"
         return display.listing(title, ("template", "credits"), rows)
 
 
-class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
+class ExecutionBatch(BulkOperation[tuple[TemplateT, Client], ExecutionResult[TemplateT]]):
     """Templates that are being executed, see `execute`."""
 
     def __init__(self, templates: Iterable[TemplateT], executor: Executor, client: Client | None) -> None:
-        items = checked(templates, "execute")
+        self._items = _with_clients(templates, client, "execute")
+        super().__init__(self._items, "execute")
         self._executor = executor
-        self._clients = [item._client_to_use(client) for item in items]
-        self._templates = items
         self._places: list[Place | None] = []
-        super().__init__(items, "execute")
 
     @property
     def spent(self) -> int:
@@ -82,25 +79,24 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             raise
 
     async def _work_on_all(self) -> None:
-        if not self._clients:
+        if not self._items:
             return
-        async with self._executor.opened(self._clients[0]):
-            for item, client in zip(self._templates, self._clients, strict=True):
-                self._places.append(await self._executor.place(item, client))
+        async with self._executor.opened(self._items[0][1]):
+            self._places = [await self._executor.place(*item) for item in self._items]
             await super()._work_on_all()
 
-    async def _work_on(self, position: int, item: TemplateT) -> None:
-        client, place = self._clients[position], self._places[position]
+    async def _work_on(self, position: int, item: tuple[TemplateT, Client]) -> None:
+        keep = partial(self._record, position)
         try:
-            await self._executor.execute(item, client, place=place, keep=partial(self._record, position))
+            await self._executor.execute(*item, place=self._places[position], keep=keep)
         except Exception as error:  # noqa: BLE001 - no error may lose the jobs of the others
             if position not in self._known:
-                self._record(position, ExecutionResult(item, error=error))
+                self._record(position, ExecutionResult(item[0], error=error))
 
     def __repr__(self) -> str:
         """Return how many templates are executed, and the credits spent, in one line."""
         spent = display.counted(self.spent, "credit")
-        return f"<ExecutionBatch: {len(self._known)} of {len(self._clients)} executed, {spent}>"
+        return f"<ExecutionBatch: {len(self._known)} of {self._source.size} executed, {spent}>"
 
     def _repr_html_(self) -> str:
         """Return the results as a table, for notebooks."""
@@ -108,7 +104,7 @@ class ExecutionBatch(BulkOperation[TemplateT, ExecutionResult[TemplateT]]):
             (str(result.template), f"job {result.job.id}" if result.job else display.error_words(result.error))
             for result in self.results
         ]
-        title = f"{len(rows)} of {len(self._clients)} executed: {display.counted(self.spent, 'credit')}"
+        title = f"{len(rows)} of {self._source.size} executed: {display.counted(self.spent, 'credit')}"
         return display.listing(title, ("template", "result"), rows)
 
 
@@ -185,16 +181,18 @@ def execute(
     return ExecutionBatch(templates, executor, client)
 
 
-def checked(templates: Iterable[TemplateT], verb: str) -> Sequence[TemplateT]:
-    """Return templates as a list.
+def _with_clients(templates: Iterable[TemplateT], client: Client | None, verb: str) -> list[tuple[TemplateT, Client]]:
+    """Return templates, each with the client to use for it.
 
     Raises:
+        RuntimeError: There is no client.
         TypeError: It is a single template, no iterable, or holds something else.
     """
     if isinstance(templates, JobTemplate) or not isinstance(templates, Iterable):
         message = f"{verb}() takes a list of templates; for a single one, write template.{verb}()"
         raise TypeError(message)
-    return [checked_one(item, verb) for item in templates]
+    items = [checked_one(item, verb) for item in templates]
+    return [(item, item._client_to_use(client)) for item in items]
 
 
 def checked_one(item: TemplateT, verb: str) -> TemplateT:

@@ -1,12 +1,12 @@
 """What an execution costs."""
 
-import math
 import numbers
 from typing import Any
 
 import attrs
 
 from up42_async._client import display
+from up42_async._config.arguments import is_number
 from up42_async._errors import UnexpectedResponseError
 from up42_async._http.requests import ApiRequest
 
@@ -79,18 +79,9 @@ def read_cost(answer: Any, request: ApiRequest) -> Cost:
     content: dict[str, Any] = answer if isinstance(answer, dict) else {}
     strategy, unit, size = content.get("pricingStrategy"), content.get("unit"), content.get("totalSize")
     price: Any = content.get("totalCredits")
-    fits = _is_amount(price) and price % 1 == 0 and isinstance(strategy, str) and isinstance(unit, str | None)
-    if not fits or not (size is None or _is_amount(size)):
+    fits = is_number(price) and price >= 0 and price % 1 == 0
+    fits = fits and isinstance(strategy, str) and isinstance(unit, str | None)
+    if not fits or not (size is None or (is_number(size) and size >= 0)):
         message = "an answer without a price that can be used; nothing was bought"
         raise UnexpectedResponseError(message, request=str(request))
     return Cost(str(strategy), int(price), size, unit)
-
-
-def _is_amount(value: Any) -> bool:
-    """Return whether a value is a number, not negative, and small enough for a float."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return value >= 0 and math.isfinite(value)
-    except OverflowError:  # an integer of more than some 308 digits
-        return False

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Generic
@@ -106,7 +106,6 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
         self._downloads = anyio.CapacityLimiter(JOBS_DOWNLOADED_AT_ONCE)
         self._taken: dict[int, tuple[Client, Place | None]] = {}
         self._clients: set[Client] = set()
-        self._unread_positions: deque[int] = deque()
         self._keeps_all = self._is_read = False
 
     @property
@@ -135,15 +134,13 @@ class PipelineBatch(BulkOperation[TemplateT, PipelineResult[TemplateT]]):
             StopAsyncIteration: All results have been returned.
         """
         self._is_read = True
-        result = await super().__anext__()
-        position = self._unread_positions.popleft()
-        if not self._keeps_all:
-            del self._known[position]
+        return await super().__anext__()
+
+    def _take(self, position: int) -> PipelineResult[TemplateT]:
         _release(self._held, position)
-        return result
+        return self._known[position] if self._keeps_all else self._known.pop(position)
 
     def _record(self, position: int, result: PipelineResult[TemplateT]) -> None:
-        self._unread_positions.append(position)
         super()._record(position, result)
         if not self._is_read:  # the results are not iterated over, so no template waits for them to be read
             _release(self._held, position)

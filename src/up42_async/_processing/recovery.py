@@ -107,24 +107,16 @@ class Findings:
         return self.equal[0] if len(self.equal) == 1 and not self.from_the_future else None
 
 
+@attrs.frozen(eq=False, repr=False)
 class JobSearch:
     """The search for the job of one lost execution."""
 
-    def __init__(
-        self, client: Client, lost: LostExecution, *, is_free: Callable[[str], bool], closing: anyio.Event
-    ) -> None:
-        """Send nothing yet.
-
-        Args:
-            client: The client to ask with.
-            lost: The execution.
-            is_free: Returns for a job id whether no other execution holds the job.
-            closing: Ends the search when it is set.
-        """
-        self._client = client
-        self._lost = lost
-        self._is_free = is_free
-        self._closing = closing
+    _client: Client
+    _lost: LostExecution
+    _is_free: Callable[[str], bool]
+    """Returns for a job id whether no other execution holds the job."""
+    _closing: anyio.Event
+    """Ends the search when it is set."""
 
     async def run(self, recover: float) -> Findings:
         """Look until a job with the same inputs is listed, or the time is up.
