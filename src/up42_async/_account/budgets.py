@@ -1,7 +1,7 @@
 """Budgets: how many credits a group of people may spend, and how many it has spent."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -185,39 +185,16 @@ def _read_budget(content: Any, request: ApiRequest, client: Client) -> Budget:
     """
     if not isinstance(content, dict) or not isinstance(content.get("id"), str):
         raise UnexpectedResponseError("an answer that is no budget: it has no id", request=str(request))
-    texts = {name: _if_kind(str, content.get(key)) for name, key in _TEXTS.items()}
-    numbers = {name: content.get(key) if is_number(content.get(key)) else None for name, key in _NUMBERS.items()}
-    period = _if_kind(dict, content.get("validityPeriod"))
-    return Budget(
-        id=content["id"],
-        **texts,
-        **numbers,
-        created_at=_moment(content.get("createdAt")),
-        updated_at=_moment(content.get("updatedAt")),
-        validity_period=period
-        and ValidityPeriod(start_date=_moment(period.get("startDate")), end_date=_moment(period.get("endDate"))),
-        metadata=content,
-        client=client,
-    )
+    fields = {name: read(content.get(key)) for name, (key, read) in _FIELDS.items()}
+    return Budget(id=content["id"], **fields, metadata=content, client=client)
 
 
-_TEXTS: Final = {
-    "name": "name",
-    "description": "description",
-    "external_id": "externalId",
-    "status": "status",
-    "created_by": "createdBy",
-}
-_NUMBERS: Final = {
-    "spend_limit": "spendLimit",
-    "consumed_credits": "consumedCredits",
-    "remaining_credits": "remainingCredits",
-    "usage_percentage": "usagePercentage",
-}
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
-def _if_kind(kind: type, value: Any) -> Any:
-    return value if isinstance(value, kind) else None
+def _number(value: Any) -> float | None:
+    return value if is_number(value) else None
 
 
 def _moment(value: Any) -> dt.datetime | None:
@@ -225,3 +202,26 @@ def _moment(value: Any) -> dt.datetime | None:
         return timestamp(value)
     except ValueError:
         return None
+
+
+def _period(value: Any) -> ValidityPeriod | None:
+    if not isinstance(value, dict):
+        return None
+    return ValidityPeriod(start_date=_moment(value.get("startDate")), end_date=_moment(value.get("endDate")))
+
+
+_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "name": ("name", _text),
+    "description": ("description", _text),
+    "external_id": ("externalId", _text),
+    "status": ("status", _text),
+    "created_by": ("createdBy", _text),
+    "created_at": ("createdAt", _moment),
+    "updated_at": ("updatedAt", _moment),
+    "spend_limit": ("spendLimit", _number),
+    "validity_period": ("validityPeriod", _period),
+    "consumed_credits": ("consumedCredits", _number),
+    "remaining_credits": ("remainingCredits", _number),
+    "usage_percentage": ("usagePercentage", _number),
+}
+"""The key in UP42's record, and how its value is read, by the field of a `Budget`."""

@@ -24,7 +24,10 @@ async def still_there(descriptions: Sequence[Mapping[str, Any]]) -> tuple[Result
     Args:
         descriptions: What the journal keeps of them.
     """
-    return await anyio.to_thread.run_sync(lambda: _all_there(descriptions))
+    try:
+        return await anyio.to_thread.run_sync(lambda: tuple(map(_file, descriptions)))
+    except OSError:
+        return ()
 
 
 def _description(file: ResultFile) -> dict[str, Any]:
@@ -36,13 +39,6 @@ def _description(file: ResultFile) -> dict[str, Any]:
         "size": None if file.path is None else file.path.stat().st_size,
         "unpacked": [[str(path), path.stat().st_size] for path in file.unpacked],
     }
-
-
-def _all_there(descriptions: Sequence[Mapping[str, Any]]) -> tuple[ResultFile, ...]:
-    try:
-        return tuple(_file(one) for one in descriptions)
-    except OSError:
-        return ()
 
 
 def _file(description: Mapping[str, Any]) -> ResultFile:

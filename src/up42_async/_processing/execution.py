@@ -86,8 +86,7 @@ class KeyedLock:
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[Hashable, anyio.Lock] = WeakValueDictionary()
-        self._held: set[str] = set()
-        self._lock = threading.Lock()
+        self._held: dict[str, object] = {}
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str) -> AsyncGenerator[None]:
@@ -96,22 +95,17 @@ class KeyedLock:
         Args:
             key: Names the lock.
         """
+        holder = object()
         # a lock exists as long as a task holds it or waits for it
         lock = self._locks.setdefault((key, anyio.lowlevel.current_token()), anyio.Lock())
         async with lock:
-            while not self._take(key):  # noqa: ASYNC110 - an event would wake tasks of one event loop only
+            # `setdefault` is atomic, as event loops in several threads need; an event would wake tasks of one loop only
+            while self._held.setdefault(key, holder) is not holder:  # noqa: ASYNC110
                 await anyio.sleep(OTHER_LOOP_PAUSE)
             try:
                 yield
             finally:
-                self._held.discard(key)
-
-    def _take(self, key: str) -> bool:
-        with self._lock:
-            if key in self._held:
-                return False
-            self._held.add(key)
-            return True
+                del self._held[key]
 
 
 TAKEN_JOBS: Final = TakenJobs()

@@ -5,7 +5,7 @@ import copy
 import hashlib
 import json
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
@@ -221,17 +221,13 @@ class JobTemplate(abc.ABC):
         return current_client(self._client_of_items() if own is None else own)
 
     def _client_of_items(self) -> Client | None:
-        clients = {id(client): client for client in map(client_of, self._values()) if client is not None}
+        fields = [getattr(self, field.name) for field in attrs.fields(type(self))]
+        values = [one for value in fields for one in (value if isinstance(value, list | tuple) else (value,))]
+        clients = set(map(client_of, values)) - {None}
         if len(clients) > 1:
             message = f"the items of {self} came from two clients; say which one to use with client="
             raise ValueError(message)
-        return next(iter(clients.values()), None)
-
-    def _values(self) -> Iterator[Any]:
-        """Return the values of all fields, those of lists one by one."""
-        for field in attrs.fields(type(self)):
-            value = getattr(self, field.name)
-            yield from value if isinstance(value, list | tuple) else (value,)
+        return next(iter(clients), None)
 
     async def _ask(self, client: Client, since: float, inputs: Mapping[str, Any] | None = None) -> Evaluation:
         """Evaluate inputs, those of the template when left out; `since` as for `evaluate_inputs`."""
