@@ -74,7 +74,7 @@ class Soak:
     async def run(self) -> None:
         """Run all tasks, and count what is left."""
         self._end = anyio.current_time() + self._seconds
-        sockets, tasks = leaks.descriptors(), leaks.tasks(self._backend)
+        sockets, tasks = leaks.descriptors(), leaks.tasks()
         http_client = HTTP_CLIENTS[self._client]()
         async with up42.Client(
             "soak", "soak", endpoints=self._endpoints, limits=LIMITS, retry=RETRY, http_client=http_client
@@ -92,7 +92,7 @@ class Soak:
             await http_client.aclose()
         await anyio.sleep(0.05)  # for the loop to end what was cancelled last
         gc.collect()
-        self.left += len(leaks.descriptors() - sockets) + leaks.tasks(self._backend) - tasks
+        self.left += len(leaks.descriptors() - sockets) + leaks.tasks() - tasks
 
     async def _watch(self, before: frozenset[tuple[str, int]]) -> None:
         settled = self._end - self._seconds + self._settled

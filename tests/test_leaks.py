@@ -150,15 +150,15 @@ async def test_no_descriptor_is_left_after_tls_handshakes_were_cancelled() -> No
         assert open_descriptors() == before - 10
 
 
-async def test_no_task_is_left_after_a_call(anyio_backend_name: str, http_client: httpx.AsyncClient | None) -> None:
+async def test_no_task_is_left_after_a_call(http_client: httpx.AsyncClient | None) -> None:
     async with platform(answer(), http_client=http_client) as up:
         await up.client._session.call(JOBS)
-        before = leaks.tasks(anyio_backend_name)
+        before = leaks.tasks()
         await call_often(up.client, 50)
         await up.client._session.call(EXECUTION)
         await wait_until(lambda: up.api.open == len(connections(up)))
         # each connection that is still open has one task, the server's
-        assert leaks.tasks(anyio_backend_name) - before <= up.api.open
+        assert leaks.tasks() - before <= up.api.open
     await anyio.lowlevel.checkpoint()
 
 

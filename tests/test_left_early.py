@@ -165,11 +165,10 @@ async def test_leaving_an_iteration_affects_no_other_tracker_and_leaves_no_task(
     sandbox: Sandbox,
     http_client: httpx.AsyncClient | None,
     tmp_path: Path,
-    anyio_backend_name: str,
 ) -> None:
-    before = leaks.tasks(anyio_backend_name)
+    before = leaks.tasks()
     await watch_others(leave, sandbox, http_client, tmp_path)
-    assert leaks.tasks(anyio_backend_name) == before
+    assert leaks.tasks() == before
 
 
 @pytest.mark.slow
@@ -177,6 +176,6 @@ async def test_leaving_an_iteration_affects_no_other_tracker_and_leaves_no_task(
 async def test_cancelling_an_asyncio_task_affects_no_other_tracker_and_leaves_no_task(
     sandbox: Sandbox, http_client: httpx.AsyncClient | None, tmp_path: Path
 ) -> None:
-    before = leaks.tasks("asyncio")
+    before = leaks.tasks()
     await watch_others(by_cancelling_the_asyncio_way, sandbox, http_client, tmp_path)
-    assert leaks.tasks("asyncio") == before
+    assert leaks.tasks() == before

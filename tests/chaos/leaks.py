@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
+import sniffio
+
 import up42_async as up42
 from benchmarks.meter import memory_now
 
@@ -36,13 +38,9 @@ def objects() -> Counter[str]:
     return Counter(name for name in names if name.startswith(LIBRARIES))
 
 
-def tasks(backend: str) -> int:
-    """Return the number of tasks of the running event loop.
-
-    Args:
-        backend: `"asyncio"` or `"trio"`.
-    """
-    if backend == "asyncio":
+def tasks() -> int:
+    """Return the number of tasks of the running event loop, asyncio's or trio's."""
+    if sniffio.current_async_library() == "asyncio":
         return len(asyncio.all_tasks())
     import trio  # noqa: PLC0415 - only where it is the event loop
 

@@ -140,7 +140,7 @@ class Clients:
 
     async def run(self) -> None:
         """Run all tasks, wait for the end of all jobs, and count what was not released."""
-        before = leaks.tasks(self._backend)
+        before = leaks.tasks()
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(self._client()) for _ in range(self._plan.clients)]
             workers = [Worker(client, self._state, self._folder) for client in clients]
@@ -150,7 +150,7 @@ class Clients:
             self.requests = sum(client.statistics().requests for client in clients)
             self.in_use = sum(leaks.in_use(client) for client in clients)
         await anyio.sleep(0.05)  # lets tasks end that were cancelled last
-        self.tasks = leaks.tasks(self._backend) - before
+        self.tasks = leaks.tasks() - before
 
     def _client(self) -> up42.Client:
         endpoints = up42.Endpoints(api=self._address.api, auth=self._address.auth)

@@ -1,6 +1,5 @@
 """Tracking all jobs, each as it finishes, or every change: its requests, results and errors."""
 
-import asyncio
 import itertools
 import pickle
 import random
@@ -12,8 +11,8 @@ import anyio
 import backoff
 import httpx
 import pytest
-import trio
 
+from tests.chaos import leaks
 from tests.job_platform import JobPlatform, Life, outage
 from tests.virtual_time import virtual_backend
 from up42_async import Client, Job, JobStatus, Polling, RetryPolicy, UnfinishedJob, track
@@ -39,13 +38,6 @@ def random_life(source: random.Random, seconds: float = 30) -> Life:
         source.choice(PASSING if n % 2 and until - at < 4 and until < seconds else WORDS) for n, (at, until) in spans
     ]
     return list(zip(moments, [*words, source.choice(ENDS)], strict=True))
-
-
-def tasks_alive() -> int:
-    try:
-        return len(asyncio.all_tasks())
-    except RuntimeError:
-        return trio.lowlevel.current_statistics().tasks_living
 
 
 # Many jobs, and the cost in requests
@@ -234,11 +226,11 @@ async def test_long_downloads_do_not_delay_tracking() -> None:
 async def test_each_job_comes_as_it_finishes_and_no_request_is_in_flight_between_two() -> None:
     platform = JobPlatform(latency=2)
     ids = [platform.live(f"job-{n}", [(0, "running"), (60 * n + 30, "captured")]) for n in range(20)]
-    tasks, seen = tasks_alive(), []
+    tasks, seen = leaks.tasks(), []
     async with platform.client() as client:
         async for job in track(reversed(ids)):
             seen.append((job.id, job.status, round(anyio.current_time() / 60)))
-            assert (platform.in_flight, client.statistics().in_flight, tasks_alive()) == (0, 0, tasks)
+            assert (platform.in_flight, client.statistics().in_flight, leaks.tasks()) == (0, 0, tasks)
             requests = platform.requests
             await anyio.sleep(20)
             assert platform.requests == requests

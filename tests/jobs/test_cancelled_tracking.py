@@ -13,8 +13,8 @@ import anyio.lowlevel
 import pytest
 import trio
 
+from tests.chaos import leaks
 from tests.job_platform import JobPlatform
-from tests.jobs.test_tracking import tasks_alive
 from up42_async import Client, Job, JobStatus, UnfinishedJob, track
 
 virtual = pytest.mark.virtual_time
@@ -104,11 +104,11 @@ async def watch_others(client: Client, platform: JobPlatform, leave: Leave) -> l
 @virtual
 @pytest.mark.parametrize("leave", WAYS)
 async def test_leaving_one_tracker_does_not_disturb_the_others(leave: Leave) -> None:
-    platform, alive = JobPlatform(latency=LATENCY), tasks_alive()
+    platform, alive = JobPlatform(latency=LATENCY), leaks.tasks()
     async with platform.client() as client:
         others = await watch_others(client, platform, leave)
         assert {job.status for job in others} == {JobStatus.CAPTURED}
-        assert (platform.in_flight, client.statistics().in_flight, tasks_alive()) == (0, 0, alive)
+        assert (platform.in_flight, client.statistics().in_flight, leaks.tasks()) == (0, 0, alive)
     asked = sorted({at for at, number in platform.asked if number > 1})
     assert max(later - earlier for earlier, later in itertools.pairwise(asked)) < MINUTE + LATENCY + 1
 
@@ -116,14 +116,14 @@ async def test_leaving_one_tracker_does_not_disturb_the_others(leave: Leave) -> 
 @virtual
 @pytest.mark.parametrize("leave", WAYS)
 async def test_no_request_is_sent_after_leaving(leave: Leave) -> None:
-    platform, alive = JobPlatform(latency=LATENCY), tasks_alive()
+    platform, alive = JobPlatform(latency=LATENCY), leaks.tasks()
     ids = platform.live_all(3, [(0, "running"), (40, "captured")])
     platform.live("never", [(0, "running")])
     async with platform.client() as client:
         with warnings.catch_warnings(record=True) as caught:
             await leave([*ids, "never"])
             gc.collect()
-        assert (platform.in_flight, client.statistics().in_flight, tasks_alive(), caught) == (0, 0, alive, [])
+        assert (platform.in_flight, client.statistics().in_flight, leaks.tasks(), caught) == (0, 0, alive, [])
         requests = platform.requests
         await anyio.sleep(3600)
         assert platform.requests == requests
@@ -239,7 +239,7 @@ async def expect_closed(wait: Callable[[], Awaitable[object]]) -> None:
 async def test_every_wait_ends_with_an_error_when_the_client_is_closed(moment: float) -> None:
     platform = JobPlatform(latency=LATENCY)
     ids = platform.live_all(150, [(0, "running")])
-    alive = tasks_alive()
+    alive = leaks.tasks()
     client = platform.client()
     async with anyio.create_task_group() as group:
         async with client:
@@ -251,7 +251,7 @@ async def test_every_wait_ends_with_an_error_when_the_client_is_closed(moment: f
             await anyio.sleep(moment)
         closed = anyio.current_time()
     assert anyio.current_time() - closed < 1
-    assert (platform.in_flight, tasks_alive()) == (0, alive)
+    assert (platform.in_flight, leaks.tasks()) == (0, alive)
 
 
 @virtual
@@ -279,7 +279,7 @@ async def native(ids: list[str]) -> list[Job]:
 async def test_tasks_cancelled_by_asyncio_itself_end_and_the_others_go_on(moment: float, times: int) -> None:
     platform = JobPlatform(latency=LATENCY)
     ids = platform.live_all(POLLERS, [(0, "running"), (90, "captured")])
-    alive = tasks_alive()
+    alive = leaks.tasks()
     async with platform.client():
         tasks = [asyncio.create_task(native([id_])) for id_ in ids]
         rest = asyncio.create_task(native(ids))
@@ -291,7 +291,7 @@ async def test_tasks_cancelled_by_asyncio_itself_end_and_the_others_go_on(moment
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [isinstance(result, asyncio.CancelledError) for result in results] == [True] * 10 + [False] * 10
         assert {job.status for job in await rest} == {JobStatus.CAPTURED}
-        assert tasks_alive() == alive
+        assert leaks.tasks() == alive
     assert anyio.current_time() < 125
 
 
