@@ -28,12 +28,12 @@ EXECUTION = ApiRequest(method="POST", path="/v2/execution", json={"title": "x"},
 USERINFO = ApiRequest(method="GET", path="/userinfo", host="auth")
 
 
-async def test_an_answer_is_decoded() -> None:
+async def test_a_response_is_decoded() -> None:
     async with platform(answer({"id": 1, "items": [None]})) as up:
         assert await up.client._session.call(JOBS) == {"id": 1, "items": [None]}
 
 
-async def test_an_answer_without_a_body_is_none_where_it_is_documented() -> None:
+async def test_a_response_without_a_body_is_none_where_it_is_documented() -> None:
     async with platform(raw(response(b"", status=204))) as up:
         assert await up.client._session.call(attrs.evolve(JOBS, empty_ok=True)) is None
 
@@ -59,7 +59,7 @@ async def test_a_body_is_sent_as_json() -> None:
     assert (seen.body, seen.headers["content-type"]) == (b'{"title": "B\\u00e4ume"}', "application/json")
 
 
-async def test_no_more_calls_are_under_way_than_there_are_slots() -> None:
+async def test_at_most_max_concurrency_calls_are_in_flight() -> None:
     busiest = 0
 
     async def act(connection: raw_server.Connection) -> None:
@@ -99,7 +99,7 @@ def scripted_client(transport: Scripted, **settings: Any) -> Client:
 
 
 @pytest.mark.virtual_time
-async def test_a_slot_is_released_between_two_tries() -> None:
+async def test_a_slot_is_released_between_two_attempts() -> None:
     transport = Scripted(httpx.Response(503, headers={"Retry-After": "60"}), httpx.Response(200, json=1))
     client = scripted_client(transport, limits=Limits(max_concurrency=1))
     async with client, anyio.create_task_group() as group:
@@ -123,7 +123,7 @@ async def test_a_429_delays_all_calls() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_wait_that_is_longer_than_the_time_for_retries_is_not_begun() -> None:
+async def test_a_retry_after_beyond_the_retry_timeout_is_raised_at_once() -> None:
     transport = Scripted(httpx.Response(429, headers={"Retry-After": "3600"}))
     async with scripted_client(transport, retry=RetryPolicy(timeout=60)) as client:
         with pytest.raises(RateLimitError) as caught:
@@ -159,7 +159,7 @@ async def test_a_second_refusal_of_the_token_is_an_error(request_: ApiRequest) -
     assert (len(up.api.requests), len(up.auth.requests)) == (2, 2)
 
 
-async def test_wrong_credentials_are_the_callers_error_at_once() -> None:
+async def test_wrong_credentials_are_posted_once_and_refused() -> None:
     login = answer({"error": "invalid_grant"}, status=401)
     async with platform(answer(), login=login) as up:
         for _ in range(3):
@@ -171,13 +171,13 @@ async def test_wrong_credentials_are_the_callers_error_at_once() -> None:
 # The workspace
 
 
-async def test_the_workspace_that_was_given_is_not_asked_for() -> None:
+async def test_a_given_workspace_is_not_requested() -> None:
     async with platform(answer(), workspace_id="mine") as up:
         assert await up.client.workspace_id() == "mine"
     assert (up.api.accepted, up.auth.accepted) == (0, 0)
 
 
-async def test_the_users_own_workspace_is_asked_for_once_however_many_want_it() -> None:
+async def test_the_workspace_of_the_user_is_requested_once_for_all_calls() -> None:
     found: list[str] = []
 
     async def ask() -> None:
@@ -194,7 +194,7 @@ async def test_the_users_own_workspace_is_asked_for_once_however_many_want_it() 
 
 
 @pytest.mark.parametrize("answered", [{}, {"sub": ""}, {"sub": 1}, [], "sub"])
-async def test_a_user_without_an_id_is_an_error_that_says_what_to_give(answered: object) -> None:
+async def test_a_user_without_an_id_is_an_error_that_asks_for_workspace_id(answered: object) -> None:
     transport = Scripted(httpx.Response(200, json=answered))
     async with scripted_client(transport) as client:
         with pytest.raises(UnexpectedResponseError, match=r"GET /userinfo: .*give workspace_id to the Client"):
@@ -213,7 +213,7 @@ async def test_statistics_count_requests_retries_and_logins() -> None:
         assert up.client.statistics() == Statistics(requests=4, retried=2, in_flight=0, logins=1)
 
 
-async def test_statistics_show_what_is_under_way() -> None:
+async def test_statistics_show_calls_in_flight() -> None:
     async with platform(raw_server.hang) as up, anyio.create_task_group() as group:
         group.start_soon(up.client._session.call, JOBS)
         group.start_soon(up.client._session.call, JOBS)
@@ -224,7 +224,7 @@ async def test_statistics_show_what_is_under_way() -> None:
     assert up.client.statistics().in_flight == 0
 
 
-async def test_statistics_show_what_waits_and_until_when() -> None:
+async def test_statistics_show_waiting_calls_and_the_end_of_a_pause() -> None:
     limits = Limits(max_concurrency=1)
     slow_down = raw(response(b"{}", status=429, headers=[("retry-after", "30")]))
     async with platform(slow_down, limits=limits) as up, anyio.create_task_group() as group:
@@ -243,11 +243,11 @@ async def test_statistics_show_what_waits_and_until_when() -> None:
     assert up.client.statistics().waiting == 0
 
 
-def test_statistics_can_be_read_outside_of_a_loop() -> None:
+def test_statistics_can_be_read_outside_an_event_loop() -> None:
     assert Client("a", "b").statistics() == Statistics(requests=0, retried=0, in_flight=0, logins=0)
 
 
-async def test_the_time_on_the_servers_clock_comes_from_its_answers() -> None:
+async def test_the_time_on_the_servers_clock_is_read_from_its_responses() -> None:
     async with platform(answer(Date="Sun, 06 Nov 1994 08:49:37 GMT")) as up:
         await up.client._session.call(JOBS)
         now = up.client._session.server_time()
@@ -255,7 +255,7 @@ async def test_the_time_on_the_servers_clock_comes_from_its_answers() -> None:
 
 
 @pytest.mark.parametrize("act", [answer(), answer(Date="soon")], ids=["none", "unreadable"])
-async def test_without_a_date_our_own_clock_counts(act: raw_server.Act) -> None:
+async def test_without_a_date_header_the_local_clock_is_used(act: raw_server.Act) -> None:
     async with platform(act) as up:
         await up.client._session.call(JOBS)
         assert abs(up.client._session.server_time().timestamp() - _clock.wall()) < 5
@@ -269,14 +269,14 @@ async def test_the_time_on_the_servers_clock_never_runs_backwards(monkeypatch: p
         assert up.client._session.server_time() == dt.datetime(1994, 11, 6, 8, 49, 37, tzinfo=dt.UTC)
 
 
-def test_nothing_shows_the_password() -> None:
+def test_the_password_is_not_shown() -> None:
     client = Client("person@example.com", "CANARY")
     assert repr(client) == "<up42_async.Client of https://api.up42.com>"
     assert "CANARY" not in repr(client) + str(client) + repr(vars(client))
 
 
 @pytest.mark.parametrize(("region", "host"), [("eu", "https://api.up42.com"), ("sa", "https://api.sa.up42.com")])
-def test_a_region_has_a_host_of_its_own(region: str, host: str) -> None:
+def test_each_region_has_its_own_host(region: str, host: str) -> None:
     assert Client("a", "b", region=region)._session.api == host
 
 
@@ -286,7 +286,7 @@ def test_an_unknown_region_is_refused_also_beside_endpoints() -> None:
         Client("a", "b", region="mars", endpoints=endpoints)
 
 
-def test_any_object_with_two_hosts_is_taken_as_endpoints() -> None:
+def test_any_object_with_two_hosts_is_accepted_as_endpoints() -> None:
     class Own:
         api = "http://127.0.0.1:1/"
         auth = "http://127.0.0.1:2"
@@ -297,8 +297,8 @@ def test_any_object_with_two_hosts_is_taken_as_endpoints() -> None:
 # What layers above keep for a client
 
 
-class Note(Service):
-    """A service that knows when its client closes."""
+class CountingService(Service):
+    """A service with two counts, which records how often it was closed."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -311,20 +311,20 @@ class Note(Service):
         return {"tracked": 2, "spent": 3}
 
 
-async def test_services_tell_their_part_of_the_statistics() -> None:
+async def test_services_add_their_counts_to_the_statistics() -> None:
     client = Client("a", "b")
-    client._service(Note)
+    client._service(CountingService)
     assert (client.statistics().tracked, client.statistics().spent) == (2, 3)
 
 
 async def test_a_service_is_made_once_for_each_client_and_closed_with_it() -> None:
     one, other = Client("a", "b"), Client("a", "b")
-    note = one._service(Note)
-    assert note is one._service(Note)
-    assert note is not other._service(Note)
+    service = one._service(CountingService)
+    assert service is one._service(CountingService)
+    assert service is not other._service(CountingService)
     await one.aclose()
     await one.aclose()
-    assert (note.client, note.closed, other._service(Note).closed) == (one, 1, 0)
+    assert (service.client, service.closed, other._service(CountingService).closed) == (one, 1, 0)
 
 
 # The current client
@@ -344,7 +344,7 @@ async def test_the_innermost_block_wins_and_the_outer_one_comes_back() -> None:
         assert current_client() is outer
 
 
-async def test_a_client_that_is_given_comes_before_the_current_one() -> None:
+async def test_a_given_client_takes_precedence_over_the_current_one() -> None:
     given = Client("a", "b")
     assert current_client(given) is given
     async with Client("a", "b"):
@@ -435,7 +435,7 @@ def test_making_a_client_is_cheap_and_opens_nothing(monkeypatch: pytest.MonkeyPa
 # The raw door
 
 
-async def test_a_plain_request_has_the_token_and_is_decoded() -> None:
+async def test_client_request_sends_the_token_and_decodes_the_response() -> None:
     async with platform(answer({"content": []}), raw_server.raw(raw_server.response(b"", status=204))) as up:
         assert await up.client.request("get", "/v2/budgets", params={"ids": ["a", "b"], "all": True, "x": None}) == {
             "content": []
@@ -448,7 +448,7 @@ async def test_a_plain_request_has_the_token_and_is_decoded() -> None:
 
 
 @pytest.mark.parametrize(("method", "requests"), [("GET", 3), ("HEAD", 3), ("POST", 1), ("DELETE", 1), ("PATCH", 1)])
-async def test_only_reads_are_sent_again_by_the_raw_door(method: str, requests: int) -> None:
+async def test_client_request_retries_only_reads(method: str, requests: int) -> None:
     retry = RetryPolicy(attempts=3, wait_initial=0.001)
     async with platform(raw_server.close_after_request, retry=retry) as up:
         with pytest.raises(ConnectionLostError):
@@ -476,7 +476,7 @@ async def test_only_reads_are_sent_again_by_the_raw_door(method: str, requests: 
         "/v2/\n",
     ],
 )
-async def test_a_plain_request_is_sent_to_a_path_of_the_api_only(path: str) -> None:
+async def test_client_request_sends_to_paths_of_the_api_only(path: str) -> None:
     async with platform(answer()) as up:
         with pytest.raises(ValueError, match=r"^path .* cannot be right: expected '/v2/...'"):
             await up.client.request("GET", path)
@@ -486,9 +486,7 @@ async def test_a_plain_request_is_sent_to_a_path_of_the_api_only(path: str) -> N
 @pytest.mark.parametrize(
     ("method", "path", "error"), [("CONNECT", "/v2/x", ValueError), (5, "/x", TypeError), ("GET", None, TypeError)]
 )
-async def test_a_plain_request_with_a_wrong_method_or_path_is_refused(
-    method: Any, path: Any, error: type[Exception]
-) -> None:
+async def test_client_request_refuses_a_wrong_method_or_path(method: Any, path: Any, error: type[Exception]) -> None:
     async with platform(answer()) as up:
         with pytest.raises(error, match="method"):
             await up.client.request(method, path)
@@ -498,7 +496,7 @@ async def test_a_plain_request_with_a_wrong_method_or_path_is_refused(
 # One shared AsyncClient
 
 
-async def test_the_default_client_is_there_from_the_beginning_and_is_closed_with_ours() -> None:
+async def test_the_own_http_client_exists_from_the_start_and_is_closed_with_the_client() -> None:
     async with platform(answer({"id": 1})) as up:
         http_client = up.client.http_client
         await up.client._session.call(JOBS)

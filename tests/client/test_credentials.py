@@ -76,17 +76,17 @@ class TestFile:
             assert "SECRET" not in repr(seen) + repr(vars(seen)) + repr(getattr(seen, "doc", ""))
             seen = seen.__context__
 
-    def test_a_file_that_is_not_there_says_so(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_an_error_that_names_it(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"nowhere\.json cannot be read \(No such file or directory\)"):
             CredentialsFile(path=tmp_path / "nowhere.json").read()
 
-    def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
+    def test_a_directory_is_refused_as_a_file(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="cannot be read"):
             CredentialsFile(path=tmp_path).read()
 
     @posix_only
     @pytest.mark.parametrize("mode", [0o644, 0o666, 0o640, 0o604, 0o660])
-    def test_a_file_that_others_can_read_is_warned_of_by_path_and_mode(
+    def test_a_file_that_others_can_read_gives_a_warning_with_path_and_mode(
         self, tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         file = file_with(tmp_path, GOOD, mode)
@@ -101,9 +101,7 @@ class TestFile:
 
     @posix_only
     @pytest.mark.parametrize("mode", [0o600, 0o400])
-    def test_a_file_of_ones_own_is_not_warned_of(
-        self, tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_a_private_file_gives_no_warning(self, tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture) -> None:
         file_with(tmp_path, GOOD, mode).read()
         assert caplog.records == []
 
@@ -122,16 +120,16 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestSources:
     @pytest.mark.usefixtures("environment")
-    def test_keywords_win_over_the_environment(self) -> None:
+    def test_arguments_take_precedence_over_the_environment(self) -> None:
         found = find_credentials("person@example.com", Secret("SECRET"), None)
         assert found == Credentials(username="person@example.com", password=Secret("SECRET"))
 
     @pytest.mark.usefixtures("environment")
-    def test_a_file_wins_over_the_environment_and_is_not_read_yet(self) -> None:
+    def test_a_file_takes_precedence_over_the_environment_and_is_not_read_yet(self) -> None:
         assert find_credentials(None, None, "nowhere.json") == CredentialsFile(path=Path("nowhere.json"))
 
     @pytest.mark.usefixtures("environment")
-    def test_the_environment_counts_when_nothing_is_given(self) -> None:
+    def test_the_environment_is_used_when_no_argument_is_given(self) -> None:
         found = find_credentials(None, None, None)
         assert found == Credentials(username="of the environment", password=Secret("SECRET"))
 
@@ -170,12 +168,14 @@ class TestSources:
     @pytest.mark.parametrize(
         ("username", "password"), [(5, "SECRET"), ("person", 5), (b"person", "SECRET"), ("person", ["SECRET"])]
     )
-    def test_credentials_are_strings(self, username: object, password: Any) -> None:
+    def test_credentials_must_be_strings(self, username: object, password: Any) -> None:
         with pytest.raises(TypeError, match=r"^username and password must be strings$"):
             find_credentials(username, Secret.of(password), None)
 
     @pytest.mark.parametrize(("username", "password"), [("person\ud800", "x"), ("person", "SECRET\udcff")])
-    def test_what_cannot_be_encoded_is_refused_at_once_without_quoting_it(self, username: str, password: str) -> None:
+    def test_credentials_that_cannot_be_encoded_are_refused_at_once_without_quoting_them(
+        self, username: str, password: str
+    ) -> None:
         with pytest.raises(
             ValueError, match=r"^username and password must be text that can be encoded as UTF-8$"
         ) as caught:
@@ -184,11 +184,11 @@ class TestSources:
         assert caught.value.__context__ is None
 
 
-def test_a_password_is_no_part_of_the_repr() -> None:
+def test_the_repr_does_not_show_the_password() -> None:
     assert "SECRET" not in repr(Credentials(username="person", password=Secret("SECRET")))
 
 
-def test_any_text_that_can_be_a_password_is_read_from_a_file(tmp_path: Path) -> None:
+def test_any_text_that_may_be_a_password_is_read_from_a_file(tmp_path: Path) -> None:
     password = 'p\u00e4ss"w\\ord \U0001f511\t\x00'
     content = json.dumps({"username": "person", "password": password})
     assert file_with(tmp_path, content).read().password == Secret(password)

@@ -53,7 +53,7 @@ async def test_a_default_that_was_set_in_another_task_counts() -> None:
     await client.aclose()
 
 
-async def test_the_argument_comes_before_the_block_and_the_block_before_the_default() -> None:
+async def test_the_argument_takes_precedence_over_the_block_and_the_block_over_the_default() -> None:
     given = client_for("given")
     default = client_for("default")
     set_default_client(default)
@@ -136,7 +136,7 @@ def test_two_loops_in_two_threads_never_mix() -> None:
     assert found["a"] is not found["b"]
 
 
-async def test_the_default_of_a_loop_comes_before_a_block_of_another_loop() -> None:
+async def test_the_default_of_a_loop_takes_precedence_over_a_block_of_another_loop() -> None:
     found: list[Client] = []
 
     async def use() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.job_answers import Asker, collect
+from tests.job_answers import FakeClient, collect
 from up42_async import PaginationError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
 from up42_async._client.pagination import MOST_EMPTY_PAGES, MOST_PAGES, Page, Pager, next_page
 from up42_async._http.requests import ApiRequest
@@ -45,43 +45,43 @@ def pages(*cut: Sequence[Any]) -> Callable[[ApiRequest], Any]:
     return answer
 
 
-def pager(asker: Asker, without_limit: ApiRequest | None = None) -> Pager[Any]:
+def pager(fake: FakeClient, without_limit: ApiRequest | None = None) -> Pager[Any]:
     plain = None if without_limit is None else lambda: without_limit
-    return Pager(asker.client._session, FIRST, read, key=lambda item: item, without_limit=plain)
+    return Pager(fake.client._session, FIRST, read, key=lambda item: item, without_limit=plain)
 
 
-async def test_items_come_in_order_and_pages_are_asked_for_when_they_are_needed() -> None:
-    asker = Asker(pages([1, 2], [], [3]))
-    items = pager(asker)
-    assert asker.asked == []
+async def test_items_are_in_order_and_each_page_is_requested_when_it_is_needed() -> None:
+    fake = FakeClient(pages([1, 2], [], [3]))
+    items = pager(fake)
+    assert fake.asked == []
     assert [await anext(items), await anext(items)] == [1, 2]
-    assert asker.asked == [number(0)]
+    assert fake.asked == [number(0)]
     assert [item async for item in items] == [3]
-    assert asker.asked == [number(0), number(1), number(2)]
+    assert fake.asked == [number(0), number(1), number(2)]
 
 
-async def test_items_can_be_had_a_page_at_a_time_and_one_by_one_in_between() -> None:
-    asker = Asker(pages([1, 2, 3], [3], [4, 5]))
-    items = pager(asker)
+async def test_items_can_be_read_one_by_one_and_by_page_in_turn() -> None:
+    fake = FakeClient(pages([1, 2, 3], [3], [4, 5]))
+    items = pager(fake)
     assert await anext(items) == 1
     assert list(await items.next_items()) == [2, 3]
     assert list(await items.next_items()) == []
     assert list(await items.next_items()) == [4, 5]
-    assert len(asker.asked) == 3
+    assert len(fake.asked) == 3
     with pytest.raises(StopAsyncIteration):
         await items.next_items()
 
 
 async def test_after_the_last_page_no_request_is_sent() -> None:
-    asker = Asker(pages([1]))
-    items = pager(asker)
+    fake = FakeClient(pages([1]))
+    items = pager(fake)
     assert [item async for item in items] == [1]
     assert [item async for item in items] == []
-    assert len(asker.asked) == 1
+    assert len(fake.asked) == 1
 
 
-async def test_an_item_that_comes_again_is_left_out() -> None:
-    assert [item async for item in pager(Asker(pages([1, 2, 2], [2, 3], [1, 2, 3], [4])))] == [1, 2, 3, 4]
+async def test_a_repeated_item_is_left_out() -> None:
+    assert [item async for item in pager(FakeClient(pages([1, 2, 2], [2, 3], [1, 2, 3], [4])))] == [1, 2, 3, 4]
 
 
 @settings(max_examples=200)
@@ -89,9 +89,9 @@ async def test_an_item_that_comes_again_is_left_out() -> None:
 async def test_any_split_into_pages_with_any_repetition_gives_the_same_items_once_in_order(
     cut: list[list[int]],
 ) -> None:
-    asker = Asker(pages(*cut))
-    assert [item async for item in pager(asker)] == list(dict.fromkeys(item for part in cut for item in part))
-    assert len(asker.asked) == len(cut)
+    fake = FakeClient(pages(*cut))
+    assert [item async for item in pager(fake)] == list(dict.fromkeys(item for part in cut for item in part))
+    assert len(fake.asked) == len(cut)
 
 
 @pytest.mark.slow
@@ -101,23 +101,23 @@ async def test_random_next_links_end_without_repeating_an_item(data: st.DataObje
     size = data.draw(st.integers(1, 6))
     links = data.draw(st.lists(st.none() | st.integers(0, size - 1), min_size=size, max_size=size))
     contents = data.draw(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=size, max_size=size))
-    asker = Asker(lambda request: [contents[position_of(request)], links[position_of(request)]])
+    fake = FakeClient(lambda request: [contents[position_of(request)], links[position_of(request)]])
     seen: list[int] = []
     with contextlib.suppress(PaginationError):
-        await collect(pager(asker), seen)
+        await collect(pager(fake), seen)
     assert len(seen) == len(set(seen))
-    assert len(asker.asked) == len({position_of(request) for request in asker.asked})
+    assert len(fake.asked) == len({position_of(request) for request in fake.asked})
 
 
 @pytest.mark.parametrize("back", [0, 1, 2])
-async def test_a_page_that_was_there_before_is_an_error_after_the_items_that_came(back: int) -> None:
-    asker = Asker(lambda request: [[position_of(request)], (1, 2, back)[position_of(request)]])
-    items = pager(asker)
+async def test_a_repeated_page_is_an_error_after_the_items_before_it(back: int) -> None:
+    fake = FakeClient(lambda request: [[position_of(request)], (1, 2, back)[position_of(request)]])
+    items = pager(fake)
     assert [await anext(items) for _ in range(3)] == [0, 1, 2]
     for _ in range(2):  # it stays an error: the list has not ended
         with pytest.raises(PaginationError, match="GET /list: a list without an end: .* read before; ask again later"):
             await anext(items)
-    assert len(asker.asked) == 3
+    assert len(fake.asked) == 3
 
 
 API = "https://api.up42.com"
@@ -164,12 +164,12 @@ def test_the_next_page_of_a_search_is_a_get_where_the_link_says_so() -> None:
 
 
 @pytest.mark.parametrize("links", ["/v2/next", {"next": "/v2/next"}, 7])
-def test_links_that_are_no_list_are_an_error_instead_of_the_next_page(links: Any) -> None:
+def test_links_that_are_not_a_list_are_an_error_in_place_of_the_next_page(links: Any) -> None:
     assert "an answer whose links are no list" in str(next_page({"links": links}, API, FIRST))
 
 
 @pytest.mark.parametrize("links", [None, [], {}, 0])
-def test_no_links_are_the_last_page(links: Any) -> None:
+def test_a_page_without_links_is_the_last(links: Any) -> None:
     assert next_page({"links": links}, API, FIRST) is None
     assert next_page({}, API, FIRST) is None
 
@@ -178,7 +178,7 @@ async def test_the_items_of_a_page_with_a_bad_next_link_come_before_its_error() 
     def read_with_link(answer: Any, request: ApiRequest) -> Page[int]:
         return Page(items=answer, next=next_page({"links": [{"rel": "next", "href": "//evil.test/"}]}, API, request))
 
-    items = Pager(Asker(lambda _: [1, 2]).client._session, FIRST, read_with_link, key=lambda item: item)
+    items = Pager(FakeClient(lambda _: [1, 2]).client._session, FIRST, read_with_link, key=lambda item: item)
     assert [await anext(items), await anext(items)] == [1, 2]
     errors = []
     for _ in range(2):  # it stays an error: the list has not ended
@@ -198,60 +198,60 @@ async def test_the_items_of_a_page_with_a_bad_next_link_come_before_its_error() 
 )
 async def test_a_page_of_more_than_ten_times_its_size_is_refused(first: ApiRequest) -> None:
     sizes = iter([50, 51])
-    asker = Asker(lambda _: [list(range(start := next(sizes), 2 * start)), 1])
-    items = Pager(asker.client._session, first, read, key=lambda item: item)
+    fake = FakeClient(lambda _: [list(range(start := next(sizes), 2 * start)), 1])
+    items = Pager(fake.client._session, first, read, key=lambda item: item)
     assert [await anext(items) for _ in range(50)] == list(range(50, 100))
     with pytest.raises(UnexpectedResponseError, match="/list: a page of 51 entries where 5 were asked for"):
         await anext(items)
 
 
-async def test_where_the_page_size_is_refused_or_not_asked_for_the_server_chooses() -> None:
+async def test_without_a_page_size_pages_may_have_any_size() -> None:
     first = ApiRequest(method="GET", path="/list", query="limit=5")
-    asker = Asker(lambda request: [list(range(100)), None] if request == WITHOUT_LIMIT else 400)
-    items = Pager(asker.client._session, first, read, key=lambda item: item, without_limit=lambda: WITHOUT_LIMIT)
+    fake = FakeClient(lambda request: [list(range(100)), None] if request == WITHOUT_LIMIT else 400)
+    items = Pager(fake.client._session, first, read, key=lambda item: item, without_limit=lambda: WITHOUT_LIMIT)
     assert len([item async for item in items]) == 100
-    assert len([item async for item in Pager(asker.client._session, WITHOUT_LIMIT, read, key=int)]) == 100
+    assert len([item async for item in Pager(fake.client._session, WITHOUT_LIMIT, read, key=int)]) == 100
 
 
-async def test_empty_pages_without_end_are_an_error() -> None:
-    asker = Asker(lambda request: [[], position_of(request) + 1])
+async def test_endless_empty_pages_are_an_error() -> None:
+    fake = FakeClient(lambda request: [[], position_of(request) + 1])
     with pytest.raises(PaginationError, match="100 pages in a row without a new item"):
-        await anext(pager(asker))
-    assert len(asker.asked) == MOST_EMPTY_PAGES == 100
+        await anext(pager(fake))
+    assert len(fake.asked) == MOST_EMPTY_PAGES == 100
 
 
-async def test_pages_that_repeat_the_same_items_without_end_are_an_error() -> None:
+async def test_endless_pages_of_repeated_items_are_an_error() -> None:
     """A server that does not know our parameter for the page sends the first one again and again."""
-    asker = Asker(lambda request: [[1, 2], position_of(request) + 1])
-    items = pager(asker)
+    fake = FakeClient(lambda request: [[1, 2], position_of(request) + 1])
+    items = pager(fake)
     assert [await anext(items), await anext(items)] == [1, 2]
     with pytest.raises(PaginationError, match="100 pages in a row without a new item"):
         await anext(items)
-    assert len(asker.asked) == 1 + MOST_EMPTY_PAGES
+    assert len(fake.asked) == 1 + MOST_EMPTY_PAGES
 
 
-async def test_some_empty_pages_are_no_end() -> None:
+async def test_a_few_empty_pages_do_not_end_a_list() -> None:
     cut: list[list[int]] = [[]] * 99 + [[1]] + [[]] * 99 + [[2]]
-    assert [item async for item in pager(Asker(pages(*cut)))] == [1, 2]
+    assert [item async for item in pager(FakeClient(pages(*cut)))] == [1, 2]
 
 
 async def test_more_than_ten_thousand_pages_are_an_error() -> None:
-    asker = Asker(lambda request: [[position_of(request)], position_of(request) + 1])
+    fake = FakeClient(lambda request: [[position_of(request)], position_of(request) + 1])
     seen: list[int] = []
     with pytest.raises(PaginationError, match="more than 10000 pages; narrow it down by filters"):
-        await collect(pager(asker), seen)
-    assert len(seen) == len(asker.asked) == MOST_PAGES == 10_000
+        await collect(pager(fake), seen)
+    assert len(seen) == len(fake.asked) == MOST_PAGES == 10_000
 
 
 async def test_ten_thousand_pages_are_no_error() -> None:
     last = MOST_PAGES - 1
-    asker = Asker(lambda request: [[p := position_of(request)], p + 1 if p < last else None])
-    assert [item async for item in pager(asker)] == list(range(MOST_PAGES))
+    fake = FakeClient(lambda request: [[p := position_of(request)], p + 1 if p < last else None])
+    assert [item async for item in pager(fake)] == list(range(MOST_PAGES))
 
 
-async def test_after_an_error_the_same_page_is_asked_for_again() -> None:
+async def test_after_an_error_the_same_page_is_requested_again() -> None:
     answers = iter([[[1], 1], 503, ["broken"], [[2], None]])
-    items = pager(Asker(lambda _: next(answers)))
+    items = pager(FakeClient(lambda _: next(answers)))
     assert await anext(items) == 1
     with pytest.raises(ServerError):
         await anext(items)
@@ -262,56 +262,56 @@ async def test_after_an_error_the_same_page_is_asked_for_again() -> None:
 
 @pytest.mark.parametrize("status", [400, 422])
 async def test_a_refused_page_size_is_left_out(status: int) -> None:
-    asker = Asker(lambda request: [[1], None] if request == WITHOUT_LIMIT else status)
-    items = pager(asker, WITHOUT_LIMIT)
+    fake = FakeClient(lambda request: [[1], None] if request == WITHOUT_LIMIT else status)
+    items = pager(fake, WITHOUT_LIMIT)
     assert not items.refused_limit
     assert [item async for item in items] == [1]
     assert items.refused_limit
-    assert asker.asked == [FIRST, WITHOUT_LIMIT]
+    assert fake.asked == [FIRST, WITHOUT_LIMIT]
 
 
 async def test_a_refused_page_size_stays_left_out_after_an_error() -> None:
     answers = iter([400, 503, [[1], None]])
-    asker = Asker(lambda _: next(answers))
-    items = pager(asker, WITHOUT_LIMIT)
+    fake = FakeClient(lambda _: next(answers))
+    items = pager(fake, WITHOUT_LIMIT)
     with pytest.raises(ServerError):
         await anext(items)
     assert await anext(items) == 1
-    assert asker.asked == [FIRST, WITHOUT_LIMIT, WITHOUT_LIMIT]
+    assert fake.asked == [FIRST, WITHOUT_LIMIT, WITHOUT_LIMIT]
 
 
-async def test_what_is_refused_without_a_page_size_too_is_an_error() -> None:
-    asker = Asker(lambda _: 400)
-    items = pager(asker, WITHOUT_LIMIT)
+async def test_a_request_that_is_refused_without_a_page_size_too_is_an_error() -> None:
+    fake = FakeClient(lambda _: 400)
+    items = pager(fake, WITHOUT_LIMIT)
     for requests in (2, 3):
         with pytest.raises(StatusError, match="status 400"):
             await anext(items)
-        assert len(asker.asked) == requests
+        assert len(fake.asked) == requests
 
 
 @pytest.mark.parametrize("status", [403, 404, 413, 414, 500])
 async def test_other_error_statuses_are_not_about_the_page_size(status: int) -> None:
-    asker = Asker(lambda _: status)
+    fake = FakeClient(lambda _: status)
     with pytest.raises(StatusError, match=f"status {status}"):
-        await anext(pager(asker, WITHOUT_LIMIT))
-    assert len(asker.asked) == 1
+        await anext(pager(fake, WITHOUT_LIMIT))
+    assert len(fake.asked) == 1
 
 
 async def test_a_refusal_of_a_later_page_is_not_about_the_page_size() -> None:
     answers = iter([[[1], 1], 400])
-    items = pager(Asker(lambda _: next(answers)), WITHOUT_LIMIT)
+    items = pager(FakeClient(lambda _: next(answers)), WITHOUT_LIMIT)
     assert await anext(items) == 1
     with pytest.raises(StatusError, match="status 400"):
         await anext(items)
 
 
-async def test_a_list_without_page_size_that_leads_back_to_itself_is_found_out_at_once() -> None:
+async def test_a_next_link_to_the_request_without_page_size_is_an_error_at_once() -> None:
     def answer(request: ApiRequest) -> Any:
         return 400 if request == FIRST else [[1], 7]
 
-    asker = Asker(answer)
+    fake = FakeClient(answer)
     items = Pager(
-        asker.client._session,
+        fake.client._session,
         FIRST,
         lambda page, _: Page(items=page[0], next=WITHOUT_LIMIT),
         key=lambda item: item,
@@ -320,7 +320,7 @@ async def test_a_list_without_page_size_that_leads_back_to_itself_is_found_out_a
     assert await anext(items) == 1
     with pytest.raises(PaginationError):
         await anext(items)
-    assert asker.asked == [FIRST, WITHOUT_LIMIT]
+    assert fake.asked == [FIRST, WITHOUT_LIMIT]
 
 
 async def test_pages_that_differ_in_their_body_only_are_different_pages() -> None:
@@ -328,9 +328,9 @@ async def test_pages_that_differ_in_their_body_only_are_different_pages() -> Non
         following = ApiRequest(method="POST", path="/search", json={"token": answer[0]})
         return Page(items=answer, next=following if request.json["token"] < 3 else None)
 
-    asker = Asker(lambda request: [request.json["token"] + 1])
+    fake = FakeClient(lambda request: [request.json["token"] + 1])
     first = ApiRequest(method="POST", path="/search", json={"token": 0})
-    assert [item async for item in Pager(asker.client._session, first, read_posted, key=lambda item: item)] == [
+    assert [item async for item in Pager(fake.client._session, first, read_posted, key=lambda item: item)] == [
         1,
         2,
         3,
@@ -338,7 +338,7 @@ async def test_pages_that_differ_in_their_body_only_are_different_pages() -> Non
     ]
 
 
-class SlowAsker(Asker):
+class SlowClient(FakeClient):
     """Let others work while it is asked."""
 
     async def call(self, request: ApiRequest) -> Any:
@@ -347,19 +347,19 @@ class SlowAsker(Asker):
         return answer
 
 
-async def test_tasks_that_share_an_iterator_get_each_item_once_and_ask_for_each_page_once() -> None:
-    asker = SlowAsker(pages(*[[10 * part + item for item in range(10)] for part in range(12)]))
-    items, seen = pager(asker), list[int]()
+async def test_tasks_that_share_an_iterator_get_each_item_once_and_request_each_page_once() -> None:
+    fake = SlowClient(pages(*[[10 * part + item for item in range(10)] for part in range(12)]))
+    items, seen = pager(fake), list[int]()
     async with anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(collect, items, seen)
     assert sorted(seen) == list(range(120))
-    assert len(asker.asked) == 12
+    assert len(fake.asked) == 12
 
 
 async def test_a_cancelled_step_loses_nothing() -> None:
-    asker = SlowAsker(pages([1], [2], [3]))
-    items, seen = pager(asker), list[int]()
+    fake = SlowClient(pages([1], [2], [3]))
+    items, seen = pager(fake), list[int]()
     for patience in itertools.cycle(range(7)):
         with anyio.move_on_after(0.001 * patience):
             await collect(items, seen)
@@ -375,7 +375,7 @@ async def test_a_long_list_needs_little_memory() -> None:
             position + 1 if position < 99 else None,
         ]
 
-    items, count = pager(Asker(answer)), 0
+    items, count = pager(FakeClient(answer)), 0
     tracemalloc.start()
     try:
         async for _ in items:
@@ -394,7 +394,7 @@ async def test_a_page_that_cannot_be_read_is_requested_again_with_all_its_items(
         return read(answer, request)
 
     answers = iter([[["bad"], None], [["good"], None]])
-    items = Pager(Asker(lambda _: next(answers)).client._session, FIRST, read_strictly, key=lambda item: item)
+    items = Pager(FakeClient(lambda _: next(answers)).client._session, FIRST, read_strictly, key=lambda item: item)
     with pytest.raises(UnexpectedResponseError, match="GET /list: no page"):
         await anext(items)
     assert [item async for item in items] == ["good"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.job_answers import Asker
+from tests.job_answers import FakeClient
 from up42_async import UnexpectedResponseError
 from up42_async._client.readable_list import MOST_MALFORMED, ReadableList, entry_id, numbered_page
 from up42_async._http.requests import ApiRequest
@@ -23,10 +23,10 @@ def entries(*pages: list[Any]) -> ReadableList[int]:
     def answer(request: ApiRequest) -> Any:
         return {"content": pages[int(request.query.removeprefix("page="))], "totalPages": len(pages)}
 
-    return ReadableList(Asker(answer).client._session, FIRST, numbered_page, read, key=str)
+    return ReadableList(FakeClient(answer).client._session, FIRST, numbered_page, read, key=str)
 
 
-async def test_an_entry_that_cannot_be_read_is_an_error_beside_the_others(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unreadable_entry_is_an_error_and_the_others_are_returned(caplog: pytest.LogCaptureFixture) -> None:
     items = entries([1, "a", 2], ["b", 3])
     with caplog.at_level(logging.WARNING, "up42_async"):
         assert [item async for item in items] == [1, 2, 3]

@@ -9,7 +9,7 @@ from up42_async.sandbox import REFERENCE_ASSET, Sandbox, faults
 EXECUTION = "/v2/processing/processes/[^/]+/execution"
 
 
-async def test_jobs_are_tracked_once_however_many_wait_for_them() -> None:
+async def test_a_job_that_several_tasks_track_is_counted_once() -> None:
     with Sandbox(speed=60) as sandbox:
         ids = sandbox.seed_jobs(3, status="running")
         async with up42.Client(**sandbox.settings) as client, anyio.create_task_group() as group:

@@ -72,7 +72,7 @@ async def together(run: Callable[[], Awaitable[Any]], count: int) -> list[Any]:
     return outcomes
 
 
-class Wall:
+class WallClock:
     """A time of day that can be set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ class Wall:
 
 
 class TestLogin:
-    async def test_it_is_asked_for_as_the_platform_wants_it(self) -> None:
+    async def test_a_token_is_requested_as_the_platform_expects(self) -> None:
         platform = FakePlatform()
         assert await auth_of(platform).token() == Secret("token-1")
         (login,) = platform.logins
@@ -94,26 +94,26 @@ class TestLogin:
             "scope": "openid",
         }
 
-    async def test_nothing_is_asked_before_a_token_is_needed(self) -> None:
+    async def test_no_login_is_sent_before_a_token_is_needed(self) -> None:
         platform = FakePlatform()
         async with client_of(platform):
             await anyio.sleep(1)
         assert platform.logins == []
 
-    async def test_one_login_serves_all_who_wait(self) -> None:
+    async def test_one_login_serves_all_waiting_calls(self) -> None:
         platform = FakePlatform(latency=0.5)
         auth = auth_of(platform)
         assert await together(auth.token, 200) == [Secret("token-1")] * 200
         assert len(platform.logins) == auth.logins == 1
 
-    async def test_one_login_serves_all_whose_token_has_expired(self) -> None:
+    async def test_one_login_serves_all_calls_whose_token_has_expired(self) -> None:
         platform = FakePlatform(latency=0.5)
         auth = auth_of(platform)
         await auth.token()
         await anyio.sleep(301)
         assert await together(auth.token, 200) == [Secret("token-2")] * 200
 
-    async def test_when_the_task_that_logs_in_is_cancelled_the_next_one_does(self) -> None:
+    async def test_when_the_task_that_logs_in_is_cancelled_the_next_one_logs_in(self) -> None:
         platform = FakePlatform(latency=1)
         auth = auth_of(platform)
         tokens: list[Any] = []
@@ -165,7 +165,7 @@ class TestOutageOfTheLogin:
         assert len(platform.logins) == 3
         assert platform.calls == []
 
-    async def test_a_login_with_a_transient_error_is_tried_again(self) -> None:
+    async def test_a_login_with_a_transient_error_is_retried(self) -> None:
         platform = FakePlatform()
         platform.login = lambda asked: httpx.Response(503) if asked.number < 3 else grant(asked)
         assert await auth_of(platform).token() == Secret("token-3")
@@ -277,7 +277,7 @@ class TestOutageOfTheLogin:
             assert gap >= min(0.25 * 2**number, 15)
         assert 20 < len(platform.logins) < 60
 
-    async def test_while_the_token_is_good_nobody_waits_for_the_next_step(self) -> None:
+    async def test_calls_with_a_valid_token_do_not_wait_for_the_next_login(self) -> None:
         platform = FakePlatform()
         auth = auth_of(platform, RetryPolicy(attempts=1, wait_initial=20, wait_max=20))
         await auth.token()
@@ -339,7 +339,7 @@ class TestWrongCredentials:
         ids=repr,
     )
     @pytest.mark.parametrize("status", [401, 403, 404])
-    async def test_what_a_gateway_says_at_login_is_an_outage(self, status: int, answer: dict[str, Any]) -> None:
+    async def test_a_gateway_error_at_login_is_an_outage(self, status: int, answer: dict[str, Any]) -> None:
         platform = FakePlatform()
         platform.login = lambda asked: httpx.Response(status, **answer) if asked.number < 4 else grant(asked)
         assert await auth_of(platform).token() == Secret("token-4")
@@ -457,7 +457,7 @@ class TestRefresh:
         assert waited == [(Secret("token-1"), 0.0)] * 199 + [(Secret("token-2"), 1.0)]
         assert len(platform.logins) == 2
 
-    async def test_time_counts_from_before_the_login_was_sent(self) -> None:
+    async def test_the_token_lifetime_counts_from_before_the_login_was_sent(self) -> None:
         platform = FakePlatform(latency=20)
         auth = auth_of(platform)
         await auth.token()
@@ -505,7 +505,7 @@ class TestRefresh:
     @pytest.mark.parametrize(
         "lifetime", [None, 0, -1, 1, 10, "300", "soon", [], True, 1e12, 10**400, float("1e400"), "nan"], ids=repr
     )
-    async def test_no_lifetime_causes_login_after_login(self, lifetime: object) -> None:
+    async def test_no_token_lifetime_causes_a_login_for_each_call(self, lifetime: object) -> None:
         facts = "" if lifetime is None else f', "expires_in": {_json(lifetime)}'
         platform = FakePlatform()
         platform.login = lambda asked: httpx.Response(200, text=f'{{"access_token": "token-{asked.number}"{facts}}}')
@@ -549,7 +549,7 @@ class TestClocks:
     async def test_a_wall_clock_that_jumps_costs_one_login_at_the_most(
         self, jump: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)
+        wall, platform = WallClock(monkeypatch), FakePlatform(latency=0.01)
         issued: dict[str, float] = {}
 
         def login(asked: Asked) -> httpx.Response:
@@ -570,7 +570,7 @@ class TestClocks:
     async def test_a_wall_clock_that_is_set_back_does_not_make_a_token_live_longer(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wall, platform = Wall(monkeypatch), FakePlatform()
+        wall, platform = WallClock(monkeypatch), FakePlatform()
         auth = auth_of(platform)
         await auth.token()
         wall.ahead = -3600.0
@@ -578,7 +578,7 @@ class TestClocks:
         assert await auth.token() == Secret("token-2")
 
     async def test_a_machine_that_slept_logs_in_before_it_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)
+        wall, platform = WallClock(monkeypatch), FakePlatform(latency=0.01)
         async with client_of(platform) as client:
             await client._session.call(LIST)
             wall.ahead = 8 * 3600.0  # the monotonic clock stands still while a machine is suspended
@@ -588,10 +588,10 @@ class TestClocks:
         assert len(platform.logins) == 2
 
     @pytest.mark.parametrize("jump", [3600.0, -3600.0, 8 * 3600.0])
-    async def test_a_jump_of_the_wall_clock_does_not_change_the_tries(
+    async def test_a_jump_of_the_wall_clock_does_not_change_the_retries(
         self, jump: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wall, platform = Wall(monkeypatch), FakePlatform(latency=0.01)
+        wall, platform = WallClock(monkeypatch), FakePlatform(latency=0.01)
 
         def api(asked: Asked) -> httpx.Response:
             wall.ahead += jump
@@ -605,7 +605,7 @@ class TestClocks:
 
 
 class TestCredentialsFile:
-    async def test_the_file_is_read_once_when_the_client_is_entered(self, tmp_path: Any) -> None:
+    async def test_the_credentials_file_is_read_once_when_the_client_is_entered(self, tmp_path: Any) -> None:
         path = tmp_path / "credentials.json"
         path.write_text(f'{{"username": "{USERNAME}", "password": "{PASSWORD}"}}')
         path.chmod(0o600)
@@ -617,7 +617,9 @@ class TestCredentialsFile:
             await client._session.call(LIST)
         assert PASSWORD in dict(httpx.QueryParams(platform.logins[1].body.decode())).values()
 
-    async def test_a_client_that_is_not_entered_reads_the_file_at_its_first_call(self, tmp_path: Any) -> None:
+    async def test_a_client_that_is_not_entered_reads_the_credentials_file_at_its_first_call(
+        self, tmp_path: Any
+    ) -> None:
         path = tmp_path / "credentials.json"
         path.write_text(f'{{"username": "{USERNAME}", "password": "{PASSWORD}"}}')
         path.chmod(0o600)
@@ -625,7 +627,7 @@ class TestCredentialsFile:
 
 
 class TestClosing:
-    async def test_a_login_that_waits_to_try_again_ends_when_the_client_is_closed(self) -> None:
+    async def test_a_login_that_waits_to_retry_ends_when_the_client_is_closed(self) -> None:
         platform = FakePlatform()
         platform.login = lambda _: httpx.Response(429, headers={"Retry-After": "50"})
         closing = anyio.Event()
@@ -638,7 +640,7 @@ class TestClosing:
         assert _clock.now() - started == pytest.approx(1)
         assert len(platform.logins) == 1
 
-    async def test_nobody_logs_in_after_the_client_was_closed(self) -> None:
+    async def test_no_login_is_sent_after_the_client_was_closed(self) -> None:
         platform, closing = FakePlatform(), anyio.Event()
         closing.set()
         await _expect_closed(auth_of(platform, closing=closing))

@@ -56,14 +56,14 @@ async def test_an_outage_of_one_service_does_not_delay_the_others() -> None:
     [{}, None, NotFoundError("404", status=404), StatusError("400", status=400), RateLimitError("429")],
     ids=repr,
 )
-async def test_any_answer_of_the_platform_ends_an_outage(outcome: object) -> None:
+async def test_any_response_of_the_platform_ends_an_outage(outcome: object) -> None:
     breaker = opened()
     breaker.record(COST, outcome)
     assert not breaker.is_open(JOB)
     assert all(breaker.allows(JOB) for _ in range(10))
 
 
-async def test_failures_that_are_not_in_a_row_are_no_outage() -> None:
+async def test_only_consecutive_failures_are_an_outage() -> None:
     """One job that always fails must not hold up the others."""
     breaker = CircuitBreaker(RetryPolicy())
     for _ in range(100):
@@ -155,14 +155,14 @@ async def test_a_waiting_call_ends_at_its_deadline_with_an_error_that_names_the_
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (3600.0, 60.0), (0.0, 0.25)])
-async def test_the_first_probe_is_not_before_the_server_wants_it(asked: float, waited: float) -> None:
+async def test_the_first_probe_is_not_sent_before_the_retry_after_of_the_server(asked: float, waited: float) -> None:
     breaker = opened(error=ServerError("status 503", status=503, retry_after=asked))
     started = _clock.now()
     assert await breaker.wait(JOB, math.inf)
     assert waited <= _clock.now() - started <= waited + 0.5
 
 
-async def test_closing_the_client_wakes_all_who_wait_for_an_outage() -> None:
+async def test_closing_the_client_wakes_all_calls_that_wait_for_the_end_of_an_outage() -> None:
     breaker = opened(RetryPolicy(wait_initial=100, wait_max=100))
     started = _clock.now()
     async with anyio.create_task_group() as tasks:
@@ -214,7 +214,7 @@ async def test_a_long_outage_fails_all_calls_in_time_with_few_requests() -> None
     assert 120 <= _clock.now() - started <= 160
 
 
-async def test_waiting_for_an_outage_costs_neither_tries_nor_budget() -> None:
+async def test_waiting_for_the_end_of_an_outage_costs_no_attempts_and_no_retry_budget() -> None:
     platform = FakePlatform(latency=0.01)
     started = _clock.now()
     platform.api = lambda asked: httpx.Response(503 if asked.at - started < 20 else 200, json={})
@@ -227,7 +227,7 @@ async def test_waiting_for_an_outage_costs_neither_tries_nor_budget() -> None:
         assert client._session._budget.try_withdraw()
 
 
-async def test_a_call_that_waited_long_for_a_slot_has_all_its_tries() -> None:
+async def test_a_call_that_waited_long_for_a_slot_has_all_its_attempts() -> None:
     platform = FakePlatform(latency=50)
     platform.api = lambda asked: httpx.Response(503 if asked.number == 5 else 200, json={})
     ends: list[object] = []

@@ -25,7 +25,7 @@ def no_descriptors() -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_a_call_without_file_descriptors_is_an_error_of_ours_and_the_next_one_works() -> None:
+async def test_a_call_without_file_descriptors_is_an_up42_error_and_the_next_one_works() -> None:
     quick = up42.RetryPolicy(attempts=3, wait_initial=0.001, wait_max=0.001)
     with refusing_port() as port:  # the server comes later, since it could not accept either
         endpoints = up42.Endpoints(api=f"http://127.0.0.1:{port}", auth=f"http://127.0.0.1:{port}")

@@ -73,7 +73,7 @@ async def test_a_proxy_gets_the_user_name_and_password_of_its_url(outside: pytes
     assert proxy.requests[0].headers["proxy-authorization"] == f"Basic {credentials}"
 
 
-async def test_a_proxy_over_tls_is_trusted_as_any_other_host(outside: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_over_tls_is_verified_like_any_other_host(outside: pytest.MonkeyPatch) -> None:
     async with serve(answer(status=503), tls=True) as proxy, wire() as one:
         outside.setenv("https_proxy", f"https://127.0.0.1:{proxy.port}")
         with pytest.raises(ConnectionFailedError, match="certificate verify failed"):
@@ -97,7 +97,7 @@ async def test_hosts_that_need_no_proxy_are_reached_directly(outside: pytest.Mon
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
-async def test_this_machine_is_never_reached_through_a_proxy(outside: pytest.MonkeyPatch, variable: str) -> None:
+async def test_loopback_addresses_are_never_reached_through_a_proxy(outside: pytest.MonkeyPatch, variable: str) -> None:
     outside.setenv(variable, "http://127.0.0.1:1")
     async with serve(answer()) as server, wire() as one:
         for host in ("127.0.0.1", "localhost"):
@@ -208,7 +208,7 @@ async def test_certificates_of_the_environment_are_trusted(outside: pytest.Monke
             outside.delenv(name)
 
 
-async def test_an_untrusted_certificate_says_how_it_is_trusted() -> None:
+async def test_the_error_of_an_untrusted_certificate_says_how_to_trust_it() -> None:
     async with serve(answer(), tls=True) as server, wire() as one:
         with pytest.raises(ConnectionFailedError, match=r"certificate verify failed.*named by SSL_CERT_FILE"):
             await one.send(get(server.url))
@@ -269,7 +269,7 @@ async def test_all_clients_share_the_certificates(outside: pytest.MonkeyPatch) -
     assert len(made) == 1
 
 
-def test_certificates_wanted_by_two_at_once_are_read_once(outside: pytest.MonkeyPatch) -> None:
+def test_certificates_needed_by_two_threads_at_once_are_read_once(outside: pytest.MonkeyPatch) -> None:
     made: list[ssl.SSLContext] = []
     both = threading.Barrier(2)
 

@@ -65,7 +65,7 @@ async def test_a_body_that_a_hook_closed_unread_is_an_error() -> None:
             await up.client._session.call(JOBS)
 
 
-async def test_any_other_error_of_a_hook_is_an_error_of_ours_with_its_words() -> None:
+async def test_any_other_error_of_a_hook_is_an_up42_error_with_its_message() -> None:
     async def fail(response: httpx.Response) -> None:
         if response.request.url.path == JOBS.path:
             raise LookupError("the hook is broken")
@@ -96,7 +96,7 @@ async def test_a_file_that_a_hook_has_read_is_written() -> None:
 # The log
 
 
-async def test_each_request_is_a_line_without_query_and_body(caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_request_is_logged_without_query_and_body(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "up42_async.http")
     secret = Secret("SIGNATURE-of-the-file")
     async with serve(answer({}), raw_server.close_after_request, raw_server.hang) as server, wire() as one:
@@ -113,7 +113,7 @@ async def test_each_request_is_a_line_without_query_and_body(caplog: pytest.LogC
     ]
 
 
-async def test_the_log_counts_tries(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_shows_the_number_of_the_attempt(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "up42_async.http")
     retry = RetryPolicy(wait_initial=0.001)
     async with platform(answer(status=503), answer({"id": 1}), retry=retry) as up:
@@ -128,7 +128,7 @@ async def test_the_log_counts_tries(caplog: pytest.LogCaptureFixture) -> None:
 # Signed URLs
 
 
-async def test_the_server_gets_a_signed_url_whole_and_httpx_shows_none_of_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_signed_url_is_sent_unchanged_and_httpx_logs_none_of_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "httpx")
     seen: list[httpx.Request] = []
 
@@ -151,6 +151,6 @@ async def test_a_signed_url_that_httpx_cannot_send_is_not_shown() -> None:
     assert "CANARY" not in str(caught.value)
 
 
-def test_secrets_as_bytes_do_not_show_themselves() -> None:
+def test_secrets_given_as_bytes_are_not_shown() -> None:
     assert "x" not in repr(SecretBytes(b"x"))
     assert SecretBytes(b"x") == b"x"

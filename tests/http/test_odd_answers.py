@@ -197,7 +197,7 @@ async def outcome_of(up: Platform) -> object:
             return error
 
 
-async def test_an_odd_answer_gives_a_value_or_an_error_of_ours_in_bounded_time_and_memory() -> None:
+async def test_an_odd_response_gives_a_value_or_an_up42_error_in_bounded_time_and_memory() -> None:
     ends: set[type] = set()
     async with platform(raw_and_close(GOOD), **SETTINGS) as up:
         assert await outcome_of(up) == json.loads(BODY)
@@ -216,7 +216,7 @@ async def test_an_odd_answer_gives_a_value_or_an_error_of_ours_in_bounded_time_a
     assert peak() - before < MOST_MEMORY
 
 
-async def test_an_odd_answer_to_the_login_gives_an_error_of_ours() -> None:
+async def test_an_odd_response_to_the_login_gives_an_up42_error() -> None:
     for seed in range(LOGINS):
         async with platform(raw_and_close(GOOD), login=odd(f"login {seed}"), **SETTINGS) as up:
             await outcome_of(up)

@@ -104,7 +104,7 @@ async def test_a_short_pause_does_not_end_a_longer_one() -> None:
     assert min(await acquire_at_once(gate, 1)) >= 5.0
 
 
-async def test_tasks_that_gave_up_in_line_have_taken_nothing() -> None:
+async def test_cancelled_waits_use_no_permits() -> None:
     gate = RateLimiter(Limits(requests_per_second=10, burst=1), anyio.Event())
     await gate.acquire()
     for _ in range(100):

@@ -45,14 +45,14 @@ async def gather(run: Callable[[], Awaitable[str]], count: int) -> list[str | Ex
     return outcomes
 
 
-async def test_tasks_that_come_while_the_work_runs_share_its_result() -> None:
+async def test_tasks_that_call_while_the_work_runs_share_its_result() -> None:
     flight, work = SingleFlight[str](), Work("first", "second")
     assert await gather(lambda: flight.run(work), 200) == ["first"] * 200
     assert await flight.run(work) == "second"
     assert work.begun == 2
 
 
-async def test_it_is_busy_while_the_work_runs_only() -> None:
+async def test_a_flight_is_busy_only_while_the_work_runs() -> None:
     flight = SingleFlight[str]()
     assert not flight.busy
     async with anyio.create_task_group() as tasks:
@@ -92,7 +92,7 @@ async def test_a_failure_serves_callers_that_began_before_it() -> None:
     assert (work.begun, flight._failure) == (2, None)
 
 
-async def test_when_the_first_is_cancelled_the_next_in_line_begins_anew() -> None:
+async def test_when_the_first_task_is_cancelled_the_next_one_starts_the_work_again() -> None:
     flight, work = SingleFlight[str](), Work("done")
     async with anyio.create_task_group() as tasks:
         leader = anyio.CancelScope()
@@ -114,7 +114,7 @@ async def _expect_done(flight: SingleFlight[str], work: Work, count: int) -> Non
     assert await gather(lambda: flight.run(work), count) == ["done"] * count
 
 
-async def test_cancelling_a_waiting_task_does_not_disturb_the_others() -> None:
+async def test_cancelling_a_waiting_task_affects_no_other() -> None:
     flight, work = SingleFlight[str](), Work("done")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_expect_done, flight, work, 3)

@@ -67,7 +67,7 @@ async def test_a_header_is_read_whatever_its_encoding(sent: bytes) -> None:
         assert (await one.send(get(server))).headers["x-name"] == "caf\u00e9, b"
 
 
-async def test_sends_the_body_with_its_length() -> None:
+async def test_a_body_is_sent_with_its_length() -> None:
     async with serve(answer()) as server, wire() as one:
         await one.send(post(server, body=b'{"a": 1}'))
     assert (server.requests[0].method, server.requests[0].body) == ("POST", b'{"a": 1}')
@@ -178,7 +178,7 @@ ENDLESS_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
     ],
     ids=["chunked", "until close", "gzip"],
 )
-async def test_an_endless_body_is_ended_at_the_limit(head: bytes, piece: bytes) -> None:
+async def test_an_endless_body_is_refused_at_the_limit(head: bytes, piece: bytes) -> None:
     async with serve(raw_server.endless(head, piece), answer()) as server, wire(body=2**20) as one:
         with pytest.raises(UnexpectedResponseError):
             await one.send(get(server))
@@ -196,7 +196,7 @@ async def test_data_after_a_gzip_body_is_an_error_at_once() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip", "compress"])
-async def test_encodings_that_were_not_asked_for_are_refused_unread(encoding: str) -> None:
+async def test_an_encoding_that_was_not_requested_is_refused_unread(encoding: str) -> None:
     async with serve(packed(b"\x00" * 1000, encoding)) as server, wire() as one:
         with pytest.raises(UnexpectedResponseError, match=re.escape(f"that was not asked for ({encoding!r})")):
             await one.send(get(server))
@@ -232,7 +232,7 @@ async def test_a_slow_response_ends_by_the_total_timeout_and_its_connection_is_c
     assert server.accepted == 2
 
 
-async def test_a_silent_server_is_given_up_after_the_time_for_reading() -> None:
+async def test_a_silent_server_fails_after_the_read_timeout() -> None:
     async with serve(raw_server.hang) as server, wire(read=0.05) as one:
         with pytest.raises(RequestTimeoutError, match=r"no answer in time: no data for 0\.05 s"):
             await one.send(get(server))
@@ -282,7 +282,7 @@ async def test_an_invalid_port_is_an_error_with_a_message() -> None:
             await one.send(get("http://127.0.0.1:99999/"))
 
 
-async def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
+async def test_an_untrusted_certificate_is_not_retried() -> None:
     async with serve(answer(), tls=True) as server, wire() as one:
         with pytest.raises(ConnectionFailedError, match="certificate verify failed") as caught:
             await one.send(get(server))
@@ -299,7 +299,7 @@ async def test_an_error_without_a_message_gets_that_of_its_cause() -> None:
             await one.send(get("http://127.0.0.1"))
 
 
-async def test_an_error_of_closing_does_not_lose_the_response() -> None:
+async def test_an_error_while_closing_does_not_lose_the_response() -> None:
     class Sticky(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b"{}"
@@ -341,7 +341,7 @@ async def test_the_send_state_shows_that_a_request_never_left() -> None:
     assert (state.sent, state.response, server.requests) == (False, None, [])
 
 
-async def test_the_send_state_describes_the_last_try() -> None:
+async def test_the_send_state_describes_the_last_attempt() -> None:
     state = SendState()
     async with serve(answer(status=429)) as server, wire() as one:
         await one.send(post(server, state))

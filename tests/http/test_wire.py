@@ -77,7 +77,7 @@ class TestIds:
     @pytest.mark.parametrize(
         "value", ["", ".", "..", "\r\n", "a\r\nX-Evil: 1", "\x00", "\x7f", "\x85", "\ud800", "x" * 10_000]
     )
-    def test_what_cannot_be_an_id_is_refused_by_name(self, value: str) -> None:
+    def test_an_invalid_id_is_refused_with_the_name_of_the_argument(self, value: str) -> None:
         with pytest.raises(
             ValueError, match=r"^job_id .* cannot be right: expected 1 to 256 printable characters"
         ) as caught:
@@ -85,15 +85,15 @@ class TestIds:
         assert len(str(caught.value)) < 500
 
     @pytest.mark.parametrize("value", [None, 5, b"68567134", ["68567134"]])
-    def test_an_id_that_is_no_string_is_a_type_error(self, value: object) -> None:
+    def test_an_id_that_is_not_a_string_is_a_type_error(self, value: object) -> None:
         with pytest.raises(TypeError, match=f"^job_id must be a string, not {type(value).__name__}$"):
             segment(value, "job_id")
 
-    def test_an_ordinary_id_is_sent_as_it_is(self) -> None:
+    def test_an_ordinary_id_is_sent_unchanged(self) -> None:
         assert segment("68567134-27ad-7bd7-4b65-d61adb11fc78") == "68567134-27ad-7bd7-4b65-d61adb11fc78"
 
     @pytest.mark.parametrize("value", [".", "", 5, None, "x" * 300, "\r\n"])
-    def test_a_wrong_id_in_an_answer_is_an_error_of_the_server(self, value: object) -> None:
+    def test_an_invalid_id_in_a_response_is_an_error_of_the_server(self, value: object) -> None:
         with pytest.raises(
             UnexpectedResponseError, match="^GET /v2/processing/jobs: an answer whose EULA id "
         ) as caught:
@@ -140,11 +140,11 @@ class TestRequests:
     def test_there_is_no_body_without_json(self) -> None:
         assert ASKED.body == b""
 
-    def test_a_number_that_json_does_not_have_is_not_sent(self) -> None:
+    def test_nan_is_refused_as_json(self) -> None:
         with pytest.raises(ValueError, match="not JSON compliant"):
             _ = ApiRequest(method="POST", path="/v2/x", json={"credits": math.nan}).body
 
-    def test_bodies_and_headers_are_no_part_of_the_repr_of_an_answer(self) -> None:
+    def test_the_repr_of_a_response_shows_no_body_and_no_headers(self) -> None:
         assert "SECRET" not in repr(reply(200, b"SECRET", {"set-cookie": "SECRET"}))
 
 
@@ -227,7 +227,7 @@ class TestLinks:
         assert follow(link, api=API, request=ASKED) == ApiRequest(method="GET", path=path, query=encoded)
 
     @pytest.mark.parametrize(("link", "host"), AWAY)
-    def test_a_link_that_leads_away_is_refused_with_its_host_only(self, link: str, host: str) -> None:
+    def test_the_error_of_a_link_to_another_host_names_the_host_only(self, link: str, host: str) -> None:
         with pytest.raises(UntrustedURLError) as caught:
             follow(link, api=API, request=ASKED)
         assert f"a link to {host}, which is not UP42's api.up42.com; it was not followed" in str(caught.value)
@@ -243,7 +243,7 @@ class TestLinks:
         request = follow("///evil.test/x", api=API, request=ASKED)
         assert httpx.URL(f"{API}{request.path}").host == "api.up42.com"
 
-    def test_a_port_of_the_apis_own_is_part_of_the_host(self) -> None:
+    def test_the_port_of_the_api_is_part_of_its_host(self) -> None:
         api = "http://127.0.0.1:8080"
         assert follow("http://127.0.0.1:8080/v2/x", api=api, request=ASKED).path == "/v2/x"
         for link in ("http://127.0.0.1/v2/x", "http://127.0.0.1:8081/v2/x", "https://127.0.0.1:8080/v2/x"):
@@ -251,13 +251,13 @@ class TestLinks:
                 follow(link, api=api, request=ASKED)
 
     @pytest.mark.parametrize("link", ["https://proxy.test/up42/v2/x?page=2", "/v2/x?page=2"])
-    def test_an_api_below_a_path_of_its_host_is_followed_below_it(self, link: str) -> None:
+    def test_links_to_an_api_under_a_path_stay_under_that_path(self, link: str) -> None:
         request = follow(link, api="https://proxy.test/up42", request=ASKED)
         assert (request.path, request.query) == ("/v2/x", "page=2")
 
     @given(st.text() | st.text("/:@\\?#.%evil0\u043e[]").map(lambda tail: f"https://api.up42.com{tail}") | JSON)
     @settings(deadline=None)
-    def test_whatever_a_link_says_the_request_goes_to_the_api_host(self, link: object) -> None:
+    def test_any_link_is_refused_or_gives_a_request_to_the_api_host(self, link: object) -> None:
         try:
             request = follow(link, api=API, request=ASKED)
         except UntrustedURLError:
@@ -307,7 +307,7 @@ class TestTimestamps:
     @example(None)
     @example(1_700_000_000)
     @example("\ud800")
-    def test_anything_is_a_timestamp_or_a_value_error(self, value: object) -> None:
+    def test_any_text_is_a_timestamp_or_a_value_error(self, value: object) -> None:
         try:
             moment = timestamp(value)
         except ValueError:
@@ -335,17 +335,17 @@ class TestRetryAfter:
             ("Sun Mar  1 12:00:02 2026", 2.0),
         ],
     )
-    def test_seconds_and_dates_are_read(self, value: str, seconds: float) -> None:
+    def test_a_retry_after_is_seconds_or_a_date(self, value: str, seconds: float) -> None:
         date = email.utils.format_datetime(NOW, usegmt=True)
         assert retry_after({"retry-after": value, "date": date}) == seconds
 
     @pytest.mark.parametrize(
         "value", ["-5", "1.5", "inf", "nan", "1_000", "\u0663", "\u00b2", "soon", "", " ", "2, 2", "+5", "0x10", "1e3"]
     )
-    def test_what_is_no_time_to_wait_counts_as_none(self, value: str) -> None:
+    def test_an_invalid_retry_after_is_none(self, value: str) -> None:
         assert retry_after({"retry-after": value}) is None
 
-    def test_a_missing_header_counts_as_none(self) -> None:
+    def test_a_missing_retry_after_is_none(self) -> None:
         assert retry_after({}) is None
 
     def test_a_retry_after_date_is_compared_with_the_servers_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +355,7 @@ class TestRetryAfter:
         assert retry_after({"retry-after": until, "date": date}) == 30.0
 
     @pytest.mark.parametrize("headers", [{}, {"date": "nonsense"}])
-    def test_without_the_servers_clock_ours_is_taken_and_rounding_never_makes_us_early(
+    def test_without_a_date_header_the_local_clock_is_used_and_the_delay_rounded_up(
         self, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
     ) -> None:
         monkeypatch.setattr(_clock, "wall", lambda: NOW.timestamp() + 0.9)
@@ -368,7 +368,7 @@ class TestRetryAfter:
     )
     @example("9" * 400, None)
     @example("Jan 99999999999999999999 Jan 12:00:00 99999999999999999999 2020", None)
-    def test_whatever_it_says_the_wait_is_a_number_of_seconds(self, value: str, date: str | None) -> None:
+    def test_any_retry_after_gives_a_finite_delay_or_none(self, value: str, date: str | None) -> None:
         seconds = retry_after({"retry-after": value} | ({} if date is None else {"date": date}))
         assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
 
@@ -394,12 +394,12 @@ class TestBodies:
 
 class TestAnswers:
     @given(JSON)
-    def test_json_is_returned_as_it_is(self, value: Any) -> None:
+    def test_decoded_json_is_returned_unchanged(self, value: Any) -> None:
         assert decode(reply(200, json.dumps(value).encode()), ASKED) == value
 
     @given(st.integers(100, 599), st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
     @settings(deadline=None)
-    def test_any_bytes_give_a_value_or_one_of_our_errors(self, status: int, body: bytes) -> None:
+    def test_any_bytes_give_a_value_or_an_api_error(self, status: int, body: bytes) -> None:
         try:
             decode(reply(status, body), ASKED)
         except (UnexpectedResponseError, StatusError) as error:
@@ -415,7 +415,7 @@ class TestAnswers:
             decode(reply(status), ASKED)
         assert caught.value.transient
 
-    def test_an_empty_body_is_an_answer_where_it_is_documented(self) -> None:
+    def test_an_empty_body_is_accepted_where_it_is_documented(self) -> None:
         validation = ApiRequest(method="POST", path="/v2/x/validation", empty_ok=True)
         assert decode(reply(200), validation) is None
         with pytest.raises(UnexpectedResponseError, match="not JSON"):
@@ -475,7 +475,7 @@ class TestAnswers:
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 250
 
-    def test_an_error_that_tells_of_a_body_does_not_hold_it(self) -> None:
+    def test_an_error_about_a_body_does_not_keep_the_body(self) -> None:
         body = b'{"access_token": "SECRET", '
         with pytest.raises(UnexpectedResponseError) as caught:
             decode(reply(200, body), ASKED)
@@ -484,7 +484,7 @@ class TestAnswers:
             assert "SECRET" not in repr(vars(seen)) + repr(seen.args) + repr(getattr(seen, "doc", ""))
             seen = seen.__context__
 
-    def test_json_that_cannot_be_read_raises_without_the_decoders_error(self) -> None:
+    def test_an_error_about_invalid_json_does_not_keep_the_error_of_the_decoder(self) -> None:
         with pytest.raises(ValueError, match=r"^a body that is not JSON$") as caught:
             parse_json(b'{"password": "SECRET"')
         assert caught.value.__context__ is None
@@ -594,7 +594,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("name", ["x-request-id", "x-correlation-id", "request-id", "x-trace-id", "cf-ray"])
     @pytest.mark.parametrize("status", [200, 302, 404])
-    def test_the_servers_id_of_the_request_is_kept(self, name: str, status: int) -> None:
+    def test_the_request_id_of_the_server_is_kept(self, name: str, status: int) -> None:
         with pytest.raises(APIError) as caught:
             decode(reply(status, b"<", {name: "4bf92f35\x1b"}), ASKED)
         assert caught.value.request_id == "4bf92f35 "
@@ -608,7 +608,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("status", "word"), [(401, "token"), (403, "role"), (404, "no such thing"), (429, "try again")]
     )
-    def test_the_message_explains_the_statuses_with_a_meaning(self, status: int, word: str) -> None:
+    def test_the_message_explains_statuses_with_a_special_meaning(self, status: int, word: str) -> None:
         assert word in str(refused(status, b"{}"))
 
     def test_an_error_status_has_the_seconds_of_retry_after(self) -> None:
@@ -638,5 +638,5 @@ class TestAnswers:
         assert not caught.value.transient
 
 
-def test_every_refusal_is_a_failed_request() -> None:
+def test_every_error_status_is_an_api_error() -> None:
     assert isinstance(refused(418), APIError)
