@@ -95,7 +95,7 @@ PUBLIC = [
     "update_item",
 ]
 PACKAGE = Path(str(up42_async.__file__)).parent
-DOOR = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+INIT = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
 
 
 def offered() -> list[str]:
@@ -123,7 +123,7 @@ def test_public_names_have_the_package_as_their_module(name: str) -> None:
 
 
 def test_public_names_are_re_exported_as_themselves() -> None:
-    imports = [node for node in ast.parse(DOOR).body if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in ast.parse(INIT).body if isinstance(node, ast.ImportFrom)]
     ours = [node for node in imports if node.level or str(node.module).startswith("up42_async")]
     public = [alias for node in ours for alias in node.names if not str(alias.asname).startswith("_")]
     assert {alias.name for alias in public} >= set(PUBLIC)
