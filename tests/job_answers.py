@@ -50,7 +50,7 @@ def page(ids: Iterable[str], following: str | None = None, **changes: Any) -> di
 
 
 @attrs.define
-class Asker:
+class FakeClient:
     """A fake client whose answers come from a function: decoded JSON, a status, or an exception."""
 
     answer: Callable[[ApiRequest], Any]
@@ -58,7 +58,7 @@ class Asker:
     api: str = API
 
     @property
-    def _session(self) -> "Asker":
+    def _session(self) -> "FakeClient":
         return self
 
     async def call(self, request: ApiRequest) -> Any:

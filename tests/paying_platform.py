@@ -29,8 +29,8 @@ _PROCESS = re.compile(r"/v2/processing/processes/(?P<id>[^/]+)(?P<step>/\w+)?")
 
 
 @attrs.define
-class Posting:
-    """The steps of one execution request, for a fate to carry out."""
+class ReceivedExecution:
+    """The steps of one execution request, for a handler to take."""
 
     platform: "PayingPlatform"
     request: httpx.Request
@@ -61,75 +61,75 @@ class Posting:
         return self.platform.answer(status, content, **headers)
 
 
-Fate = Callable[[Posting], Awaitable[httpx.Response]]
+ExecutionHandler = Callable[[ReceivedExecution], Awaitable[httpx.Response]]
 
 
-async def accepted(posting: Posting) -> httpx.Response:
-    await posting.leave()
-    return await posting.answer(201, posting.act())
+async def accepted(execution: ReceivedExecution) -> httpx.Response:
+    await execution.leave()
+    return await execution.answer(201, execution.act())
 
 
-def slow(seconds: float) -> Fate:
+def slow(seconds: float) -> ExecutionHandler:
     """Create the job at once, and answer after some seconds."""
 
-    async def fate(posting: Posting) -> httpx.Response:
-        await posting.leave()
-        job = posting.act()
+    async def handle(execution: ReceivedExecution) -> httpx.Response:
+        await execution.leave()
+        job = execution.act()
         await anyio.sleep(seconds)
-        return await posting.answer(201, job)
+        return await execution.answer(201, job)
 
-    return fate
+    return handle
 
 
-def unsent(error: type[httpx.TransportError]) -> Fate:
+def unsent(error: type[httpx.TransportError]) -> ExecutionHandler:
     """Fail to connect, before a byte is sent."""
 
-    async def fate(posting: Posting) -> httpx.Response:
-        await posting.connect()
+    async def handle(execution: ReceivedExecution) -> httpx.Response:
+        await execution.connect()
         raise error("never left")
 
-    return fate
+    return handle
 
 
-def lost(error: type[httpx.TransportError], *, acted: bool, after: float = 0.0) -> Fate:
+def lost(error: type[httpx.TransportError], *, acted: bool, after: float = 0.0) -> ExecutionHandler:
     """Break the connection after the request was sent; the job is created if `acted`."""
 
-    async def fate(posting: Posting) -> httpx.Response:
-        await posting.leave()
+    async def handle(execution: ReceivedExecution) -> httpx.Response:
+        await execution.leave()
         if acted:
-            posting.act()
+            execution.act()
         await anyio.sleep(after)
         raise error("gone")
 
-    return fate
+    return handle
 
 
-def status(code: int, *, acted: bool = False, content: Any = None, **headers: str) -> Fate:
+def status(code: int, *, acted: bool = False, content: Any = None, **headers: str) -> ExecutionHandler:
     """Answer with a status; the job is created if `acted`."""
 
-    async def fate(posting: Posting) -> httpx.Response:
-        await posting.leave()
+    async def handle(execution: ReceivedExecution) -> httpx.Response:
+        await execution.leave()
         if acted:
-            posting.act()
-        return await posting.answer(code, content, **headers)
+            execution.act()
+        return await execution.answer(code, content, **headers)
 
-    return fate
+    return handle
 
 
-def garbled(change: Callable[[dict[str, Any]], Any]) -> Fate:
+def garbled(change: Callable[[dict[str, Any]], Any]) -> ExecutionHandler:
     """Create the job, and change the response."""
 
-    async def fate(posting: Posting) -> httpx.Response:
-        await posting.leave()
-        return await posting.answer(201, change(posting.act()))
+    async def handle(execution: ReceivedExecution) -> httpx.Response:
+        await execution.leave()
+        return await execution.answer(201, change(execution.act()))
 
-    return fate
+    return handle
 
 
 class PayingPlatform(httpx.AsyncBaseTransport):
-    """Answer as UP42 does; executions get the given fates in turn, and later ones are accepted."""
+    """Answer as UP42 does; executions get the given handlers in turn, and later ones are accepted."""
 
-    def __init__(self, *fates: Fate, latency: float = 0.1, listed_after: float = 0.0) -> None:
+    def __init__(self, *fates: ExecutionHandler, latency: float = 0.1, listed_after: float = 0.0) -> None:
         self.fates = deque(fates)
         self.latency = latency
         self.listed_after = listed_after
@@ -191,8 +191,8 @@ class PayingPlatform(httpx.AsyncBaseTransport):
         path = request.url.raw_path.decode().partition("?")[0]
         self.asked.append(f"{request.method} {path.partition('/v2/')[2] or path.rpartition('/')[2]}")
         if path.endswith("/execution"):
-            fate = self.fates.popleft() if self.fates else accepted
-            return await fate(Posting(self, request))
+            handler = self.fates.popleft() if self.fates else accepted
+            return await handler(ReceivedExecution(self, request))
         await anyio.sleep(self.latency)
         return self._free_of_charge(request, path)
 

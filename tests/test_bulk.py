@@ -15,7 +15,7 @@ pytestmark = pytest.mark.virtual_time
 Work = Callable[[int], Awaitable[str]]
 
 
-class Sleepers(BulkOperation[int, str]):
+class RecordedOperation(BulkOperation[int, str]):
     """Call a coroutine function with each number, and record how many calls ran at once."""
 
     def __init__(self, numbers: list[int], work: Work) -> None:
@@ -42,21 +42,21 @@ class Fatal(BaseException):
 
 
 async def test_results_are_yielded_as_they_complete_and_listed_in_the_given_order() -> None:
-    async with Sleepers([3, 1, 2], sleep) as outcomes:
+    async with RecordedOperation([3, 1, 2], sleep) as outcomes:
         assert [outcome async for outcome in outcomes] == ["1", "2", "3"]
     assert outcomes.results == ["3", "1", "2"]
-    assert await Sleepers([3, 1, 2], sleep) == ["3", "1", "2"]
+    assert await RecordedOperation([3, 1, 2], sleep) == ["3", "1", "2"]
 
 
 async def test_the_number_of_items_worked_on_at_once_is_bounded() -> None:
-    handle = Sleepers([1] * (3 * MAX_CONCURRENT), sleep)
+    handle = RecordedOperation([1] * (3 * MAX_CONCURRENT), sleep)
     await handle
     assert handle.most_busy == MAX_CONCURRENT
     assert anyio.current_time() == pytest.approx(3)
 
 
 async def test_leaving_early_cancels_the_remaining_work_and_keeps_the_results_so_far() -> None:
-    async with Sleepers([1, 2, 1000], sleep) as outcomes:
+    async with RecordedOperation([1, 2, 1000], sleep) as outcomes:
         async for _ in outcomes:
             break
         await anyio.sleep(2)
@@ -68,7 +68,7 @@ async def test_leaving_early_cancels_the_remaining_work_and_keeps_the_results_so
 
 async def test_an_error_raised_in_the_block_is_raised_unchanged() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with Sleepers([1000], sleep):
+        async with RecordedOperation([1000], sleep):
             raise ZeroDivisionError
 
 
@@ -78,7 +78,7 @@ async def test_an_error_of_the_work_is_raised_unchanged_and_does_not_cancel_the_
         raise KeyError(number)
 
     async def wait_and_look() -> None:
-        async with Sleepers([1, 1, 1000], work) as outcomes:
+        async with RecordedOperation([1, 1, 1000], work) as outcomes:
             await anyio.sleep(10)
             assert outcomes.busy == 0
             await anext(outcomes)
@@ -92,7 +92,7 @@ async def test_a_base_exception_is_raised_unchanged() -> None:
         raise Fatal
 
     with pytest.raises(Fatal):
-        await Sleepers([1], work)
+        await RecordedOperation([1], work)
 
 
 async def test_several_base_exceptions_are_raised_as_a_group() -> None:
@@ -103,13 +103,13 @@ async def test_several_base_exceptions_are_raised_as_a_group() -> None:
             raise Fatal
 
     with pytest.raises(BaseExceptionGroup) as caught:
-        await Sleepers([1, 1], work)
+        await RecordedOperation([1, 1], work)
     assert [type(error) for error in caught.value.exceptions] == [Fatal, Fatal]
 
 
 @pytest.mark.parametrize("awaited", [True, False], ids=["awaited", "block"])
 async def test_cancelling_the_caller_cancels_the_work(awaited: bool) -> None:
-    handle = Sleepers([1, 1000], sleep)
+    handle = RecordedOperation([1, 1000], sleep)
     with anyio.move_on_after(5) as scope:
         if awaited:
             await handle
@@ -120,14 +120,14 @@ async def test_cancelling_the_caller_cancels_the_work(awaited: bool) -> None:
 
 
 async def test_a_cancelled_wait_for_a_result_can_be_repeated() -> None:
-    async with Sleepers([10, 20], sleep) as outcomes:
+    async with RecordedOperation([10, 20], sleep) as outcomes:
         with anyio.move_on_after(1):
             await anext(outcomes)
         assert [outcome async for outcome in outcomes] == ["10", "20"]
 
 
 async def test_blocks_can_be_nested() -> None:
-    async with Sleepers([5], sleep) as outer, Sleepers([1], sleep) as inner:
+    async with RecordedOperation([5], sleep) as outer, RecordedOperation([1], sleep) as inner:
         assert await anext(inner) == "1"
         assert await anext(outer) == "5"
 
@@ -135,7 +135,7 @@ async def test_blocks_can_be_nested() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_task_cancelled_by_asyncio_leaves_no_other_task(times: int) -> None:
-    handle = Sleepers([1, 1000], sleep)
+    handle = RecordedOperation([1, 1000], sleep)
 
     async def run() -> None:
         async with handle:
@@ -154,7 +154,7 @@ async def test_a_task_cancelled_by_asyncio_leaves_no_other_task(times: int) -> N
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_timeout_of_asyncio_around_the_block_raises_its_timeout_error() -> None:
     async def run() -> None:
-        async with asyncio.timeout(5), Sleepers([1000], sleep) as outcomes:
+        async with asyncio.timeout(5), RecordedOperation([1000], sleep) as outcomes:
             await anext(outcomes)
 
     with pytest.raises(TimeoutError):
@@ -164,7 +164,7 @@ async def test_a_timeout_of_asyncio_around_the_block_raises_its_timeout_error() 
 
 
 async def test_an_async_generator_around_a_block_can_be_closed() -> None:
-    handle = Sleepers([1, 1000], sleep)
+    handle = RecordedOperation([1, 1000], sleep)
 
     async def results() -> AsyncGenerator[str]:
         async with handle as outcomes:
@@ -178,7 +178,7 @@ async def test_an_async_generator_around_a_block_can_be_closed() -> None:
 
 
 async def test_dropping_a_used_batch_gives_no_warning() -> None:
-    await Sleepers([1], sleep)
+    await RecordedOperation([1], sleep)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gc.collect()
@@ -187,8 +187,8 @@ async def test_dropping_a_used_batch_gives_no_warning() -> None:
 # Used as a coroutine
 
 
-def sleepers() -> Sleepers:
-    return Sleepers([1, 2], sleep)
+def sleepers() -> RecordedOperation:
+    return RecordedOperation([1, 2], sleep)
 
 
 async def test_a_batch_runs_as_a_task_of_any_task_group() -> None:
@@ -211,7 +211,7 @@ async def test_asyncio_accepts_a_batch_as_a_coroutine_and_can_cancel_it(anyio_ba
     async with asyncio.TaskGroup() as group:
         task = group.create_task(sleepers())
     assert task.result() == ["1", "2"]
-    work = Sleepers([1, 1000], sleep)
+    work = RecordedOperation([1, 1000], sleep)
     task = asyncio.create_task(work)
     await asyncio.sleep(2)
     task.cancel()
@@ -244,7 +244,7 @@ async def test_a_cancel_scope_inside_the_task_of_a_batch_cancels_it(anyio_backen
             await anyio.sleep(1000)
         return "moved on"
 
-    assert await asyncio.create_task(Sleepers([1], work)) == ["moved on"]
+    assert await asyncio.create_task(RecordedOperation([1], work)) == ["moved on"]
     assert anyio.current_time() == pytest.approx(1)
 
 
@@ -259,4 +259,4 @@ async def test_a_batch_closed_before_it_starts_gives_no_warning() -> None:
 
 
 def test_a_batch_can_be_created_outside_an_event_loop() -> None:
-    assert asyncio.run(Sleepers([0], sleep)) == ["0"]
+    assert asyncio.run(RecordedOperation([0], sleep)) == ["0"]

@@ -43,16 +43,16 @@ class Results:
         """Return the asset key of an item's image."""
         return next(key for key in item.assets if key in self.paths)
 
-    def at_home(self, item: pystac.Item, twin: Callable[[pystac.Item], pystac.Item]) -> pystac.Item:
+    def with_local_image(self, item: pystac.Item, copied_by: Callable[[pystac.Item], pystac.Item]) -> pystac.Item:
         """Return a copy of an item with one asset: its downloaded image."""
-        copied, key = twin(item), self.key(item)
+        copied, key = copied_by(item), self.key(item)
         copied.assets = {"image": copied.assets[key]}
         copied.assets["image"].href = self.paths[key].as_uri()
         return copied
 
-    def all_at_home(self) -> list[pystac.Item]:
+    def with_local_images(self) -> list[pystac.Item]:
         """Return such copies of all items."""
-        return [self.at_home(item, pystac.Item.clone) for item in self.items]
+        return [self.with_local_image(item, pystac.Item.clone) for item in self.items]
 
 
 @attrs.frozen(kw_only=True)
@@ -84,13 +84,13 @@ async def results(anyio_backend: object, tmp_path: Path) -> AsyncIterator[Result
     """Run two jobs and download their images, on each loop; check that the test itself sends UP42 no request."""
     with Sandbox(speed=36_000, failure_rate=0.0) as sandbox:
         async with up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints):
-            brought = await bring_home(tmp_path / "files")
+            results = await download_results(tmp_path / "files")
         asked = sandbox.count()
-        yield brought
+        yield results
         assert sandbox.count() == asked
 
 
-async def bring_home(directory: Path) -> Results:
+async def download_results(directory: Path) -> Results:
     results = Results(collections=[], items=[], paths={})
     for number in range(2):
         job = await finished_job(f"Trees {number}")
@@ -120,7 +120,7 @@ def through_pickle(item: pystac.Item) -> pystac.Item:
     return copied
 
 
-TWINS: Final[dict[str, Callable[[pystac.Item], pystac.Item]]] = {
+COPIES: Final[dict[str, Callable[[pystac.Item], pystac.Item]]] = {
     "a clone": pystac.Item.clone,
     "a deep copy": copy.deepcopy,
     "through pickle": through_pickle,
@@ -143,14 +143,14 @@ def test_odc_stac_parses_the_items_unchanged(odc_stac: Any, results: Results) ->
         assert list(planned.data_vars) == [key]
 
 
-@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("how", COPIES)
 def test_odc_stac_loads_the_pixels_of_the_file_from_a_copy_of_its_item(
-    odc_stac: Any, results: Results, twin: str
+    odc_stac: Any, results: Results, how: str
 ) -> None:
     before = [item.to_dict() for item in results.items]
     for item in results.items:
         picture = Picture.of(results.paths[results.key(item)])
-        loaded = odc_stac.load([results.at_home(item, TWINS[twin])], crs=WGS84, resolution=picture.resolution)
+        loaded = odc_stac.load([results.with_local_image(item, COPIES[how])], crs=WGS84, resolution=picture.resolution)
         assert picture.equals(loaded.image.values[0])
     assert [item.to_dict() for item in results.items] == before
 
@@ -159,7 +159,7 @@ def test_odc_stac_loads_the_pixels_of_the_file_from_a_copy_of_its_item(
 def test_odc_stac_loads_the_items_of_several_jobs_together(odc_stac: Any, results: Results, gathering: str) -> None:
     picture = Picture.of(results.paths[results.key(results.items[1])])
     loaded = odc_stac.load(
-        GATHERINGS[gathering](results.all_at_home()),
+        GATHERINGS[gathering](results.with_local_images()),
         crs=WGS84,
         resolution=picture.resolution,
         bbox=picture.bounds,
@@ -171,11 +171,11 @@ def test_odc_stac_loads_the_items_of_several_jobs_together(odc_stac: Any, result
     assert picture.equals(loaded.image.values[1])
 
 
-@pytest.mark.parametrize("twin", TWINS)
-def test_odc_stac_reads_the_grid_from_the_item(odc_stac: Any, results: Results, twin: str) -> None:
+@pytest.mark.parametrize("how", COPIES)
+def test_odc_stac_reads_the_grid_from_the_item(odc_stac: Any, results: Results, how: str) -> None:
     for item in results.items:
         picture = Picture.of(results.paths[results.key(item)])
-        assert picture.equals(odc_stac.load([results.at_home(item, TWINS[twin])]).image.values[0])
+        assert picture.equals(odc_stac.load([results.with_local_image(item, COPIES[how])]).image.values[0])
 
 
 @pytest.mark.parametrize("gathering", GATHERINGS)
@@ -193,18 +193,18 @@ def stacked(stackstac: Any, items: Any, picture: Picture) -> Any:
 
 
 @pytest.mark.parametrize("gathering", GATHERINGS)
-@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("how", COPIES)
 def test_stackstac_computes_the_pixels_of_the_file_from_a_copy_of_its_item(
-    stackstac: Any, results: Results, twin: str, gathering: str
+    stackstac: Any, results: Results, how: str, gathering: str
 ) -> None:
     for item in results.items:
         picture = Picture.of(results.paths[results.key(item)])
-        items = GATHERINGS[gathering]([results.at_home(item, TWINS[twin])])
+        items = GATHERINGS[gathering]([results.with_local_image(item, COPIES[how])])
         assert picture.equals(stacked(stackstac, items, picture).values[0, 0])
 
 
 def test_stackstac_reads_resolution_and_bounds_from_the_item(stackstac: Any, results: Results) -> None:
-    for item in results.all_at_home():
+    for item in results.with_local_images():
         picture = Picture.of(results.paths[str(item.assets["image"].title)])
         told = {"epsg": WGS84, "snap_bounds": False}  # newer releases of pystac rename the field of the EPSG code
         assert picture.equals(stackstac.stack([item], **told).compute().values[0, 0])
@@ -214,7 +214,7 @@ def test_stackstac_reads_resolution_and_bounds_from_the_item(stackstac: Any, res
 def test_stackstac_selects_the_image_within_the_bounds_from_several_jobs(
     stackstac: Any, results: Results, gathering: str
 ) -> None:
-    items = GATHERINGS[gathering](results.all_at_home())
+    items = GATHERINGS[gathering](results.with_local_images())
     for item in results.items:
         picture = Picture.of(results.paths[results.key(item)])
         stack = stacked(stackstac, items, picture)
@@ -234,10 +234,10 @@ def own_catalog(results: Results) -> pystac.Catalog:
     """Return a new catalog of the collections, with the items and their downloaded images in them."""
     catalog = pystac.Catalog("mine", "What I keep.")
     catalog.add_children(results.collections)
-    for item in results.all_at_home():
-        (home,) = (one for one in results.collections if one.id == item.collection_id)
-        home.add_item(item)
-        assert item.get_collection() is item.get_parent() is home
+    for item in results.with_local_images():
+        (collection,) = (one for one in results.collections if one.id == item.collection_id)
+        collection.add_item(item)
+        assert item.get_collection() is item.get_parent() is collection
     return catalog
 
 
@@ -249,7 +249,7 @@ def test_a_catalog_of_results_is_saved_and_read_offline(results: Results, tmp_pa
     assert [one.id for one in read.get_children()] == [one.id for one in results.collections]
     items = list(read.get_items(recursive=True))
     assert {item.id: item.assets["image"].href for item in items} == {
-        item.id: item.assets["image"].href for item in results.all_at_home()
+        item.id: item.assets["image"].href for item in results.with_local_images()
     }
     for item in items:
         collection = item.get_collection()
@@ -260,7 +260,7 @@ def test_a_catalog_of_results_is_saved_and_read_offline(results: Results, tmp_pa
 
 def test_a_collection_is_saved_offline_and_its_full_copy_read_offline(results: Results, tmp_path: Path) -> None:
     for collection in results.collections:
-        mine = [item for item in results.all_at_home() if item.collection_id == collection.id]
+        mine = [item for item in results.with_local_images() if item.collection_id == collection.id]
         collection.add_items(mine)
         copied = collection.full_copy()  # the copy is its own root; the root of the collection is at UP42
         for number, one in enumerate((collection, copied)):

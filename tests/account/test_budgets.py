@@ -57,10 +57,10 @@ async def test_a_budget_can_be_pickled_and_copied_without_its_client(host: Stora
     async with host.client():
         budget = await Budget.get("b1")
     assert "Client" not in repr(budget)
-    for twin in (pickle.loads(pickle.dumps(budget)), copy.copy(budget), copy.deepcopy(budget)):  # noqa: S301
-        assert twin == budget
+    for copied in (pickle.loads(pickle.dumps(budget)), copy.copy(budget), copy.deepcopy(budget)):  # noqa: S301
+        assert copied == budget
         with pytest.raises(RuntimeError, match="no UP42 client"):
-            await twin.usage()
+            await copied.usage()
 
 
 async def test_budgets_are_listed_page_by_page(host: StorageHost) -> None:

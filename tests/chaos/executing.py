@@ -55,7 +55,7 @@ class Executor:
 
     async def execute(self) -> None:
         """Execute templates in one of the possible ways."""
-        many = [self._execute_all, self._execute_in_block, self._execute_twins]
+        many = [self._execute_all, self._execute_in_block, self._execute_duplicates]
         ways = [self._execute_one, self._execute_one, self._execute_one, *many]
         way = self._dice.choice(ways)
         await way()
@@ -102,16 +102,16 @@ class Executor:
         how = HANDLED if ended.cancelled else RETURNED
         self._learn_batch(templates, running, how, read=read)
 
-    async def _execute_twins(self) -> None:
+    async def _execute_duplicates(self) -> None:
         """Execute two equal templates at once: each call must get a job of its own."""
-        twin = self._template()
-        templates = [twin, type(twin)(title=twin.title, item=twin.item)]
+        template = self._template()
+        templates = [template, type(template)(title=template.title, item=template.item)]
         running = self._executing(templates, None)
 
         async def work() -> Sequence[up42.ExecutionResult[Any]]:
             return await running
 
-        ended = await self._caller.call("execute twins", work, latest=LATEST)
+        ended = await self._caller.call("execute duplicates", work, latest=LATEST)
         self._learn_batch(templates, running, KEPT if ended.cancelled else RETURNED)
 
     def _executing(

@@ -38,7 +38,7 @@ class Plan:
 
     seed: int = 0
     templates: int = 200
-    twins: int = 20
+    duplicates: int = 20
     """Number of these templates that are equal to another one."""
     kills: int = 20
     with_pipeline: bool = False
@@ -127,8 +127,8 @@ def run(plan: Plan, place: Path) -> Outcome:
 
 def _task(plan: Plan, sandbox: Sandbox, place: Path) -> dict[str, Any]:
     (item,) = sandbox.items_of(REFERENCE_ASSET)
-    titles = [f"trees {number}" for number in range(plan.templates - plan.twins)]
-    titles += titles[: plan.twins]
+    titles = [f"trees {number}" for number in range(plan.templates - plan.duplicates)]
+    titles += titles[: plan.duplicates]
     random.Random(plan.seed).shuffle(titles)  # noqa: S311 - a seed repeats a run
     settings = sandbox.settings
     polling = settings["polling"]

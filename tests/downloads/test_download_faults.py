@@ -498,8 +498,8 @@ def test_several_errors_are_one_that_is_caught_like_one() -> None:
     assert isinstance(several, DownloadError)
     assert (several.file, several.path, several.received) == ("", None, 0)
     assert str(several) == "2 of 3 files could not be downloaded (2 sub-exceptions)"
-    for twin in (pickle.loads(pickle.dumps(several)), copy.copy(several)):  # noqa: S301
-        assert (str(twin), [str(one) for one in twin.exceptions]) == (str(several), ["a", "b"])
+    for copied in (pickle.loads(pickle.dumps(several)), copy.copy(several)):  # noqa: S301
+        assert (str(copied), [str(one) for one in copied.exceptions]) == (str(several), ["a", "b"])
     (found,) = several.split(NotFoundError)[:1]
     assert isinstance(found, DownloadErrorGroup)
     assert [str(one) for one in found.exceptions] == ["b"]
@@ -507,8 +507,8 @@ def test_several_errors_are_one_that_is_caught_like_one() -> None:
 
 def test_the_error_can_be_pickled_and_copied() -> None:
     error = DownloadError("why", file="a.tif", path=Path("x/a.tif"), received=7)
-    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
-        assert (str(twin), twin.file, twin.path, twin.received) == ("why", "a.tif", Path("x/a.tif"), 7)
+    for copied in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
+        assert (str(copied), copied.file, copied.path, copied.received) == ("why", "a.tif", Path("x/a.tif"), 7)
 
 
 ABOUT = ApiRequest(method="POST", path="/v2/assets/x/download-url")

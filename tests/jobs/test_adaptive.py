@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.polling import SCHEDULES, Life, Replay, crowd, each_alone, replay
 from tests.job_platform import JobPlatform, metadata
-from tests.jobs.test_poller import Oracle, Thing, finish
+from tests.jobs.test_poller import PolledItem, StatusServer, finish
 from up42_async import Job, Polling, UnfinishedJob, track
 from up42_async._errors import ServerError
 from up42_async._jobs.adaptive import interval
@@ -62,26 +62,26 @@ async def test_trackers_that_started_at_different_times_poll_together() -> None:
 
 
 async def test_the_age_counts_from_the_first_query_while_nothing_else_is_known() -> None:
-    oracle = Oracle(0, None, a=[(0, ServerError("down", transient=True)), (110, "running"), (400, "done")])
-    await finish(oracle.watch(wait="adaptive"))
-    asked = oracle.times
+    server = StatusServer(0, None, a=[(0, ServerError("down", transient=True)), (110, "running"), (400, "done")])
+    await finish(server.watch(wait="adaptive"))
+    asked = server.times
     assert asked[:4] == [0, 5, 10, 15]
     assert {later - earlier for earlier, later in itertools.pairwise(asked) if earlier > 200} == {20}
 
 
 async def test_an_old_job_is_queried_rarely() -> None:
-    oracle = Oracle(a=[(0, "running"), (2000, "done")])
-    give = oracle.answer
+    server = StatusServer(a=[(0, "running"), (2000, "done")])
+    give = server.answer
 
     def old(id_: str, now: float) -> Any:
-        thing = give(id_, now)
-        assert isinstance(thing, Thing)
-        thing._known_age = 86_400 + now
-        return thing
+        item = give(id_, now)
+        assert isinstance(item, PolledItem)
+        item._known_age = 86_400 + now
+        return item
 
-    oracle.answer = old  # type: ignore[method-assign]
-    await finish(oracle.watch(wait="adaptive"))
-    assert oracle.times == pytest.approx([0, 640, 1280, 1920, 2560], abs=0.1)
+    server.answer = old  # type: ignore[method-assign]
+    await finish(server.watch(wait="adaptive"))
+    assert server.times == pytest.approx([0, 640, 1280, 1920, 2560], abs=0.1)
 
 
 @pytest.mark.parametrize(("header", "times"), [(None, [0, 5, 10]), ("Fri, 02 Jan 2026 00:00:00 GMT", [0, 640, 1280])])

@@ -345,10 +345,10 @@ def test_a_copy_is_a_job_of_its_own_with_the_same_client() -> None:
     client = Client("someone@example.com", "a secret")
     job = made(client, status="successful", created="yesterday")
     job._settling_since = AT_ONCE
-    for twin in (copy.copy(job), copy.deepcopy(job)):
-        assert (twin, twin.client, twin.is_finished, twin._unreadable) == (job, client, True, job._unreadable)
-        twin._update(made(status="failed"), 0, 5)
-        assert (job.status, job.is_finished, twin.is_finished) == (JobStatus.SUCCESSFUL, True, False)
+    for copied in (copy.copy(job), copy.deepcopy(job)):
+        assert (copied, copied.client, copied.is_finished, copied._unreadable) == (job, client, True, job._unreadable)
+        copied._update(made(status="failed"), 0, 5)
+        assert (job.status, job.is_finished, copied.is_finished) == (JobStatus.SUCCESSFUL, True, False)
 
 
 def test_a_deep_copy_has_a_definition_of_its_own() -> None:
@@ -364,8 +364,8 @@ def test_a_pickle_holds_everything_but_the_client(protocol: int) -> None:
     job = made(client, status=word, results={"errors": [{"name": "n", "message": "m"}]})
     data = pickle.dumps(job, protocol)
     assert b"a-canary-password" not in data
-    twin = pickle.loads(data)  # noqa: S301 - it was made here
-    assert (twin, twin.client, twin.status) == (job, None, JobStatus(word))
+    copied = pickle.loads(data)  # noqa: S301 - it was made here
+    assert (copied, copied.client, copied.status) == (job, None, JobStatus(word))
 
 
 def test_a_pickle_remembers_that_the_job_is_finished() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.job_answers import API, JOBS, Asker, collect, ids_in, metadata, page, parameters
+from tests.job_answers import API, JOBS, FakeClient, collect, ids_in, metadata, page, parameters
 from up42_async import APIError, NotFoundError, ServerError, StatusError, UnexpectedResponseError, UntrustedURLError
 from up42_async._http.requests import ApiRequest
 from up42_async._jobs.filters import Filters, arranged
@@ -23,7 +23,7 @@ MANY = [f"job-{number:03}" for number in range(250)]
 GONE = "gone"
 
 
-class Named(str):
+class BareJob(str):
     """A job with an id only, and the fields that could not be read."""
 
     __slots__ = ("_unreadable",)
@@ -34,11 +34,11 @@ class Named(str):
         return str(self)
 
 
-def read(answer: Any, request: ApiRequest) -> Named:
+def read(answer: Any, request: ApiRequest) -> BareJob:
     """Read the id of a job; one without status cannot be read."""
     if not isinstance(answer, dict) or "status" not in answer:
         raise UnexpectedResponseError("no job", request=str(request))
-    job = Named(answer["jobID"])
+    job = BareJob(answer["jobID"])
     job._unreadable = {"created": "no time"} if answer["created"] is None else None
     return job
 
@@ -87,14 +87,16 @@ class Server:
         return page(jobs[start : start + size], link)
 
 
-def id_pager(asker: Asker, ids: Sequence[str], *, limit: int = 500, arranging: bool | None = None) -> IdPager[Named]:
+def id_pager(
+    fake: FakeClient, ids: Sequence[str], *, limit: int = 500, arranging: bool | None = None
+) -> IdPager[BareJob]:
     arrange: Any = None if arranging is None else partial(arranged, value=key, ascending=arranging)
-    return IdPager(asker.client, read, Filters(ids=list(ids)), limit=limit, key=key, arrange=arrange)
+    return IdPager(fake.client, read, Filters(ids=list(ids)), limit=limit, key=key, arrange=arrange)
 
 
-def lists(asker: Asker) -> list[int]:
+def lists(fake: FakeClient) -> list[int]:
     """Return how many ids each list was asked for, 0 for a single job."""
-    return [len(ids_in(request)) if request.path == JOBS else 0 for request in asker.asked]
+    return [len(ids_in(request)) if request.path == JOBS else 0 for request in fake.asked]
 
 
 # One page
@@ -171,46 +173,46 @@ def test_a_next_link_to_another_host_is_an_error_after_the_page(href: Any) -> No
 
 @pytest.mark.parametrize("page_size", [1000, 20, 7])
 async def test_ids_are_asked_for_in_hundreds_and_come_in_the_requested_order(page_size: int) -> None:
-    asker = Asker(Server(page_size=page_size))
+    fake = FakeClient(Server(page_size=page_size))
     wanted = [*MANY[::-1], MANY[3]]
-    assert [job async for job in id_pager(asker, wanted)] == MANY[::-1]
-    firsts = [request for request in asker.asked if "cursor" not in parameters(request)]
+    assert [job async for job in id_pager(fake, wanted)] == MANY[::-1]
+    firsts = [request for request in fake.asked if "cursor" not in parameters(request)]
     assert [len(ids_in(request)) for request in firsts] == [100, 100, 50]
     assert [parameters(request)["limit"] for request in firsts] == ["100", "100", "50"]
 
 
 async def test_a_part_of_the_ids_is_asked_for_when_it_is_needed() -> None:
-    asker = Asker(Server())
-    jobs = id_pager(asker, MANY)
-    assert asker.asked == []
+    fake = FakeClient(Server())
+    jobs = id_pager(fake, MANY)
+    assert fake.asked == []
     assert [await anext(jobs) for _ in range(100)] == MANY[:100]
-    assert lists(asker) == [100]
+    assert lists(fake) == [100]
 
 
 async def test_missing_ids_and_jobs_that_were_not_requested_are_left_out() -> None:
-    asker = Asker(lambda _: page(["b", "stranger", "a"]))
-    assert [job async for job in id_pager(asker, ["a", GONE, "b"])] == ["a", "b"]
-    assert [job async for job in id_pager(asker, ["a", GONE, "b"], arranging=True)] == ["b", "a"]
+    fake = FakeClient(lambda _: page(["b", "stranger", "a"]))
+    assert [job async for job in id_pager(fake, ["a", GONE, "b"])] == ["a", "b"]
+    assert [job async for job in id_pager(fake, ["a", GONE, "b"], arranging=True)] == ["b", "a"]
 
 
 async def test_no_ids_cost_no_request() -> None:
-    asker = Asker(Server())
-    assert [job async for job in id_pager(asker, [])] == []
-    assert [job async for job in id_pager(asker, [], arranging=True)] == []
-    assert asker.asked == []
+    fake = FakeClient(Server())
+    assert [job async for job in id_pager(fake, [])] == []
+    assert [job async for job in id_pager(fake, [], arranging=True)] == []
+    assert fake.asked == []
 
 
 async def test_a_single_list_stays_as_the_server_has_sorted_it() -> None:
-    asker = Asker(lambda _: page(["b", "c", "a"]))
-    assert [job async for job in id_pager(asker, ["a", "b", "c"], arranging=True)] == ["b", "c", "a"]
+    fake = FakeClient(lambda _: page(["b", "c", "a"]))
+    assert [job async for job in id_pager(fake, ["a", "b", "c"], arranging=True)] == ["b", "c", "a"]
 
 
 @pytest.mark.parametrize("ascending", [True, False])
 async def test_several_lists_are_sorted_together(ascending: bool) -> None:
-    asker = Asker(Server())
-    jobs = id_pager(asker, MANY[::-1], arranging=ascending)
+    fake = FakeClient(Server())
+    jobs = id_pager(fake, MANY[::-1], arranging=ascending)
     assert await anext(jobs) == (MANY[0] if ascending else MANY[-1])
-    assert lists(asker) == [100, 100, 50]
+    assert lists(fake) == [100, 100, 50]
     assert [job async for job in jobs] == (MANY[1:] if ascending else MANY[-2::-1])
 
 
@@ -219,20 +221,20 @@ async def test_several_lists_are_sorted_together(ascending: bool) -> None:
 async def test_a_refused_list_is_asked_for_in_halves_and_so_are_those_after_it(
     refusal: int, arranging: bool | None
 ) -> None:
-    asker = Asker(Server(most=50, refusal=refusal))
-    assert [job async for job in id_pager(asker, MANY, arranging=arranging)] == MANY
+    fake = FakeClient(Server(most=50, refusal=refusal))
+    assert [job async for job in id_pager(fake, MANY, arranging=arranging)] == MANY
     refused = 2 if refusal in {400, 422} else 1  # which may be for the page size
-    assert lists(asker) == [100] * refused + [50] * 5
+    assert lists(fake) == [100] * refused + [50] * 5
 
 
 async def test_one_refused_list_is_sorted_again_when_its_halves_are_there() -> None:
-    asker = Asker(Server(["c", "b", "d", "a"], most=2))
-    assert [job async for job in id_pager(asker, ["d", "b", "c", "a"], arranging=True)] == ["a", "b", "c", "d"]
+    fake = FakeClient(Server(["c", "b", "d", "a"], most=2))
+    assert [job async for job in id_pager(fake, ["d", "b", "c", "a"], arranging=True)] == ["a", "b", "c", "d"]
 
 
 async def test_a_single_id_that_is_refused_is_an_error() -> None:
-    asker = Asker(Server(bad=["bad"]))
-    jobs = id_pager(asker, ["job-001", "job-002", "bad"])
+    fake = FakeClient(Server(bad=["bad"]))
+    jobs = id_pager(fake, ["job-001", "job-002", "bad"])
     assert [await anext(jobs), await anext(jobs)] == ["job-001", "job-002"]
     with pytest.raises(StatusError, match="status 400"):
         await anext(jobs)
@@ -240,44 +242,44 @@ async def test_a_single_id_that_is_refused_is_an_error() -> None:
 
 @pytest.mark.parametrize("status", [403, 404, 500])
 async def test_other_refusals_are_not_about_the_number_of_ids(status: int) -> None:
-    asker = Asker(lambda _: status)
+    fake = FakeClient(lambda _: status)
     with pytest.raises(StatusError, match=f"status {status}"):
-        await anext(id_pager(asker, MANY))
-    assert lists(asker) == [100]
+        await anext(id_pager(fake, MANY))
+    assert lists(fake) == [100]
 
 
 @pytest.mark.parametrize("arranging", [None, True])
 async def test_after_an_error_only_what_is_missing_is_asked_for_again(arranging: bool | None) -> None:
     server, failing = Server(), iter([False, True, False, False])
-    asker = Asker(lambda request: 503 if next(failing) else server(request))
-    jobs, seen = id_pager(asker, MANY, arranging=arranging), list[str]()
+    fake = FakeClient(lambda request: 503 if next(failing) else server(request))
+    jobs, seen = id_pager(fake, MANY, arranging=arranging), list[str]()
     with pytest.raises(ServerError):
         await collect(jobs, seen)
     seen += [job async for job in jobs]
     assert seen == MANY
-    assert lists(asker) == [100, 100, 100, 50]
+    assert lists(fake) == [100, 100, 100, 50]
 
 
 async def test_a_refused_page_size_is_not_sent_again() -> None:
-    asker = Asker(Server(page_size=20, strict=True))
-    assert [job async for job in id_pager(asker, MANY)] == MANY
-    assert sum("limit" in parameters(request) for request in asker.asked) == 1
+    fake = FakeClient(Server(page_size=20, strict=True))
+    assert [job async for job in id_pager(fake, MANY)] == MANY
+    assert sum("limit" in parameters(request) for request in fake.asked) == 1
 
 
 async def test_a_small_page_size_holds_for_lists_of_ids_too() -> None:
-    asker = Asker(Server())
-    assert [job async for job in id_pager(asker, MANY[:90], limit=40)] == MANY[:90]
-    assert [parameters(request)["limit"] for request in asker.asked] == ["40", "40", "40"]
+    fake = FakeClient(Server())
+    assert [job async for job in id_pager(fake, MANY[:90], limit=40)] == MANY[:90]
+    assert [parameters(request)["limit"] for request in fake.asked] == ["40", "40", "40"]
 
 
 async def test_a_refusal_without_page_size_is_not_asked_again() -> None:
-    asker = Asker(lambda _: 400)
+    fake = FakeClient(lambda _: 400)
     with pytest.raises(StatusError):
-        await anext(JobPager(asker.client, read, Filters().query, limit=None, key=key))
-    assert len(asker.asked) == 1
+        await anext(JobPager(fake.client, read, Filters().query, limit=None, key=key))
+    assert len(fake.asked) == 1
 
 
-class SlowAsker(Asker):
+class SlowClient(FakeClient):
     """Has a checkpoint in each request, so that other tasks run meanwhile."""
 
     async def call(self, request: ApiRequest) -> Any:
@@ -287,14 +289,14 @@ class SlowAsker(Asker):
 
 
 async def test_tasks_that_share_an_iterator_get_each_job_once_and_ask_for_each_part_once() -> None:
-    asker = SlowAsker(Server(most=20))
-    jobs, seen = id_pager(asker, MANY), list[str]()
+    fake = SlowClient(Server(most=20))
+    jobs, seen = id_pager(fake, MANY), list[str]()
     async with anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(collect, jobs, seen)
     assert sorted(seen) == MANY
-    assert lists(asker)[:3] == [100, 50, 25]
-    assert sum(lists(asker)[3:]) == 250
+    assert lists(fake)[:3] == [100, 50, 25]
+    assert sum(lists(fake)[3:]) == 250
 
 
 @settings(max_examples=100)
@@ -309,30 +311,30 @@ async def test_whatever_the_server_limits_the_jobs_come_once_in_the_requested_or
     wanted: list[str], most: int, page_size: int, strict: bool, refusal: int
 ) -> None:
     known = MANY[::2]
-    asker = Asker(Server(known, most=most, page_size=page_size, strict=strict, refusal=refusal))
+    fake = FakeClient(Server(known, most=most, page_size=page_size, strict=strict, refusal=refusal))
     expected = [job for job in dict.fromkeys(wanted) if job in known]
-    assert [job async for job in id_pager(asker, wanted)] == expected
-    assert [job async for job in id_pager(asker, wanted, arranging=True)] == sorted(expected)
+    assert [job async for job in id_pager(fake, wanted)] == expected
+    assert [job async for job in id_pager(fake, wanted, arranging=True)] == sorted(expected)
 
 
 # Many ids for the tracker, with an answer for each
 
 
-Answers = dict[str, Named | APIError]
+Answers = dict[str, BareJob | APIError]
 
 
-class Asking:
+class QueryRecorder:
     """Requests jobs by id, and records the answers."""
 
-    def __init__(self, asker: Asker) -> None:
-        self._by_id = ById(asker.client, read, key)
+    def __init__(self, fake: FakeClient) -> None:
+        self._by_id = ById(fake.client, read, key)
         self.refused: set[str] = set()
         """Ids for which UP42 itself refuses to answer."""
 
     async def ask(self, ids: Sequence[str]) -> Answers:
         answers: Answers = {}
 
-        def give(given: Mapping[str, Named | QueryFailure]) -> None:
+        def give(given: Mapping[str, BareJob | QueryFailure]) -> None:
             assert answers.keys().isdisjoint(given)
             for id_, answer in given.items():
                 answers[id_] = answer.error if isinstance(answer, QueryFailure) else answer
@@ -343,113 +345,113 @@ class Asking:
         return answers
 
 
-def by_id(asker: Asker) -> Asking:
-    return Asking(asker)
+def by_id(fake: FakeClient) -> QueryRecorder:
+    return QueryRecorder(fake)
 
 
 async def test_a_hundred_ids_are_one_request() -> None:
-    asker = Asker(Server())
-    assert await by_id(asker).ask(MANY[:100]) == {job: job for job in MANY[:100]}
-    assert lists(asker) == [100]
-    assert parameters(asker.asked[0])["limit"] == "100"
+    fake = FakeClient(Server())
+    assert await by_id(fake).ask(MANY[:100]) == {job: job for job in MANY[:100]}
+    assert lists(fake) == [100]
+    assert parameters(fake.asked[0])["limit"] == "100"
 
 
 async def test_one_id_is_asked_for_as_one_job() -> None:
-    asker = Asker(Server())
-    assert await by_id(asker).ask(["job-001"]) == {"job-001": "job-001"}
-    assert lists(asker) == [0]
+    fake = FakeClient(Server())
+    assert await by_id(fake).ask(["job-001"]) == {"job-001": "job-001"}
+    assert lists(fake) == [0]
 
 
 async def test_no_ids_are_no_request() -> None:
-    asker = Asker(Server())
-    assert await by_id(asker).ask([]) == {}
-    assert asker.asked == []
+    fake = FakeClient(Server())
+    assert await by_id(fake).ask([]) == {}
+    assert fake.asked == []
 
 
 async def test_a_capped_page_is_followed() -> None:
-    asker = Asker(Server(page_size=20))
-    assert await by_id(asker).ask(MANY[:100]) == {job: job for job in MANY[:100]}
-    assert lists(asker) == [100] * 5
+    fake = FakeClient(Server(page_size=20))
+    assert await by_id(fake).ask(MANY[:100]) == {job: job for job in MANY[:100]}
+    assert lists(fake) == [100] * 5
 
 
 async def test_pages_are_not_followed_further_than_needed() -> None:
-    asker = Asker(lambda request: page(["a", "b"], following(request, cursor="1")))
-    assert await by_id(asker).ask(["a", "b"]) == {"a": "a", "b": "b"}
-    assert lists(asker) == [2]
+    fake = FakeClient(lambda request: page(["a", "b"], following(request, cursor="1")))
+    assert await by_id(fake).ask(["a", "b"]) == {"a": "a", "b": "b"}
+    assert lists(fake) == [2]
 
 
 async def test_ids_that_are_missing_from_a_list_are_asked_for_singly() -> None:
     server = Server()
-    asker = Asker(lambda request: page(ids_in(request)[2:]) if request.path == JOBS else server(request))
-    answers = await by_id(asker).ask([GONE, *MANY[:9]])
+    fake = FakeClient(lambda request: page(ids_in(request)[2:]) if request.path == JOBS else server(request))
+    answers = await by_id(fake).ask([GONE, *MANY[:9]])
     assert isinstance(answers.pop(GONE), NotFoundError)
     assert answers == {job: job for job in MANY[:9]}
-    assert lists(asker) == [10, 0, 0]
+    assert lists(fake) == [10, 0, 0]
 
 
 @pytest.mark.parametrize("refusal", [400, 413, 414, 422, 431])
 async def test_the_number_of_ids_that_a_server_takes_is_learned(refusal: int) -> None:
-    asker = Asker(Server(most=30, refusal=refusal))
-    many = by_id(asker)
+    fake = FakeClient(Server(most=30, refusal=refusal))
+    many = by_id(fake)
     assert await many.ask(MANY[:100]) == {job: job for job in MANY[:100]}
-    asker.asked.clear()
+    fake.asked.clear()
     assert await many.ask(MANY[:100]) == {job: job for job in MANY[:100]}
-    assert lists(asker) == [25] * 4
+    assert lists(fake) == [25] * 4
 
 
 async def test_a_server_that_takes_no_lists_is_asked_for_single_jobs() -> None:
-    asker = Asker(Server(most=1))
-    many = by_id(asker)
+    fake = FakeClient(Server(most=1))
+    many = by_id(fake)
     assert await many.ask(MANY[:10]) == {job: job for job in MANY[:10]}
-    asker.asked.clear()
+    fake.asked.clear()
     assert await many.ask(MANY[:10]) == {job: job for job in MANY[:10]}
-    assert lists(asker) == [0] * 10
+    assert lists(fake) == [0] * 10
 
 
 @pytest.mark.parametrize("others", [1, 2, 3, 4, 5, 6, 20, 99])
 async def test_one_bad_id_affects_neither_the_others_nor_the_learned_number_of_ids(others: int) -> None:
-    asker = Asker(Server(bad=["bad"]))
-    many = by_id(asker)
+    fake = FakeClient(Server(bad=["bad"]))
+    many = by_id(fake)
     wanted = [*MANY[:others], "bad"]
     answers = await many.ask(wanted)
     assert isinstance(answers.pop("bad"), NotFoundError)
     assert answers == {job: job for job in MANY[:others]}
-    asker.asked.clear()
+    fake.asked.clear()
     await many.ask(MANY[:100])
-    assert lists(asker) == [100]
+    assert lists(fake) == [100]
 
 
 async def test_an_outage_while_halves_are_requested_changes_no_learned_limit() -> None:
     server, answers = Server(), iter([414, 503, 503])
-    asker = Asker(lambda request: next(answers, None) or server(request))
-    many = by_id(asker)
+    fake = FakeClient(lambda request: next(answers, None) or server(request))
+    many = by_id(fake)
     assert all(isinstance(answer, ServerError) for answer in (await many.ask(MANY[:10])).values())
-    asker.asked.clear()
+    fake.asked.clear()
     await many.ask(MANY[:100])
-    assert lists(asker) == [100]
+    assert lists(fake) == [100]
 
 
 async def test_a_refused_page_size_is_learned() -> None:
-    asker = Asker(Server(page_size=20, strict=True))
-    many = by_id(asker)
+    fake = FakeClient(Server(page_size=20, strict=True))
+    many = by_id(fake)
     for expected in (6, 5):
-        asker.asked.clear()
+        fake.asked.clear()
         assert await many.ask(MANY[:100]) == {job: job for job in MANY[:100]}
-        assert lists(asker) == [100] * expected
+        assert lists(fake) == [100] * expected
 
 
 @pytest.mark.parametrize("answer", [503, 429, {"no": "jobs"}, page([], "https://evil.test/")])
 async def test_a_list_that_fails_is_the_answer_for_each_id(answer: Any) -> None:
-    asker = Asker(lambda _: answer)
-    answers = await by_id(asker).ask(MANY[:10])
+    fake = FakeClient(lambda _: answer)
+    answers = await by_id(fake).ask(MANY[:10])
     assert set(answers) == set(MANY[:10])
     assert all(isinstance(error, APIError) for error in answers.values())
-    assert lists(asker) == [10]
+    assert lists(fake) == [10]
 
 
 async def test_answers_of_a_list_that_breaks_off_are_kept() -> None:
     answers = iter([page(MANY[:4], f"{JOBS}?cursor=4"), 503])
-    found = await by_id(Asker(lambda _: next(answers))).ask(MANY[:10])
+    found = await by_id(FakeClient(lambda _: next(answers))).ask(MANY[:10])
     assert {job: found[job] for job in MANY[:4]} == {job: job for job in MANY[:4]}
     assert all(isinstance(found[job], ServerError) for job in MANY[4:10])
 
@@ -460,16 +462,16 @@ async def test_a_job_that_cannot_be_read_does_not_hide_the_others() -> None:
             return 404
         return {"jobs": [metadata("a"), metadata("b", status=...), None, {}, 7, metadata("c")]}
 
-    found = await by_id(Asker(answer)).ask(["a", "b", "c", "d"])
+    found = await by_id(FakeClient(answer)).ask(["a", "b", "c", "d"])
     assert isinstance(found["b"], UnexpectedResponseError)
     assert isinstance(found["d"], NotFoundError)
     assert (found["a"], found["c"]) == ("a", "c")
 
 
 async def test_an_error_that_is_no_answer_is_raised_unchanged() -> None:
-    asker = Asker(lambda request: RuntimeError("closed") if request.path != JOBS else page([]))
+    fake = FakeClient(lambda request: RuntimeError("closed") if request.path != JOBS else page([]))
     with pytest.raises(RuntimeError, match="closed"):
-        await by_id(asker).ask(["a", "b", "c"])
+        await by_id(fake).ask(["a", "b", "c"])
 
 
 @settings(max_examples=100)
@@ -484,7 +486,7 @@ async def test_every_id_has_its_answer_whatever_the_server_limits(
     wanted: set[str], most: int, page_size: int, strict: bool, refusal: int
 ) -> None:
     server = Server(most=most, page_size=page_size, strict=strict, refusal=refusal, bad=["bad"])
-    many = by_id(Asker(server))
+    many = by_id(FakeClient(server))
     for _ in range(2):
         answers = await many.ask(list(wanted))
         assert set(answers) == wanted
@@ -502,23 +504,23 @@ EMPTY = StatusError("nothing", status=404, body="", from_platform=False, transie
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_list_that_a_gateway_refuses_is_not_split(status: int) -> None:
     error = StatusError("page", status=status, body="<html>", from_platform=False, transient=True)
-    asker = Asker(lambda _: error)
-    many = by_id(asker)
+    fake = FakeClient(lambda _: error)
+    many = by_id(fake)
     assert await many.ask(MANY[:10]) == dict.fromkeys(MANY[:10], error)
-    assert (lists(asker), many.refused) == ([10], set())
+    assert (lists(fake), many.refused) == ([10], set())
 
 
 async def test_a_gateways_page_about_one_job_is_no_refusal() -> None:
-    many = by_id(Asker(lambda _: GATEWAY_PAGE))
+    many = by_id(FakeClient(lambda _: GATEWAY_PAGE))
     assert await many.ask(["a"]) == {"a": GATEWAY_PAGE}
     assert many.refused == set()
 
 
 async def test_an_empty_refusal_is_the_platforms_when_a_list_came_without_the_id() -> None:
-    asker = Asker(lambda request: page(["a"]) if request.path == JOBS else EMPTY)
-    many = by_id(asker)
+    fake = FakeClient(lambda request: page(["a"]) if request.path == JOBS else EMPTY)
+    many = by_id(fake)
     assert await many.ask(["a", GONE]) == {"a": "a", GONE: EMPTY}
-    assert (lists(asker), many.refused) == ([2, 0], {GONE})
+    assert (lists(fake), many.refused) == ([2, 0], {GONE})
 
 
 @pytest.mark.parametrize(
@@ -527,21 +529,21 @@ async def test_an_empty_refusal_is_the_platforms_when_a_list_came_without_the_id
 async def test_an_empty_refusal_of_a_single_id_is_compared_with_a_list(
     listed: Any, refused: set[str], answer: Any
 ) -> None:
-    asker = Asker(lambda request: listed if request.path == JOBS else EMPTY)
-    many = by_id(asker)
+    fake = FakeClient(lambda request: listed if request.path == JOBS else EMPTY)
+    many = by_id(fake)
     assert await many.ask(["a"]) == {"a": answer}
-    assert (lists(asker), many.refused) == ([0, 1], refused)
+    assert (lists(fake), many.refused) == ([0, 1], refused)
 
 
 async def test_an_empty_answer_of_an_outage_is_no_refusal() -> None:
-    asker = Asker(lambda _: ServerError("down", status=503, body="", from_platform=False, transient=True))
-    many = by_id(asker)
+    fake = FakeClient(lambda _: ServerError("down", status=503, body="", from_platform=False, transient=True))
+    many = by_id(fake)
     assert list(await many.ask(["a"])) == ["a"]
-    assert (lists(asker), many.refused) == ([0], set())
+    assert (lists(fake), many.refused) == ([0], set())
 
 
 async def test_another_job_than_the_requested_one_is_an_error() -> None:
-    many = by_id(Asker(lambda _: metadata("stranger")))
+    many = by_id(FakeClient(lambda _: metadata("stranger")))
     error = (await many.ask(["a"]))["a"]
     assert isinstance(error, UnexpectedResponseError)
     assert (str(error), error.transient) == (f"GET {JOBS}/a: an answer about job 'stranger' instead of 'a'", True)
@@ -549,13 +551,13 @@ async def test_another_job_than_the_requested_one_is_an_error() -> None:
 
 
 async def test_an_id_is_the_same_in_capitals() -> None:
-    assert await by_id(Asker(lambda _: metadata("abc-1"))).ask(["ABC-1"]) == {"ABC-1": "abc-1"}
+    assert await by_id(FakeClient(lambda _: metadata("abc-1"))).ask(["ABC-1"]) == {"ABC-1": "abc-1"}
 
 
 async def test_answers_are_handed_over_as_they_arrive() -> None:
     """A job that is missing from the list, and whose own request hangs, delays no other."""
 
-    class Hanging(Asker):
+    class Hanging(FakeClient):
         async def call(self, request: ApiRequest) -> Any:
             answer = await super().call(request)
             if request.path != JOBS:
@@ -563,23 +565,23 @@ async def test_answers_are_handed_over_as_they_arrive() -> None:
             return answer
 
     seen: list[str] = []
-    asker = Hanging(lambda request: page(["a", "b"]) if request.path == JOBS else metadata("c"))
+    fake = Hanging(lambda request: page(["a", "b"]) if request.path == JOBS else metadata("c"))
     with anyio.move_on_after(0.05):
-        await ById(asker.client, read, key).ask(["a", "b", "c"], seen.extend)
+        await ById(fake.client, read, key).ask(["a", "b", "c"], seen.extend)
     assert seen == ["a", "b"]
 
 
 async def test_the_answers_of_a_page_are_handed_over_while_the_next_one_hangs() -> None:
-    class Hanging(Asker):
+    class Hanging(FakeClient):
         async def call(self, request: ApiRequest) -> Any:
             if self.asked:
                 await anyio.sleep_forever()
             return await super().call(request)
 
     seen: list[str] = []
-    asker = Hanging(lambda _: page(["a", "b"], f"{JOBS}?cursor=1"))
+    fake = Hanging(lambda _: page(["a", "b"], f"{JOBS}?cursor=1"))
     with anyio.move_on_after(0.05):
-        await ById(asker.client, read, key).ask(["a", "b", "c"], seen.extend)
+        await ById(fake.client, read, key).ask(["a", "b", "c"], seen.extend)
     assert seen == ["a", "b"]
 
 
@@ -587,7 +589,7 @@ async def test_fields_that_cannot_be_read_are_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     answers = iter([page(["a", "b"], created=None), metadata("b", created=None), page(["a", "b"], created=None)])
-    many = by_id(Asker(lambda _: next(answers)))
+    many = by_id(FakeClient(lambda _: next(answers)))
     for ids in (["a", "b"], ["b"], ["a", "b"]):
         await many.ask(ids)
     assert sorted(caplog.messages) == [
@@ -600,7 +602,7 @@ async def test_fields_that_cannot_be_read_are_logged_once(
 
 async def test_entries_that_cannot_be_read_are_in_errors_beside_the_jobs(caplog: pytest.LogCaptureFixture) -> None:
     entries = [metadata("a"), {"jobID": "b"}, None, metadata("c", created=None)]
-    jobs = id_pager(Asker(lambda _: {"jobs": entries}), ["a", "b", "c"])
+    jobs = id_pager(FakeClient(lambda _: {"jobs": entries}), ["a", "b", "c"])
     assert [job async for job in jobs] == ["a", "c"]
     assert [str(error).removeprefix(f"GET {JOBS}: ") for error in jobs.errors] == [
         "no job",

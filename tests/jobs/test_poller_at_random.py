@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.jobs.test_poller import Life, Oracle, PolledSubscription, Thing
+from tests.jobs.test_poller import Life, PolledItem, PolledSubscription, StatusServer
 from tests.virtual_time import virtual_backend
 from up42_async._config import Wait
 from up42_async._errors import ConnectionLostError, NotFoundError, ServerError
@@ -42,7 +42,7 @@ class Step:
 
 
 @attrs.frozen
-class Actor:
+class Caller:
     """A caller that waits for some ids."""
 
     joins_after: float
@@ -69,8 +69,8 @@ lives = st.builds(
     st.lists(st.tuples(st.sampled_from([0.5, 3.0, 20.0, 130.0]), st.sampled_from(STATES)), max_size=5),
     st.sampled_from(ENDS),
 )
-actors = st.builds(
-    Actor,
+callers = st.builds(
+    Caller,
     joins_after=seconds,
     ids=st.lists(st.sampled_from(IDS), min_size=1, unique=True),
     wait=st.sampled_from([0, 0.2, 4, LONGEST_INTERVAL, "adaptive", partial(backoff.expo, max_value=LONGEST_INTERVAL)]),
@@ -81,46 +81,46 @@ actors = st.builds(
 )
 
 
-class CountingOracle(Oracle):
+class CountingServer(StatusServer):
     """Counts the answers, and fails when queries are sent without end."""
 
     def __init__(self, latency: float, lives: Sequence[Life]) -> None:
         super().__init__(latency, None, **dict(zip(IDS, lives, strict=True)))
         self.answers: Counter[str] = Counter()
 
-    def answer(self, id_: str, now: float) -> Thing | QueryFailure:
+    def answer(self, id_: str, now: float) -> PolledItem | QueryFailure:
         assert len(self.asked) < MOST_QUESTIONS
         self.answers[id_] += 1
         return super().answer(id_, now)
 
 
-class Play:
-    """One actor at work, and the events that it got."""
+class CallerRun:
+    """One run of a caller, and the events that it got."""
 
-    def __init__(self, actor: Actor, oracle: CountingOracle, disturbances: int) -> None:
-        self.actor = actor
-        self.latency = oracle.latency
-        self.polled: PolledSubscription = oracle.watch(*actor.ids, wait=actor.wait, retries=actor.retries)
-        self.news: list[tuple[str, str | None]] = []
+    def __init__(self, caller: Caller, server: CountingServer, disturbances: int) -> None:
+        self.caller = caller
+        self.latency = server.latency
+        self.polled: PolledSubscription = server.watch(*caller.ids, wait=caller.wait, retries=caller.retries)
+        self.events: list[tuple[str, str | None]] = []
         self.disturbances = disturbances
 
     async def act(self) -> None:
-        await anyio.sleep(self.actor.joins_after)
-        for step in self.actor.steps:
+        await anyio.sleep(self.caller.joins_after)
+        for step in self.caller.steps:
             with anyio.move_on_after(step.patience):
-                await self.hear()
+                await self.next_event()
             await anyio.sleep(step.pause)
-        if not self.actor.leaves:
+        if not self.caller.leaves:
             with anyio.fail_after(self.time_it_may_take()):
-                while await self.hear():
+                while await self.next_event():
                     pass
 
-    async def hear(self) -> bool:
+    async def next_event(self) -> bool:
         polled = self.polled
-        watch = await (polled.next_changed() if self.actor.wants_changes else polled.next_ended())
+        watch = await (polled.next_changed() if self.caller.wants_changes else polled.next_ended())
         if watch is None:
             return False
-        self.news.append((watch.id, watch.item.status if watch.item else None))
+        self.events.append((watch.id, watch.item.status if watch.item else None))
         return True
 
     def time_it_may_take(self) -> float:
@@ -129,66 +129,66 @@ class Play:
         A query may have to wait for the answer to an earlier one. A leader that leaves during a query causes it to be
         sent again.
         """
-        wait = self.actor.wait
+        wait = self.caller.wait
         interval = LONGEST_INTERVAL
         if isinstance(wait, str):
             interval = LONGEST_ADAPTIVE
         elif not callable(wait):
             interval = max(1.5 * wait, Timings().settle + wait)
-        return self.actor.retries * (interval + 2 * self.latency + 1) + self.disturbances * (self.latency + 1)
+        return self.caller.retries * (interval + 2 * self.latency + 1) + self.disturbances * (self.latency + 1)
 
-    def check(self, oracle: CountingOracle, waited_for: Counter[str]) -> None:
+    def check(self, server: CountingServer, waited_for: Counter[str]) -> None:
         for watch in self.polled.states.values():
-            assert watch.asked <= self.actor.retries
-            assert watch.asked <= oracle.answers[watch.id]
+            assert watch.asked <= self.caller.retries
+            assert watch.asked <= server.answers[watch.id]
             if waited_for[watch.id] == 1:
-                assert watch.asked == oracle.answers[watch.id]
-            if not self.actor.leaves:
-                self.check_end(watch, oracle)
-        if self.actor.wants_changes:
+                assert watch.asked == server.answers[watch.id]
+            if not self.caller.leaves:
+                self.check_end(watch, server)
+        if self.caller.wants_changes:
             return
-        ended = [id_ for id_, _ in self.news]
+        ended = [id_ for id_, _ in self.events]
         assert len(ended) == len(set(ended))
-        assert self.actor.leaves or set(ended) == set(self.actor.ids)
+        assert self.caller.leaves or set(ended) == set(self.caller.ids)
 
-    def check_end(self, watch: PollState[Thing], oracle: CountingOracle) -> None:
+    def check_end(self, watch: PollState[PolledItem], server: CountingServer) -> None:
         """Check that a wait ended with a last status, or with a reason that is true."""
         assert self.polled.is_over
-        life = oracle.lives[watch.id]
+        life = server.lives[watch.id]
         if watch.reason is None:
             assert watch.item is not None
             assert watch.item.status in {"done", "perhaps"}
             assert watch.item.status in {state for _, state in life}
         elif "not finished" in watch.reason:
-            assert watch.asked == self.actor.retries
+            assert watch.asked == self.caller.retries
         else:
             assert watch.reason == "gone"
             assert watch.asked >= 2
 
 
-async def play(actors: Sequence[Actor], lives: Sequence[Life], latency: float) -> None:
-    oracle = CountingOracle(latency, lives)
-    disturbances = sum(len(actor.steps) + 1 for actor in actors)
-    plays = [Play(actor, oracle, disturbances) for actor in actors]
+async def run_callers(callers: Sequence[Caller], lives: Sequence[Life], latency: float) -> None:
+    server = CountingServer(latency, lives)
+    disturbances = sum(len(caller.steps) + 1 for caller in callers)
+    runs = [CallerRun(caller, server, disturbances) for caller in callers]
     async with anyio.create_task_group() as group:
-        for one in plays:
+        for one in runs:
             group.start_soon(one.act)
-    waited_for = Counter(id_ for actor in actors for id_ in actor.ids)
-    for one in plays:
-        one.check(oracle, waited_for)
-    assert (oracle.in_flight, oracle.poller._leader, oracle.poller._waiting) == (0, None, {})
+    waited_for = Counter(id_ for caller in callers for id_ in caller.ids)
+    for one in runs:
+        one.check(server, waited_for)
+    assert (server.in_flight, server.poller._leader, server.poller._waiting) == (0, None, {})
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 @settings(max_examples=200)
 @given(
-    actors=st.lists(actors, min_size=1, max_size=6),
+    callers=st.lists(callers, min_size=1, max_size=6),
     lives=st.lists(lives, min_size=len(IDS), max_size=len(IDS)),
     latency=st.sampled_from([0.0, 0.05, 3.0, 30.0]),
 )
 @pytest.mark.slow
 def test_no_caller_hangs_and_no_event_is_lost_or_query_sent_too_often(
-    loop: str, actors: Sequence[Actor], lives: Sequence[Life], latency: float
+    loop: str, callers: Sequence[Caller], lives: Sequence[Life], latency: float
 ) -> None:
     backend, options = virtual_backend(loop)
-    anyio.run(play, actors, lives, latency, backend=backend, backend_options=options)
+    anyio.run(run_callers, callers, lives, latency, backend=backend, backend_options=options)

@@ -210,10 +210,10 @@ async def test_a_template_that_changed_has_to_be_evaluated_again(client: Client)
 async def test_an_evaluation_goes_with_copies_but_its_client_does_not(client: Client) -> None:
     template = trees()
     await evaluate([template], client=client)
-    for twin in (copy.copy(template), pickle.loads(pickle.dumps(template))):  # noqa: S301
-        assert twin.cost == template.cost
+    for copied in (copy.copy(template), pickle.loads(pickle.dumps(template))):  # noqa: S301
+        assert copied.cost == template.cost
         with pytest.raises(RuntimeError, match="no UP42 client"):
-            await twin.evaluate()
+            await copied.evaluate()
 
 
 async def test_odd_process_ids_stay_one_segment_of_the_path(platform: PayingPlatform, client: Client) -> None:
@@ -316,6 +316,6 @@ async def test_invalid_templates_say_what_is_wrong(platform: PayingPlatform, cli
     with pytest.raises(InvalidTemplateError, match="EulaNotAccepted") as caught:
         await trees("Trees", client=client).execute()
     assert caught.value.errors == {NOT_ACCEPTED}
-    for twin in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):  # noqa: S301
-        assert (str(twin), twin.errors) == (str(caught.value), caught.value.errors)
+    for copied in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):  # noqa: S301
+        assert (str(copied), copied.errors) == (str(caught.value), caught.value.errors)
     assert platform.posts == 0

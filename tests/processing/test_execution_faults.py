@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from tests.paying_platform import (
     EPOCH,
     ITEM,
-    Fate,
+    ExecutionHandler,
     PayingPlatform,
-    Posting,
+    ReceivedExecution,
     accepted,
     client_of,
     garbled,
@@ -55,11 +55,11 @@ UNSENT: Final = {
 }
 
 
-def failing(code: int, acted: bool) -> Fate:
+def failing(code: int, acted: bool) -> ExecutionHandler:
     return status(code, acted=acted)
 
 
-AMBIGUOUS: Final[dict[str, Callable[[bool], Fate]]] = {
+AMBIGUOUS: Final[dict[str, Callable[[bool], ExecutionHandler]]] = {
     "reset": lambda acted: lost(httpx.ReadError, acted=acted),
     "closed": lambda acted: lost(httpx.RemoteProtocolError, acted=acted),
     "write timeout": lambda acted: lost(httpx.WriteTimeout, acted=acted, after=30),
@@ -81,18 +81,20 @@ AMBIGUOUS: Final[dict[str, Callable[[bool], Fate]]] = {
 # Certainly not received
 
 
-@pytest.mark.parametrize("fate", UNSENT.values(), ids=UNSENT)
-async def test_what_never_left_is_sent_again(platform: PayingPlatform, client: Client, fate: Fate) -> None:
-    platform.fates.extend([fate, fate])
+@pytest.mark.parametrize("handler", UNSENT.values(), ids=UNSENT)
+async def test_what_never_left_is_sent_again(
+    platform: PayingPlatform, client: Client, handler: ExecutionHandler
+) -> None:
+    platform.fates.extend([handler, handler])
     assert (await trees(client=client).execute()).id == "job-1"
     assert (platform.posts, platform.job_ids) == (1, ["job-1"])
 
 
-@pytest.mark.parametrize("fate", UNSENT.values(), ids=UNSENT)
+@pytest.mark.parametrize("handler", UNSENT.values(), ids=UNSENT)
 async def test_what_can_never_leave_is_an_ordinary_error(
-    platform: PayingPlatform, client: Client, fate: Fate, caplog: pytest.LogCaptureFixture
+    platform: PayingPlatform, client: Client, handler: ExecutionHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
-    platform.fates.extend([fate] * 10)
+    platform.fates.extend([handler] * 10)
     template = trees(client=client)
     with pytest.raises(ConnectionFailedError, match=r"POST /v2/processing/processes/detection-trees-spacept/execution"):
         await template.execute()
@@ -103,8 +105,8 @@ async def test_what_can_never_leave_is_an_ordinary_error(
 async def test_an_attempt_that_ends_before_it_left_is_an_ordinary_error(
     platform: PayingPlatform, client: Client
 ) -> None:
-    async def stuck(posting: Posting) -> httpx.Response:
-        await posting.connect()
+    async def stuck(execution: ReceivedExecution) -> httpx.Response:
+        await execution.connect()
         await anyio.sleep(1000)
         raise AssertionError
 
@@ -114,10 +116,10 @@ async def test_an_attempt_that_ends_before_it_left_is_an_ordinary_error(
     assert platform.count("GET processing/jobs") == 0
 
 
-@pytest.mark.parametrize("fate", UNSENT.values(), ids=UNSENT)
-async def test_a_transport_of_the_users_proves_nothing(platform: PayingPlatform, fate: Fate) -> None:
+@pytest.mark.parametrize("handler", UNSENT.values(), ids=UNSENT)
+async def test_a_transport_of_the_users_proves_nothing(platform: PayingPlatform, handler: ExecutionHandler) -> None:
     """A failure to connect reported by a foreign transport may have come after the server had read everything."""
-    platform.fates.append(fate)
+    platform.fates.append(handler)
     async with client_of(platform, traced=False) as client:
         with pytest.raises(ExecutionUncertainError):
             await trees(client=client).execute()
@@ -177,11 +179,14 @@ async def test_a_login_that_fails_after_a_refusal_leaves_no_doubt(
 # Received, perhaps
 
 
-@pytest.mark.parametrize("fate", AMBIGUOUS.values(), ids=AMBIGUOUS)
+@pytest.mark.parametrize("handler", AMBIGUOUS.values(), ids=AMBIGUOUS)
 async def test_a_job_whose_answer_was_lost_is_found(
-    platform: PayingPlatform, client: Client, fate: Callable[[bool], Fate], caplog: pytest.LogCaptureFixture
+    platform: PayingPlatform,
+    client: Client,
+    handler: Callable[[bool], ExecutionHandler],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    platform.fates.append(fate(True))
+    platform.fates.append(handler(True))
     template = trees("Trees", client=client)
     job = await template.execute()
     assert (job.id, job.client, platform.posts, len(platform.jobs)) == ("job-1", client, 1, 1)
@@ -193,11 +198,11 @@ async def test_a_job_whose_answer_was_lost_is_found(
     )
 
 
-@pytest.mark.parametrize("fate", AMBIGUOUS.values(), ids=AMBIGUOUS)
+@pytest.mark.parametrize("handler", AMBIGUOUS.values(), ids=AMBIGUOUS)
 async def test_a_job_that_is_not_found_is_uncertain(
-    platform: PayingPlatform, client: Client, fate: Callable[[bool], Fate]
+    platform: PayingPlatform, client: Client, handler: Callable[[bool], ExecutionHandler]
 ) -> None:
-    platform.fates.append(fate(False))
+    platform.fates.append(handler(False))
     template = await trees("Trees", client=client).evaluate()
     sent = platform.now()
     with pytest.raises(ExecutionUncertainError, match=r"no job that could be it was seen.*you may pay twice") as caught:
@@ -208,9 +213,9 @@ async def test_a_job_that_is_not_found_is_uncertain(
     assert abs(error.sent_at - sent) < dt.timedelta(seconds=2)
     assert (platform.posts, platform.count("GET processing/jobs")) == (1, 7)
     assert [execution.error for execution in template.executions] == [error]
-    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301
-        assert (str(twin), twin.process_id, twin.inputs) == (str(error), error.process_id, error.inputs)
-        assert (twin.sent_at, twin.candidates) == (error.sent_at, error.candidates)
+    for copied in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301
+        assert (str(copied), copied.process_id, copied.inputs) == (str(error), error.process_id, error.inputs)
+        assert (copied.sent_at, copied.candidates) == (error.sent_at, error.candidates)
 
 
 @pytest.mark.parametrize(("after", "found"), [(0.5, True), (20, True), (55, True), (90, False)])
@@ -285,9 +290,9 @@ async def test_other_jobs_are_never_taken_for_it(platform: PayingPlatform, clien
 
 
 async def test_two_jobs_that_could_be_it_are_both_named(platform: PayingPlatform, client: Client) -> None:
-    async def twice(posting: Any) -> httpx.Response:
-        posting.act()
-        return await status(502, acted=True)(posting)
+    async def twice(execution: Any) -> httpx.Response:
+        execution.act()
+        return await status(502, acted=True)(execution)
 
     platform.fates.append(twice)
     with pytest.raises(ExecutionUncertainError, match="it could be job-2 or job-1") as caught:
@@ -305,12 +310,12 @@ async def test_a_job_named_in_an_answer_that_makes_no_sense_is_not_lost(
     assert caught.value.candidates == ("job-1",)
 
 
-def untimed(fate: Any) -> Any:
+def untimed(handler: Any) -> Any:
     """Let the job that is made have no time that can be read."""
 
-    async def without_time(posting: Any) -> httpx.Response:
-        answered: httpx.Response = await fate(posting)
-        posting.platform.jobs[-1]["created"] = "0"
+    async def without_time(execution: Any) -> httpx.Response:
+        answered: httpx.Response = await handler(execution)
+        execution.platform.jobs[-1]["created"] = "0"
         return answered
 
     return without_time
@@ -332,9 +337,9 @@ async def test_a_job_named_in_an_answer_is_recognised_without_its_time(
 
 
 async def test_a_job_named_in_an_answer_is_recognised_among_others(platform: PayingPlatform, client: Client) -> None:
-    async def twice(posting: Any) -> httpx.Response:
-        response = await garbled(lambda job: {"jobID": job["jobID"], "status": 3})(posting)
-        posting.act()
+    async def twice(execution: Any) -> httpx.Response:
+        response = await garbled(lambda job: {"jobID": job["jobID"], "status": 3})(execution)
+        execution.act()
         return response
 
     platform.fates.append(twice)
@@ -366,8 +371,8 @@ async def test_our_own_clock_may_jump_while_it_is_sent(
 async def test_clocks_at_up42_need_not_agree_to_the_second(
     platform: PayingPlatform, client: Client, behind: float, *, found: bool
 ) -> None:
-    async def dated_back(posting: Any) -> httpx.Response:
-        response = await status(502, acted=True)(posting)
+    async def dated_back(execution: Any) -> httpx.Response:
+        response = await status(502, acted=True)(execution)
         moment = dt.datetime.fromisoformat(platform.jobs[-1]["created"]) - dt.timedelta(seconds=behind)
         platform.jobs[-1]["created"] = moment.isoformat()
         return response
@@ -386,11 +391,11 @@ async def test_clocks_at_up42_need_not_agree_to_the_second(
 # Identical executions
 
 
-@pytest.mark.parametrize("fate", AMBIGUOUS.values(), ids=AMBIGUOUS)
+@pytest.mark.parametrize("handler", AMBIGUOUS.values(), ids=AMBIGUOUS)
 async def test_identical_executions_in_doubt_never_share_a_job(
-    platform: PayingPlatform, client: Client, fate: Callable[[bool], Fate]
+    platform: PayingPlatform, client: Client, handler: Callable[[bool], ExecutionHandler]
 ) -> None:
-    platform.fates.extend([fate(True)] * 3)
+    platform.fates.extend([handler(True)] * 3)
     outcomes = await execute([trees() for _ in range(3)], client=client)
     assert sorted(outcome.job.id for outcome in outcomes if outcome.job) == ["job-1", "job-2", "job-3"]
     assert platform.posts == 3
@@ -486,13 +491,13 @@ class Schedule:
     close_after: float | None
 
 
-FATES: Final[dict[str, Fate]] = {
+FATES: Final[dict[str, ExecutionHandler]] = {
     "accepted": accepted,
     "slow": slow(2),
     "very slow": slow(8),
     **UNSENT,
-    **{f"{name}, acted": fate(True) for name, fate in AMBIGUOUS.items()},
-    **{f"{name}, not acted": fate(False) for name, fate in AMBIGUOUS.items()},
+    **{f"{name}, acted": handler(True) for name, handler in AMBIGUOUS.items()},
+    **{f"{name}, not acted": handler(False) for name, handler in AMBIGUOUS.items()},
     "401": status(401),
     "403": status(403),
     "422": status(422),

@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.paying_platform import Fate, PayingPlatform, Posting, lost, status, trees
+from tests.paying_platform import ExecutionHandler, PayingPlatform, ReceivedExecution, lost, status, trees
 from up42_async import (
     Client,
     CostLimitError,
@@ -158,10 +158,10 @@ async def test_the_journal_tells_what_was_sent(platform: PayingPlatform, path: P
 async def test_the_intent_is_on_disk_before_the_request_arrives(platform: PayingPlatform, path: Path) -> None:
     seen: list[dict[str, int]] = []
 
-    async def look(posting: Any) -> httpx.Response:
-        await posting.leave()
+    async def look(execution: Any) -> httpx.Response:
+        await execution.leave()
         seen.append(Journal(path).counts)
-        response: httpx.Response = await posting.answer(201, posting.act())
+        response: httpx.Response = await execution.answer(201, execution.act())
         return response
 
     platform.fates.append(look)
@@ -372,17 +372,17 @@ async def test_a_run_that_is_cancelled_leaves_the_journal_true(
     assert (result.job and result.job.id, platform.posts) == ("job-1", 1)
 
 
-def slow_after(arrived: anyio.Event, seconds: float) -> Fate:
+def slow_after(arrived: anyio.Event, seconds: float) -> ExecutionHandler:
     """Say when the request has arrived, and answer late."""
 
-    async def fate(posting: Posting) -> httpx.Response:
-        await posting.leave()
-        job = posting.act()
+    async def handler(execution: ReceivedExecution) -> httpx.Response:
+        await execution.leave()
+        job = execution.act()
         arrived.set()
         await anyio.sleep(seconds)
-        return await posting.answer(201, job)
+        return await execution.answer(201, job)
 
-    return fate
+    return handler
 
 
 async def execute_all(templates: list[DetectionTreesSpacept], path: Path, client: Client) -> None:

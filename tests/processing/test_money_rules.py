@@ -109,10 +109,10 @@ async def test_a_template_that_travelled_remembers_the_price_it_was_evaluated_at
 async def test_a_price_that_waited_for_the_budget_is_asked_again(platform: PayingPlatform, client: Client) -> None:
     """The second template waits until the first gives its credits back; its price has risen meanwhile."""
 
-    async def rejected(posting: Any) -> httpx.Response:
+    async def rejected(execution: Any) -> httpx.Response:
         await anyio.sleep(20)
         cost(platform, 60)
-        response: httpx.Response = await status(422)(posting)
+        response: httpx.Response = await status(422)(execution)
         return response
 
     cost(platform, 50)
@@ -158,9 +158,9 @@ async def test_a_refusal_says_that_nothing_was_executed(platform: PayingPlatform
 
 @pytest.mark.parametrize("code", sorted(NOT_EXECUTED))
 async def test_a_refusal_that_names_a_job_was_executed(platform: PayingPlatform, client: Client, code: int) -> None:
-    async def refused_all_the_same(posting: Any) -> httpx.Response:
-        await posting.leave()
-        response: httpx.Response = await posting.answer(code, posting.act())
+    async def refused_all_the_same(execution: Any) -> httpx.Response:
+        await execution.leave()
+        response: httpx.Response = await execution.answer(code, execution.act())
         return response
 
     platform.fates.append(refused_all_the_same)

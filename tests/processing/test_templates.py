@@ -262,9 +262,9 @@ def test_templates_compare_by_what_they_say() -> None:
 )
 def test_templates_can_be_copied_and_pickled(template: JobTemplate) -> None:
     copies = [copy.copy(template), copy.deepcopy(template), pickle.loads(pickle.dumps(template))]  # noqa: S301
-    for twin in copies:
-        assert twin == template
-        assert (twin.inputs, twin.workspace_id, twin.executions) == (template.inputs, template.workspace_id, ())
+    for copied in copies:
+        assert copied == template
+        assert (copied.inputs, copied.workspace_id, copied.executions) == (template.inputs, template.workspace_id, ())
 
 
 def test_copies_keep_the_client_and_pickles_leave_it_out() -> None:
@@ -278,10 +278,10 @@ def test_copies_keep_the_client_and_pickles_leave_it_out() -> None:
 
 def test_a_deep_copy_has_fields_of_its_own() -> None:
     weights = [GreyWeight("red", 1.0)]
-    twin = copy.deepcopy(Pansharpening("t", URL, weights))
+    copied = copy.deepcopy(Pansharpening("t", URL, weights))
     weights.append(GreyWeight("blue", 1.0))
-    assert twin.grey_weights is not None
-    assert len(twin.grey_weights) == 1
+    assert copied.grey_weights is not None
+    assert len(copied.grey_weights) == 1
 
 
 def test_a_template_says_what_it_is() -> None:

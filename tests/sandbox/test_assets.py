@@ -47,10 +47,10 @@ async def test_an_asset_that_is_not_there_is_not_found(client: httpx.AsyncClient
 
 
 async def test_a_file_is_known_before_anybody_looked_at_its_item(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    twin = Sandbox()  # the same seed makes the same job, and the same job leaves the same files behind
-    ids = [each.seed_jobs(1, status="captured") for each in (sandbox, twin)]
+    other = Sandbox()  # the same seed makes the same job, and the same job leaves the same files behind
+    ids = [each.seed_jobs(1, status="captured") for each in (sandbox, other)]
     assert ids[0] == ids[1]
-    file_id = twin.results_of(ids[1][0])[0].id
+    file_id = other.results_of(ids[1][0])[0].id
     assert (await client.get(f"/v2/assets/{file_id}/metadata")).status_code == 200
 
 

@@ -189,10 +189,10 @@ async def test_an_asset_can_be_pickled_and_copied_without_its_client(host: Stora
     async with host.client():
         asset = await initialize_asset("a1")
     assert "Client" not in repr(asset)
-    for twin in (pickle.loads(pickle.dumps(asset)), copy.copy(asset), copy.deepcopy(asset)):  # noqa: S301
-        assert twin == asset
+    for copied in (pickle.loads(pickle.dumps(asset)), copy.copy(asset), copy.deepcopy(asset)):  # noqa: S301
+        assert copied == asset
         with pytest.raises(RuntimeError, match="no UP42 client"):
-            await twin.stac_items()
+            await copied.stac_items()
 
 
 async def test_a_collection_comes_by_its_id(host: StorageHost) -> None:
@@ -454,18 +454,18 @@ def through_pickle(one: Any) -> Any:
     return pickle.loads(pickle.dumps(one))  # noqa: S301
 
 
-@pytest.mark.parametrize("twin", [copy.deepcopy, through_pickle])
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, through_pickle])
 def test_the_objects_can_be_pickled_and_copied_and_stay_guarded(
-    item: pystac.Item, collection: pystac.Collection, twin: Callable[[Any], Any]
+    item: pystac.Item, collection: pystac.Collection, make_copy: Callable[[Any], Any]
 ) -> None:
-    assert twin(item).to_dict() == item.to_dict()
-    assert twin(collection).to_dict() == collection.to_dict()
+    assert make_copy(item).to_dict() == item.to_dict()
+    assert make_copy(collection).to_dict() == collection.to_dict()
     with pytest.raises(RuntimeError, match="get_collection"):
-        twin(item).get_collection()
+        make_copy(item).get_collection()
     with pytest.raises(RuntimeError, match="job.items"):
-        list(twin(collection).get_items())
+        list(make_copy(collection).get_items())
     with pytest.raises(RuntimeError, match="search_items"):
-        twin(item).get_root()._stac_io.read_text(f"{API}/x")
+        make_copy(item).get_root()._stac_io.read_text(f"{API}/x")
 
 
 def test_what_is_here_already_can_be_put_behind_a_link(item: pystac.Item, collection: pystac.Collection) -> None:

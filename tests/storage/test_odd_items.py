@@ -99,8 +99,8 @@ async def test_an_item_comes_without_its_odd_part_which_is_named(
     assert f"item 'odd' of collection {change.get('collection', 'c1')!r} has {problem}; the rest of it is" in str(error)
     assert items.unreadable == []
     assert warnings(caplog) == [str(error)]
-    for twin in (odd.clone(), copy.deepcopy(odd), pickle.loads(pickle.dumps(odd))):  # noqa: S301
-        assert twin.to_dict() == odd.to_dict()
+    for copied in (odd.clone(), copy.deepcopy(odd), pickle.loads(pickle.dumps(odd))):  # noqa: S301
+        assert copied.to_dict() == odd.to_dict()
 
 
 async def test_roles_and_assets_that_can_be_read_stay(host: StorageHost) -> None:
@@ -205,7 +205,7 @@ async def test_an_item_knows_the_client_it_came_from_and_so_do_its_copies(host: 
         (item,) = [item async for item in search_items()]
         collection = await get_collection("c1")
     for one in (item, collection):
-        assert [client_of(twin) for twin in (one, one.clone(), copy.copy(one), copy.deepcopy(one))] == [client] * 4
+        assert [client_of(copied) for copied in (one, one.clone(), copy.copy(one), copy.deepcopy(one))] == [client] * 4
         assert client_of(pickle.loads(pickle.dumps(one))) is None  # noqa: S301
         assert client_of(type(one).from_dict(one.to_dict())) is None
     assert client_of(pystac.Item.from_dict(item.to_dict())) is None
