@@ -129,8 +129,8 @@ def garbled(change: Callable[[dict[str, Any]], Any]) -> ExecutionHandler:
 class PayingPlatform(httpx.AsyncBaseTransport):
     """Answer as UP42 does; executions get the given handlers in turn, and later ones are accepted."""
 
-    def __init__(self, *fates: ExecutionHandler, latency: float = 0.1, listed_after: float = 0.0) -> None:
-        self.fates = deque(fates)
+    def __init__(self, *handlers: ExecutionHandler, latency: float = 0.1, listed_after: float = 0.0) -> None:
+        self.handlers = deque(handlers)
         self.latency = latency
         self.listed_after = listed_after
         self.prices: Callable[[dict[str, Any]], Any] = lambda _: 10
@@ -191,7 +191,7 @@ class PayingPlatform(httpx.AsyncBaseTransport):
         path = request.url.raw_path.decode().partition("?")[0]
         self.asked.append(f"{request.method} {path.partition('/v2/')[2] or path.rpartition('/')[2]}")
         if path.endswith("/execution"):
-            handler = self.fates.popleft() if self.fates else accepted
+            handler = self.handlers.popleft() if self.handlers else accepted
             return await handler(ReceivedExecution(self, request))
         await anyio.sleep(self.latency)
         return self._free_of_charge(request, path)

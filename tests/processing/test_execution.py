@@ -106,8 +106,8 @@ async def test_a_price_above_the_limit_is_not_paid(
         await trees(client=client).execute(max_credits=max_credits)
     assert caught.value.cost is not None
     assert (caught.value.cost.credits, caught.value.max_credits) == (10, max_credits)
-    for twin in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):  # noqa: S301
-        assert (str(twin), twin.cost, twin.max_credits) == (str(caught.value), caught.value.cost, max_credits)
+    for copied in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):  # noqa: S301
+        assert (str(copied), copied.cost, copied.max_credits) == (str(caught.value), caught.value.cost, max_credits)
     assert platform.posts == 0
 
 
@@ -172,7 +172,7 @@ async def test_cancelled_before_it_is_sent_nothing_is_bought(platform: PayingPla
 async def test_cancelled_after_it_was_sent_the_job_is_kept(
     platform: PayingPlatform, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    platform.fates.append(slow(0.5))
+    platform.handlers.append(slow(0.5))
     template = await trees("Trees", client=client).evaluate()
     started = anyio.current_time()
     notes: list[str] = []
@@ -192,7 +192,7 @@ async def test_cancelled_after_it_was_sent_the_job_is_kept(
 async def test_cancelled_and_without_an_answer_the_doubt_is_kept(
     platform: PayingPlatform, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    platform.fates.append(slow(1000))
+    platform.handlers.append(slow(1000))
     template = await trees("Trees", client=client).evaluate()
     started = anyio.current_time()
     with anyio.move_on_after(0.2):
@@ -209,7 +209,7 @@ async def test_cancelled_and_without_an_answer_the_doubt_is_kept(
 
 
 async def test_cancelled_while_it_looks_for_the_job_the_doubt_is_kept(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.append(status(502, acted=True))
+    platform.handlers.append(status(502, acted=True))
     platform.listed_after = 1000
     template = await trees(client=client).evaluate()
     with anyio.move_on_after(10):
@@ -218,12 +218,12 @@ async def test_cancelled_while_it_looks_for_the_job_the_doubt_is_kept(platform: 
     assert isinstance(execution.error, ExecutionUncertainError)
 
 
-@pytest.mark.parametrize("fate", [status(429, retry_after="30"), status(401)], ids=["429", "401"])
+@pytest.mark.parametrize("handler", [status(429, retry_after="30"), status(401)], ids=["429", "401"])
 async def test_cancelled_after_it_was_refused_nothing_was_bought(
-    platform: PayingPlatform, client: Client, caplog: pytest.LogCaptureFixture, fate: Any
+    platform: PayingPlatform, client: Client, caplog: pytest.LogCaptureFixture, handler: Any
 ) -> None:
     template = await trees(client=client).evaluate()
-    platform.fates.append(fate)
+    platform.handlers.append(handler)
     platform.latency = 10  # so that the login after 401 is what is cancelled
     with anyio.move_on_after(15) as scope:
         await template.execute()
@@ -233,7 +233,7 @@ async def test_cancelled_after_it_was_refused_nothing_was_bought(
 
 
 async def test_an_identical_execution_that_waits_can_be_cancelled(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.append(slow(20))
+    platform.handlers.append(slow(20))
     template = await trees(client=client).evaluate()
     async with anyio.create_task_group() as group:
         group.start_soon(template.execute)
@@ -261,7 +261,7 @@ async def test_many_templates_become_jobs_in_the_order_given(platform: PayingPla
 
 
 async def test_each_outcome_can_be_had_as_soon_as_it_is_known(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.extend([slow(50), accepted, accepted])
+    platform.handlers.extend([slow(50), accepted, accepted])
     templates = [trees(title) for title in titles(3)]
     at: dict[str, float] = {}
     async with execute(templates, client=client) as outcomes:
@@ -287,7 +287,7 @@ async def test_one_error_is_the_outcome_of_one_template(platform: PayingPlatform
         process_id = "missing"
 
     platform.describe = lambda process_id: None if process_id == "missing" else {}
-    platform.fates.append(status(403))
+    platform.handlers.append(status(403))
     good = trees("good")
     refused, broken, missing, fine = await execute(
         [trees("refused"), Broken("b", ITEM), Missing("m", ITEM), good], client=client
@@ -334,7 +334,7 @@ async def test_the_cost_limit_error_says_how_many_credits_are_left(platform: Pay
 
 async def test_credits_that_were_not_spent_let_a_waiting_one_run(platform: PayingPlatform, client: Client) -> None:
     platform.prices = price_in_title
-    platform.fates.append(status(403))
+    platform.handlers.append(status(403))
     outcomes = await execute([trees("60 credits"), trees("60 credits too")], max_credits=100, client=client)
     assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["NoneType", "PermissionDeniedError"]
     assert platform.posts == 2
@@ -342,7 +342,7 @@ async def test_credits_that_were_not_spent_let_a_waiting_one_run(platform: Payin
 
 async def test_credits_that_may_be_spent_are_not_given_to_another(platform: PayingPlatform, client: Client) -> None:
     platform.prices = price_in_title
-    platform.fates.append(lost(httpx.ReadError, acted=False))
+    platform.handlers.append(lost(httpx.ReadError, acted=False))
     outcomes = await execute([trees("60 credits"), trees("60 credits too")], max_credits=100, client=client)
     assert sorted(type(outcome.error).__name__ for outcome in outcomes) == ["CostLimitError", "ExecutionUncertainError"]
     assert platform.posts == 1
@@ -352,7 +352,7 @@ async def test_a_job_that_costs_more_than_its_price_counts_with_what_it_costs(
     platform: PayingPlatform, client: Client
 ) -> None:
     platform.prices = price_in_title
-    platform.fates.append(garbled(lambda job: {**job, "creditConsumption": {"credits": 90}}))
+    platform.handlers.append(garbled(lambda job: {**job, "creditConsumption": {"credits": 90}}))
     first = await trees("60 credits", client=client).evaluate()
     second = trees("41 credits", client=client)  # waits until the first one is a job
     dearer, refused = await execute([first, second], max_credits=100)
@@ -380,7 +380,7 @@ async def test_each_template_uses_its_own_client(client: Client) -> None:
 async def test_leaving_early_stops_what_has_not_begun_and_waits_for_what_has(
     platform: PayingPlatform, client: Client
 ) -> None:
-    platform.fates.extend([accepted, *(slow(1) for _ in range(19)), *(accepted for _ in range(500))])
+    platform.handlers.extend([accepted, *(slow(1) for _ in range(19)), *(accepted for _ in range(500))])
     templates = [trees(title) for title in titles(300)]
     await evaluate(templates, client=client)
     async with execute(templates, client=client) as outcomes:
@@ -412,7 +412,7 @@ async def test_an_error_of_the_body_leaves_as_itself_and_loses_no_job(platform: 
 async def test_a_cancelled_batch_names_the_jobs_it_made(
     platform: PayingPlatform, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    platform.fates.extend([accepted] * 10 + [slow(3)] * 100)
+    platform.handlers.extend([accepted] * 10 + [slow(3)] * 100)
     templates = [trees(title) for title in titles(200)]
     await evaluate(templates, client=client)
     handle = execute(templates, client=client)
@@ -441,7 +441,7 @@ async def test_a_batch_that_made_nothing_is_cancelled_in_silence(
 
 
 async def test_a_batch_in_doubt_says_so_on_the_handle(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.append(slow(1000))
+    platform.handlers.append(slow(1000))
     template = await trees(client=client).evaluate()
     async with execute([template], client=client) as outcomes:
         await anyio.sleep(1)
@@ -458,7 +458,7 @@ async def test_the_caller_goes_on_while_the_work_does(platform: PayingPlatform, 
 async def test_a_deadline_of_the_caller_inside_the_block_is_the_callers(
     platform: PayingPlatform, client: Client
 ) -> None:
-    platform.fates.append(slow(20))
+    platform.handlers.append(slow(20))
     async with execute([trees()], client=client) as outcomes:
         with pytest.raises(TimeoutError), anyio.fail_after(5):
             await anext(outcomes)
@@ -515,7 +515,7 @@ async def test_what_ends_a_program_in_mid_execution_leaves_the_doubt(
     async def look(_: object) -> None:
         raise Fatal
 
-    platform.fates.append(status(502, acted=True))
+    platform.handlers.append(status(502, acted=True))
     template = await trees(client=client).evaluate()
     monkeypatch.setattr("up42_async._processing.recovery.JobSearch.look", look)
     with pytest.raises(Fatal) as caught:
@@ -537,7 +537,7 @@ async def test_what_ends_a_program_leaves_as_itself(platform: PayingPlatform, cl
 
 
 async def test_too_many_requests_are_waited_for_and_sent_again(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.append(status(429, retry_after="7"))
+    platform.handlers.append(status(429, retry_after="7"))
     template = await trees(client=client).evaluate()
     started = anyio.current_time()
     assert (await template.execute()).id == "job-1"
@@ -546,7 +546,7 @@ async def test_too_many_requests_are_waited_for_and_sent_again(platform: PayingP
 
 
 async def test_too_many_requests_for_too_long_is_an_ordinary_error(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.append(status(429, retry_after="3600"))
+    platform.handlers.append(status(429, retry_after="3600"))
     with pytest.raises(RateLimitError):
         await trees(client=client).execute()
     assert platform.posts == 1
@@ -557,7 +557,7 @@ async def test_a_refusal_is_an_ordinary_error(
     platform: PayingPlatform, client: Client, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     caplog.set_level(logging.WARNING)
-    platform.fates.append(status(code, content={"title": "No", "detail": "not today"}))
+    platform.handlers.append(status(code, content={"title": "No", "detail": "not today"}))
     with pytest.raises(StatusError, match="not today"):
         await trees(client=client).execute()
     assert (platform.posts, caplog.messages) == (1, [])

@@ -85,7 +85,7 @@ AMBIGUOUS: Final[dict[str, Callable[[bool], ExecutionHandler]]] = {
 async def test_what_never_left_is_sent_again(
     platform: PayingPlatform, client: Client, handler: ExecutionHandler
 ) -> None:
-    platform.fates.extend([handler, handler])
+    platform.handlers.extend([handler, handler])
     assert (await trees(client=client).execute()).id == "job-1"
     assert (platform.posts, platform.job_ids) == (1, ["job-1"])
 
@@ -94,7 +94,7 @@ async def test_what_never_left_is_sent_again(
 async def test_what_can_never_leave_is_an_ordinary_error(
     platform: PayingPlatform, client: Client, handler: ExecutionHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
-    platform.fates.extend([handler] * 10)
+    platform.handlers.extend([handler] * 10)
     template = trees(client=client)
     with pytest.raises(ConnectionFailedError, match=r"POST /v2/processing/processes/detection-trees-spacept/execution"):
         await template.execute()
@@ -110,7 +110,7 @@ async def test_an_attempt_that_ends_before_it_left_is_an_ordinary_error(
         await anyio.sleep(1000)
         raise AssertionError
 
-    platform.fates.append(stuck)
+    platform.handlers.append(stuck)
     with pytest.raises(RequestTimeoutError):
         await trees(client=client).execute()
     assert platform.count("GET processing/jobs") == 0
@@ -119,7 +119,7 @@ async def test_an_attempt_that_ends_before_it_left_is_an_ordinary_error(
 @pytest.mark.parametrize("handler", UNSENT.values(), ids=UNSENT)
 async def test_a_transport_of_the_users_proves_nothing(platform: PayingPlatform, handler: ExecutionHandler) -> None:
     """A failure to connect reported by a foreign transport may have come after the server had read everything."""
-    platform.fates.append(handler)
+    platform.handlers.append(handler)
     async with client_of(platform, traced=False) as client:
         with pytest.raises(ExecutionUncertainError):
             await trees(client=client).execute()
@@ -127,7 +127,7 @@ async def test_a_transport_of_the_users_proves_nothing(platform: PayingPlatform,
 
 
 async def test_a_foreign_transport_that_lies_about_connecting_is_not_sent_to_again(platform: PayingPlatform) -> None:
-    platform.fates.append(lost(httpx.ConnectTimeout, acted=True))
+    platform.handlers.append(lost(httpx.ConnectTimeout, acted=True))
     async with client_of(platform, traced=False) as client:
         assert (await trees(client=client).execute()).id == "job-1"
     assert (platform.posts, platform.job_ids) == (1, ["job-1"])
@@ -139,13 +139,13 @@ async def test_a_foreign_transport_that_lies_about_connecting_is_not_sent_to_aga
 async def test_a_token_that_expired_is_renewed_and_the_execution_sent_once_more(
     platform: PayingPlatform, client: Client
 ) -> None:
-    platform.fates.append(status(401))
+    platform.handlers.append(status(401))
     assert (await trees(client=client).execute()).id == "job-1"
     assert (platform.posts, len(platform.jobs)) == (2, 1)
 
 
 async def test_a_token_that_stays_refused_is_an_ordinary_error(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.extend([status(401), status(401)])
+    platform.handlers.extend([status(401), status(401)])
     with pytest.raises(AuthenticationError):
         await trees(client=client).execute()
     assert (platform.posts, platform.jobs, platform.count("GET processing/jobs")) == (2, [], 0)
@@ -164,7 +164,7 @@ async def test_a_login_that_fails_after_a_refusal_leaves_no_doubt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     template = await trees(client=client).evaluate()
-    platform.fates.append(status(401))
+    platform.handlers.append(status(401))
     free = platform._free_of_charge
 
     def without_login(request: httpx.Request, path: str) -> httpx.Response:
@@ -186,7 +186,7 @@ async def test_a_job_whose_answer_was_lost_is_found(
     handler: Callable[[bool], ExecutionHandler],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    platform.fates.append(handler(True))
+    platform.handlers.append(handler(True))
     template = trees("Trees", client=client)
     job = await template.execute()
     assert (job.id, job.client, platform.posts, len(platform.jobs)) == ("job-1", client, 1, 1)
@@ -202,7 +202,7 @@ async def test_a_job_whose_answer_was_lost_is_found(
 async def test_a_job_that_is_not_found_is_uncertain(
     platform: PayingPlatform, client: Client, handler: Callable[[bool], ExecutionHandler]
 ) -> None:
-    platform.fates.append(handler(False))
+    platform.handlers.append(handler(False))
     template = await trees("Trees", client=client).evaluate()
     sent = platform.now()
     with pytest.raises(ExecutionUncertainError, match=r"no job that could be it was seen.*you may pay twice") as caught:
@@ -222,7 +222,7 @@ async def test_a_job_that_is_not_found_is_uncertain(
 async def test_a_job_that_is_listed_within_a_minute_is_found(
     platform: PayingPlatform, client: Client, after: float, *, found: bool
 ) -> None:
-    platform.fates.append(status(502, acted=True))
+    platform.handlers.append(status(502, acted=True))
     platform.listed_after = after
     started = anyio.current_time()
     template = trees(client=client)
@@ -236,7 +236,7 @@ async def test_a_job_that_is_listed_within_a_minute_is_found(
 
 
 async def test_the_list_is_asked_with_patience(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.append(status(502))
+    platform.handlers.append(status(502))
     template = await trees(client=client).evaluate()
     at: list[float] = []
     listing = platform._list
@@ -256,14 +256,14 @@ async def test_the_list_is_asked_with_patience(platform: PayingPlatform, client:
 async def test_a_list_that_cannot_be_had_is_asked_for_again(
     platform: PayingPlatform, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    platform.fates.append(status(502, acted=True))
+    platform.handlers.append(status(502, acted=True))
     platform.list_fails = 3
     assert (await trees(client=client).execute()).id == "job-1"
     assert caplog.text.count("the jobs could not be listed (GET /v2/processing/jobs: status 403") == 3
 
 
 async def test_jobs_that_make_no_sense_do_not_hide_the_one_that_does(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.append(status(502, acted=True))
+    platform.handlers.append(status(502, acted=True))
     listing = platform._list
 
     def odd(query: dict[str, list[str]]) -> httpx.Response:
@@ -283,7 +283,7 @@ async def test_other_jobs_are_never_taken_for_it(platform: PayingPlatform, clien
     await DetectionShadowsSpacept("t", ITEM, client=client).execute()
     old = {**platform.jobs[0], "jobID": "old", "created": (platform.now() - dt.timedelta(seconds=4)).isoformat()}
     platform.jobs.insert(0, old)
-    platform.fates.append(status(502))
+    platform.handlers.append(status(502))
     with pytest.raises(ExecutionUncertainError) as caught:
         await trees("t", client=client).execute()
     assert caught.value.candidates == ()
@@ -294,7 +294,7 @@ async def test_two_jobs_that_could_be_it_are_both_named(platform: PayingPlatform
         execution.act()
         return await status(502, acted=True)(execution)
 
-    platform.fates.append(twice)
+    platform.handlers.append(twice)
     with pytest.raises(ExecutionUncertainError, match="it could be job-2 or job-1") as caught:
         await trees(client=client).execute()
     assert sorted(caught.value.candidates) == ["job-1", "job-2"]
@@ -303,7 +303,7 @@ async def test_two_jobs_that_could_be_it_are_both_named(platform: PayingPlatform
 async def test_a_job_named_in_an_answer_that_makes_no_sense_is_not_lost(
     platform: PayingPlatform, client: Client
 ) -> None:
-    platform.fates.append(garbled(lambda job: {"jobID": job["jobID"]}))
+    platform.handlers.append(garbled(lambda job: {"jobID": job["jobID"]}))
     platform.listed_after = 1000
     with pytest.raises(ExecutionUncertainError, match="it could be job-1") as caught:
         await trees(client=client).execute()
@@ -323,7 +323,7 @@ def untimed(handler: Any) -> Any:
 
 async def test_a_job_whose_time_cannot_be_read_is_named(platform: PayingPlatform, client: Client) -> None:
     """It has the inputs that were sent, but may be one of long ago."""
-    platform.fates.append(untimed(status(502, acted=True)))
+    platform.handlers.append(untimed(status(502, acted=True)))
     with pytest.raises(ExecutionUncertainError, match="it could be job-1") as caught:
         await trees(client=client).execute()
     assert caught.value.candidates == ("job-1",)
@@ -332,7 +332,7 @@ async def test_a_job_whose_time_cannot_be_read_is_named(platform: PayingPlatform
 async def test_a_job_named_in_an_answer_is_recognised_without_its_time(
     platform: PayingPlatform, client: Client
 ) -> None:
-    platform.fates.append(untimed(garbled(lambda job: {"jobID": job["jobID"], "status": 3})))
+    platform.handlers.append(untimed(garbled(lambda job: {"jobID": job["jobID"], "status": 3})))
     assert (await trees(client=client).execute()).id == "job-1"
 
 
@@ -342,7 +342,7 @@ async def test_a_job_named_in_an_answer_is_recognised_among_others(platform: Pay
         execution.act()
         return response
 
-    platform.fates.append(twice)
+    platform.handlers.append(twice)
     assert (await trees(client=client).execute()).id == "job-1"
 
 
@@ -352,7 +352,7 @@ async def test_our_own_clock_may_be_wrong(
 ) -> None:
     wall = (EPOCH + dt.timedelta(seconds=ahead)).timestamp()
     monkeypatch.setattr("up42_async._clock.wall", lambda: wall + anyio.current_time())
-    platform.fates.append(lost(httpx.ReadError, acted=True))
+    platform.handlers.append(lost(httpx.ReadError, acted=True))
     assert (await trees(client=client).execute()).id == "job-1"
 
 
@@ -363,7 +363,7 @@ async def test_our_own_clock_may_jump_while_it_is_sent(
     monkeypatch.setattr("up42_async._clock.wall", lambda: wall + anyio.current_time())
     template = await trees(client=client).evaluate()
     monkeypatch.setattr("up42_async._clock.wall", lambda: wall + 86_400 + anyio.current_time())
-    platform.fates.append(lost(httpx.ReadError, acted=True))
+    platform.handlers.append(lost(httpx.ReadError, acted=True))
     assert (await template.execute()).id == "job-1"
 
 
@@ -380,7 +380,7 @@ async def test_clocks_at_up42_need_not_agree_to_the_second(
     platform.latency = 0.001
     template = await trees(client=client).evaluate()
     await anyio.sleep(round(anyio.current_time()) + 1 - anyio.current_time())  # the Date header has whole seconds only
-    platform.fates.append(dated_back)
+    platform.handlers.append(dated_back)
     if found:
         assert (await template.execute()).id == "job-1"
     else:
@@ -395,14 +395,14 @@ async def test_clocks_at_up42_need_not_agree_to_the_second(
 async def test_identical_executions_in_doubt_never_share_a_job(
     platform: PayingPlatform, client: Client, handler: Callable[[bool], ExecutionHandler]
 ) -> None:
-    platform.fates.extend([handler(True)] * 3)
+    platform.handlers.extend([handler(True)] * 3)
     outcomes = await execute([trees() for _ in range(3)], client=client)
     assert sorted(outcome.job.id for outcome in outcomes if outcome.job) == ["job-1", "job-2", "job-3"]
     assert platform.posts == 3
 
 
 async def test_only_identical_executions_wait_for_each_other(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.extend([slow(10)] * 40)
+    platform.handlers.extend([slow(10)] * 40)
     templates = [trees(title) for title in titles(20)]
     await execute(templates, client=client)
     assert anyio.current_time() < 15
@@ -424,7 +424,7 @@ async def test_only_the_newest_jobs_are_remembered_as_taken(client: Client, monk
 
 
 async def test_closing_the_client_ends_the_search_at_once(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.append(status(502, acted=True))
+    platform.handlers.append(status(502, acted=True))
     platform.listed_after = 1000
     template = await trees(client=client).evaluate()
     async with execute([template], client=client) as outcomes:
@@ -440,7 +440,7 @@ async def test_closing_the_client_while_it_lists_the_jobs_is_uncertain(
     platform: PayingPlatform, client: Client
 ) -> None:
     template = await trees(client=client).evaluate()
-    platform.fates.append(status(502, acted=True))
+    platform.handlers.append(status(502, acted=True))
     platform.latency = 3
     handle = execute([template], client=client)
     async with handle:
@@ -452,7 +452,7 @@ async def test_closing_the_client_while_it_lists_the_jobs_is_uncertain(
 
 async def test_closing_the_client_between_two_tries_leaves_no_doubt(platform: PayingPlatform, client: Client) -> None:
     template = await trees(client=client).evaluate()
-    platform.fates.append(status(429, retry_after="30"))
+    platform.handlers.append(status(429, retry_after="30"))
     handle = execute([template], client=client)
     async with handle:
         await anyio.sleep(1)
@@ -464,7 +464,7 @@ async def test_closing_the_client_between_two_tries_leaves_no_doubt(platform: Pa
 
 async def test_closing_the_client_while_it_sends_waits_for_the_answer(platform: PayingPlatform, client: Client) -> None:
     template = await trees(client=client).evaluate()
-    platform.fates.append(slow(2))
+    platform.handlers.append(slow(2))
     async with execute([template], client=client) as outcomes:
         await anyio.sleep(1)
         await client.aclose()
@@ -480,7 +480,7 @@ async def test_closing_the_client_while_it_sends_waits_for_the_answer(platform: 
 class Schedule:
     """What befalls one run."""
 
-    fates: list[str]
+    handlers: list[str]
     kinds: list[int]
     """Which of a few different templates each one is; equal numbers are identical executions."""
     listed_after: float
@@ -491,7 +491,7 @@ class Schedule:
     close_after: float | None
 
 
-FATES: Final[dict[str, ExecutionHandler]] = {
+HANDLERS: Final[dict[str, ExecutionHandler]] = {
     "accepted": accepted,
     "slow": slow(2),
     "very slow": slow(8),
@@ -507,7 +507,7 @@ FATES: Final[dict[str, ExecutionHandler]] = {
 
 schedules = st.builds(
     Schedule,
-    fates=st.lists(st.sampled_from(list(FATES)), max_size=8),
+    handlers=st.lists(st.sampled_from(list(HANDLERS)), max_size=8),
     kinds=st.lists(st.integers(0, 3), min_size=1, max_size=6),
     listed_after=st.sampled_from([0.0, 0.0, 5.0, 25.0, 90.0]),
     cancel_after=st.none() | st.floats(0, 90),
@@ -533,7 +533,7 @@ def test_every_job_that_was_made_is_named_to_the_one_who_executed(schedule: Sche
 
 
 async def _keep_books(schedule: Schedule) -> None:
-    platform = PayingPlatform(*(FATES[name] for name in schedule.fates))
+    platform = PayingPlatform(*(HANDLERS[name] for name in schedule.handlers))
     platform.listed_after = schedule.listed_after
     client = client_of(platform, traced=not schedule.foreign)
     templates = [trees(f"kind {kind}") for kind in schedule.kinds]
@@ -564,7 +564,7 @@ async def _keep_books(schedule: Schedule) -> None:
     assert {*jobs, *named} <= set(platform.job_ids), "a job was made up"
     nameless = sum(not doubt.candidates for doubt in doubts)
     assert len(platform.job_ids) - len({*jobs, *named}) <= nameless, "a job was lost"
-    refused = sum(name in {"401", "429"} for name in schedule.fates)
+    refused = sum(name in {"401", "429"} for name in schedule.handlers)
     assert platform.posts <= len(templates) + refused, "an execution was sent twice"
     kept = [execution for template in templates for execution in template.executions]
     assert sorted(one.job.id for one in kept if one.job) == sorted(jobs)

@@ -164,7 +164,7 @@ async def test_the_intent_is_on_disk_before_the_request_arrives(platform: Paying
         response: httpx.Response = await execution.answer(201, execution.act())
         return response
 
-    platform.fates.append(look)
+    platform.handlers.append(look)
     await run(platform, [trees()], path)
     assert seen == [{"executing": 1}]
 
@@ -268,7 +268,7 @@ async def test_an_equal_execution_is_sent_when_the_one_before_is_known(platform:
 
 async def test_a_job_of_another_entry_is_no_candidate(platform: PayingPlatform, path: Path) -> None:
     (first,) = await run(platform, [trees()], path)
-    platform.fates.append(lost(httpx.ReadError, acted=False))
+    platform.handlers.append(lost(httpx.ReadError, acted=False))
     results = await run(platform, [trees(), trees()], path, recover=0.2)
     assert ids(results) == [first.job and first.job.id, None]
     assert isinstance(results[1].error, ExecutionUncertainError)
@@ -276,7 +276,7 @@ async def test_a_job_of_another_entry_is_no_candidate(platform: PayingPlatform, 
 
 
 async def test_an_answer_that_is_lost_is_recovered_and_noted(platform: PayingPlatform, path: Path) -> None:
-    platform.fates.append(lost(httpx.ReadError, acted=True))
+    platform.handlers.append(lost(httpx.ReadError, acted=True))
     (result,) = await run(platform, [trees()], path)
     assert result.recovered
     assert Journal(path).entries()[0].recovered
@@ -286,7 +286,7 @@ async def test_an_answer_that_is_lost_is_recovered_and_noted(platform: PayingPla
 
 
 async def test_what_was_refused_is_executed_again(platform: PayingPlatform, path: Path) -> None:
-    platform.fates.append(status(402))
+    platform.handlers.append(status(402))
     (result,) = await run(platform, [trees()], path)
     assert isinstance(result.error, StatusError)
     (entry,) = Journal(path).entries()
@@ -361,7 +361,7 @@ async def test_a_run_that_is_cancelled_leaves_the_journal_true(
     platform: PayingPlatform, path: Path, *, answered: bool
 ) -> None:
     arrived = anyio.Event()
-    platform.fates.append(slow_after(arrived, 0.3 if answered else 30))
+    platform.handlers.append(slow_after(arrived, 0.3 if answered else 30))
     client = open_client(platform, timeouts=Timeouts(cancel_grace=0.6))
     async with client, anyio.create_task_group() as group:
         group.start_soon(execute_all, [trees()], path, client)
@@ -433,7 +433,7 @@ async def test_a_job_that_cannot_be_written_down_is_returned_and_found_later(
 
 async def test_a_journal_is_one_run_at_a_time(platform: PayingPlatform, path: Path) -> None:
     arrived = anyio.Event()
-    platform.fates.append(slow_after(arrived, 1))
+    platform.handlers.append(slow_after(arrived, 1))
     async with anyio.create_task_group() as group:
         group.start_soon(run, platform, [trees()], path)
         await arrived.wait()
@@ -494,7 +494,7 @@ async def test_an_empty_list_needs_no_journal(platform: PayingPlatform, path: Pa
 
 
 async def test_results_show_as_a_table(platform: PayingPlatform, path: Path) -> None:
-    platform.fates.append(status(402))
+    platform.handlers.append(status(402))
     async with open_client(platform) as client:
         batch = execute([trees("a"), trees("<b>")], journal=path, client=client)
         await batch

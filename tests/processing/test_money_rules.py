@@ -18,7 +18,7 @@ from pystac import Item
 from tests.paying_platform import (
     ITEM,
     PayingPlatform,
-    Posting,
+    ReceivedExecution,
     accepted,
     client_of,
     garbled,
@@ -116,7 +116,7 @@ async def test_a_price_that_waited_for_the_budget_is_asked_again(platform: Payin
         return response
 
     cost(platform, 50)
-    platform.fates.append(rejected)
+    platform.handlers.append(rejected)
     results = await execute([trees("one"), trees("two")], max_credits=90, client=client)
     errors = {type(result.error): str(result.error) for result in results}
     assert errors.keys() == {StatusError, CostLimitError}
@@ -148,7 +148,7 @@ async def test_evaluating_many_tells_what_a_run_would_cost(platform: PayingPlatf
 
 @pytest.mark.parametrize("code", [400, 402, 403, 404, 405, 413, 415, 422])
 async def test_a_refusal_says_that_nothing_was_executed(platform: PayingPlatform, client: Client, code: int) -> None:
-    platform.fates.append(status(code, content={"code": code, "message": "no"}))
+    platform.handlers.append(status(code, content={"code": code, "message": "no"}))
     template = trees(client=client)
     with pytest.raises(StatusError):
         await template.execute()
@@ -163,17 +163,17 @@ async def test_a_refusal_that_names_a_job_was_executed(platform: PayingPlatform,
         response: httpx.Response = await execution.answer(code, execution.act())
         return response
 
-    platform.fates.append(refused_all_the_same)
+    platform.handlers.append(refused_all_the_same)
     assert (await trees(client=client).execute()).id == "job-1"
     assert (platform.posts, len(platform.jobs)) == (1, 1)
 
 
 @pytest.mark.parametrize("code", [300, 304, 406, 408, 409, 410, 418, 425, 431, 451, 499, 500, 503, 530])
 async def test_any_other_status_is_a_lost_answer(platform: PayingPlatform, client: Client, code: int) -> None:
-    platform.fates.append(status(code, acted=True))
+    platform.handlers.append(status(code, acted=True))
     assert (await trees(client=client).execute()).id == "job-1"
     assert platform.posts == 1
-    platform.fates.append(status(code))
+    platform.handlers.append(status(code))
     with pytest.raises(ExecutionUncertainError):
         await trees("another", client=client).execute()
     assert platform.posts == 2
@@ -183,7 +183,7 @@ async def test_any_other_status_is_a_lost_answer(platform: PayingPlatform, clien
 
 
 async def test_two_clients_of_one_account_never_share_a_job(platform: PayingPlatform, client: Client) -> None:
-    platform.fates.extend([slow(3), lost(httpx.ReadError, acted=False)])
+    platform.handlers.extend([slow(3), lost(httpx.ReadError, acted=False)])
     async with client_of(platform) as other:
         results: list[Any] = []
         async with anyio.create_task_group() as group:
@@ -201,7 +201,7 @@ async def keep(work: Any, results: list[Any]) -> None:
 async def test_a_client_that_is_closed_leaves_its_jobs_taken(platform: PayingPlatform, client: Client) -> None:
     async with client_of(platform) as first:
         await trees(client=first).execute()
-    platform.fates.append(lost(httpx.ReadError, acted=False))
+    platform.handlers.append(lost(httpx.ReadError, acted=False))
     with pytest.raises(ExecutionUncertainError, match="no job that could be it was seen"):
         await trees(client=client).execute()
 
@@ -212,7 +212,7 @@ async def test_a_named_job_counts_like_any_other_candidate(platform: PayingPlatf
     old = {**platform.jobs[0], "jobID": "job-old", "created": "2026-01-01T00:00:00Z"}
     platform.jobs.insert(0, old)
     for named in (first.id, "job-old"):
-        platform.fates.append(garbled(partial(naming, named)))
+        platform.handlers.append(garbled(partial(naming, named)))
         made = await trees(f"second {named}", client=client).execute()
         assert made.id not in {first.id, "job-old"}
 
@@ -223,7 +223,7 @@ def naming(job_id: str, _: dict[str, Any]) -> dict[str, Any]:
 
 async def test_a_job_from_the_future_proves_that_clocks_disagree(platform: PayingPlatform, client: Client) -> None:
     template = await trees(client=client).evaluate()
-    platform.fates.append(lost(httpx.ReadError, acted=False))
+    platform.handlers.append(lost(httpx.ReadError, acted=False))
     platform.listed_after = -3600
     await add_job(platform, template.inputs, ahead=2400)
     with pytest.raises(ExecutionUncertainError, match="it could be job-1") as caught:
@@ -247,7 +247,7 @@ async def test_jobs_of_the_same_moment_are_named_and_stay_free_for_others(
     template = await trees(client=client).evaluate()
     other = {**template.inputs, "extra": "more than was sent"}
     await add_job(platform, other)
-    platform.fates.append(lost(httpx.ReadError, acted=False))
+    platform.handlers.append(lost(httpx.ReadError, acted=False))
     with pytest.raises(ExecutionUncertainError, match="it could be job-1") as caught:
         await template.execute()
     assert caught.value.candidates == ("job-1",)
@@ -259,7 +259,7 @@ async def test_one_deadline_holds_over_the_whole_search(
     platform: PayingPlatform, client: Client, *, hangs: bool
 ) -> None:
     template = await trees(client=client).evaluate()
-    platform.fates.append(lost(httpx.ReadError, acted=False))
+    platform.handlers.append(lost(httpx.ReadError, acted=False))
 
     async def stuck(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/jobs"):
@@ -280,7 +280,7 @@ async def test_how_long_is_searched_is_a_setting(platform: PayingPlatform, recov
     http_client = httpx.AsyncClient(transport=platform)
     async with Client("u", "p", workspace_id="w", http_client=http_client, polling=Polling(recover=recover)) as client:
         template = await trees(client=client).evaluate()
-        platform.fates.append(lost(httpx.ReadError, acted=False))
+        platform.handlers.append(lost(httpx.ReadError, acted=False))
         began = anyio.current_time()
         with pytest.raises(ExecutionUncertainError):
             await template.execute()
@@ -301,7 +301,7 @@ async def test_a_look_may_take_longer_than_the_fast_clock_of_a_sandbox_allows_a_
     http_client = httpx.AsyncClient(transport=platform)
     async with Client("u", "p", workspace_id="w", http_client=http_client, polling=Polling(recover=0.1)) as client:
         template = await trees(client=client).evaluate()
-        platform.fates.append(lost(httpx.ReadError, acted=True))
+        platform.handlers.append(lost(httpx.ReadError, acted=True))
         assert (await template.execute()).id == "job-1"
 
 
@@ -367,12 +367,12 @@ async def test_the_price_is_that_of_the_inputs_that_are_sent(platform: PayingPla
     first, second = trees("large"), trees("large")
     platform.prices = lambda inputs: 50 if inputs["title"] == "large" else 10
 
-    async def changed_meanwhile(posting: Posting) -> httpx.Response:
+    async def changed_meanwhile(execution: ReceivedExecution) -> httpx.Response:
         first.title = second.title = "small"
         await anyio.sleep(10)  # longer than a price counts under a limit
-        return await accepted(posting)
+        return await accepted(execution)
 
-    platform.fates.append(changed_meanwhile)
+    platform.handlers.append(changed_meanwhile)
     results = await execute([first, second], max_credits=65, client=client)
     assert [type(result.error) for result in results if result.job is None] == [CostLimitError]
     assert [job["definition"]["inputs"]["title"] for job in platform.jobs] == ["large"]
@@ -385,7 +385,7 @@ async def test_one_line_tells_what_is_about_to_be_bought(
     platform: PayingPlatform, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "up42_async")
-    platform.fates.append(status(429))
+    platform.handlers.append(status(429))
     await trees("My title", client=client).execute()
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     assert lines == ["executing detection-trees-spacept ('My title') in workspace w"]
@@ -431,7 +431,7 @@ async def test_it_is_done_again_for_a_request_that_is_sent_again(platform: Payin
         times.append(anyio.current_time())
         assert platform.posts == max(0, len(times) - 2)
 
-    platform.fates.extend([unsent(httpx.ConnectError), status(429), accepted])
+    platform.handlers.extend([unsent(httpx.ConnectError), status(429), accepted])
     state = SendState(before_send=note)
     path = "/v2/processing/processes/x/execution"
     request = ApiRequest(method="POST", path=path, query="workspaceId=w", json={"inputs": {}}, idempotent=False)
