@@ -68,7 +68,7 @@ async def test_an_archive_is_unpacked_beside_itself(archive: Path) -> None:
     assert {path.name for path in archive.parent.iterdir()} == {archive.name, archive.name[0]}
 
 
-async def test_unpacking_again_replaces_what_is_there_and_leaves_the_rest_alone(archive: Path) -> None:
+async def test_unpacking_again_replaces_members_and_keeps_other_files(archive: Path) -> None:
     (archive.parent / archive.name[0]).mkdir()
     (archive.parent / archive.name[0] / "mine").write_bytes(b"mine")
     await unpacked(packed(archive, {"one": b"old"}))
@@ -91,7 +91,7 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-async def test_members_that_lead_outside_are_refused_and_nothing_is_unpacked(archive: Path, name: str) -> None:
+async def test_members_outside_the_directory_are_refused_and_nothing_is_unpacked(archive: Path, name: str) -> None:
     packed(archive, {"good": b"1", name.rstrip("/") or "//x": b"evil"})
     before = everything_in(archive.parent.parent)
     with pytest.raises(BadArchiveError):
@@ -164,7 +164,7 @@ def truncated_tar(path: Path) -> None:
         ("a.zip", zip_with_a_name_twice, "two members called"),
     ],
 )
-async def test_archives_that_are_not_what_they_should_be_are_refused(
+async def test_invalid_archives_are_refused_and_leave_nothing(
     tmp_path: Path, name: str, make: Callable[[Path], object], message: str
 ) -> None:
     make(tmp_path / name)
@@ -189,7 +189,7 @@ async def test_too_many_bytes_are_refused(archive: Path, monkeypatch: pytest.Mon
     assert names_in(archive.parent) == [archive.name]
 
 
-async def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(
+async def test_an_archive_larger_than_the_free_disk_space_is_refused(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", small_disk)
@@ -198,7 +198,7 @@ async def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(
         await unpacked(archive)
 
 
-async def test_an_error_of_the_disk_is_no_broken_archive(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_the_disk_is_raised_unchanged(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -209,7 +209,7 @@ async def test_an_error_of_the_disk_is_no_broken_archive(archive: Path, monkeypa
     assert names_in(archive.parent) == [archive.name]
 
 
-async def test_a_size_that_is_a_lie_does_not_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_member_larger_than_its_stated_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lying(_: Path) -> Generator[Any]:
         yield archives._Member(name="bomb", size=1, content=io.BytesIO(bytes(5000)))
 
@@ -248,13 +248,13 @@ async def test_headers_of_members_count_toward_the_limits(tmp_path: Path) -> Non
     assert names_in(tmp_path) == ["a.tgz"]
 
 
-async def test_large_members_do_not_use_up_what_headers_may_have(archive: Path) -> None:
+async def test_large_members_do_not_count_towards_the_limit_of_headers(archive: Path) -> None:
     members = {f"{number}.tif": bytes(400_000) for number in range(20)}
     await unpacked(packed(archive, members))
     assert tree(archive.parent / archive.name[0]) == members
 
 
-async def test_a_table_of_contents_that_is_too_large_is_refused(
+async def test_a_central_directory_that_is_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archives, "MOST_AT_ONCE", 70_000)
@@ -264,7 +264,7 @@ async def test_a_table_of_contents_that_is_too_large_is_refused(
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-async def test_methods_that_cannot_be_unpacked_within_bounds_are_refused(tmp_path: Path, method: int) -> None:
+async def test_compression_methods_without_bounded_memory_are_refused(tmp_path: Path, method: int) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
         archive.writestr("bomb", bytes(20 * 2**20))
     tracemalloc.start()
@@ -282,7 +282,7 @@ def sparse(path: Path) -> None:
         archive.addfile(info)
 
 
-async def test_sparse_members_are_refused_since_their_size_is_not_what_is_read(tmp_path: Path) -> None:
+async def test_sparse_members_are_refused(tmp_path: Path) -> None:
     sparse(tmp_path / "a.tgz")
     with pytest.raises(BadArchiveError, match="sparse file"):
         await unpacked(tmp_path / "a.tgz")
@@ -309,7 +309,7 @@ async def test_members_keep_the_names_that_this_system_can_hold(archive: Path) -
 
 
 @pytest.mark.parametrize("name", ["./one.tif", "a//one.tif", "a/./one.tif", "a\\one.tif"])
-async def test_ways_to_write_a_path_are_no_other_names(archive: Path, name: str) -> None:
+async def test_equivalent_paths_are_not_reported_as_renamed(archive: Path, name: str) -> None:
     packed(archive, {name: b"1"})
     (archive.parent / "place").mkdir()
     (path,), renamed = await anyio.to_thread.run_sync(unpack, archive, archive.parent / "place")
@@ -327,7 +327,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("name", CHANGED, ids=CHANGED.values())
-async def test_a_name_that_has_to_change_is_reported(
+async def test_a_renamed_member_is_logged_with_both_names(
     host: StorageHost, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     content = tarred(tmp_path / "made.tar", {name: b"1", "other.tif": b"2"}).read_bytes()
@@ -376,17 +376,17 @@ async def test_unpacking_can_be_cancelled_and_leaves_nothing(large_archive: Path
 
 
 @pytest.mark.parametrize("name", ["a.zip", "b.TGZ", "c.tar.gz", "d.tar"])
-def test_archives_are_known_by_their_names(name: str) -> None:
+def test_archives_are_recognized_by_their_extension(name: str) -> None:
     assert is_archive(Path(name))
     assert folder_name(Path("x") / name) == name[0]
 
 
-def test_an_archive_with_nothing_but_an_ending_has_a_directory_all_the_same() -> None:
+def test_an_archive_named_only_by_its_extension_gets_a_default_directory() -> None:
     assert folder_name(Path("x/.zip")) == "archive"
 
 
 @pytest.mark.parametrize("name", ["a.tif", "zip", "a.zip.tif", "a.gz"])
-def test_other_files_are_no_archives(name: str) -> None:
+def test_other_extensions_are_not_archives(name: str) -> None:
     assert not is_archive(Path(name))
 
 
@@ -411,7 +411,9 @@ async def test_a_download_unpacks_archives_on_request_only(host: StorageHost, tm
     ]
 
 
-async def test_an_archive_that_cannot_be_unpacked_is_kept_and_named(host: StorageHost, tmp_path: Path) -> None:
+async def test_an_archive_that_cannot_be_unpacked_is_kept_and_named_in_the_error(
+    host: StorageHost, tmp_path: Path
+) -> None:
     host.files["a1"] = StoredFile(b"no archive", name="got.zip")
     async with host.client() as client:
         with pytest.raises(DownloadError, match=r"got\.zip was downloaded but .*: it is broken") as caught:

@@ -78,7 +78,7 @@ def wire_to(stream: Stream) -> Wire:
     return on_transport(Transport(stream))
 
 
-async def test_a_body_comes_in_large_batches_and_its_head_before_it() -> None:
+async def test_a_body_is_written_in_large_batches_after_its_headers() -> None:
     stream, sink = Stream(10), Sink()
     reply = await wire_to(stream).fetch(MESSAGE, sink)
     assert sink.sizes == [2**20, 2**20, 2**19]
@@ -87,34 +87,34 @@ async def test_a_body_comes_in_large_batches_and_its_head_before_it() -> None:
     assert stream.ended == ["inner", "outer"]
 
 
-async def test_a_slow_body_comes_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_body_is_written_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "BATCH_TIME", 0.0)
     sink = Sink()
     await wire_to(Stream(3)).fetch(MESSAGE, sink)
     assert sink.sizes == [2**18] * 3
 
 
-async def test_a_body_that_is_not_wanted_is_not_read() -> None:
+async def test_a_body_that_the_writer_declines_is_not_read() -> None:
     stream, sink = Stream(10), Sink(wanted=False)
     await wire_to(stream).fetch(MESSAGE, sink)
     assert (sink.sizes, stream.ended) == ([], [])
 
 
-async def test_a_sink_that_has_had_enough_gets_no_more_and_the_stream_is_ended() -> None:
+async def test_a_writer_that_returns_false_gets_no_more_and_the_stream_is_closed() -> None:
     stream, sink = Stream(100), Sink(most=2)
     await wire_to(stream).fetch(MESSAGE, sink)
     assert len(sink.sizes) == 2
     assert stream.ended == ["inner", "outer"]
 
 
-async def test_what_came_before_a_body_broke_off_is_handed_over() -> None:
+async def test_bytes_received_before_the_connection_broke_are_written() -> None:
     stream, sink = Stream(5, breaks=True), Sink()
     with pytest.raises(ConnectionLostError, match="GET file: the connection broke: broken"):
         await wire_to(stream).fetch(MESSAGE, sink)
     assert sum(sink.sizes) == 5 * 2**18
 
 
-async def test_cancelling_while_the_sink_is_busy_ends_the_stream_from_the_inside() -> None:
+async def test_cancelling_during_a_write_closes_the_inner_stream_first() -> None:
     stream, sink = Stream(1000), Sink(pause=0.02)
     with anyio.move_on_after(0.03) as scope:
         await wire_to(stream).fetch(MESSAGE, sink)

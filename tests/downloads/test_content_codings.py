@@ -46,7 +46,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("coding", CODED)
-async def test_a_stored_file_comes_as_its_coding_says(host: StorageHost, place: Path, coding: str) -> None:
+async def test_a_file_is_decoded_as_its_content_encoding_says(host: StorageHost, place: Path, coding: str) -> None:
     host.files["a1"] = StoredFile(CODED[coding], name="trees.geojson")
     host.faults = [announced(Content_Encoding=coding)]
     async with host.client() as client:
@@ -54,7 +54,7 @@ async def test_a_stored_file_comes_as_its_coding_says(host: StorageHost, place: 
     assert path.read_bytes() == CONTENT
 
 
-async def test_a_coded_file_is_not_fetched_again_and_never_continued(host: StorageHost, place: Path) -> None:
+async def test_an_encoded_file_is_not_downloaded_twice_and_never_resumed(host: StorageHost, place: Path) -> None:
     host.files["a1"] = StoredFile(CODED["gzip"], name="trees.geojson")
     coded = announced(Content_Encoding="gzip")
 
@@ -73,7 +73,7 @@ async def test_a_coded_file_is_not_fetched_again_and_never_continued(host: Stora
     assert not any("range" in request.headers for request in host.seen)
 
 
-async def test_a_size_may_be_that_of_the_file_as_it_lies_in_storage(host: StorageHost, place: Path) -> None:
+async def test_the_known_size_may_be_that_of_the_encoded_file(host: StorageHost, place: Path) -> None:
     host.files["a1"] = StoredFile(CODED["gzip"], name="trees.geojson")
     host.faults = [announced(Content_Encoding="gzip")]
     async with host.client() as client:
@@ -81,7 +81,7 @@ async def test_a_size_may_be_that_of_the_file_as_it_lies_in_storage(host: Storag
     assert path.read_bytes() == CONTENT
 
 
-async def test_an_archive_that_is_said_to_be_coded_as_well_is_kept_as_it_is(host: StorageHost, place: Path) -> None:
+async def test_a_tar_gz_with_content_encoding_gzip_is_not_decoded(host: StorageHost, place: Path) -> None:
     host.files["a1"] = StoredFile(CODED["gzip"], name="trees.tar.gz")
     host.faults = [announced(Content_Encoding="gzip")]
     async with host.client() as client:
@@ -90,7 +90,7 @@ async def test_an_archive_that_is_said_to_be_coded_as_well_is_kept_as_it_is(host
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-async def test_an_empty_body_is_empty_in_any_coding(host: StorageHost, place: Path, coding: str) -> None:
+async def test_an_empty_body_is_empty_in_any_encoding(host: StorageHost, place: Path, coding: str) -> None:
     host.files["a1"] = StoredFile(b"", name="empty.json")
     host.faults = [announced(Content_Encoding=coding)]
     async with host.client(retry=RetryPolicy(attempts=1)) as client:
@@ -111,7 +111,7 @@ FAULTY: dict[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTY)
-async def test_a_coding_that_is_broken_or_unknown_leaves_no_file(host: StorageHost, place: Path, name: str) -> None:
+async def test_a_broken_or_unknown_encoding_leaves_no_file(host: StorageHost, place: Path, name: str) -> None:
     content, coding, message = FAULTY[name]
     host.files["a1"] = StoredFile(content, name="trees.geojson")
     fault: Fault = announced(Content_Encoding=coding)
@@ -122,7 +122,7 @@ async def test_a_coding_that_is_broken_or_unknown_leaves_no_file(host: StorageHo
     assert left_in(place) == []
 
 
-async def test_a_bomb_is_written_no_further_than_the_size_that_is_known(host: StorageHost, place: Path) -> None:
+async def test_a_decompression_bomb_is_refused_at_the_known_size(host: StorageHost, place: Path) -> None:
     host.files["a1"] = StoredFile(gzip.compress(bytes(200 * PIECE)), name="bomb.tif")
     host.faults = [announced(Content_Encoding="gzip")] * 5
     async with host.client() as client:
@@ -131,7 +131,7 @@ async def test_a_bomb_is_written_no_further_than_the_size_that_is_known(host: St
     assert left_in(place) == []
 
 
-async def test_the_rest_of_a_file_in_another_coding_is_another_file(host: StorageHost, place: Path) -> None:
+async def test_the_rest_of_a_file_in_another_encoding_starts_the_download_again(host: StorageHost, place: Path) -> None:
     host.files["a1"] = StoredFile(CODED["gzip"], name="trees.geojson")
     coded = announced(Content_Encoding="gzip")
     host.faults = [broken_after(100), coded, coded]
@@ -142,7 +142,7 @@ async def test_the_rest_of_a_file_in_another_coding_is_another_file(host: Storag
 
 
 @given(st.binary(max_size=3000), st.sampled_from([("gzip",), ("deflate",), ("gzip", "deflate")]), st.integers(1, 50))
-def test_any_content_comes_back_whatever_the_pieces(content: bytes, codings: tuple[str, ...], size: int) -> None:
+def test_any_content_is_decoded_whatever_the_chunk_size(content: bytes, codings: tuple[str, ...], size: int) -> None:
     coded = content
     for coding in codings:
         coded = gzip.compress(coded) if coding == "gzip" else zlib.compress(coded)
@@ -159,14 +159,14 @@ def test_several_gzip_members_and_padding_are_one_file() -> None:
     decoder.finish()
 
 
-def test_pieces_are_small_however_much_a_piece_inflates_to() -> None:
+def test_decoded_chunks_are_bounded_in_size() -> None:
     sizes = [len(piece) for piece in Decoder(("gzip", "gzip")).feed(gzip.compress(gzip.compress(bytes(50 * PIECE))))]
     assert max(sizes) <= PIECE
     assert sum(sizes) == 50 * PIECE
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_content_or_an_error_of_ours(data: bytes) -> None:
+def test_any_bytes_are_decoded_or_a_transient_error(data: bytes) -> None:
     decoder = Decoder(("deflate", "gzip"))
     try:
         for _ in decoder.feed(data):
@@ -176,6 +176,6 @@ def test_any_bytes_are_content_or_an_error_of_ours(data: bytes) -> None:
         assert error.transient
 
 
-def test_words_that_are_no_coding_are_left_out() -> None:
+def test_values_that_are_not_encodings_are_ignored() -> None:
     head = read_head(200, {"content-encoding": "UTF-8, aws-chunked, GZIP,, none"})
     assert head.codings == ("gzip",)

@@ -48,7 +48,7 @@ def left_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.name != RECORD)
 
 
-async def test_a_file_arrives_whole_under_its_name_and_nothing_else_is_left(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_download_leaves_only_the_complete_file_under_its_name(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         paths = await bring(client, tmp_path / "new" / "place", remote())
     assert paths == [tmp_path / "new" / "place" / "result.tif"]
@@ -56,7 +56,7 @@ async def test_a_file_arrives_whole_under_its_name_and_nothing_else_is_left(host
     assert left_in(paths[0].parent) == ["result.tif"]
 
 
-async def test_a_file_costs_one_signed_url_and_one_request(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_download_needs_one_signed_url_and_one_request(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         await bring(client, tmp_path, remote())
     assert (host.minted, len(host.seen)) == (1, 1)
@@ -77,7 +77,7 @@ async def test_every_form_of_link_to_an_asset_works(host: StorageHost, tmp_path:
     assert host.asked["POST /v2/assets/a1/download-url"] == 1
 
 
-async def test_an_empty_file_arrives(host: StorageHost, tmp_path: Path) -> None:
+async def test_an_empty_file_is_downloaded(host: StorageHost, tmp_path: Path) -> None:
     host.files["a1"] = StoredFile(b"")
     async with host.client() as client:
         (path,) = await bring(client, tmp_path, remote(size=0))
@@ -94,7 +94,7 @@ async def test_the_mode_of_a_file_follows_the_umask(host: StorageHost, tmp_path:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-async def test_a_whole_file_is_not_fetched_again(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_complete_file_is_not_downloaded_again(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         (path,) = await bring(client, tmp_path, remote())
         inode = path.stat().st_ino
@@ -103,7 +103,7 @@ async def test_a_whole_file_is_not_fetched_again(host: StorageHost, tmp_path: Pa
     assert left_in(tmp_path) == ["result.tif"]
 
 
-async def test_a_whole_file_with_a_known_checksum_costs_no_request_to_the_storage_host(
+async def test_a_complete_file_with_a_known_checksum_costs_no_request_to_the_storage_host(
     host: StorageHost, tmp_path: Path
 ) -> None:
     (tmp_path / "result.tif").write_bytes(CONTENT)
@@ -114,7 +114,7 @@ async def test_a_whole_file_with_a_known_checksum_costs_no_request_to_the_storag
 
 
 @pytest.mark.parametrize("checksum", [None, f"1220{hashlib.sha256(CONTENT).hexdigest()}"])
-async def test_a_file_that_was_not_fetched_here_is_left_alone_even_if_it_has_the_size(
+async def test_a_file_of_the_user_is_not_overwritten_even_if_it_has_the_same_size(
     host: StorageHost, tmp_path: Path, checksum: str | None
 ) -> None:
     mine = tmp_path / "result.tif"
@@ -137,15 +137,13 @@ async def test_a_file_that_was_not_fetched_here_is_left_alone_even_if_it_has_the
         "no checksum at all",
     ],
 )
-async def test_checksums_that_are_right_or_cannot_be_computed_let_a_file_pass(
-    host: StorageHost, tmp_path: Path, checksum: str
-) -> None:
+async def test_correct_and_unsupported_checksums_are_accepted(host: StorageHost, tmp_path: Path, checksum: str) -> None:
     async with host.client() as client:
         (path,) = await bring(client, tmp_path, remote(checksum=checksum))
     assert path.read_bytes() == CONTENT
 
 
-async def test_what_an_earlier_run_left_is_gone_on_from(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_partial_download_of_an_earlier_run_is_resumed(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
         with pytest.raises(DownloadError, match=r"result\.tif: .*2000000 bytes are kept") as caught:
@@ -160,7 +158,7 @@ async def test_what_an_earlier_run_left_is_gone_on_from(host: StorageHost, tmp_p
     assert left_in(tmp_path) == ["result.tif"]
 
 
-async def test_what_is_left_holds_no_secret(host: StorageHost, tmp_path: Path) -> None:
+async def test_part_files_and_errors_contain_no_secret(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
         with pytest.raises(DownloadError) as caught:
@@ -169,7 +167,7 @@ async def test_what_is_left_holds_no_secret(host: StorageHost, tmp_path: Path) -
     assert "canary" not in f"{caught.value!r}{caught.value.__cause__!r}"
 
 
-async def test_what_is_left_of_another_asset_or_version_is_thrown_away(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_part_file_of_another_asset_is_discarded(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
         with pytest.raises(DownloadError):
@@ -180,7 +178,7 @@ async def test_what_is_left_of_another_asset_or_version_is_thrown_away(host: Sto
     assert path.read_bytes() == CONTENT[::-1]
 
 
-async def test_a_version_that_changed_between_runs_begins_anew(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_file_that_changed_between_runs_is_downloaded_from_the_start(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
         with pytest.raises(DownloadError):
@@ -190,9 +188,7 @@ async def test_a_version_that_changed_between_runs_begins_anew(host: StorageHost
     assert path.read_bytes() == CONTENT[::-1]
 
 
-async def test_a_part_that_was_complete_is_checked_against_the_current_version(
-    host: StorageHost, tmp_path: Path
-) -> None:
+async def test_a_complete_part_file_is_checked_against_the_current_version(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
         with pytest.raises(DownloadError):
@@ -219,7 +215,7 @@ async def test_a_part_that_was_complete_is_checked_against_the_current_version(
         '{"source": "/v2/assets/a1", "etag": "\\"x\\"", "total": 9, "received": 0}',
     ],
 )
-async def test_a_note_that_makes_no_sense_is_not_trusted(host: StorageHost, tmp_path: Path, note: str) -> None:
+async def test_an_invalid_state_of_a_part_file_is_ignored(host: StorageHost, tmp_path: Path, note: str) -> None:
     (tmp_path / "result.tif.part").write_bytes(b"whatever")
     (tmp_path / "result.tif.part.json").write_text(note)
     async with host.client() as client:
@@ -228,7 +224,7 @@ async def test_a_note_that_makes_no_sense_is_not_trusted(host: StorageHost, tmp_
     assert path.read_bytes() == CONTENT
 
 
-async def test_without_resume_nothing_is_taken_over_and_nothing_is_left(host: StorageHost, tmp_path: Path) -> None:
+async def test_without_resume_no_part_file_is_used_or_left(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [*BREAKING_OFF, *BREAKING_OFF]
     async with host.client(retry=ONE_TRY) as client:
         with pytest.raises(DownloadError):
@@ -239,9 +235,7 @@ async def test_without_resume_nothing_is_taken_over_and_nothing_is_left(host: St
     assert (left_in(tmp_path), caught.value.received) == ([], 0)
 
 
-async def test_two_files_with_one_name_are_kept_apart_the_same_way_every_time(
-    host: StorageHost, tmp_path: Path
-) -> None:
+async def test_files_with_the_same_name_get_the_same_paths_in_each_run(host: StorageHost, tmp_path: Path) -> None:
     host.files["a2"] = StoredFile(CONTENT[::-1])
     async with host.client() as client:
         first = await bring(client, tmp_path, remote("a1"), remote("a2"))
@@ -251,14 +245,14 @@ async def test_two_files_with_one_name_are_kept_apart_the_same_way_every_time(
     assert [path.read_bytes() for path in first] == [CONTENT, CONTENT[::-1]]
 
 
-async def test_two_files_whose_names_differ_in_case_only_are_kept_apart(host: StorageHost, tmp_path: Path) -> None:
+async def test_files_whose_names_differ_only_in_case_get_different_names(host: StorageHost, tmp_path: Path) -> None:
     host.files["a2"] = StoredFile(b"two", name="RESULT.tif")
     async with host.client() as client:
         paths = await bring(client, tmp_path, remote("a1", key="k1"), remote("a2", key="k2"))
     assert len({path.name.casefold() for path in paths}) == 2
 
 
-async def test_two_downloads_to_one_place_at_the_same_time_mix_nothing(host: StorageHost, tmp_path: Path) -> None:
+async def test_concurrent_downloads_to_one_directory_do_not_mix_contents(host: StorageHost, tmp_path: Path) -> None:
     host.files["a2"] = StoredFile(bytes(len(CONTENT)))
     async with host.client() as client, anyio.create_task_group() as group:
         for _ in range(3):
@@ -279,7 +273,7 @@ async def test_two_downloads_to_one_place_at_the_same_time_mix_nothing(host: Sto
         ("without ending", None, "without ending.bin"),
     ],
 )
-async def test_the_name_comes_from_the_best_source(
+async def test_the_name_is_from_the_url_then_the_header_then_the_key(
     host: StorageHost, tmp_path: Path, name: str | None, header: str | None, expected: str
 ) -> None:
     host.files["a1"] = StoredFile(b"x", name=name, header=header)
@@ -288,7 +282,7 @@ async def test_the_name_comes_from_the_best_source(
     assert path.name == expected
 
 
-async def test_at_most_as_many_files_as_the_limit_come_at_once(host: StorageHost, tmp_path: Path) -> None:
+async def test_at_most_max_downloads_files_are_downloaded_at_once(host: StorageHost, tmp_path: Path) -> None:
     most = 0
 
     def sign(asset_id: str) -> str:
@@ -303,7 +297,7 @@ async def test_at_most_as_many_files_as_the_limit_come_at_once(host: StorageHost
     assert most == 3
 
 
-async def test_the_event_loop_stays_free_while_a_large_file_comes(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_large_download_does_not_block_the_event_loop(host: StorageHost, tmp_path: Path) -> None:
     host.files["a1"] = StoredFile(CONTENT * 20)
     lags: list[float] = []
 
@@ -324,7 +318,7 @@ async def test_the_event_loop_stays_free_while_a_large_file_comes(host: StorageH
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no symbolic links for everybody")
 @pytest.mark.parametrize("name", ["result.tif", "result.tif.part", "result.tif.part.json"])
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
-async def test_links_in_the_way_are_not_followed(host: StorageHost, tmp_path: Path, name: str, kind: str) -> None:
+async def test_existing_links_are_not_followed(host: StorageHost, tmp_path: Path, name: str, kind: str) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     place = tmp_path / "place"

@@ -38,7 +38,7 @@ def test_a_name_belongs_to_the_first_source_in_every_run(tmp_path: Path) -> None
     assert entries(tmp_path) == {"a.tif": ONE, "a-two.tif": TWO}
 
 
-def test_a_source_keeps_its_name_though_a_better_one_became_free_or_the_server_has_another(tmp_path: Path) -> None:
+def test_a_source_keeps_its_name_even_if_another_one_is_preferred_later(tmp_path: Path) -> None:
     claim(tmp_path, ONE, "a.tif")
     claim(tmp_path, TWO, "a.tif", "a-two.tif")
     (tmp_path / "a.tif").unlink()
@@ -46,36 +46,36 @@ def test_a_source_keeps_its_name_though_a_better_one_became_free_or_the_server_h
     assert claim(tmp_path, TWO, "renamed.tif") == "a-two.tif"
 
 
-def test_what_was_claimed_and_never_came_is_free_again(tmp_path: Path) -> None:
+def test_a_claimed_name_without_a_file_is_free_again(tmp_path: Path) -> None:
     claim(tmp_path, ONE, "a.tif")
     (tmp_path / "a.tif").unlink()
     assert claim(tmp_path, TWO, "a.tif", "a-two.tif") == "a.tif"
     assert claim(tmp_path, ONE, "a.tif", "a-one.tif") == "a-one.tif"
 
 
-def test_a_part_file_keeps_its_name_from_other_files(tmp_path: Path) -> None:
+def test_a_part_file_keeps_its_name_reserved(tmp_path: Path) -> None:
     claim(tmp_path, ONE, "a.tif")
     (tmp_path / "a.tif").rename(tmp_path / "a.tif.part")
     assert claim(tmp_path, TWO, "a.tif", "a-two.tif") == "a-two.tif"
 
 
-def test_a_file_that_nobody_fetched_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_in_the_record_is_not_claimed(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(b"mine")
     assert claim(tmp_path, ONE, "a.tif", "a-one.tif") == "a-one.tif"
 
 
-def test_names_that_some_file_systems_take_for_one_are_kept_apart(tmp_path: Path) -> None:
+def test_names_that_differ_only_in_case_are_not_both_claimed(tmp_path: Path) -> None:
     claim(tmp_path, ONE, "a.tif")
     assert claim(tmp_path, TWO, "A.TIF", "A-two.TIF") == "A-two.TIF"
 
 
-def test_when_every_name_is_taken_the_names_are_in_the_error(tmp_path: Path) -> None:
+def test_the_error_shows_the_names_if_all_are_taken(tmp_path: Path) -> None:
     (tmp_path / "a.tif").touch()
     with pytest.raises(FileExistsError, match=r"the names 'a\.tif' belong to other files"):
         claim(tmp_path, ONE, "a.tif")
 
 
-def test_the_same_source_writes_its_entry_once(tmp_path: Path) -> None:
+def test_claiming_a_name_again_writes_no_second_entry(tmp_path: Path) -> None:
     for _ in range(5):
         claim(tmp_path, ONE, "a.tif")
     assert (tmp_path / RECORD).read_text().count("one") == 1
@@ -89,7 +89,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("how", DAMAGED)
-def test_a_record_that_a_crash_damaged_keeps_the_entries_that_are_whole(tmp_path: Path, how: str) -> None:
+def test_a_record_damaged_by_a_crash_keeps_its_complete_entries(tmp_path: Path, how: str) -> None:
     claim(tmp_path, ONE, "a.tif")
     claim(tmp_path, TWO, "b.tif")
     (tmp_path / RECORD).write_bytes(DAMAGED[how]((tmp_path / RECORD).read_bytes()))
@@ -114,20 +114,20 @@ def test_a_record_that_a_crash_damaged_keeps_the_entries_that_are_whole(tmp_path
         '{".up42.json": {"source": "/v2/assets/one"}}',
     ],
 )
-def test_what_makes_no_sense_in_a_record_is_not_trusted(tmp_path: Path, content: str) -> None:
+def test_invalid_records_are_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / RECORD).write_text(content)
     assert claim(tmp_path, ONE, "new.tif") == "new.tif"
     assert entries(tmp_path)["new.tif"] == ONE
 
 
-def test_a_record_that_somebody_formatted_is_read(tmp_path: Path) -> None:
+def test_a_reformatted_record_is_read(tmp_path: Path) -> None:
     claim(tmp_path, ONE, "a.tif")
     (tmp_path / RECORD).write_text(json.dumps(json.loads((tmp_path / RECORD).read_text()), indent=4))
     assert claim(tmp_path, TWO, "a.tif", "b.tif") == "b.tif"
     assert entries(tmp_path) == {"a.tif": ONE, "b.tif": TWO}
 
 
-def test_what_others_wrote_meanwhile_is_seen(tmp_path: Path) -> None:
+def test_entries_written_by_others_in_the_meantime_are_read(tmp_path: Path) -> None:
     record = DirectoryRecord(tmp_path)
     claim(tmp_path, ONE, "a.tif", record=record)
     claim(tmp_path, TWO, "b.tif")
@@ -143,13 +143,13 @@ def test_a_link_in_place_of_the_record_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "victim").read_bytes() == b"precious"
 
 
-def test_a_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_record_works_without_file_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safe_open, "fcntl", None)
     claim(tmp_path, ONE, "a.tif")
     assert entries(tmp_path) == {"a.tif": ONE}
 
 
-def test_an_entry_costs_the_same_however_many_there_are(tmp_path: Path) -> None:
+def test_the_time_for_an_entry_does_not_grow_with_their_number(tmp_path: Path) -> None:
     record = DirectoryRecord(tmp_path)
     durations = []
     for block in range(2):

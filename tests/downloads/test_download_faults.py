@@ -129,7 +129,7 @@ PASSING: dict[str, list[Fault | None]] = {
 
 
 @pytest.mark.parametrize("name", PASSING)
-async def test_faults_that_pass_are_overcome(host: StorageHost, tmp_path: Path, name: str) -> None:
+async def test_a_download_succeeds_after_transient_faults(host: StorageHost, tmp_path: Path, name: str) -> None:
     host.faults = [*PASSING[name]]
     async with host.client(timeouts=Timeouts(read=0.3)) as client:
         (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
@@ -150,7 +150,7 @@ def another_version(content: bytes, headers: dict[str, str | None]) -> Fault:
 
 
 @pytest.mark.parametrize("headers", [{}, {"ETag": None}], ids=["another ETag", "no ETag"])
-async def test_two_versions_are_never_mixed_even_when_nothing_but_the_etag_tells_them_apart(
+async def test_versions_of_a_file_that_differ_only_in_their_etag_are_never_mixed(
     host: StorageHost, tmp_path: Path, headers: dict[str, str | None]
 ) -> None:
     host.faults = [broken_after(1_500_000), another_version(CONTENT[::-1], headers)]
@@ -159,9 +159,7 @@ async def test_two_versions_are_never_mixed_even_when_nothing_but_the_etag_tells
     assert path.read_bytes() == CONTENT[::-1]
 
 
-async def test_a_part_that_was_not_asked_for_is_never_put_in_place_of_another(
-    host: StorageHost, tmp_path: Path
-) -> None:
+async def test_a_range_that_was_not_requested_is_not_written(host: StorageHost, tmp_path: Path) -> None:
     total = len(CONTENT)
 
     def later(exchange: Exchange) -> None:
@@ -174,7 +172,7 @@ async def test_a_part_that_was_not_asked_for_is_never_put_in_place_of_another(
     assert path.read_bytes() == CONTENT
 
 
-async def test_a_shorter_version_keeps_nothing_of_a_longer_one(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_shorter_version_keeps_no_bytes_of_a_longer_one(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(2_000_000), refused(503)]
     async with host.client(retry=ONE_TRY) as client:
         with pytest.raises(DownloadError):
@@ -207,9 +205,7 @@ LASTING: dict[str, tuple[Fault, str]] = {
 
 
 @pytest.mark.parametrize("name", LASTING)
-async def test_after_a_fault_that_lasts_the_old_copy_is_intact_and_nothing_else_is_there(
-    host: StorageHost, tmp_path: Path, name: str
-) -> None:
+async def test_after_a_permanent_fault_only_the_old_file_is_left(host: StorageHost, tmp_path: Path, name: str) -> None:
     fault, message = LASTING[name]
     host.faults = [fault] * 20
     await fetched_before(host, tmp_path)
@@ -223,7 +219,7 @@ async def test_after_a_fault_that_lasts_the_old_copy_is_intact_and_nothing_else_
     assert left_in(tmp_path) == ["result.tif"]
 
 
-async def test_a_server_that_asks_for_a_long_wait_is_not_asked_again(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_retry_after_of_an_hour_ends_the_download_at_once(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [refused(503, Retry_After="3600")] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError):
@@ -232,7 +228,7 @@ async def test_a_server_that_asks_for_a_long_wait_is_not_asked_again(host: Stora
 
 
 @pytest.mark.parametrize("wrong", ["one byte", "all"])
-async def test_a_file_with_a_wrong_checksum_is_fetched_once_more_and_then_refused(
+async def test_a_file_with_a_wrong_checksum_is_downloaded_twice_and_then_refused(
     host: StorageHost, tmp_path: Path, wrong: str
 ) -> None:
     host.files["a1"] = StoredFile(
@@ -247,7 +243,7 @@ async def test_a_file_with_a_wrong_checksum_is_fetched_once_more_and_then_refuse
     assert (tmp_path / "result.tif").read_bytes() == OLD
 
 
-async def test_bytes_that_were_damaged_once_are_fetched_again(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_file_that_was_damaged_once_is_downloaded_again(host: StorageHost, tmp_path: Path) -> None:
     def damaged(exchange: Exchange) -> None:
         exchange.head()
         exchange.wfile.write(bytes(len(CONTENT)))
@@ -258,7 +254,7 @@ async def test_bytes_that_were_damaged_once_are_fetched_again(host: StorageHost,
     assert path.read_bytes() == CONTENT
 
 
-async def test_damage_on_the_disk_between_two_runs_is_noticed(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_part_file_damaged_between_two_runs_is_detected(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(2_000_000), refused(503)]
     async with host.client(retry=ONE_TRY) as client:
         with pytest.raises(DownloadError):
@@ -270,14 +266,16 @@ async def test_damage_on_the_disk_between_two_runs_is_noticed(host: StorageHost,
     assert path.read_bytes() == CONTENT
 
 
-async def test_a_file_without_length_passes_when_its_checksum_is_known(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_file_without_content_length_is_accepted_if_its_checksum_is_known(
+    host: StorageHost, tmp_path: Path
+) -> None:
     host.faults = [announced(Content_Length=None)]
     async with host.client() as client:
         (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
     assert path.read_bytes() == CONTENT
 
 
-async def test_a_file_without_length_is_refused_when_it_is_too_short(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_file_without_content_length_is_refused_if_it_is_too_short(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [announced(Content_Length=None)] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError, match=f"it has {len(CONTENT)} bytes instead of {len(CONTENT) + 1}"):
@@ -285,7 +283,7 @@ async def test_a_file_without_length_is_refused_when_it_is_too_short(host: Stora
     assert left_in(tmp_path) == []
 
 
-async def test_a_file_without_length_is_refused_when_its_size_is_wrong(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_file_without_content_length_is_refused_if_it_is_too_long(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [announced(Content_Length=None)] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError, match="more bytes were received than announced"):
@@ -312,28 +310,30 @@ async def test_a_full_disk_is_reported_and_leaves_nothing_behind(
     assert (tmp_path / "result.tif").read_bytes() == OLD
 
 
-async def test_a_place_that_cannot_be_written_to_is_reported(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_created_is_a_download_error(host: StorageHost, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with host.client() as client:
         with pytest.raises(DownloadError, match="Not a directory"):
             await bring(client, tmp_path / "file" / "place")
 
 
-async def test_a_directory_in_the_way_is_left_alone(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_directory_with_the_name_of_the_file_is_not_replaced(host: StorageHost, tmp_path: Path) -> None:
     (tmp_path / "result.tif").mkdir()
     async with host.client() as client:
         (path,) = await bring(client, tmp_path)
     assert (path.name, left_in(tmp_path)) == ("result-a1.tif", ["result-a1.tif", "result.tif"])
 
 
-async def test_a_directory_in_the_way_of_the_part_is_reported(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_directory_with_the_name_of_the_part_file_is_a_download_error(
+    host: StorageHost, tmp_path: Path
+) -> None:
     (tmp_path / "result.tif.part").mkdir()
     async with host.client() as client:
         with pytest.raises(DownloadError, match="Is a directory"):
             await bring(client, tmp_path)
 
 
-async def test_a_part_that_comes_first_of_all_is_not_taken_for_the_file(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_partial_response_to_a_full_request_is_not_the_file(host: StorageHost, tmp_path: Path) -> None:
     host.files["a1"].name = None
     host.faults = [announced(206, Content_Range=f"bytes 5-9/{len(CONTENT)}")]
     async with host.client() as client:
@@ -343,14 +343,16 @@ async def test_a_part_that_comes_first_of_all_is_not_taken_for_the_file(host: St
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in directories")
 @pytest.mark.parametrize("name", ["result.tif", "result.tif.part", "result.tif.part.json"])
-async def test_a_named_pipe_in_the_way_blocks_nothing(host: StorageHost, tmp_path: Path, name: str) -> None:
+async def test_a_named_pipe_with_the_name_of_the_file_blocks_nothing(
+    host: StorageHost, tmp_path: Path, name: str
+) -> None:
     os.mkfifo(tmp_path / name)
     async with host.client() as client:
         (path,) = await bring(client, tmp_path)
     assert path.read_bytes() == CONTENT
 
 
-async def test_files_are_never_touched_by_the_thread_of_the_event_loop(
+async def test_the_thread_of_the_event_loop_makes_no_file_system_calls(
     host: StorageHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop, callers = threading.get_ident(), set[str]()
@@ -371,7 +373,7 @@ async def test_files_are_never_touched_by_the_thread_of_the_event_loop(
     assert callers == set()
 
 
-async def test_cancelling_keeps_the_old_copy_and_what_can_be_gone_on_from(host: StorageHost, tmp_path: Path) -> None:
+async def test_cancelling_keeps_the_old_file_and_a_part_file_to_resume(host: StorageHost, tmp_path: Path) -> None:
     await fetched_before(host, tmp_path)
     host.faults = [silent_after(2_000_000)]
     async with host.client() as client:
@@ -395,7 +397,9 @@ async def test_cancelling_without_resume_leaves_nothing(host: StorageHost, tmp_p
     assert left_in(tmp_path) == []
 
 
-async def test_after_cancelling_at_any_moment_the_next_run_brings_the_file(host: StorageHost, tmp_path: Path) -> None:
+async def test_after_cancelling_at_any_moment_the_next_run_completes_the_file(
+    host: StorageHost, tmp_path: Path
+) -> None:
     async with host.client() as client:
         for number in range(20):
             with anyio.move_on_after(number * 0.004):
@@ -427,7 +431,9 @@ async def test_asyncio_may_cancel_a_download_twice(host: StorageHost, tmp_path: 
     assert left_in(tmp_path) == ["result.tif"]
 
 
-async def test_closing_the_client_ends_a_download_with_an_error_that_says_so(host: StorageHost, tmp_path: Path) -> None:
+async def test_closing_the_client_ends_a_download_with_an_error_that_names_the_cause(
+    host: StorageHost, tmp_path: Path
+) -> None:
     host.faults = [silent_after(10)]
     client = host.client()
 
@@ -442,14 +448,14 @@ async def test_closing_the_client_ends_a_download_with_an_error_that_says_so(hos
     assert left_in(tmp_path) == []
 
 
-async def test_when_no_file_comes_nothing_is_made(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_download_that_fails_creates_no_directory(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         with pytest.raises(DownloadError):
             await bring(client, tmp_path / "place", remote("nothing"))
     assert not await anyio.Path(tmp_path / "place").exists()
 
 
-async def test_one_file_that_fails_keeps_no_other_from_coming(host: StorageHost, tmp_path: Path) -> None:
+async def test_one_file_that_fails_does_not_stop_the_others(host: StorageHost, tmp_path: Path) -> None:
     files = [remote("a1", key="k1"), remote("nothing", key="k2")]
     async with host.client() as client:
         with pytest.raises(DownloadError, match="k2: POST /v2/assets/nothing/download-url: status 404"):
@@ -457,7 +463,7 @@ async def test_one_file_that_fails_keeps_no_other_from_coming(host: StorageHost,
     assert left_in(tmp_path) == ["result.tif"]
 
 
-async def test_several_files_that_fail_are_reported_together(host: StorageHost, tmp_path: Path) -> None:
+async def test_several_files_that_fail_are_one_error_group(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         with pytest.raises(DownloadErrorGroup, match="2 of 3 files could not be downloaded") as caught:
             await bring(client, tmp_path, remote("x", key="k1"), remote("a1", key="k2"), remote("y", key="k3"))
@@ -486,11 +492,11 @@ async def test_no_variable_in_the_frames_of_an_error_shows_a_signed_url(
     assert "canary" not in "".join(shown)
 
 
-def test_a_link_that_cannot_be_read_stands_for_itself() -> None:
+def test_the_source_of_an_invalid_link_is_the_link_itself() -> None:
     assert RemoteFile(href="https://[::1", key="k").source == "https://[::1"
 
 
-def test_several_errors_are_one_that_is_caught_like_one() -> None:
+def test_a_download_error_group_is_a_download_error_and_an_exception_group() -> None:
     several = DownloadErrorGroup(
         "2 of 3 files could not be downloaded", [DownloadError("a", file="a.tif"), NotFoundError("b")]
     )
@@ -505,7 +511,7 @@ def test_several_errors_are_one_that_is_caught_like_one() -> None:
     assert [str(one) for one in found.exceptions] == ["b"]
 
 
-def test_the_error_can_be_pickled_and_copied() -> None:
+def test_a_download_error_can_be_pickled_and_copied() -> None:
     error = DownloadError("why", file="a.tif", path=Path("x/a.tif"), received=7)
     for copied in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
         assert (str(copied), copied.file, copied.path, copied.received) == ("why", "a.tif", Path("x/a.tif"), 7)
@@ -546,7 +552,7 @@ API = "https://api.up42.com"
         "https://1.2.3.4.5/x",
     ],
 )
-def test_signed_urls_that_lead_somewhere_else_than_the_internet_are_refused(url: str) -> None:
+def test_signed_urls_to_private_hosts_or_without_tls_are_refused(url: str) -> None:
     with pytest.raises(UntrustedURLError, match="nothing was fetched from there") as caught:
         check_signed_url(Secret(f"{url}?canary"), api=API, request=ABOUT)
     assert "canary" not in str(caught.value)
@@ -573,7 +579,7 @@ def test_signed_urls_that_lead_somewhere_else_than_the_internet_are_refused(url:
         "https://storage.example/" + "x" * 20_000,
     ],
 )
-def test_signed_urls_that_cannot_be_read_are_refused(url: str | None) -> None:
+def test_invalid_signed_urls_are_refused(url: str | None) -> None:
     with pytest.raises(UnexpectedResponseError, match="POST /v2/assets/x/download-url: an answer without a signed URL"):
         check_signed_url(None if url is None else Secret(url), api=API, request=ABOUT)
 
@@ -587,12 +593,12 @@ def test_signed_urls_that_cannot_be_read_are_refused(url: str | None) -> None:
         "https://[2606::1]/x",
     ],
 )
-def test_signed_urls_on_the_internet_are_taken_without_their_fragment(url: str) -> None:
+def test_signed_urls_to_public_hosts_are_used_without_their_fragment(url: str) -> None:
     assert check_signed_url(Secret(f"{url}#fragment"), api=API, request=ABOUT).reveal() == url
 
 
 @pytest.mark.parametrize("api", ["http://127.0.0.1:8000", "http://localhost:8000"])
-def test_beside_an_api_on_this_machine_files_may_be_on_it_too(api: str) -> None:
+def test_with_an_api_on_a_loopback_address_files_may_be_there_too(api: str) -> None:
     assert check_signed_url(Secret("http://127.0.0.1:9/x"), api=api, request=ABOUT).reveal() == "http://127.0.0.1:9/x"
     with pytest.raises(UntrustedURLError, match="not over https"):
         check_signed_url(Secret("http://storage.example/x"), api=api, request=ABOUT)
@@ -601,7 +607,7 @@ def test_beside_an_api_on_this_machine_files_may_be_on_it_too(api: str) -> None:
 @pytest.mark.parametrize(
     "answer", [{}, {"url": None}, {"url": 7}, [], "https://x.example/", {"url": "http://10.1.1.1/x"}]
 )
-async def test_an_answer_without_a_usable_signed_url_is_an_error_that_names_the_file(
+async def test_a_response_without_a_usable_signed_url_is_an_error_that_names_the_file(
     host: StorageHost, tmp_path: Path, answer: object
 ) -> None:
     host.answers["POST /v2/assets/a1/download-url"] = answer
@@ -634,7 +640,7 @@ async def test_an_answer_without_a_usable_signed_url_is_an_error_that_names_the_
         "",
     ],
 )
-def test_links_of_files_that_lead_elsewhere_are_not_followed(href: str) -> None:
+def test_asset_links_that_lead_elsewhere_are_refused(href: str) -> None:
     with pytest.raises(UntrustedURLError):
         signed_url_request(RemoteFile(href=href, key="k"), api=API)
 
@@ -673,7 +679,7 @@ class Stream(httpx.AsyncByteStream):
 
 
 @pytest.mark.parametrize(("count", "message"), [(11, "more bytes were received"), (9, "900 of 1000 bytes")])
-async def test_lengths_are_checked_whatever_the_transport(
+async def test_the_length_is_checked_with_any_transport(
     host: StorageHost, tmp_path: Path, count: int, message: str
 ) -> None:
     transport = Verbose(count)

@@ -71,13 +71,13 @@ def is_harmless(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_become_harmless(name: str) -> None:
+def test_hostile_names_become_safe(name: str) -> None:
     safe = safe_name(name)
     assert safe == "" or is_harmless(safe)
 
 
 @given(st.text(max_size=300))
-def test_any_name_becomes_harmless_and_stays_so(name: str) -> None:
+def test_safe_name_is_safe_and_idempotent_for_any_name(name: str) -> None:
     safe = safe_name(name)
     assert safe == "" or is_harmless(safe)
     assert safe_name(safe) == safe
@@ -86,14 +86,14 @@ def test_any_name_becomes_harmless_and_stays_so(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["result.tif", "Ergebnis \u00fcber Z\u00fcrich.tar.gz", "a-b_c (1).geojson", "\u7d50\u679c.tif"]
 )
-def test_harmless_names_are_kept(name: str) -> None:
+def test_safe_names_are_unchanged(name: str) -> None:
     assert safe_name(name) == name
 
 
 @pytest.mark.parametrize(
     ("name", "expected"), [("x" * 500 + ".tif", ".tif"), ("x" * 500 + ".tar.gz", ".tar.gz"), ("y" * 500, "y")]
 )
-def test_long_names_keep_their_ending(name: str, expected: str) -> None:
+def test_long_names_keep_their_extension(name: str, expected: str) -> None:
     assert safe_name(name).endswith(expected)
     assert len(safe_name(name)) == LONGEST - 2
 
@@ -128,7 +128,7 @@ def test_long_names_keep_their_ending(name: str, expected: str) -> None:
         (None, None),
     ],
 )
-def test_content_disposition_is_read_as_rfc_6266_has_it(value: str | None, expected: str | None) -> None:
+def test_content_disposition_is_parsed_as_in_rfc_6266(value: str | None, expected: str | None) -> None:
     assert name_in_disposition(value) == expected
 
 
@@ -138,21 +138,21 @@ def test_any_content_disposition_gives_a_name_or_none(value: str) -> None:
     assert name is None or name in value or "filename" in value.lower()
 
 
-def test_a_hostile_content_disposition_takes_no_time() -> None:
+def test_a_hostile_content_disposition_is_parsed_in_bounded_time() -> None:
     started = time.process_time()
     for value in (';"\\' * 50_000, "; a=" + '"\\' * 50_000, " " * 100_000 + "; filename=x", "filename*=" * 50_000):
         name_in_disposition(value)
     assert time.process_time() - started < 0.5
 
 
-def test_the_first_characters_of_the_assets_id_go_before_the_ending() -> None:
+def test_the_asset_id_is_inserted_before_the_extension() -> None:
     source = "/v2/assets/68567134-27ad-7bd7-4b65-d61adb11fc78"
     assert with_asset_id("a.tar.gz", source) == "a-68567134.tar.gz"
     assert with_asset_id("a", source) == "a-68567134"
     assert with_asset_id("a.tif", "/v2/assets/%2F") == with_digest("a.tif", "/v2/assets/%2F")
 
 
-def test_names_come_best_first_and_get_an_ending_when_they_have_none() -> None:
+def test_names_are_in_order_of_preference_and_get_an_extension_if_they_have_none() -> None:
     url = "https://s.example/bucket/data.tif?response-content-disposition=attachment%3B%20filename%3Dscene"
     assert names_of(url, 'attachment; filename="header.png"', "key") == [
         "scene.tif",
@@ -162,11 +162,11 @@ def test_names_come_best_first_and_get_an_ending_when_they_have_none() -> None:
     ]
 
 
-def test_a_name_without_ending_stays_so_when_the_url_has_none() -> None:
+def test_a_name_gets_no_extension_if_the_url_has_none() -> None:
     assert names_of("https://s.example/bucket/data", None, "key") == ["key", "data"]
 
 
-def test_a_digest_goes_before_the_ending() -> None:
+def test_the_digest_is_inserted_before_the_extension() -> None:
     assert with_digest("a.tar.gz", "one").endswith(".tar.gz")
     assert with_digest("a.tif", "one") != with_digest("a.tif", "two")
     assert with_digest(".tif", "one").startswith(".tif-")
@@ -174,7 +174,7 @@ def test_a_digest_goes_before_the_ending() -> None:
 
 @pytest.mark.parametrize("where", ["url", "header", "key"])
 @pytest.mark.parametrize("name", HOSTILE[:16])
-async def test_a_file_lands_inside_the_directory_whatever_it_is_called(
+async def test_a_hostile_name_is_saved_inside_the_directory(
     tmp_path_factory: pytest.TempPathFactory, where: str, name: str
 ) -> None:
     directory = tmp_path_factory.mktemp("place") / "inside"
@@ -206,5 +206,5 @@ async def test_a_file_without_any_name_gets_one(tmp_path_factory: pytest.TempPat
 @pytest.mark.parametrize(
     "text", ["", "zz", "12", "80", "ff" * 300, "1220" + "00" * 31, "1221" + "00" * 33, "00" + "20" + "00" * 32]
 )
-def test_multihashes_that_cannot_be_read_are_none(text: str) -> None:
+def test_invalid_multihashes_are_none(text: str) -> None:
     assert read_multihash(text) is None

@@ -41,7 +41,7 @@ def everything_in(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file() and path.name != RECORD]
 
 
-async def test_the_example_of_the_reference_runs_to_its_files(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_the_example_of_the_reference_downloads_its_files(sandbox: Sandbox, tmp_path: Path) -> None:
     async with client_of(sandbox):
         asset = await up42.initialize_asset(asset_id=REFERENCE_ASSET)
         items = await asset.stac_items()
@@ -59,7 +59,7 @@ async def test_the_example_of_the_reference_runs_to_its_files(sandbox: Sandbox, 
 
 @pytest.mark.parametrize("where", ["url", "header"])
 @pytest.mark.parametrize("name", faults.HOSTILE_NAMES)
-async def test_a_hostile_name_lands_inside_the_directory(
+async def test_a_file_with_a_hostile_name_is_saved_inside_the_directory(
     sandbox: Sandbox, tmp_path: Path, name: str, where: str
 ) -> None:
     sandbox.faults.add(faults.FileName(faults.HOSTILE_NAMES[name], where="url" if where == "url" else "header"))
@@ -72,7 +72,7 @@ async def test_a_hostile_name_lands_inside_the_directory(
 
 
 @pytest.mark.parametrize("name", sorted(set(faults.HOSTILE_ORIGINS) - {"userinfo"}))
-async def test_a_signed_url_that_leads_elsewhere_is_not_followed(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+async def test_a_signed_url_to_an_untrusted_origin_is_not_followed(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
     sandbox.faults.add(faults.SignedUrlAt(faults.HOSTILE_ORIGINS[name]))
     async with client_of(sandbox):
         asset = await up42.initialize_asset(REFERENCE_ASSET)
@@ -106,7 +106,7 @@ TROUBLE: list[faults.Kind] = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_goes_wrong_a_file_is_whole_or_absent(tmp_path: Path, seed: int) -> None:
+async def test_with_random_faults_each_file_is_complete_or_absent(tmp_path: Path, seed: int) -> None:
     with Sandbox(seed=seed) as sandbox:
         ids = [sandbox.add_asset(size=300_000 + number, name=f"{number}.tif") for number in range(25)]
         for trouble in TROUBLE:
@@ -128,7 +128,7 @@ async def bring(client: up42.Client, asset_id: str, directory: Path) -> None:
         await fetch_all(Downloads(client, directory, DownloadOptions()), files_of(items, DownloadOptions()))
 
 
-async def test_twenty_long_downloads_keep_no_other_question_waiting(tmp_path: Path) -> None:
+async def test_twenty_long_downloads_delay_no_other_request(tmp_path: Path) -> None:
     async with (
         Sandbox(bandwidth=100_000) as sandbox,
         up42.Client(**sandbox.credentials, endpoints=sandbox.endpoints, limits=up42.Limits(max_concurrency=2)),

@@ -90,7 +90,7 @@ def answering(data: bytes) -> Fault:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
-async def test_an_odd_answer_is_the_file_or_an_error(host: StorageHost, tmp_path: Path, seed: int) -> None:
+async def test_an_odd_response_gives_the_file_or_a_download_error(host: StorageHost, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311 - the same in every run
     name = dice.choice([None, "trees.json", "order.zip", "order.tgz"])
     host.files["a1"] = StoredFile(CONTENT, name=name)
@@ -109,7 +109,7 @@ async def test_an_odd_answer_is_the_file_or_an_error(host: StorageHost, tmp_path
     assert left_in(tmp_path) in ([], ["x"])
 
 
-async def test_one_odd_archive_of_many_keeps_no_other_from_coming(host: StorageHost, tmp_path: Path) -> None:
+async def test_odd_archives_do_not_stop_the_others(host: StorageHost, tmp_path: Path) -> None:
     dice = random.Random(7)  # noqa: S311 - the same in every run
     good = packed(tmp_path / "good.zip", MEMBERS).read_bytes()
     for number in range(30):

@@ -40,7 +40,7 @@ def failing(code: int) -> Callable[..., Any]:
     return fail
 
 
-def test_what_is_kept_is_gone_on_from(target: Path) -> None:
+def test_a_kept_part_file_is_resumed(target: Path) -> None:
     part = opened(target)
     part.write([b"abc", b"def"])
     part.put_away(keep=True)
@@ -55,7 +55,7 @@ def test_what_is_kept_is_gone_on_from(target: Path) -> None:
 
 
 @pytest.mark.parametrize(("etag", "written"), [(None, b"abc"), (ETAG, b"")])
-def test_what_cannot_be_gone_on_from_is_not_kept(target: Path, etag: str | None, written: bytes) -> None:
+def test_a_part_file_that_cannot_be_resumed_is_not_kept(target: Path, etag: str | None, written: bytes) -> None:
     part = opened(target, etag=etag)
     part.write([written])
     part.put_away(keep=True)
@@ -63,7 +63,7 @@ def test_what_cannot_be_gone_on_from_is_not_kept(target: Path, etag: str | None,
     assert left_in(target.parent) == []
 
 
-def test_a_second_writer_gets_a_part_of_its_own_that_is_never_kept(target: Path) -> None:
+def test_a_second_writer_gets_its_own_part_file_which_is_never_kept(target: Path) -> None:
     first, second = opened(target), opened(target)
     first.write([b"first"])
     second.write([b"second"])
@@ -79,7 +79,7 @@ def test_a_second_writer_gets_a_part_of_its_own_that_is_never_kept(target: Path)
     assert left_in(target.parent) == ["a.tif"]
 
 
-def test_what_is_written_survives_a_crash_every_now_and_then(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_up_to_the_last_checkpoint_survive_a_crash(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(part_file, "CHECKPOINT", 10)
     part = opened(target, total=None)
     part.write([b"x" * 9])
@@ -97,7 +97,7 @@ def test_what_is_written_survives_a_crash_every_now_and_then(target: Path, monke
     assert left_in(target.parent) == []
 
 
-def test_what_cannot_be_made_safe_is_not_kept(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_file_that_cannot_be_synced_is_not_kept(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = opened(target)
     part.write([b"abc"])
     monkeypatch.setattr(os, "fsync", failing(errno.EIO))
@@ -105,7 +105,7 @@ def test_what_cannot_be_made_safe_is_not_kept(target: Path, monkeypatch: pytest.
     assert left_in(target.parent) == []
 
 
-def test_a_part_that_was_moved_away_while_it_was_opened_is_made_anew(
+def test_a_part_file_that_is_moved_while_it_is_opened_is_created_again(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moves = [target.with_name("elsewhere")]
@@ -124,7 +124,7 @@ def test_a_part_that_was_moved_away_while_it_was_opened_is_made_anew(
     assert target.with_name("elsewhere").read_bytes() == b""
 
 
-def test_another_part_in_place_of_the_one_that_was_opened_is_noticed(
+def test_a_part_file_that_is_replaced_while_it_is_opened_is_opened_again(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, seen = fcntl.flock, list[int]()
@@ -144,7 +144,7 @@ def test_another_part_in_place_of_the_one_that_was_opened_is_noticed(
     assert len(seen) == 2
 
 
-def test_a_file_system_without_locks_will_do(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_is_supported(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
     part = opened(target)
     part.write([b"mine"])
@@ -152,7 +152,7 @@ def test_a_file_system_without_locks_will_do(target: Path, monkeypatch: pytest.M
     assert target.read_bytes() == b"mine"
 
 
-def test_a_lock_that_fails_otherwise_is_an_error(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_of_locking_are_raised(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
     part = PartFile(target, "/v2/assets/a1", None)
     with pytest.raises(OSError, match="Input/output error"):
@@ -160,7 +160,7 @@ def test_a_lock_that_fails_otherwise_is_an_error(target: Path, monkeypatch: pyte
     part.put_away(keep=True)
 
 
-def test_a_system_without_locks_will_do(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platform_without_locks_is_supported(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safe_open, "fcntl", None)
     part = opened(target)
     part.write([b"mine"])
@@ -168,7 +168,7 @@ def test_a_system_without_locks_will_do(target: Path, monkeypatch: pytest.Monkey
     assert target.read_bytes() == b"mine"
 
 
-def test_a_directory_that_cannot_be_synced_will_do(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_synced_is_no_error(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = os.open
 
     def refusing(path: Any, flags: int, *arguments: Any) -> int:

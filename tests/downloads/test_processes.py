@@ -30,7 +30,7 @@ anyio.run(main, *sys.argv[1:], backend=sys.argv[1])
 
 
 @pytest.mark.slow
-def test_programs_that_fetch_into_one_directory_share_its_names(host: StorageHost, tmp_path: Path) -> None:
+def test_processes_that_download_into_one_directory_give_each_asset_one_path(host: StorageHost, tmp_path: Path) -> None:
     for number in range(24):
         host.files[f"{number:08}-id"] = StoredFile(f"{number:08}".encode() * 1000)
     assets = sorted(host.files)
@@ -51,7 +51,7 @@ def test_programs_that_fetch_into_one_directory_share_its_names(host: StorageHos
 
 
 @pytest.mark.slow
-def test_a_program_that_is_killed_leaves_what_the_next_one_continues(host: StorageHost, tmp_path: Path) -> None:
+def test_the_next_process_resumes_the_download_of_a_killed_one(host: StorageHost, tmp_path: Path) -> None:
     host.files["a1"] = StoredFile(bytes(80 * 2**20))
 
     def killing(exchange: object) -> None:

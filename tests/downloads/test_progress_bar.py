@@ -38,13 +38,13 @@ async def shown(console: Console, *, files: int = 2, redraw: float = 0.001) -> N
         tracker.close()
 
 
-async def test_a_terminal_shows_a_bar_that_is_drawn_over(screen: io.StringIO) -> None:
+async def test_a_terminal_shows_a_bar_that_is_redrawn(screen: io.StringIO) -> None:
     await shown(Console(file=screen, force_terminal=True, width=100))
     assert "1/2 files, 1 failed" in screen.getvalue()
     assert "\x1b[" in screen.getvalue()
 
 
-async def test_where_nothing_can_be_drawn_over_there_is_a_line_now_and_then(screen: io.StringIO) -> None:
+async def test_without_a_terminal_a_line_is_printed_from_time_to_time(screen: io.StringIO) -> None:
     await shown(Console(file=screen, force_terminal=False, width=100), files=20)
     lines = screen.getvalue().splitlines()
     assert lines[0].startswith("0/20+ files, ")
@@ -52,7 +52,7 @@ async def test_where_nothing_can_be_drawn_over_there_is_a_line_now_and_then(scre
     assert len(lines) < 5
 
 
-async def test_a_line_that_would_say_the_same_again_is_left_out(screen: io.StringIO) -> None:
+async def test_an_unchanged_line_is_not_repeated(screen: io.StringIO) -> None:
     rich.get_console().__dict__ = Console(file=screen, force_terminal=False).__dict__
     tracker = ProgressTracker()
     tracker.found_all()

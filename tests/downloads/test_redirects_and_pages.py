@@ -37,7 +37,7 @@ async def test_a_relative_redirect_stays_on_its_host(host: StorageHost, tmp_path
     assert host.minted == 1
 
 
-async def test_the_rest_of_a_file_is_asked_for_where_it_was_redirected_to(host: StorageHost, tmp_path: Path) -> None:
+async def test_the_rest_of_a_redirected_file_is_requested_from_the_target(host: StorageHost, tmp_path: Path) -> None:
     redirected = refused(302, Location="/bucket/a1.bin?X-Signature=canary")
     host.faults = [redirected, broken_after(1_500_000), redirected]
     async with host.client() as client:
@@ -55,7 +55,7 @@ async def test_the_rest_of_a_file_is_asked_for_where_it_was_redirected_to(host: 
         ("https://elsewhere.example:99999/canary", "without a signed URL that can be read"),
     ],
 )
-async def test_a_redirect_that_is_worse_than_a_signed_url_is_refused(
+async def test_a_redirect_to_an_untrusted_url_is_refused(
     host: StorageHost, tmp_path: Path, location: str, message: str
 ) -> None:
     host.faults = [refused(302, Location=location)] * 5
@@ -78,7 +78,7 @@ def page(media_type: str) -> Fault:
 
 @pytest.mark.parametrize("media_type", ["text/html; charset=utf-8", "TEXT/HTML", "application/xhtml+xml"])
 @pytest.mark.parametrize("expected", ["image/tiff; application=geotiff", "application/json", ""])
-async def test_a_page_for_browsers_is_no_file_and_asked_for_again(
+async def test_an_html_page_in_place_of_a_file_is_retried(
     host: StorageHost, tmp_path: Path, expected: str, media_type: str
 ) -> None:
     host.faults = [page(media_type), None]
@@ -88,7 +88,7 @@ async def test_a_page_for_browsers_is_no_file_and_asked_for_again(
 
 
 @pytest.mark.parametrize(("name", "media_type"), [("report.html", ""), ("report", "text/html"), ("report.htm", "")])
-async def test_a_page_that_is_the_file_comes(host: StorageHost, tmp_path: Path, name: str, media_type: str) -> None:
+async def test_an_html_file_is_downloaded(host: StorageHost, tmp_path: Path, name: str, media_type: str) -> None:
     host.files["a1"] = StoredFile(PAGE, name=name)
     host.faults = [announced(Content_Type="text/html")]
     async with host.client() as client:
@@ -96,7 +96,7 @@ async def test_a_page_that_is_the_file_comes(host: StorageHost, tmp_path: Path, 
     assert path.read_bytes() == PAGE
 
 
-async def test_writing_stops_at_the_size_that_is_known(host: StorageHost, tmp_path: Path) -> None:
+async def test_no_more_than_the_known_size_is_written(host: StorageHost, tmp_path: Path) -> None:
     most = 0
 
     def endless(exchange: Exchange) -> None:

@@ -30,7 +30,7 @@ def put(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-async def test_files_of_two_calls_have_paths_of_their_own(host: StorageHost, place: Path) -> None:
+async def test_files_of_two_calls_have_different_paths(host: StorageHost, place: Path) -> None:
     async with host.client() as client:
         (first,) = await bring(client, place, remote(ONE))
         (second,) = await bring(client, place, remote(TWO))
@@ -41,7 +41,7 @@ async def test_files_of_two_calls_have_paths_of_their_own(host: StorageHost, pla
 
 
 @pytest.mark.parametrize("order", [(ONE, TWO), (TWO, ONE)])
-async def test_in_one_call_the_first_of_a_key_gets_the_name_whichever_comes_first(
+async def test_in_one_call_the_first_file_gets_the_name_whichever_completes_first(
     host: StorageHost, place: Path, order: tuple[str, str]
 ) -> None:
     late, calls = order[0], 0
@@ -59,7 +59,7 @@ async def test_in_one_call_the_first_of_a_key_gets_the_name_whichever_comes_firs
     assert paths[0].read_bytes() == host.files[late].content
 
 
-async def test_a_file_of_somebody_else_is_left_alone(host: StorageHost, place: Path) -> None:
+async def test_a_file_of_another_program_is_not_overwritten(host: StorageHost, place: Path) -> None:
     put(place / "result.tif", b"mine")
     async with host.client() as client:
         (path,) = await bring(client, place, remote(ONE))
@@ -67,7 +67,7 @@ async def test_a_file_of_somebody_else_is_left_alone(host: StorageHost, place: P
     assert (place / "result.tif").read_bytes() == b"mine"
 
 
-async def test_a_file_of_somebody_else_with_the_right_checksum_is_taken_for_the_file(
+async def test_a_file_of_another_program_with_the_right_checksum_is_not_downloaded(
     host: StorageHost, place: Path
 ) -> None:
     put(place / "result.tif", b"ONE" * 1000)
@@ -81,9 +81,7 @@ async def test_a_file_of_somebody_else_with_the_right_checksum_is_taken_for_the_
 @pytest.mark.parametrize(
     "newer", [StoredFile(b"NEW" * 500), StoredFile(b"NEW" * 1000, modified="Wed, 21 Oct 2015 07:28:01 GMT")]
 )
-async def test_a_newer_version_takes_the_place_of_the_older_one(
-    host: StorageHost, place: Path, newer: StoredFile
-) -> None:
+async def test_a_newer_version_replaces_the_older_one(host: StorageHost, place: Path, newer: StoredFile) -> None:
     """Another length shows that it is one, and so does another time of change."""
     async with host.client() as client:
         (path,) = await bring(client, place, remote(ONE))
@@ -92,7 +90,7 @@ async def test_a_newer_version_takes_the_place_of_the_older_one(
     assert path.read_bytes() == newer.content
 
 
-async def test_a_part_holds_its_name_against_others(host: StorageHost, place: Path) -> None:
+async def test_a_part_file_keeps_its_name_reserved(host: StorageHost, place: Path) -> None:
     host.files[ONE] = StoredFile(bytes(2_000_000))
     host.faults = [broken_after(1_500_000), refused(503)]
     async with host.client(retry=RetryPolicy(attempts=1)) as client:
@@ -105,7 +103,7 @@ async def test_a_part_holds_its_name_against_others(host: StorageHost, place: Pa
 
 
 @pytest.mark.parametrize(("name", "header"), [(None, 'attachment; filename="from header.tif"'), (None, None)])
-async def test_a_part_is_continued_in_a_later_run_whatever_its_name_came_from(
+async def test_a_part_file_is_resumed_in_a_later_run_whatever_its_name_came_from(
     host: StorageHost, place: Path, name: str | None, header: str | None
 ) -> None:
     host.files[ONE] = StoredFile(bytes(2_000_000), name=name, header=header)
@@ -120,7 +118,7 @@ async def test_a_part_is_continued_in_a_later_run_whatever_its_name_came_from(
     assert left_in(place) == [path.name]
 
 
-async def test_what_took_the_place_of_the_part_is_neither_moved_nor_removed(host: StorageHost, place: Path) -> None:
+async def test_a_file_that_replaced_the_part_file_is_neither_moved_nor_removed(host: StorageHost, place: Path) -> None:
     def replaced(exchange: object) -> None:
         (place / "result.tif.part").unlink()
         (place / "result.tif.part").write_bytes(b"somebody else's")
@@ -135,7 +133,7 @@ async def test_what_took_the_place_of_the_part_is_neither_moved_nor_removed(host
     assert (place / "result.tif.part").read_bytes() == b"somebody else's"
 
 
-async def test_many_calls_at_once_bring_each_file_to_a_path_of_its_own(host: StorageHost, place: Path) -> None:
+async def test_concurrent_calls_give_each_file_its_own_path(host: StorageHost, place: Path) -> None:
     host.files = {f"{number:08}-id": StoredFile(f"{number}".encode() * 100) for number in range(20)}
     async with host.client() as client, anyio.create_task_group() as group:
         for asset_id in host.files:
@@ -145,7 +143,9 @@ async def test_many_calls_at_once_bring_each_file_to_a_path_of_its_own(host: Sto
     assert sorted(contents) == sorted(file.content for file in host.files.values())
 
 
-async def test_two_archives_never_unpack_into_one_folder(host: StorageHost, place: Path, tmp_path: Path) -> None:
+async def test_two_archives_are_unpacked_into_different_directories(
+    host: StorageHost, place: Path, tmp_path: Path
+) -> None:
     for asset_id, name in ((ONE, "order.zip"), (TWO, "order.ZIP")):
         content = zipped(tmp_path / "made.zip", {"same.tif": asset_id.encode()}).read_bytes()
         host.files[asset_id] = StoredFile(content, name=name)
@@ -156,7 +156,7 @@ async def test_two_archives_never_unpack_into_one_folder(host: StorageHost, plac
             assert len({path.parent for path in paths}) == 2
 
 
-async def test_a_folder_of_somebody_else_is_left_alone(host: StorageHost, place: Path, tmp_path: Path) -> None:
+async def test_a_directory_of_another_program_is_not_used(host: StorageHost, place: Path, tmp_path: Path) -> None:
     host.files[ONE] = StoredFile(zipped(tmp_path / "made.zip", {"a.tif": b"1"}).read_bytes(), name="order.zip")
     (place / "order").mkdir(parents=True)
     async with host.client() as client:
@@ -164,7 +164,7 @@ async def test_a_folder_of_somebody_else_is_left_alone(host: StorageHost, place:
     assert path == place / "order-11111111" / "a.tif"
 
 
-async def test_an_archive_that_cannot_be_unpacked_leaves_no_folder(host: StorageHost, place: Path) -> None:
+async def test_an_archive_that_cannot_be_unpacked_leaves_no_directory(host: StorageHost, place: Path) -> None:
     host.files[ONE] = StoredFile(b"no archive", name="order.zip")
     async with host.client() as client:
         with pytest.raises(DownloadError, match="cannot be unpacked"):

@@ -45,7 +45,7 @@ def _files(host: StorageHost) -> None:
     host.files = {f"a{number}": StoredFile(CONTENT, name=f"{number}.tif") for number in range(12)}
 
 
-async def test_quick_files_come_before_slow_ones_that_hold_all_slots(host: StorageHost, tmp_path: Path) -> None:
+async def test_fast_files_finish_before_slow_ones_that_hold_all_slots(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [dripping(0.05), dripping(0.05), *[None] * 20]
     landed: list[str] = []
 
@@ -61,7 +61,7 @@ async def test_quick_files_come_before_slow_ones_that_hold_all_slots(host: Stora
     assert all((tmp_path / name).read_bytes() == CONTENT for name in landed)
 
 
-async def test_a_slow_file_goes_on_where_it_gave_its_slot_up(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_slow_file_continues_where_it_released_its_slot(host: StorageHost, tmp_path: Path) -> None:
     host.files["a0"] = StoredFile(CONTENT * 10, name="0.tif")
     host.faults = [dripping(0.05), None, None]
     async with host.client(limits=Limits(max_downloads=1)) as client, anyio.create_task_group() as group:
@@ -74,7 +74,7 @@ async def test_a_slow_file_goes_on_where_it_gave_its_slot_up(host: StorageHost, 
     assert (tmp_path / "0.tif").read_bytes() == CONTENT * 10
 
 
-async def test_a_slow_file_keeps_its_slot_while_nobody_waits(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_slow_file_keeps_its_slot_while_no_other_waits(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [dripping(0.005)]
     async with host.client(limits=Limits(max_downloads=1)) as client:
         (path,) = await bring(client, tmp_path, remote("a0"), timings=QUICK)
@@ -82,7 +82,7 @@ async def test_a_slow_file_keeps_its_slot_while_nobody_waits(host: StorageHost, 
     assert len(host.seen) == 1
 
 
-async def test_giving_way_is_no_failure(host: StorageHost, tmp_path: Path) -> None:
+async def test_releasing_a_slot_uses_no_attempt(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [dripping(0.05), None, None]
     one_try = RetryPolicy(attempts=1)
     async with host.client(limits=Limits(max_downloads=1), retry=one_try) as client:
@@ -90,7 +90,7 @@ async def test_giving_way_is_no_failure(host: StorageHost, tmp_path: Path) -> No
     assert [path.read_bytes() for path in paths] == [CONTENT, CONTENT]
 
 
-async def test_files_that_cannot_be_continued_take_turns_and_come_to_an_end(host: StorageHost, tmp_path: Path) -> None:
+async def test_slow_files_that_cannot_be_resumed_finish_in_few_requests(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [dripping(0.004, etag=False) for _ in range(40)]
     files = [remote(f"a{number}", key=f"{number}") for number in range(4)]
     async with host.client(limits=Limits(max_downloads=1)) as client:
@@ -100,7 +100,7 @@ async def test_files_that_cannot_be_continued_take_turns_and_come_to_an_end(host
     assert len(host.seen) <= 4 * 3
 
 
-async def test_files_that_never_come_end_with_errors_however_many_wait(host: StorageHost, tmp_path: Path) -> None:
+async def test_files_that_send_nothing_end_with_errors_while_others_wait(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [silent] * 100
     files = [remote(f"a{number}", key=f"{number}") for number in range(4)]
     one_try, short = RetryPolicy(attempts=1), Timeouts(read=0.5)

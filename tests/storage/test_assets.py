@@ -41,7 +41,7 @@ def host() -> Iterator[StorageHost]:
         ),
     ],
 )
-async def test_filters_are_sent_as_the_platform_reads_them(host: StorageHost, asked: dict[str, Any], sent: str) -> None:
+async def test_filters_are_sent_as_query_parameters(host: StorageHost, asked: dict[str, Any], sent: str) -> None:
     async with host.client() as client:
         assert [asset async for asset in Asset.all(**asked, client=client)] == []
     assert [query.replace("%2C", ",").replace("%3A", ":") for query in host.queries[ASSETS]] == [sent]
@@ -60,7 +60,7 @@ async def test_filters_are_sent_as_the_platform_reads_them(host: StorageHost, as
         ({"page_size": True}, TypeError),
     ],
 )
-async def test_filters_that_cannot_be_right_are_refused_before_anything_is_sent(
+async def test_invalid_filters_are_refused_without_a_request(
     host: StorageHost, asked: dict[str, Any], error: type[Exception]
 ) -> None:
     async with host.client():
@@ -70,7 +70,7 @@ async def test_filters_that_cannot_be_right_are_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("name", ["collection_names", "producer_names", "tags", "sources"])
-async def test_an_empty_list_matches_nothing_and_sends_nothing(host: StorageHost, name: str) -> None:
+async def test_an_empty_list_as_filter_matches_nothing_and_sends_no_request(host: StorageHost, name: str) -> None:
     async with host.client():
         assert [asset async for asset in Asset.all(**{name: []})] == []  # type: ignore[arg-type]
     assert host.asked.total() == 0
@@ -99,7 +99,7 @@ ODD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "named"), ODD)
-async def test_a_field_that_does_not_fit_is_none_and_named(
+async def test_an_unreadable_field_is_none_and_named(
     host: StorageHost, caplog: pytest.LogCaptureFixture, change: dict[str, Any], named: str
 ) -> None:
     host.answers[ASSETS] = {"content": [{"id": "odd", "name": "x.tif", **change}, {"id": "a2"}], "totalPages": 1}
@@ -117,7 +117,7 @@ async def test_a_field_that_does_not_fit_is_none_and_named(
     assert [text.partition(": ")[2] for text in named_in_log] == [str(error).partition(": ")[2]] * 2
 
 
-async def test_an_asset_without_id_is_an_error_beside_the_others(host: StorageHost) -> None:
+async def test_an_asset_without_id_is_an_error_and_the_others_are_returned(host: StorageHost) -> None:
     host.answers[ASSETS] = {"content": [{"name": "x"}, 7, {"id": "a1"}], "totalPages": 1}
     async with host.client():
         assets = Asset.all()
@@ -126,7 +126,7 @@ async def test_an_asset_without_id_is_an_error_beside_the_others(host: StorageHo
     assert all(isinstance(error, UnexpectedResponseError) for error in assets.errors)
 
 
-async def test_an_asset_of_a_list_brings_its_items_as_one_fetched_by_id_does() -> None:
+async def test_a_listed_asset_equals_the_one_fetched_by_id() -> None:
     async with Sandbox() as sandbox:
         for number in range(4):
             sandbox.add_asset(name=f"scene-{number}.tif")

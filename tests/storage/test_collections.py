@@ -124,7 +124,7 @@ METADATA = {
 }
 
 
-async def test_an_asset_knows_what_up42_says_of_it(host: StorageHost) -> None:
+async def test_the_fields_of_an_asset_are_read_from_its_metadata(host: StorageHost) -> None:
     host.answers["GET /v2/assets/a1/metadata"] = METADATA
     async with host.client() as client:
         asset = await initialize_asset("a1")
@@ -137,7 +137,7 @@ async def test_an_asset_knows_what_up42_says_of_it(host: StorageHost) -> None:
     assert asset.metadata == METADATA
 
 
-async def test_an_asset_needs_nothing_but_its_id(host: StorageHost) -> None:
+async def test_every_field_of_an_asset_but_its_id_is_optional(host: StorageHost) -> None:
     host.answers["GET /v2/assets/a1/metadata"] = {"id": "a1", "tags": None, "size": None, "createdAt": None}
     async with host.client():
         asset = await initialize_asset("a1")
@@ -155,7 +155,7 @@ async def test_an_asset_needs_nothing_but_its_id(host: StorageHost) -> None:
         {"id": ""},
     ],
 )
-async def test_an_answer_that_is_no_asset_is_an_error(host: StorageHost, content: object) -> None:
+async def test_a_response_that_is_not_an_asset_is_an_error(host: StorageHost, content: object) -> None:
     host.answers["GET /v2/assets/a1/metadata"] = content
     async with host.client():
         with pytest.raises(UnexpectedResponseError, match="GET /v2/assets/a1/metadata"):
@@ -163,7 +163,7 @@ async def test_an_answer_that_is_no_asset_is_an_error(host: StorageHost, content
 
 
 @pytest.mark.parametrize("name", ["", "..", "x" * 10_000, "\r\n", 7])
-async def test_an_id_that_cannot_be_one_is_refused_before_anything_is_sent(host: StorageHost, name: Any) -> None:
+async def test_an_invalid_id_is_refused_without_a_request(host: StorageHost, name: Any) -> None:
     async with host.client():
         for call in (initialize_asset, get_collection):
             with pytest.raises((ValueError, TypeError), match="_id"):
@@ -171,7 +171,7 @@ async def test_an_id_that_cannot_be_one_is_refused_before_anything_is_sent(host:
     assert host.asked.total() == 0
 
 
-async def test_an_asset_brings_its_items_and_its_file(host: StorageHost, tmp_path: Path) -> None:
+async def test_an_asset_returns_its_items_and_downloads_its_file(host: StorageHost, tmp_path: Path) -> None:
     host.answers["GET /v2/assets/a1/metadata"] = METADATA
     host.answers["POST /v2/assets/stac/search"] = {"features": [item_content("i1"), item_content("i2")], "links": []}
     host.files["a1"] = StoredFile(b"content", name=None)
@@ -195,7 +195,7 @@ async def test_an_asset_can_be_pickled_and_copied_without_its_client(host: Stora
             await copied.stac_items()
 
 
-async def test_a_collection_comes_by_its_id(host: StorageHost) -> None:
+async def test_a_collection_is_fetched_by_its_id(host: StorageHost) -> None:
     host.answers["GET /v2/assets/stac/collections/c%201"] = collection_content("c 1")
     async with host.client():
         collection = await get_collection("c 1")
@@ -214,7 +214,7 @@ async def test_a_collection_comes_by_its_id(host: StorageHost) -> None:
         item_content(),
     ],
 )
-async def test_an_answer_that_is_no_collection_is_an_error(host: StorageHost, content: object) -> None:
+async def test_a_response_that_is_not_a_collection_is_an_error(host: StorageHost, content: object) -> None:
     host.answers["GET /v2/assets/stac/collections/c1"] = content
     async with host.client():
         with pytest.raises(
@@ -240,7 +240,7 @@ def clients_of(answer: Callable[[httpx.Request], httpx.Response], **settings: An
 @pytest.mark.parametrize(
     "url", [f"{API}/v2/assets/stac/collections/c1", "http://elsewhere.example/c1/", "https://x@y:1/c1?z"]
 )
-async def test_the_result_of_a_job_is_asked_of_the_api_whatever_host_its_url_names(url: str) -> None:
+async def test_the_result_of_a_job_is_requested_from_the_api_whatever_host_its_url_names(url: str) -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -254,7 +254,7 @@ async def test_the_result_of_a_job_is_asked_of_the_api_whatever_host_its_url_nam
 
 
 @pytest.mark.virtual_time
-async def test_a_result_that_is_not_visible_yet_is_waited_for() -> None:
+async def test_a_result_that_is_not_visible_yet_is_requested_again() -> None:
     answers = [
         httpx.Response(404, json={}),
         httpx.Response(404, json={}),
@@ -285,7 +285,7 @@ async def test_a_result_that_never_becomes_visible_is_not_found() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("visible", [0, 3, 15])
-async def test_how_long_a_result_is_waited_for_is_a_setting(visible: float) -> None:
+async def test_polling_visible_is_the_time_to_wait_for_a_result(visible: float) -> None:
     async with clients_of(lambda _: httpx.Response(404, json={}), polling=Polling(visible=visible)) as client:
         for look in (lambda: result_collection(client, "https://x/c1"), lambda: anext(result_items(client, "x/c1"))):
             began = anyio.current_time()
@@ -295,7 +295,7 @@ async def test_how_long_a_result_is_waited_for_is_a_setting(visible: float) -> N
 
 
 @pytest.mark.virtual_time
-async def test_items_that_are_not_visible_yet_are_waited_for_once() -> None:
+async def test_items_that_are_not_visible_yet_are_requested_again() -> None:
     pages = [[], [], [item_content("i1")]]
     bodies: list[Any] = []
 
@@ -348,7 +348,7 @@ ASSETS: dict[str, Any] = {
         ({"roles": ["data"], "media_types": ["application/geo+json"]}, ["a.json"]),
     ],
 )
-async def test_the_files_of_a_result_are_chosen_by_key_role_and_media_type(
+async def test_files_of_a_result_are_selected_by_key_role_and_media_type(
     host: StorageHost, tmp_path: Path, selection: dict[str, Any], expected: list[str]
 ) -> None:
     host.answers["POST /v2/assets/stac/search"] = {"features": [item_content(**ASSETS)]}
@@ -358,7 +358,9 @@ async def test_the_files_of_a_result_are_chosen_by_key_role_and_media_type(
     assert [path.name.removesuffix(".bin") for path in paths] == expected
 
 
-async def test_update_sends_title_and_tags_and_takes_over_the_answer(host: StorageHost, item: pystac.Item) -> None:
+async def test_update_item_sends_title_and_tags_and_takes_over_the_response(
+    host: StorageHost, item: pystac.Item
+) -> None:
     changed = item_content()
     changed["properties"]["up42-user:title"] = "as the server has it"
     host.answers["PATCH /v2/assets/stac/collections/c1/items/i1"] = changed
@@ -370,7 +372,7 @@ async def test_update_sends_title_and_tags_and_takes_over_the_answer(host: Stora
     assert Up42Properties(item).title == "as the server has it"
 
 
-async def test_update_sends_nothing_that_the_item_does_not_have(host: StorageHost, item: pystac.Item) -> None:
+async def test_update_item_sends_only_properties_that_the_item_has(host: StorageHost, item: pystac.Item) -> None:
     host.answers["PATCH /v2/assets/stac/collections/c1/items/i1"] = item_content()
     del item.properties["up42-user:tags"]
     async with host.client():
@@ -425,13 +427,15 @@ def refusal_of(call: Callable[[], object]) -> str:
     return str(caught.value if isinstance(caught.value, RuntimeError) else caught.value.__cause__)
 
 
-def test_a_link_of_the_users_own_is_refused_as_well(item: pystac.Item) -> None:
+def test_pystac_refuses_network_access_through_an_added_link(item: pystac.Item) -> None:
     item.add_link(pystac.Link("child", f"{API}/v2/x"))
     (link,) = item.get_links("child")
     assert "use `up42_async.search_items(...)`" in refusal_of(lambda: link.resolve_stac_object(item.get_root()))
 
 
-def test_the_objects_work_in_pystacs_own_api(item: pystac.Item, collection: pystac.Collection, tmp_path: Path) -> None:
+def test_items_and_collections_work_with_the_api_of_pystac(
+    item: pystac.Item, collection: pystac.Collection, tmp_path: Path
+) -> None:
     assert item.get_self_href() == f"{API}/v2/assets/stac/collections/c1/items/i1"
     assert item.datetime == dt.datetime(2024, 5, 1, 10, 0, 0, 123456, dt.UTC)
     assert item.assets["result.tif"].get_absolute_href() == f"{API}/v2/assets/a1"
@@ -444,7 +448,7 @@ def test_the_objects_work_in_pystacs_own_api(item: pystac.Item, collection: pyst
     assert pystac.ItemCollection([item]).items[0].id == "i1"
 
 
-def test_local_files_can_be_read_through_the_objects(item: pystac.Item, tmp_path: Path) -> None:
+def test_links_to_local_files_are_read(item: pystac.Item, tmp_path: Path) -> None:
     stac_from(StorageItem, item_content("other"), ABOUT).save_object(dest_href=str(tmp_path / "other.json"))
     item.add_link(pystac.Link("child", str(tmp_path / "other.json")))
     assert item.get_links("child")[0].resolve_stac_object(item.get_root()).target.id == "other"  # type: ignore[union-attr]
@@ -455,7 +459,7 @@ def through_pickle(one: Any) -> Any:
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, through_pickle])
-def test_the_objects_can_be_pickled_and_copied_and_stay_guarded(
+def test_pickled_and_copied_objects_still_refuse_network_access(
     item: pystac.Item, collection: pystac.Collection, make_copy: Callable[[Any], Any]
 ) -> None:
     assert make_copy(item).to_dict() == item.to_dict()
@@ -468,14 +472,14 @@ def test_the_objects_can_be_pickled_and_copied_and_stay_guarded(
         make_copy(item).get_root()._stac_io.read_text(f"{API}/x")
 
 
-def test_what_is_here_already_can_be_put_behind_a_link(item: pystac.Item, collection: pystac.Collection) -> None:
+def test_a_link_may_be_set_to_an_object_in_memory(item: pystac.Item, collection: pystac.Collection) -> None:
     link = item.get_single_link("collection")
     assert link is not None
     link.target = collection
     assert item.get_collection() is collection
 
 
-def test_objects_without_links_are_fine() -> None:
+def test_objects_without_links_have_no_parents_and_no_items() -> None:
     content = item_content() | {"links": []}
     item = stac_from(StorageItem, content, ABOUT)
     assert item.get_collection() is None
@@ -493,7 +497,7 @@ def linked(content: dict[str, Any], *, without: str, **links: str) -> dict[str, 
     return content | {"links": [*kept, *({"rel": rel, "href": href} for rel, href in links.items())]}
 
 
-def test_what_has_a_parent_but_no_self_link_is_parsed_and_stays_guarded() -> None:
+def test_objects_without_self_link_still_refuse_network_access() -> None:
     parent = f"{API}/v2/assets/stac/collections/c0"
     collection = stac_from(StorageCollection, linked(collection_content(), without="self", parent=parent), ABOUT)
     item = stac_from(StorageItem, linked(item_content(), without="self"), ABOUT)
@@ -503,14 +507,14 @@ def test_what_has_a_parent_but_no_self_link_is_parsed_and_stays_guarded() -> Non
             one.get_parent()
 
 
-def test_what_has_a_parent_but_no_self_link_goes_into_a_catalogue_of_the_users_own() -> None:
+def test_an_item_without_self_link_can_be_added_to_a_catalog() -> None:
     catalog = pystac.Catalog("mine", "What I keep.")
     item = stac_from(StorageItem, linked(item_content(), without="self"), ABOUT)
     catalog.add_item(item)
     assert (item.get_parent(), item.get_root()) == (catalog, catalog)
 
 
-def test_the_self_link_can_be_taken_away_and_given_anew(item: pystac.Item, collection: pystac.Collection) -> None:
+def test_the_self_link_can_be_removed_and_set_again(item: pystac.Item, collection: pystac.Collection) -> None:
     for one in (item, item.clone(), copy.deepcopy(item), collection):
         links = hrefs(one.to_dict())
         one.set_self_href(None)
@@ -519,7 +523,9 @@ def test_the_self_link_can_be_taken_away_and_given_anew(item: pystac.Item, colle
         assert hrefs(one.to_dict()) == links | {"self": "/elsewhere/it.json"}
 
 
-def test_a_collection_below_the_root_is_normalised_and_saved_offline(item: pystac.Item, tmp_path: Path) -> None:
+def test_a_collection_with_the_root_as_parent_is_saved_without_network_access(
+    item: pystac.Item, tmp_path: Path
+) -> None:
     content = linked(collection_content(), without="", parent=f"{API}/v2/assets/stac")
     collection = stac_from(StorageCollection, content, ABOUT)
     assert collection.get_parent() is collection.get_root()
@@ -532,13 +538,13 @@ def test_a_collection_below_the_root_is_normalised_and_saved_offline(item: pysta
     assert links["collection"]["parent"] == links["collection"]["root"] == f"{API}/v2/assets/stac/"
 
 
-def test_a_parent_that_is_no_collection_is_not_to_be_had_as_one() -> None:
+def test_the_parent_link_to_the_root_is_not_fetched() -> None:
     content = linked(collection_content(), without="root", parent=f"{API}/v2/assets/stac")
     with pytest.raises(RuntimeError, match=r"fetch /v2/assets/stac \(parent\).*use `up42_async.search_items"):
         stac_from(StorageCollection, content, ABOUT).get_parent()
 
 
-async def test_an_item_comes_by_its_collection_and_id(host: StorageHost) -> None:
+async def test_an_item_is_fetched_by_its_collection_and_id(host: StorageHost) -> None:
     host.answers["GET /v2/assets/stac/collections/c%201/items/i%2F1"] = item_content("i/1", "c 1")
     async with host.client() as client:
         item = await get_item("c 1", "i/1", client=client)
@@ -547,7 +553,7 @@ async def test_an_item_comes_by_its_collection_and_id(host: StorageHost) -> None
     assert (item.id, item.collection_id) == ("i/1", "c 1")
 
 
-async def test_what_was_not_asked_for_is_an_error(host: StorageHost) -> None:
+async def test_a_response_with_another_id_is_a_transient_error(host: StorageHost) -> None:
     path = "/v2/assets/stac/collections/c1"
     host.answers[f"GET {path}"] = collection_content("c2")
     host.answers[f"GET {path}/items/i1"] = item_content("i2")
@@ -567,7 +573,7 @@ async def test_what_was_not_asked_for_is_an_error(host: StorageHost) -> None:
             assert caught.value.transient
 
 
-async def test_an_item_is_updated_with_the_client_it_came_from(host: StorageHost) -> None:
+async def test_update_item_uses_the_client_that_the_item_came_from(host: StorageHost) -> None:
     host.answers["GET /v2/assets/stac/collections/c1/items/i1"] = item_content("i1")
     host.answers["PATCH /v2/assets/stac/collections/c1/items/i1"] = item_content("i1")
     async with host.client(workspace_id="another"):
@@ -578,7 +584,7 @@ async def test_an_item_is_updated_with_the_client_it_came_from(host: StorageHost
         await client.aclose()
 
 
-async def test_a_collection_is_deleted_as_a_whole(host: StorageHost) -> None:
+async def test_delete_collection_sends_one_request(host: StorageHost) -> None:
     path = "/v2/assets/stac/collections/c1"
     host.answers[f"DELETE {path}"] = (204, None)
     async with host.client() as client:
@@ -588,7 +594,7 @@ async def test_a_collection_is_deleted_as_a_whole(host: StorageHost) -> None:
     assert host.asked[f"DELETE {path}"] == 1
 
 
-async def test_a_collection_that_an_earlier_try_has_deleted_is_deleted(host: StorageHost) -> None:
+async def test_a_404_after_a_failed_attempt_to_delete_a_collection_is_a_success(host: StorageHost) -> None:
     answers = [(503, {}), (404, {"title": "Not Found"})]
     host.answers["DELETE /v2/assets/stac/collections/c1"] = lambda _: answers.pop(0)
     async with host.client():
@@ -596,7 +602,7 @@ async def test_a_collection_that_an_earlier_try_has_deleted_is_deleted(host: Sto
     assert answers == []
 
 
-async def test_collections_are_listed_page_by_page_and_an_odd_one_hides_no_other(host: StorageHost) -> None:
+async def test_collections_are_listed_by_page_and_an_unreadable_one_hides_no_other(host: StorageHost) -> None:
     path = "/v2/assets/stac/collections"
     link = {"rel": "next", "href": f"http://up42.example{path}?limit=2&token=next:c2"}
     pages = iter([[collection_content("c1"), {"id": "odd"}], [collection_content("c3")]])
@@ -615,7 +621,7 @@ async def test_collections_are_listed_page_by_page_and_an_odd_one_hides_no_other
 
 
 @pytest.mark.parametrize("answer", [7, [], {}, {"collections": {}}])
-async def test_an_answer_that_is_no_list_of_collections_is_an_error(host: StorageHost, answer: Any) -> None:
+async def test_a_response_that_is_not_a_list_of_collections_is_an_error(host: StorageHost, answer: Any) -> None:
     host.answers["GET /v2/assets/stac/collections"] = answer
     async with host.client():
         with pytest.raises(UnexpectedResponseError, match="no list of STAC collections"):
@@ -623,7 +629,7 @@ async def test_an_answer_that_is_no_list_of_collections_is_an_error(host: Storag
 
 
 @pytest.mark.parametrize(("arguments", "error"), [(("",), ValueError), ((7,), TypeError)])
-async def test_a_workspace_that_cannot_be_one_is_refused(
+async def test_list_collections_refuses_an_invalid_workspace_or_limit(
     host: StorageHost, arguments: Any, error: type[Exception]
 ) -> None:
     async with host.client():
@@ -633,7 +639,7 @@ async def test_a_workspace_that_cannot_be_one_is_refused(
             list_collections(limit=0)
 
 
-async def test_what_can_be_searched_by_is_a_json_schema(host: StorageHost) -> None:
+async def test_get_queryables_returns_a_json_schema(host: StorageHost) -> None:
     schema = {"type": "object", "properties": {"job_id": {"type": "string"}}}
     host.answers["GET /v2/assets/stac/queryables"] = schema
     async with host.client() as client:

@@ -54,14 +54,14 @@ def rows(files: list[up42.ResultFile]) -> list[tuple[Any, ...]]:
     return [(file.job_id, file.item_id, file.asset_key, file.path and file.path.read_bytes()) for file in files]
 
 
-async def test_files_of_a_search_come_with_their_job_item_and_key(host: StorageHost, tmp_path: Path) -> None:
+async def test_downloaded_files_have_their_job_item_and_asset_key(host: StorageHost, tmp_path: Path) -> None:
     async with host.client():
         files = await up42.download_items(up42.search_items(), tmp_path, roles=["data"], bar=True)
     assert rows(files) == [("job-1", "i1", "data", b"one"), ("j1", "i2", "data", b"two")]
     assert [file.path and file.path.name for file in files] == ["image.tif", "image-a2-id.tif"]
 
 
-async def test_an_item_that_cannot_be_read_is_an_error_beside_the_files_of_the_others(
+async def test_an_unreadable_item_is_an_error_and_the_files_of_the_others_are_downloaded(
     host: StorageHost, tmp_path: Path
 ) -> None:
     host.answers[SEARCH]["features"].append(item_content("odd") | {"type": "Nonsense"})
@@ -75,7 +75,7 @@ async def test_an_item_that_cannot_be_read_is_an_error_beside_the_files_of_the_o
     assert "odd" in str(files[-1].error)
 
 
-async def test_an_asset_that_lies_elsewhere_is_an_error_of_its_own(host: StorageHost, tmp_path: Path) -> None:
+async def test_an_asset_outside_up42_is_an_error_with_its_key(host: StorageHost, tmp_path: Path) -> None:
     async with host.client():
         items = [item async for item in up42.search_items()]
         files = await up42.download_items(items[2:], tmp_path)
@@ -90,7 +90,7 @@ async def test_an_asset_that_lies_elsewhere_is_an_error_of_its_own(host: Storage
         assert "canary" not in str(file.error)
 
 
-async def test_each_file_comes_as_it_lands_and_the_rest_stops_with_the_block(host: StorageHost, tmp_path: Path) -> None:
+async def test_each_file_is_yielded_when_it_is_complete(host: StorageHost, tmp_path: Path) -> None:
     async def items() -> AsyncIterator[pystac.Item]:
         async for item in up42.search_items():
             yield item
@@ -102,7 +102,7 @@ async def test_each_file_comes_as_it_lands_and_the_rest_stops_with_the_block(hos
     assert {file.path and file.path.exists() for file in seen} == {True}
 
 
-async def test_a_batch_shows_itself_in_a_line_and_in_a_table(host: StorageHost, tmp_path: Path) -> None:
+async def test_the_repr_and_html_of_a_batch_show_its_files(host: StorageHost, tmp_path: Path) -> None:
     async with host.client():
         batch = up42.download_items([item async for item in up42.search_items()], tmp_path)
         await batch
@@ -114,7 +114,7 @@ async def test_a_batch_shows_itself_in_a_line_and_in_a_table(host: StorageHost, 
     assert "canary" not in table
 
 
-async def test_a_long_table_ends_with_how_many_more_there_are(host: StorageHost, tmp_path: Path) -> None:
+async def test_a_long_table_ends_with_the_number_of_rows_left_out(host: StorageHost, tmp_path: Path) -> None:
     assets = {f"{number:03}": {"href": "s3://elsewhere"} for number in range(60)}
     host.answers[SEARCH] = {"features": [item_of("i1", assets)]}
     async with host.client():
@@ -123,7 +123,7 @@ async def test_a_long_table_ends_with_how_many_more_there_are(host: StorageHost,
     assert "<p>... and 10 more</p>" in batch._repr_html_()
 
 
-async def test_a_batch_can_be_a_task(host: StorageHost, tmp_path: Path) -> None:
+async def test_download_items_can_be_started_as_a_task(host: StorageHost, tmp_path: Path) -> None:
     async with host.client():
         items = [item async for item in up42.search_items()]
         async with anyio.create_task_group() as group:
@@ -133,7 +133,7 @@ async def test_a_batch_can_be_a_task(host: StorageHost, tmp_path: Path) -> None:
         assert (tmp_path / name / "here.tif").read_bytes() == b"three"
 
 
-async def test_the_client_of_an_item_comes_before_the_current_one(host: StorageHost, tmp_path: Path) -> None:
+async def test_the_client_of_an_item_takes_precedence_over_the_current_one(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         items = [item async for item in up42.search_items()]
         with serving() as other:
@@ -148,7 +148,7 @@ async def test_the_client_of_an_item_comes_before_the_current_one(host: StorageH
     assert url.startswith(host.storage)
 
 
-async def test_one_item_is_told_the_way_and_what_is_no_item_is_refused(host: StorageHost, tmp_path: Path) -> None:
+async def test_download_items_refuses_arguments_of_the_wrong_type(host: StorageHost, tmp_path: Path) -> None:
     async with host.client():
         (item, *_) = [item async for item in up42.search_items()]
         with pytest.raises(TypeError, match=r"write download_items\(\[item\], directory\)"):
@@ -162,14 +162,14 @@ async def test_one_item_is_told_the_way_and_what_is_no_item_is_refused(host: Sto
 @pytest.mark.parametrize(
     "href", ["https://elsewhere.example/a.tif", "./a.tif", "s3://bucket/a.tif", "https://[::1", ""]
 )
-async def test_there_is_no_signed_url_for_what_lies_elsewhere(host: StorageHost, href: str) -> None:
+async def test_an_asset_outside_up42_has_no_signed_url(host: StorageHost, href: str) -> None:
     async with host.client() as client:
         with pytest.raises(UntrustedURLError):
             await up42.signed_url(pystac.Asset(href))
     assert client.statistics().requests == 0
 
 
-async def test_a_signed_url_of_what_is_no_asset_is_a_mistake(host: StorageHost) -> None:
+async def test_a_signed_url_for_a_value_that_is_not_an_asset_is_a_type_error(host: StorageHost) -> None:
     async with host.client():
         with pytest.raises(TypeError, match=r"asset must be .* an up42_async\.Asset, not 'a1'"):
             await up42.signed_url("a1")  # type: ignore[arg-type]
@@ -187,7 +187,7 @@ def read(url: str) -> bytes:
     return content
 
 
-async def test_an_asset_can_be_read_by_anybody_under_its_signed_url(sandbox: Sandbox) -> None:
+async def test_an_asset_can_be_read_without_credentials_at_its_signed_url(sandbox: Sandbox) -> None:
     async with up42.Client(**sandbox.settings):
         asset = await up42.initialize_asset(REFERENCE_ASSET)
         url = await up42.signed_url(asset)
@@ -195,7 +195,7 @@ async def test_an_asset_can_be_read_by_anybody_under_its_signed_url(sandbox: San
     assert hashlib.sha256(content).hexdigest() == sandbox.stored_file(REFERENCE_ASSET).sha256
 
 
-async def test_an_asset_of_a_collection_comes_like_one_of_an_item(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_an_asset_of_a_collection_is_downloaded_like_one_of_an_item(sandbox: Sandbox, tmp_path: Path) -> None:
     async with up42.Client(**sandbox.settings):
         asset = await up42.initialize_asset(REFERENCE_ASSET)
         (item,) = await asset.stac_items()
@@ -215,7 +215,7 @@ def pixels(source: str | Path, window: Any = None) -> np.ndarray[Any, Any]:
     return data
 
 
-async def test_rasterio_reads_the_pixels_of_a_result_under_its_signed_url(
+async def test_rasterio_reads_the_pixels_of_a_result_from_its_signed_url(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

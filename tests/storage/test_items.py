@@ -79,7 +79,7 @@ class Square:
         ({"limit": np.int64(50)}, {"limit": 50}),
     ],
 )
-async def test_conditions_are_sent_as_the_stac_api_has_them(
+async def test_search_conditions_are_sent_in_the_form_of_the_stac_api(
     host: StorageHost, asked: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     async with host.client():
@@ -106,7 +106,7 @@ async def test_conditions_are_sent_as_the_stac_api_has_them(
         ({"sortby": "-"}, "names no field"),
     ],
 )
-async def test_conditions_that_cannot_be_right_are_refused_before_anything_is_sent(
+async def test_invalid_search_conditions_are_value_errors_without_a_request(
     host: StorageHost, asked: dict[str, Any], message: str
 ) -> None:
     async with host.client():
@@ -116,7 +116,9 @@ async def test_conditions_that_cannot_be_right_are_refused_before_anything_is_se
 
 
 @pytest.mark.parametrize("asked", [{"ids": []}, {"collections": []}])
-async def test_an_empty_list_matches_nothing_and_sends_nothing(host: StorageHost, asked: dict[str, Any]) -> None:
+async def test_an_empty_list_of_ids_or_collections_matches_nothing_and_sends_no_request(
+    host: StorageHost, asked: dict[str, Any]
+) -> None:
     async with host.client():
         assert [item async for item in search_items(**asked)] == []
     assert host.asked.total() == 0
@@ -139,7 +141,7 @@ def paged(names: list[str], size: int) -> Callable[[Any], Any]:
 NAMES = [f"i{number}" for number in range(25)]
 
 
-async def test_pages_are_followed_by_merging_their_token_into_the_body(host: StorageHost) -> None:
+async def test_the_token_of_the_next_page_is_added_to_the_body(host: StorageHost) -> None:
     host.answers[SEARCH] = paged(NAMES, 10)
     async with host.client():
         items = [item async for item in search_items(job_id="j1", limit=10)]
@@ -152,14 +154,14 @@ async def test_pages_are_followed_by_merging_their_token_into_the_body(host: Sto
     ]
 
 
-async def test_no_more_items_than_wanted_are_asked_for(host: StorageHost) -> None:
+async def test_no_page_is_requested_beyond_max_items(host: StorageHost) -> None:
     host.answers[SEARCH] = paged(NAMES, 10)
     async with host.client():
         assert len([item async for item in search_items(max_items=11)]) == 11
     assert host.asked[SEARCH] == 2
 
 
-async def test_tasks_that_share_a_search_get_no_more_items_than_wanted(host: StorageHost) -> None:
+async def test_tasks_that_share_a_search_get_max_items_together(host: StorageHost) -> None:
     host.answers[SEARCH] = paged(NAMES, 10)
     names: list[str] = []
     async with host.client():
@@ -170,7 +172,7 @@ async def test_tasks_that_share_a_search_get_no_more_items_than_wanted(host: Sto
     assert sorted(names) == sorted(NAMES[:11])
 
 
-async def test_leaving_early_asks_for_no_further_page_and_going_on_is_fine(host: StorageHost) -> None:
+async def test_leaving_a_search_early_requests_no_further_page_and_it_can_be_continued(host: StorageHost) -> None:
     host.answers[SEARCH] = paged(NAMES, 10)
     async with host.client():
         items = search_items()
@@ -181,7 +183,7 @@ async def test_leaving_early_asks_for_no_further_page_and_going_on_is_fine(host:
         assert (await anext(items)).id == "i10"
 
 
-async def test_items_that_are_repeated_come_once(host: StorageHost) -> None:
+async def test_repeated_items_are_returned_once(host: StorageHost) -> None:
     host.answers[SEARCH] = {"features": [item_content("i1"), item_content("i1"), item_content("i1", "c2")]}
     async with host.client():
         assert [item.collection_id async for item in search_items()] == ["c1", "c2"]
@@ -190,7 +192,7 @@ async def test_items_that_are_repeated_come_once(host: StorageHost) -> None:
 @pytest.mark.parametrize(
     "href", ["{api}/v2/assets/stac/search?token=next:10", "/v2/assets/stac/search?token=next:10&limit=3"]
 )
-async def test_a_next_link_that_is_a_url_gives_its_token_only(host: StorageHost, href: str) -> None:
+async def test_only_the_token_of_a_next_link_with_a_query_is_used(host: StorageHost, href: str) -> None:
     pages = [[item_content("i1")], [item_content("i2")]]
 
     def answer(_: Any) -> Any:
@@ -223,7 +225,7 @@ async def test_a_next_link_over_plain_http_is_followed_over_https() -> None:
 @pytest.mark.parametrize(
     "href", ["https://api.up42.com.evil.test/x", "//evil.test/x", "http://u@127.0.0.1/x", 7, "x y"]
 )
-async def test_a_next_link_that_leads_away_is_refused(host: StorageHost, href: object) -> None:
+async def test_a_next_link_to_another_host_is_refused(host: StorageHost, href: object) -> None:
     host.answers[SEARCH] = {
         "features": [item_content()],
         "links": [{"rel": "next", "href": href, "body": {"token": "t"}}],
@@ -237,7 +239,7 @@ async def test_a_next_link_that_leads_away_is_refused(host: StorageHost, href: o
     assert host.asked[SEARCH] == 1
 
 
-async def test_pages_that_go_in_circles_are_an_error(host: StorageHost) -> None:
+async def test_a_next_link_to_the_same_page_is_an_error(host: StorageHost) -> None:
     host.answers[SEARCH] = {"features": [item_content()], "links": [{"rel": "next", "body": {"token": "same"}}]}
     async with host.client():
         with pytest.raises(PaginationError):
@@ -245,14 +247,14 @@ async def test_pages_that_go_in_circles_are_an_error(host: StorageHost) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"features": None}, {"features": {}}])
-async def test_an_answer_that_is_no_list_of_items_is_an_error(host: StorageHost, answer: object) -> None:
+async def test_a_response_that_is_not_a_list_of_items_is_an_error(host: StorageHost, answer: object) -> None:
     host.answers[SEARCH] = answer
     async with host.client():
         with pytest.raises(UnexpectedResponseError, match="an answer that is no list of STAC items"):
             await anext(search_items())
 
 
-async def test_links_that_make_no_sense_are_an_error_after_the_page(host: StorageHost) -> None:
+async def test_invalid_links_are_an_error_after_the_items_of_the_page(host: StorageHost) -> None:
     host.answers[SEARCH] = {"features": [item_content()], "links": "none"}
     async with host.client():
         items = search_items()
@@ -267,7 +269,7 @@ async def collect(items: Items, names: list[str]) -> None:
         await anyio.lowlevel.checkpoint()  # so that others get their turn
 
 
-async def test_a_page_that_could_not_be_had_is_asked_for_again(host: StorageHost) -> None:
+async def test_a_page_that_failed_is_requested_again(host: StorageHost) -> None:
     pages = paged(NAMES, 10)
     failures = [True] * 4
 
@@ -321,7 +323,7 @@ async def test_cancelling_a_search_loses_no_item(host: StorageHost) -> None:
         ({"sortby": [7]}, "sortby must hold fields"),
     ],
 )
-async def test_conditions_of_the_wrong_kind_are_refused_before_anything_is_sent(
+async def test_search_conditions_of_the_wrong_type_are_type_errors_without_a_request(
     host: StorageHost, asked: dict[str, Any], message: str
 ) -> None:
     async with host.client():
@@ -330,6 +332,6 @@ async def test_conditions_of_the_wrong_kind_are_refused_before_anything_is_sent(
     assert host.asked.total() == 0
 
 
-async def test_a_search_needs_a_client() -> None:
+async def test_a_search_without_a_client_is_refused() -> None:
     with pytest.raises(RuntimeError, match="no UP42 client"):
         search_items()

@@ -45,7 +45,7 @@ UNREADABLE: list[Any] = [
 
 
 @pytest.mark.parametrize("odd", UNREADABLE)
-async def test_an_item_that_cannot_be_read_is_named_and_the_others_come(
+async def test_an_unreadable_item_is_an_error_and_the_others_are_returned(
     host: StorageHost, caplog: pytest.LogCaptureFixture, odd: Any
 ) -> None:
     host.answers[SEARCH] = {"features": [item_content("a"), odd, item_content("b")]}
@@ -87,7 +87,7 @@ ODD_PARTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "problem"), ODD_PARTS)
-async def test_an_item_comes_without_its_odd_part_which_is_named(
+async def test_an_item_is_returned_without_its_unreadable_part_which_is_named(
     host: StorageHost, caplog: pytest.LogCaptureFixture, change: dict[str, Any], problem: str
 ) -> None:
     host.answers[SEARCH] = {"features": [item_content("odd") | change, item_content("b")]}
@@ -103,7 +103,7 @@ async def test_an_item_comes_without_its_odd_part_which_is_named(
         assert copied.to_dict() == odd.to_dict()
 
 
-async def test_roles_and_assets_that_can_be_read_stay(host: StorageHost) -> None:
+async def test_readable_roles_and_assets_are_kept(host: StorageHost) -> None:
     assets: dict[str, Any] = {"a": {"href": "x", "roles": ["data", 7]}, "b": {"href": "y", "roles": "data"}, "c": {}}
     host.answers[SEARCH] = {"features": [item_content("i") | {"assets": assets}]}
     async with host.client():
@@ -111,7 +111,7 @@ async def test_roles_and_assets_that_can_be_read_stay(host: StorageHost) -> None
     assert {key: asset.roles for key, asset in item.assets.items()} == {"a": ["data"], "b": None}
 
 
-async def test_many_odd_parts_are_named_in_one_line(host: StorageHost) -> None:
+async def test_many_unreadable_parts_are_named_in_one_line(host: StorageHost) -> None:
     host.answers[SEARCH] = {"features": [item_content("i") | {"links": [{"rel": str(n)} for n in range(1000)]}]}
     async with host.client():
         items = search_items()
@@ -128,7 +128,7 @@ async def test_an_item_without_datetime_keeps_none(host: StorageHost) -> None:
     assert item.to_dict()["properties"] == {"datetime": None}
 
 
-async def test_numbers_that_are_none_come_as_they_are(host: StorageHost) -> None:
+async def test_nan_in_properties_is_kept(host: StorageHost) -> None:
     content = item_content("i")
     content["properties"]["eo:cloud_cover"] = float("nan")
     host.answers[SEARCH] = {"features": [content]}
@@ -142,7 +142,7 @@ async def test_numbers_that_are_none_come_as_they_are(host: StorageHost) -> None
 @pytest.mark.parametrize(
     ("asked", "came"), [({"collections": ["c1"]}, {"collection": "c2"}), ({"ids": ["i1"]}, {"id": "i2"})]
 )
-async def test_an_item_that_was_not_asked_for_is_an_error(
+async def test_an_item_that_was_not_requested_is_an_error(
     host: StorageHost, asked: dict[str, Any], came: dict[str, Any]
 ) -> None:
     host.answers[SEARCH] = {"features": [item_content("i1") | came, item_content("i1")]}
@@ -152,7 +152,7 @@ async def test_an_item_that_was_not_asked_for_is_an_error(
     assert "which was not asked for" in str(items.errors[0])
 
 
-async def test_a_page_of_odd_items_is_given_up(host: StorageHost) -> None:
+async def test_a_page_of_mostly_unreadable_items_is_refused(host: StorageHost) -> None:
     host.answers[SEARCH] = {"features": [{"title": str(number)} for number in range(1000)]}
     async with host.client():
         items = search_items()
@@ -161,7 +161,7 @@ async def test_a_page_of_odd_items_is_given_up(host: StorageHost) -> None:
     assert len(items.errors) == MOST_MALFORMED + 1
 
 
-async def test_odd_items_of_many_pages_do_not_add_up(host: StorageHost) -> None:
+async def test_the_limit_of_unreadable_items_counts_for_each_page(host: StorageHost) -> None:
     def answer(body: Any) -> Any:
         page = int(body.get("token", 0))
         odd = [{"title": "x"}] * 60
@@ -173,7 +173,7 @@ async def test_odd_items_of_many_pages_do_not_add_up(host: StorageHost) -> None:
         assert [item.id async for item in search_items()] == [f"i{page}" for page in range(5)]
 
 
-async def test_the_files_of_the_other_items_are_brought_and_then_the_odd_one_is_raised(
+async def test_the_error_of_an_unreadable_item_is_raised_after_the_other_files_are_downloaded(
     host: StorageHost, tmp_path: Path
 ) -> None:
     host.files = {name: StoredFile(name.encode(), name=None) for name in "ab"}
@@ -186,7 +186,7 @@ async def test_the_files_of_the_other_items_are_brought_and_then_the_odd_one_is_
     assert len([path async for path in anyio.Path(tmp_path).iterdir() if not path.name.startswith(".")]) == 2
 
 
-async def test_what_is_fetched_by_id_comes_without_its_odd_part(
+async def test_an_item_or_collection_fetched_by_id_comes_without_its_unreadable_part(
     host: StorageHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     host.answers["GET /v2/assets/stac/collections/c1/items/i1"] = item_content("i1") | {"bbox": 7}
@@ -198,7 +198,7 @@ async def test_what_is_fetched_by_id_comes_without_its_odd_part(
     assert "collection 'c1' has a link (rel 'x') without href" in warnings(caplog)[1]
 
 
-async def test_an_item_knows_the_client_it_came_from_and_so_do_its_copies(host: StorageHost) -> None:
+async def test_items_and_their_copies_keep_the_client_they_came_from(host: StorageHost) -> None:
     host.answers[SEARCH] = {"features": [item_content("i1")]}
     host.answers["GET /v2/assets/stac/collections/c1"] = collection_content("c1")
     async with host.client() as client:
@@ -227,7 +227,9 @@ NAMES = [*item_content(), *collection_content(), "start_datetime"]
     changes=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3),
     inner=st.dictionaries(st.sampled_from(["datetime", "start_datetime", "end_datetime", "deprecated"]), JSON),
 )
-def test_whatever_stands_in_it_an_object_is_read_or_an_error(changes: dict[str, Any], inner: dict[str, Any]) -> None:
+def test_any_stac_object_is_read_or_an_unexpected_response_error(
+    changes: dict[str, Any], inner: dict[str, Any]
+) -> None:
     item = item_content()
     item["properties"] |= inner
     for content, kind in ((item, StorageItem), (collection_content(), StorageCollection)):
