@@ -1,4 +1,4 @@
-"""Serve an API and a storage host."""
+"""A fixture that serves an API and a storage host."""
 
 from collections.abc import Iterator
 

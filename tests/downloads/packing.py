@@ -1,4 +1,4 @@
-"""Make archives for tests."""
+"""Make zip and tar archives."""
 
 import io
 import tarfile
@@ -9,7 +9,7 @@ Members = dict[str, bytes]
 
 
 def zipped(path: Path, members: Members) -> Path:
-    """Make a zip with a directory and some members."""
+    """Make a zip with a directory and these members."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a directory/", b"")
         for name, content in members.items():
@@ -18,7 +18,7 @@ def zipped(path: Path, members: Members) -> Path:
 
 
 def tarred(path: Path, members: Members) -> Path:
-    """Make a tar, compressed where the name says so, with a directory and some members."""
+    """Make a tar with a directory and these members, compressed if the name ends in gz."""
     with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
         directory = tarfile.TarInfo("a directory")
         directory.type = tarfile.DIRTYPE
@@ -31,5 +31,5 @@ def tarred(path: Path, members: Members) -> Path:
 
 
 def packed(path: Path, members: Members) -> Path:
-    """Make an archive of the kind that the name says."""
+    """Make a zip or a tar, as the extension says."""
     return zipped(path, members) if path.suffix.lower() == ".zip" else tarred(path, members)

@@ -1,4 +1,4 @@
-"""What unpacking promises: all of an archive or nothing, and never outside of the directory beside it."""
+"""Archives are unpacked completely or not at all, and only into the directory beside them."""
 
 import errno
 import functools
@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,9 +20,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from tests.downloads.bringing import bring
+from tests.downloads.fetching import download
 from tests.downloads.packing import packed, tarred, zipped
-from tests.storage_host import StorageHost, StoredFile, serving
+from tests.storage_host import StorageHost, StoredFile
 from up42_async._downloads import archives
 from up42_async._downloads.archives import BadArchiveError, folder_name, is_archive, unpack
 from up42_async._downloads.directory import Downloads, fetch_all
@@ -210,11 +210,11 @@ async def test_an_error_of_the_disk_is_raised_unchanged(archive: Path, monkeypat
 
 
 async def test_a_member_larger_than_its_stated_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lying(_: Path) -> Generator[Any]:
+    def wrong_size(_: Path) -> Generator[Any]:
         yield archives._Member(name="bomb", size=1, content=io.BytesIO(bytes(5000)))
 
     monkeypatch.setattr(archives, "MOST_BYTES", 1000)
-    monkeypatch.setattr(archives, "_zip_members", lying)
+    monkeypatch.setattr(archives, "_zip_members", wrong_size)
     zipped(tmp_path / "a.zip", {})
     with pytest.raises(BadArchiveError, match="larger than there is room for"):
         await unpacked(tmp_path / "a.zip")
@@ -229,7 +229,7 @@ async def test_directories_count_as_members(archive: Path, monkeypatch: pytest.M
 
 
 def tar_of_headers(path: Path, size: int) -> None:
-    """Make a tar whose one member has a header of a size, in few bytes."""
+    """Make a small compressed tar whose one member has a header of this size."""
     with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
         info = tarfile.TarInfo("one")
         info.pax_headers = {"comment": "x" * size}
@@ -333,7 +333,7 @@ async def test_a_renamed_member_is_logged_with_both_names(
     content = tarred(tmp_path / "made.tar", {name: b"1", "other.tif": b"2"}).read_bytes()
     host.files["a1"] = StoredFile(content, name="order.tar")
     async with host.client() as client:
-        paths = await bring(client, tmp_path / "x", unpack=True)
+        paths = await download(client, tmp_path / "x", unpack=True)
     assert [path.read_bytes() for path in paths] == [b"1", b"2"]
     (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
     changed = paths[0].relative_to(tmp_path / "x" / "order").as_posix()
@@ -355,7 +355,7 @@ async def test_a_symbolic_link_in_the_directory_is_not_followed(archive: Path) -
 
 @functools.cache
 def large(kind: str) -> bytes:
-    """Return an archive that takes long to unpack, packed once for all tests."""
+    """Return an archive that takes long to unpack; it is made once for all tests."""
     with tempfile.TemporaryDirectory() as folder:
         content = os.urandom(50_000_000) if kind == ".tar" else bytes(300_000_000)
         return packed(Path(folder, f"a{kind}"), {"one": content}).read_bytes()
@@ -390,12 +390,6 @@ def test_other_extensions_are_not_archives(name: str) -> None:
     assert not is_archive(Path(name))
 
 
-@pytest.fixture
-def host() -> Iterator[StorageHost]:
-    with serving() as host:
-        yield host
-
-
 async def test_a_download_unpacks_archives_on_request_only(host: StorageHost, tmp_path: Path) -> None:
     content = zipped(tmp_path / "made.zip", {"one.tif": b"1", "two.tif": b"2"}).read_bytes()
     host.files = {"a1": StoredFile(content, name="got.zip"), "a2": StoredFile(b"3", name="three.tif")}
@@ -417,6 +411,6 @@ async def test_an_archive_that_cannot_be_unpacked_is_kept_and_named_in_the_error
     host.files["a1"] = StoredFile(b"no archive", name="got.zip")
     async with host.client() as client:
         with pytest.raises(DownloadError, match=r"got\.zip was downloaded but .*: it is broken") as caught:
-            await bring(client, tmp_path, unpack=True)
+            await download(client, tmp_path, unpack=True)
     assert caught.value.path == tmp_path / "got.zip"
     assert (tmp_path / "got.zip").read_bytes() == b"no archive"

@@ -1,4 +1,4 @@
-"""What fetching a file promises to what takes it: batches in order, none too many, and streams that are ended."""
+"""How a body is passed to its writer: in ordered batches, no more than it accepts, and with the stream closed."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 
@@ -17,7 +17,7 @@ MESSAGE = Message(label="GET file", url="https://storage.example/x")
 
 
 class Stream(httpx.AsyncByteStream):
-    """Sends pieces; as httpx's own, it hands on what another generator makes."""
+    """A stream of equal chunks from an inner generator, as those of httpx are."""
 
     def __init__(self, count: int, *, breaks: bool = False) -> None:
         self.count = count
@@ -50,8 +50,8 @@ class Transport(httpx.AsyncBaseTransport):
         return httpx.Response(200, stream=self._stream, headers={"X-Name": request.url.path})
 
 
-class Sink:
-    """Takes a number of batches, at its own pace."""
+class BatchWriter:
+    """A writer that accepts a number of batches, each after a pause."""
 
     def __init__(self, *, most: int = 1000, pause: float = 0.0, wanted: bool = True) -> None:
         self.sizes: list[int] = []
@@ -79,44 +79,44 @@ def wire_to(stream: Stream) -> Wire:
 
 
 async def test_a_body_is_written_in_large_batches_after_its_headers() -> None:
-    stream, sink = Stream(10), Sink()
-    reply = await wire_to(stream).fetch(MESSAGE, sink)
-    assert sink.sizes == [2**20, 2**20, 2**19]
-    assert sink.head == (200, {"x-name": "/x"})
+    stream, batches = Stream(10), BatchWriter()
+    reply = await wire_to(stream).fetch(MESSAGE, batches)
+    assert batches.sizes == [2**20, 2**20, 2**19]
+    assert batches.head == (200, {"x-name": "/x"})
     assert (reply.status, reply.body) == (200, b"")
     assert stream.ended == ["inner", "outer"]
 
 
 async def test_a_slow_body_is_written_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "BATCH_TIME", 0.0)
-    sink = Sink()
-    await wire_to(Stream(3)).fetch(MESSAGE, sink)
-    assert sink.sizes == [2**18] * 3
+    batches = BatchWriter()
+    await wire_to(Stream(3)).fetch(MESSAGE, batches)
+    assert batches.sizes == [2**18] * 3
 
 
 async def test_a_body_that_the_writer_declines_is_not_read() -> None:
-    stream, sink = Stream(10), Sink(wanted=False)
-    await wire_to(stream).fetch(MESSAGE, sink)
-    assert (sink.sizes, stream.ended) == ([], [])
+    stream, batches = Stream(10), BatchWriter(wanted=False)
+    await wire_to(stream).fetch(MESSAGE, batches)
+    assert (batches.sizes, stream.ended) == ([], [])
 
 
 async def test_a_writer_that_returns_false_gets_no_more_and_the_stream_is_closed() -> None:
-    stream, sink = Stream(100), Sink(most=2)
-    await wire_to(stream).fetch(MESSAGE, sink)
-    assert len(sink.sizes) == 2
+    stream, batches = Stream(100), BatchWriter(most=2)
+    await wire_to(stream).fetch(MESSAGE, batches)
+    assert len(batches.sizes) == 2
     assert stream.ended == ["inner", "outer"]
 
 
 async def test_bytes_received_before_the_connection_broke_are_written() -> None:
-    stream, sink = Stream(5, breaks=True), Sink()
+    stream, batches = Stream(5, breaks=True), BatchWriter()
     with pytest.raises(ConnectionLostError, match="GET file: the connection broke: broken"):
-        await wire_to(stream).fetch(MESSAGE, sink)
-    assert sum(sink.sizes) == 5 * 2**18
+        await wire_to(stream).fetch(MESSAGE, batches)
+    assert sum(batches.sizes) == 5 * 2**18
 
 
 async def test_cancelling_during_a_write_closes_the_inner_stream_first() -> None:
-    stream, sink = Stream(1000), Sink(pause=0.02)
+    stream, batches = Stream(1000), BatchWriter(pause=0.02)
     with anyio.move_on_after(0.03) as scope:
-        await wire_to(stream).fetch(MESSAGE, sink)
+        await wire_to(stream).fetch(MESSAGE, batches)
     assert scope.cancelled_caught
     assert stream.ended == ["inner", "outer"]

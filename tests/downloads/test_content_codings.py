@@ -1,4 +1,4 @@
-"""How the Content-Encoding of a stored file is undone: piece by piece, whole or not at all."""
+"""How the Content-Encoding of a file is decoded: in bounded chunks, and completely or not at all."""
 
 import gzip
 import zlib
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.downloads.bringing import bring, left_in, remote
+from tests.downloads.fetching import download, left_in, remote
 from tests.storage_host import Fault, StorageHost, StoredFile, announced, broken_after
 from up42_async import RetryPolicy
 from up42_async._downloads.content_codings import PIECE, Decoder
@@ -50,7 +50,7 @@ async def test_a_file_is_decoded_as_its_content_encoding_says(host: StorageHost,
     host.files["a1"] = StoredFile(CODED[coding], name="trees.geojson")
     host.faults = [announced(Content_Encoding=coding)]
     async with host.client() as client:
-        (path,) = await bring(client, place, remote(size=len(CONTENT)))
+        (path,) = await download(client, place, remote(size=len(CONTENT)))
     assert path.read_bytes() == CONTENT
 
 
@@ -65,9 +65,9 @@ async def test_an_encoded_file_is_not_downloaded_twice_and_never_resumed(host: S
 
     host.faults = [broken, coded, coded]
     async with host.client() as client:
-        (path,) = await bring(client, place, remote(size=len(CONTENT)))
+        (path,) = await download(client, place, remote(size=len(CONTENT)))
         inode = path.stat().st_ino
-        await bring(client, place, remote(size=len(CONTENT)))
+        await download(client, place, remote(size=len(CONTENT)))
     assert path.stat().st_ino == inode
     assert path.read_bytes() == CONTENT
     assert not any("range" in request.headers for request in host.seen)
@@ -77,7 +77,7 @@ async def test_the_known_size_may_be_that_of_the_encoded_file(host: StorageHost,
     host.files["a1"] = StoredFile(CODED["gzip"], name="trees.geojson")
     host.faults = [announced(Content_Encoding="gzip")]
     async with host.client() as client:
-        (path,) = await bring(client, place, remote(size=len(CODED["gzip"])))
+        (path,) = await download(client, place, remote(size=len(CODED["gzip"])))
     assert path.read_bytes() == CONTENT
 
 
@@ -85,7 +85,7 @@ async def test_a_tar_gz_with_content_encoding_gzip_is_not_decoded(host: StorageH
     host.files["a1"] = StoredFile(CODED["gzip"], name="trees.tar.gz")
     host.faults = [announced(Content_Encoding="gzip")]
     async with host.client() as client:
-        (path,) = await bring(client, place, remote())
+        (path,) = await download(client, place, remote())
     assert path.read_bytes() == CODED["gzip"]
 
 
@@ -94,7 +94,7 @@ async def test_an_empty_body_is_empty_in_any_encoding(host: StorageHost, place: 
     host.files["a1"] = StoredFile(b"", name="empty.json")
     host.faults = [announced(Content_Encoding=coding)]
     async with host.client(retry=RetryPolicy(attempts=1)) as client:
-        (path,) = await bring(client, place, remote(size=0))
+        (path,) = await download(client, place, remote(size=0))
     assert path.read_bytes() == b""
 
 
@@ -118,7 +118,7 @@ async def test_a_broken_or_unknown_encoding_leaves_no_file(host: StorageHost, pl
     host.faults = [fault] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError, match=message):
-            await bring(client, place, remote())
+            await download(client, place, remote())
     assert left_in(place) == []
 
 
@@ -127,7 +127,7 @@ async def test_a_decompression_bomb_is_refused_at_the_known_size(host: StorageHo
     host.faults = [announced(Content_Encoding="gzip")] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError, match="more bytes were received than announced"):
-            await bring(client, place, remote(size=1000))
+            await download(client, place, remote(size=1000))
     assert left_in(place) == []
 
 
@@ -136,7 +136,7 @@ async def test_the_rest_of_a_file_in_another_encoding_starts_the_download_again(
     coded = announced(Content_Encoding="gzip")
     host.faults = [broken_after(100), coded, coded]
     async with host.client() as client:
-        (path,) = await bring(client, place, remote())
+        (path,) = await download(client, place, remote())
     assert path.read_bytes() == CONTENT
     assert [("range" in request.headers) for request in host.seen] == [False, True, False]
 

@@ -1,4 +1,4 @@
-"""What downloading promises when nothing goes wrong: whole files in the right place, and nothing fetched twice."""
+"""Downloads without faults: complete files under their names, and no file downloaded twice."""
 
 import hashlib
 import os
@@ -6,51 +6,31 @@ import random
 import stat
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 
-from tests.storage_host import Fault, StorageHost, StoredFile, broken_after, refused, serving
-from up42_async import Client, Limits, RetryPolicy
-from up42_async._downloads.directory import Downloads, fetch_all
+from tests.downloads.fetching import download, left_in, remote
+from tests.storage_host import Fault, StorageHost, StoredFile, broken_after, refused
+from up42_async import Limits, RetryPolicy
 from up42_async._downloads.download import DownloadError
-from up42_async._downloads.file_names import RECORD
-from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
-ONE_TRY = RetryPolicy(attempts=1)
-BREAKING_OFF: list[Fault | None] = [broken_after(2_000_000), refused(503)]
-"""Ends a client's patience, if it has none, with 2 million bytes on the disk."""
+ONE_ATTEMPT = RetryPolicy(attempts=1)
+BROKEN_OFF: list[Fault | None] = [broken_after(2_000_000), refused(503)]
+"""Faults that end a download of a client with one attempt, with 2 million bytes in the part file."""
 
 
-@pytest.fixture
-def host() -> Iterator[StorageHost]:
-    with serving() as host:
-        host.files["a1"] = StoredFile(CONTENT)
-        yield host
-
-
-async def bring(client: Client, directory: Path, *files: RemoteFile, resume: bool = True) -> list[Path]:
-    return await fetch_all(Downloads(client, directory, DownloadOptions(resume=resume)), files)
-
-
-def remote(
-    asset_id: str = "a1", *, key: str = "key.tif", size: int | None = None, checksum: str | None = None
-) -> RemoteFile:
-    return RemoteFile(href=f"/v2/assets/{asset_id}", key=key, size=size, checksum=checksum)
-
-
-def left_in(directory: Path) -> list[str]:
-    """Name what is left beside the record of what was fetched."""
-    return sorted(path.name for path in directory.iterdir() if path.name != RECORD)
+@pytest.fixture(autouse=True)
+def _file(host: StorageHost) -> None:
+    host.files["a1"] = StoredFile(CONTENT)
 
 
 async def test_a_download_leaves_only_the_complete_file_under_its_name(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
-        paths = await bring(client, tmp_path / "new" / "place", remote())
+        paths = await download(client, tmp_path / "new" / "place", remote())
     assert paths == [tmp_path / "new" / "place" / "result.tif"]
     assert paths[0].read_bytes() == CONTENT
     assert left_in(paths[0].parent) == ["result.tif"]
@@ -58,13 +38,13 @@ async def test_a_download_leaves_only_the_complete_file_under_its_name(host: Sto
 
 async def test_a_download_needs_one_signed_url_and_one_request(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
-        await bring(client, tmp_path, remote())
+        await download(client, tmp_path, remote())
     assert (host.minted, len(host.seen)) == (1, 1)
 
 
 async def test_the_storage_host_sees_neither_token_nor_cookie(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
-        await bring(client, tmp_path, remote())
+        await download(client, tmp_path, remote())
     assert host.seen[0].headers.keys().isdisjoint({"authorization", "cookie", "proxy-authorization"})
     assert "canary-token" not in str(host.seen)
     assert host.seen[0].headers["accept-encoding"] == "identity"
@@ -73,14 +53,14 @@ async def test_the_storage_host_sees_neither_token_nor_cookie(host: StorageHost,
 @pytest.mark.parametrize("href", ["{api}/v2/assets/a1", "{api}/v2/assets/a1/download-url", "/v2/assets/a1"])
 async def test_every_form_of_link_to_an_asset_works(host: StorageHost, tmp_path: Path, href: str) -> None:
     async with host.client() as client:
-        await bring(client, tmp_path, RemoteFile(href=href.format(api=host.api), key="k"))
+        await download(client, tmp_path, RemoteFile(href=href.format(api=host.api), key="k"))
     assert host.asked["POST /v2/assets/a1/download-url"] == 1
 
 
 async def test_an_empty_file_is_downloaded(host: StorageHost, tmp_path: Path) -> None:
     host.files["a1"] = StoredFile(b"")
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(size=0))
+        (path,) = await download(client, tmp_path, remote(size=0))
     assert path.read_bytes() == b""
 
 
@@ -88,7 +68,7 @@ async def test_the_mode_of_a_file_follows_the_umask(host: StorageHost, tmp_path:
     before = os.umask(0o027)
     try:
         async with host.client() as client:
-            (path,) = await bring(client, tmp_path, remote())
+            (path,) = await download(client, tmp_path, remote())
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
@@ -96,9 +76,9 @@ async def test_the_mode_of_a_file_follows_the_umask(host: StorageHost, tmp_path:
 
 async def test_a_complete_file_is_not_downloaded_again(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote())
+        (path,) = await download(client, tmp_path, remote())
         inode = path.stat().st_ino
-        assert await bring(client, tmp_path, remote()) == [path]
+        assert await download(client, tmp_path, remote()) == [path]
     assert path.stat().st_ino == inode
     assert left_in(tmp_path) == ["result.tif"]
 
@@ -109,7 +89,7 @@ async def test_a_complete_file_with_a_known_checksum_costs_no_request_to_the_sto
     (tmp_path / "result.tif").write_bytes(CONTENT)
     file = remote(size=len(CONTENT), checksum=f"1220{hashlib.sha256(CONTENT).hexdigest()}")
     async with host.client() as client:
-        await bring(client, tmp_path, file)
+        await download(client, tmp_path, file)
     assert host.seen == []
 
 
@@ -120,7 +100,7 @@ async def test_a_file_of_the_user_is_not_overwritten_even_if_it_has_the_same_siz
     mine = tmp_path / "result.tif"
     mine.write_bytes(bytes(len(CONTENT)))
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(size=len(CONTENT), checksum=checksum))
+        (path,) = await download(client, tmp_path, remote(size=len(CONTENT), checksum=checksum))
     assert path != mine
     assert (path.read_bytes(), mine.read_bytes()) == (CONTENT, bytes(len(CONTENT)))
 
@@ -139,19 +119,19 @@ async def test_a_file_of_the_user_is_not_overwritten_even_if_it_has_the_same_siz
 )
 async def test_correct_and_unsupported_checksums_are_accepted(host: StorageHost, tmp_path: Path, checksum: str) -> None:
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(checksum=checksum))
+        (path,) = await download(client, tmp_path, remote(checksum=checksum))
     assert path.read_bytes() == CONTENT
 
 
 async def test_a_partial_download_of_an_earlier_run_is_resumed(host: StorageHost, tmp_path: Path) -> None:
-    host.faults = [*BREAKING_OFF]
-    async with host.client(retry=ONE_TRY) as client:
+    host.faults = [*BROKEN_OFF]
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError, match=r"result\.tif: .*2000000 bytes are kept") as caught:
-            await bring(client, tmp_path, remote())
+            await download(client, tmp_path, remote())
         assert (caught.value.received, caught.value.path) == (2_000_000, tmp_path / "result.tif")
         assert left_in(tmp_path) == ["result.tif.part", "result.tif.part.json"]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(checksum=f"1220{hashlib.sha256(CONTENT).hexdigest()}"))
+        (path,) = await download(client, tmp_path, remote(checksum=f"1220{hashlib.sha256(CONTENT).hexdigest()}"))
     assert host.seen[-1].headers["range"] == "bytes=2000000-"
     assert host.seen[-1].headers["if-range"] == host.files["a1"].etag
     assert path.read_bytes() == CONTENT
@@ -159,44 +139,44 @@ async def test_a_partial_download_of_an_earlier_run_is_resumed(host: StorageHost
 
 
 async def test_part_files_and_errors_contain_no_secret(host: StorageHost, tmp_path: Path) -> None:
-    host.faults = [*BREAKING_OFF]
-    async with host.client(retry=ONE_TRY) as client:
+    host.faults = [*BROKEN_OFF]
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError) as caught:
-            await bring(client, tmp_path, remote())
+            await download(client, tmp_path, remote())
     assert "canary" not in (tmp_path / "result.tif.part.json").read_text()
     assert "canary" not in f"{caught.value!r}{caught.value.__cause__!r}"
 
 
 async def test_a_part_file_of_another_asset_is_discarded(host: StorageHost, tmp_path: Path) -> None:
-    host.faults = [*BREAKING_OFF]
-    async with host.client(retry=ONE_TRY) as client:
+    host.faults = [*BROKEN_OFF]
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path, remote())
+            await download(client, tmp_path, remote())
         host.files["a2"] = StoredFile(CONTENT[::-1])
-        (path,) = await bring(client, tmp_path, remote("a2"))
+        (path,) = await download(client, tmp_path, remote("a2"))
     assert "range" not in host.seen[-1].headers
     assert path.read_bytes() == CONTENT[::-1]
 
 
 async def test_a_file_that_changed_between_runs_is_downloaded_from_the_start(host: StorageHost, tmp_path: Path) -> None:
-    host.faults = [*BREAKING_OFF]
-    async with host.client(retry=ONE_TRY) as client:
+    host.faults = [*BROKEN_OFF]
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path, remote())
+            await download(client, tmp_path, remote())
         host.files["a1"] = StoredFile(CONTENT[::-1])
-        (path,) = await bring(client, tmp_path, remote())
+        (path,) = await download(client, tmp_path, remote())
     assert path.read_bytes() == CONTENT[::-1]
 
 
 async def test_a_complete_part_file_is_checked_against_the_current_version(host: StorageHost, tmp_path: Path) -> None:
-    host.faults = [*BREAKING_OFF]
-    async with host.client(retry=ONE_TRY) as client:
+    host.faults = [*BROKEN_OFF]
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path, remote())
+            await download(client, tmp_path, remote())
         note = tmp_path / "result.tif.part.json"
         note.write_text(note.read_text().replace('"received": 2000000', f'"received": {len(CONTENT)}'))
         (tmp_path / "result.tif.part").write_bytes(CONTENT)
-        (path,) = await bring(client, tmp_path, remote())
+        (path,) = await download(client, tmp_path, remote())
     assert host.seen[-1].headers["range"] == f"bytes={len(CONTENT) - 1}-"
     assert path.read_bytes() == CONTENT
 
@@ -219,18 +199,18 @@ async def test_an_invalid_state_of_a_part_file_is_ignored(host: StorageHost, tmp
     (tmp_path / "result.tif.part").write_bytes(b"whatever")
     (tmp_path / "result.tif.part.json").write_text(note)
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote())
+        (path,) = await download(client, tmp_path, remote())
     assert "range" not in host.seen[0].headers
     assert path.read_bytes() == CONTENT
 
 
 async def test_without_resume_no_part_file_is_used_or_left(host: StorageHost, tmp_path: Path) -> None:
-    host.faults = [*BREAKING_OFF, *BREAKING_OFF]
-    async with host.client(retry=ONE_TRY) as client:
+    host.faults = [*BROKEN_OFF, *BROKEN_OFF]
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path, remote())
+            await download(client, tmp_path, remote())
         with pytest.raises(DownloadError) as caught:
-            await bring(client, tmp_path, remote(), resume=False)
+            await download(client, tmp_path, remote(), resume=False)
     assert "range" not in host.seen[2].headers
     assert (left_in(tmp_path), caught.value.received) == ([], 0)
 
@@ -238,8 +218,8 @@ async def test_without_resume_no_part_file_is_used_or_left(host: StorageHost, tm
 async def test_files_with_the_same_name_get_the_same_paths_in_each_run(host: StorageHost, tmp_path: Path) -> None:
     host.files["a2"] = StoredFile(CONTENT[::-1])
     async with host.client() as client:
-        first = await bring(client, tmp_path, remote("a1"), remote("a2"))
-        second = await bring(client, tmp_path, remote("a2"), remote("a1"))
+        first = await download(client, tmp_path, remote("a1"), remote("a2"))
+        second = await download(client, tmp_path, remote("a2"), remote("a1"))
     assert len(set(first)) == 2
     assert first == second[::-1]
     assert [path.read_bytes() for path in first] == [CONTENT, CONTENT[::-1]]
@@ -248,7 +228,7 @@ async def test_files_with_the_same_name_get_the_same_paths_in_each_run(host: Sto
 async def test_files_whose_names_differ_only_in_case_get_different_names(host: StorageHost, tmp_path: Path) -> None:
     host.files["a2"] = StoredFile(b"two", name="RESULT.tif")
     async with host.client() as client:
-        paths = await bring(client, tmp_path, remote("a1", key="k1"), remote("a2", key="k2"))
+        paths = await download(client, tmp_path, remote("a1", key="k1"), remote("a2", key="k2"))
     assert len({path.name.casefold() for path in paths}) == 2
 
 
@@ -256,8 +236,8 @@ async def test_concurrent_downloads_to_one_directory_do_not_mix_contents(host: S
     host.files["a2"] = StoredFile(bytes(len(CONTENT)))
     async with host.client() as client, anyio.create_task_group() as group:
         for _ in range(3):
-            group.start_soon(bring, client, tmp_path, remote("a1"))
-            group.start_soon(bring, client, tmp_path, remote("a2"))
+            group.start_soon(download, client, tmp_path, remote("a1"))
+            group.start_soon(download, client, tmp_path, remote("a2"))
     contents = {(tmp_path / name).read_bytes() for name in left_in(tmp_path)}
     assert contents == {CONTENT, bytes(len(CONTENT))}
     assert left_in(tmp_path) in (["result-a1.tif", "result.tif"], ["result-a2.tif", "result.tif"])
@@ -278,7 +258,7 @@ async def test_the_name_is_from_the_url_then_the_header_then_the_key(
 ) -> None:
     host.files["a1"] = StoredFile(b"x", name=name, header=header)
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote())
+        (path,) = await download(client, tmp_path, remote())
     assert path.name == expected
 
 
@@ -293,7 +273,7 @@ async def test_at_most_max_downloads_files_are_downloaded_at_once(host: StorageH
     host.sign = sign
     host.files = {f"a{number}": StoredFile(b"x") for number in range(12)}
     async with host.client(limits=Limits(max_downloads=3)) as client:
-        await bring(client, tmp_path, *(remote(name, key=name) for name in host.files))
+        await download(client, tmp_path, *(remote(name, key=name) for name in host.files))
     assert most == 3
 
 
@@ -301,7 +281,7 @@ async def test_a_large_download_does_not_block_the_event_loop(host: StorageHost,
     host.files["a1"] = StoredFile(CONTENT * 20)
     lags: list[float] = []
 
-    async def beat() -> None:
+    async def measure_lag() -> None:
         while True:
             started, busy = time.perf_counter(), time.thread_time()
             await anyio.sleep(0.002)
@@ -309,8 +289,8 @@ async def test_a_large_download_does_not_block_the_event_loop(host: StorageHost,
             lags.append(min(time.perf_counter() - started, time.thread_time() - busy))
 
     async with host.client() as client, anyio.create_task_group() as group:
-        group.start_soon(beat)
-        await bring(client, tmp_path, remote())
+        group.start_soon(measure_lag)
+        await download(client, tmp_path, remote())
         group.cancel_scope.cancel()
     assert sorted(lags)[-2] < 0.02
 
@@ -326,7 +306,7 @@ async def test_existing_links_are_not_followed(host: StorageHost, tmp_path: Path
     (place / name).symlink_to(victim) if kind == "symbolic" else (place / name).hardlink_to(victim)
     host.faults = [broken_after(2_000_000)]
     async with host.client() as client:
-        (path,) = await bring(client, place, remote())
+        (path,) = await download(client, place, remote())
     assert victim.read_bytes() == b"precious"
     assert not path.is_symlink()
     assert path.read_bytes() == CONTENT

@@ -1,4 +1,4 @@
-"""What a directory remembers: which source each file was fetched from, whoever fetches into it, and in every run."""
+"""The record of a directory: the source of each file, kept across runs and processes."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ ONE, TWO = "/v2/assets/one", "/v2/assets/two"
 
 
 def claim(directory: Path, source: str, *names: str, record: DirectoryRecord | None = None) -> str:
-    """Claim a name, and make the file."""
+    """Claim a name, and create the file."""
     record = record or DirectoryRecord(directory)
     with record.locked():
         name = record.claim(names, source)

@@ -1,4 +1,4 @@
-"""What downloading promises when things go wrong: a file is whole or absent, and what was there before is as it was."""
+"""Downloads with faults: a file is complete or absent, and an older file stays unchanged."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import random
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import anyio
 import httpx
 import pytest
 
+from tests.downloads.fetching import download, left_in, remote
 from tests.storage_host import (
     Exchange,
     Fault,
@@ -27,56 +28,35 @@ from tests.storage_host import (
     announced,
     broken_after,
     refused,
-    serving,
     whole,
 )
-from up42_async import Client, NotFoundError, RetryPolicy, Timeouts, UnexpectedResponseError, UntrustedURLError
-from up42_async._downloads.directory import Downloads, fetch_all
+from up42_async import NotFoundError, RetryPolicy, Timeouts, UnexpectedResponseError, UntrustedURLError
 from up42_async._downloads.download import DownloadError, DownloadErrorGroup
-from up42_async._downloads.file_names import RECORD
-from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile, check_signed_url, signed_url_request
 from up42_async._http.requests import ApiRequest, Secret
 
 CONTENT = random.Random(3).randbytes(3 * 2**20 + 12345)  # noqa: S311 - the same in every run
 SHA256 = f"1220{hashlib.sha256(CONTENT).hexdigest()}"
-ONE_TRY = RetryPolicy(attempts=1)
+ONE_ATTEMPT = RetryPolicy(attempts=1)
 OLD = b"the old copy"
 
 
-@pytest.fixture
-def host() -> Iterator[StorageHost]:
-    with serving() as host:
-        host.files["a1"] = StoredFile(CONTENT)
-        yield host
+@pytest.fixture(autouse=True)
+def _file(host: StorageHost) -> None:
+    host.files["a1"] = StoredFile(CONTENT)
 
 
-def remote(
-    asset_id: str = "a1", *, key: str = "key.tif", size: int | None = None, checksum: str | None = None
-) -> RemoteFile:
-    return RemoteFile(href=f"/v2/assets/{asset_id}", key=key, size=size, checksum=checksum)
-
-
-async def bring(client: Client, directory: Path, *files: RemoteFile, resume: bool = True) -> list[Path]:
-    return await fetch_all(Downloads(client, directory, DownloadOptions(resume=resume)), files or [remote()])
-
-
-def left_in(directory: Path) -> list[str]:
-    """Name what is left beside the record of what was fetched."""
-    return sorted(path.name for path in directory.iterdir() if path.name != RECORD)
-
-
-async def fetched_before(host: StorageHost, directory: Path) -> None:
-    """Fetch an older version of the file."""
+async def download_older_version(host: StorageHost, directory: Path) -> None:
+    """Download an older version of the file."""
     current, faults = host.files["a1"], host.faults
     host.files["a1"], host.faults = StoredFile(OLD), []
     async with host.client() as client:
-        await bring(client, directory)
+        await download(client, directory)
     host.files["a1"], host.faults = current, faults
 
 
 def reset_after(count: int) -> Fault:
-    """Send so many bytes, and reset the connection."""
+    """Send this number of bytes, then reset the connection."""
 
     def fault(exchange: Exchange) -> None:
         exchange.head()
@@ -88,7 +68,7 @@ def reset_after(count: int) -> Fault:
 
 
 def silent_after(count: int) -> Fault:
-    """Send so many bytes, and nothing more until the client goes away."""
+    """Send this number of bytes, then nothing until the client closes the connection."""
 
     def fault(exchange: Exchange) -> None:
         exchange.head()
@@ -101,12 +81,12 @@ def silent_after(count: int) -> Fault:
 
 
 def without_range(exchange: Exchange) -> None:
-    """Send the whole file, whatever part of it was asked for."""
+    """Send the whole file, whatever range was requested."""
     exchange.start = 0
     whole(exchange)
 
 
-PASSING: dict[str, list[Fault | None]] = {
+TRANSIENT_FAULTS: dict[str, list[Fault | None]] = {
     "broken before the head": [Exchange.drop],
     "broken at the first byte": [broken_after(0)],
     "broken in the middle": [broken_after(1_500_000)],
@@ -128,18 +108,18 @@ PASSING: dict[str, list[Fault | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", PASSING)
+@pytest.mark.parametrize("name", TRANSIENT_FAULTS)
 async def test_a_download_succeeds_after_transient_faults(host: StorageHost, tmp_path: Path, name: str) -> None:
-    host.faults = [*PASSING[name]]
+    host.faults = [*TRANSIENT_FAULTS[name]]
     async with host.client(timeouts=Timeouts(read=0.3)) as client:
-        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+        (path,) = await download(client, tmp_path, remote(checksum=SHA256))
     assert path.read_bytes() == CONTENT
     assert left_in(tmp_path) == ["result.tif"]
     assert host.minted == len(host.seen)
 
 
 def another_version(content: bytes, headers: dict[str, str | None]) -> Fault:
-    """Send the part that was asked for of another version, whatever If-Range says."""
+    """Send the requested range of another version, and ignore If-Range."""
 
     def fault(exchange: Exchange) -> None:
         exchange.host.files["a1"] = exchange.file = StoredFile(content)
@@ -155,7 +135,7 @@ async def test_versions_of_a_file_that_differ_only_in_their_etag_are_never_mixed
 ) -> None:
     host.faults = [broken_after(1_500_000), another_version(CONTENT[::-1], headers)]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert path.read_bytes() == CONTENT[::-1]
 
 
@@ -168,21 +148,21 @@ async def test_a_range_that_was_not_requested_is_not_written(host: StorageHost, 
 
     host.faults = [broken_after(1_500_000), later]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert path.read_bytes() == CONTENT
 
 
 async def test_a_shorter_version_keeps_no_bytes_of_a_longer_one(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(2_000_000), refused(503)]
-    async with host.client(retry=ONE_TRY) as client:
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
         host.files["a1"] = StoredFile(b"short")
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert path.read_bytes() == b"short"
 
 
-LASTING: dict[str, tuple[Fault, str]] = {
+PERMANENT_FAULTS: dict[str, tuple[Fault, str]] = {
     "broken": (broken_after(0), "connection broke"),
     "silent": (silent_after(10), "no answer in time"),
     "expired": (refused(403), "status 403: the signed URL has expired, or the file is gone"),
@@ -204,15 +184,15 @@ LASTING: dict[str, tuple[Fault, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", LASTING)
+@pytest.mark.parametrize("name", PERMANENT_FAULTS)
 async def test_after_a_permanent_fault_only_the_old_file_is_left(host: StorageHost, tmp_path: Path, name: str) -> None:
-    fault, message = LASTING[name]
+    fault, message = PERMANENT_FAULTS[name]
     host.faults = [fault] * 20
-    await fetched_before(host, tmp_path)
+    await download_older_version(host, tmp_path)
     file = remote(size=len(CONTENT) if name == "longer than known" else None)
     async with host.client(retry=RetryPolicy(attempts=2, wait_initial=0.001), timeouts=Timeouts(read=0.1)) as client:
         with pytest.raises(DownloadError) as caught:
-            await bring(client, tmp_path, file, resume=False)
+            await download(client, tmp_path, file, resume=False)
     assert message in str(caught.value)
     assert "canary" not in f"{caught.value!r} {caught.value.__cause__!r}"
     assert (tmp_path / "result.tif").read_bytes() == OLD
@@ -223,7 +203,7 @@ async def test_a_retry_after_of_an_hour_ends_the_download_at_once(host: StorageH
     host.faults = [refused(503, Retry_After="3600")] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
     assert len(host.seen) == 1
 
 
@@ -234,10 +214,10 @@ async def test_a_file_with_a_wrong_checksum_is_downloaded_twice_and_then_refused
     host.files["a1"] = StoredFile(
         CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]) if wrong == "one byte" else bytes(len(CONTENT))
     )
-    await fetched_before(host, tmp_path)
+    await download_older_version(host, tmp_path)
     async with host.client() as client:
         with pytest.raises(DownloadError, match="its sha256 checksum is wrong"):
-            await bring(client, tmp_path, remote(checksum=SHA256))
+            await download(client, tmp_path, remote(checksum=SHA256))
     assert len(host.seen) == 3
     assert left_in(tmp_path) == ["result.tif"]
     assert (tmp_path / "result.tif").read_bytes() == OLD
@@ -250,19 +230,19 @@ async def test_a_file_that_was_damaged_once_is_downloaded_again(host: StorageHos
 
     host.faults = [damaged]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+        (path,) = await download(client, tmp_path, remote(checksum=SHA256))
     assert path.read_bytes() == CONTENT
 
 
 async def test_a_part_file_damaged_between_two_runs_is_detected(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [broken_after(2_000_000), refused(503)]
-    async with host.client(retry=ONE_TRY) as client:
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
     with (tmp_path / "result.tif.part").open("r+b") as file:
         file.write(b"damaged")
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+        (path,) = await download(client, tmp_path, remote(checksum=SHA256))
     assert path.read_bytes() == CONTENT
 
 
@@ -271,7 +251,7 @@ async def test_a_file_without_content_length_is_accepted_if_its_checksum_is_know
 ) -> None:
     host.faults = [announced(Content_Length=None)]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+        (path,) = await download(client, tmp_path, remote(checksum=SHA256))
     assert path.read_bytes() == CONTENT
 
 
@@ -279,7 +259,7 @@ async def test_a_file_without_content_length_is_refused_if_it_is_too_short(host:
     host.faults = [announced(Content_Length=None)] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError, match=f"it has {len(CONTENT)} bytes instead of {len(CONTENT) + 1}"):
-            await bring(client, tmp_path, remote(size=len(CONTENT) + 1))
+            await download(client, tmp_path, remote(size=len(CONTENT) + 1))
     assert left_in(tmp_path) == []
 
 
@@ -287,7 +267,7 @@ async def test_a_file_without_content_length_is_refused_if_it_is_too_long(host: 
     host.faults = [announced(Content_Length=None)] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError, match="more bytes were received than announced"):
-            await bring(client, tmp_path, remote(size=5))
+            await download(client, tmp_path, remote(size=5))
     assert left_in(tmp_path) == []
 
 
@@ -298,11 +278,11 @@ async def test_a_full_disk_is_reported_and_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    await fetched_before(host, tmp_path)
+    await download_older_version(host, tmp_path)
     async with host.client() as client:
         monkeypatch.setattr(os, call, full)
         with pytest.raises(DownloadError, match=r"result\.tif: No space left on device$") as caught:
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
         monkeypatch.undo()
     assert caught.value.received == 0
     assert len(host.seen) == 2
@@ -314,13 +294,13 @@ async def test_a_directory_that_cannot_be_created_is_a_download_error(host: Stor
     (tmp_path / "file").touch()
     async with host.client() as client:
         with pytest.raises(DownloadError, match="Not a directory"):
-            await bring(client, tmp_path / "file" / "place")
+            await download(client, tmp_path / "file" / "place")
 
 
 async def test_a_directory_with_the_name_of_the_file_is_not_replaced(host: StorageHost, tmp_path: Path) -> None:
     (tmp_path / "result.tif").mkdir()
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert (path.name, left_in(tmp_path)) == ("result-a1.tif", ["result-a1.tif", "result.tif"])
 
 
@@ -330,14 +310,14 @@ async def test_a_directory_with_the_name_of_the_part_file_is_a_download_error(
     (tmp_path / "result.tif.part").mkdir()
     async with host.client() as client:
         with pytest.raises(DownloadError, match="Is a directory"):
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
 
 
 async def test_a_partial_response_to_a_full_request_is_not_the_file(host: StorageHost, tmp_path: Path) -> None:
     host.files["a1"].name = None
     host.faults = [announced(206, Content_Range=f"bytes 5-9/{len(CONTENT)}")]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert path.read_bytes() == CONTENT
 
 
@@ -348,7 +328,7 @@ async def test_a_named_pipe_with_the_name_of_the_file_blocks_nothing(
 ) -> None:
     os.mkfifo(tmp_path / name)
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert path.read_bytes() == CONTENT
 
 
@@ -367,24 +347,24 @@ async def test_the_thread_of_the_event_loop_makes_no_file_system_calls(
         monkeypatch.setattr(f"up42_async._downloads.part_file.os.{name}", watched)
     host.faults = [broken_after(1_500_000), refused(416)]
     async with host.client() as client:
-        await bring(client, tmp_path, remote(checksum=SHA256))
-        await bring(client, tmp_path, remote(checksum=SHA256))
+        await download(client, tmp_path, remote(checksum=SHA256))
+        await download(client, tmp_path, remote(checksum=SHA256))
     monkeypatch.undo()
     assert callers == set()
 
 
 async def test_cancelling_keeps_the_old_file_and_a_part_file_to_resume(host: StorageHost, tmp_path: Path) -> None:
-    await fetched_before(host, tmp_path)
+    await download_older_version(host, tmp_path)
     host.faults = [silent_after(2_000_000)]
     async with host.client() as client:
         async with anyio.create_task_group() as group:
-            group.start_soon(bring, client, tmp_path)
+            group.start_soon(download, client, tmp_path)
             await host.until(lambda: len(host.seen) > 1)
-            await anyio.sleep(1.2)  # what came is handed over once a second at the latest
+            await anyio.sleep(1.2)  # received bytes are written at least once a second
             group.cancel_scope.cancel()
         assert (tmp_path / "result.tif").read_bytes() == OLD
         assert left_in(tmp_path) == ["result.tif", "result.tif.part", "result.tif.part.json"]
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert 0 < int(host.seen[-1].headers["range"].removeprefix("bytes=").removesuffix("-")) <= 2_000_000
     assert path.read_bytes() == CONTENT
 
@@ -393,7 +373,7 @@ async def test_cancelling_without_resume_leaves_nothing(host: StorageHost, tmp_p
     host.faults = [silent_after(2_000_000)]
     async with host.client() as client:
         with anyio.move_on_after(0.3):
-            await bring(client, tmp_path, resume=False)
+            await download(client, tmp_path, resume=False)
     assert left_in(tmp_path) == []
 
 
@@ -403,20 +383,19 @@ async def test_after_cancelling_at_any_moment_the_next_run_completes_the_file(
     async with host.client() as client:
         for number in range(20):
             with anyio.move_on_after(number * 0.004):
-                await bring(client, tmp_path, remote(checksum=SHA256))
+                await download(client, tmp_path, remote(checksum=SHA256))
             assert {"result.tif", "result.tif.part", "result.tif.part.json"}.issuperset(left_in(tmp_path))
             (tmp_path / "result.tif").unlink(missing_ok=True)
-        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+        (path,) = await download(client, tmp_path, remote(checksum=SHA256))
         assert path.read_bytes() == CONTENT
         assert client._session.file_slots.borrowed_tokens == 0
 
 
-async def test_asyncio_may_cancel_a_download_twice(host: StorageHost, tmp_path: Path, anyio_backend_name: str) -> None:
-    if anyio_backend_name != "asyncio":
-        return
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_asyncio_may_cancel_a_download_twice(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         for turns in range(12):
-            task = asyncio.create_task(bring(client, tmp_path, remote(checksum=SHA256)))
+            task = asyncio.create_task(download(client, tmp_path, remote(checksum=SHA256)))
             await asyncio.sleep(0.003 * turns)
             task.cancel()
             for _ in range(turns % 4):
@@ -426,7 +405,7 @@ async def test_asyncio_may_cancel_a_download_twice(host: StorageHost, tmp_path: 
                 await task
             assert {"result.tif", "result.tif.part", "result.tif.part.json"}.issuperset(left_in(tmp_path))
             (tmp_path / "result.tif").unlink(missing_ok=True)
-        (path,) = await bring(client, tmp_path, remote(checksum=SHA256))
+        (path,) = await download(client, tmp_path, remote(checksum=SHA256))
     assert path.read_bytes() == CONTENT
     assert left_in(tmp_path) == ["result.tif"]
 
@@ -437,12 +416,12 @@ async def test_closing_the_client_ends_a_download_with_an_error_that_names_the_c
     host.faults = [silent_after(10)]
     client = host.client()
 
-    async def expect_the_end() -> None:
+    async def expect_closed() -> None:
         with pytest.raises(RuntimeError, match="client was closed"):
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(expect_the_end)
+        group.start_soon(expect_closed)
         await host.until(lambda: bool(host.seen))
         await client.aclose()
     assert left_in(tmp_path) == []
@@ -451,7 +430,7 @@ async def test_closing_the_client_ends_a_download_with_an_error_that_names_the_c
 async def test_a_download_that_fails_creates_no_directory(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path / "place", remote("nothing"))
+            await download(client, tmp_path / "place", remote("nothing"))
     assert not await anyio.Path(tmp_path / "place").exists()
 
 
@@ -459,14 +438,14 @@ async def test_one_file_that_fails_does_not_stop_the_others(host: StorageHost, t
     files = [remote("a1", key="k1"), remote("nothing", key="k2")]
     async with host.client() as client:
         with pytest.raises(DownloadError, match="k2: POST /v2/assets/nothing/download-url: status 404"):
-            await bring(client, tmp_path, *files)
+            await download(client, tmp_path, *files)
     assert left_in(tmp_path) == ["result.tif"]
 
 
 async def test_several_files_that_fail_are_one_error_group(host: StorageHost, tmp_path: Path) -> None:
     async with host.client() as client:
         with pytest.raises(DownloadErrorGroup, match="2 of 3 files could not be downloaded") as caught:
-            await bring(client, tmp_path, remote("x", key="k1"), remote("a1", key="k2"), remote("y", key="k3"))
+            await download(client, tmp_path, remote("x", key="k1"), remote("a1", key="k2"), remote("y", key="k3"))
     assert [str(error)[:2] for error in caught.value.exceptions] == ["k1", "k3"]
 
 
@@ -483,9 +462,9 @@ async def test_no_variable_in_the_frames_of_an_error_shows_a_signed_url(
     host.faults = [faults[answers]]
     if answers == "elsewhere":
         host.sign = lambda _: "ftp://elsewhere.example/x?canary"
-    async with host.client(retry=ONE_TRY) as client:
+    async with host.client(retry=ONE_ATTEMPT) as client:
         with pytest.raises(DownloadError) as caught:
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
     details = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     shown = [line for line in "".join(details.format()).split("  File ") if "up42_async/_downloads" in line]
     assert shown
@@ -613,7 +592,7 @@ async def test_a_response_without_a_usable_signed_url_is_an_error_that_names_the
     host.answers["POST /v2/assets/a1/download-url"] = answer
     async with host.client() as client:
         with pytest.raises(DownloadError, match=r"key\.tif: POST /v2/assets/a1/download-url: .*signed URL"):
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
     assert host.seen == []
 
 
@@ -653,8 +632,8 @@ def test_links_to_assets_become_requests_to_the_api(href: str) -> None:
     assert (request.method, request.path, request.query) == ("POST", "/v2/assets/a1/download-url", "")
 
 
-class Verbose(httpx.AsyncBaseTransport):
-    """Sends more or fewer bytes than it announces, as only a transport of the user's can."""
+class WrongLength(httpx.AsyncBaseTransport):
+    """A transport that sends more or fewer bytes than its Content-Length says; httpcore would refuse them."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -682,9 +661,9 @@ class Stream(httpx.AsyncByteStream):
 async def test_the_length_is_checked_with_any_transport(
     host: StorageHost, tmp_path: Path, count: int, message: str
 ) -> None:
-    transport = Verbose(count)
+    transport = WrongLength(count)
     async with host.client(http_client=httpx.AsyncClient(transport=transport)) as client:
         with pytest.raises(DownloadError, match=message):
-            await bring(client, tmp_path, resume=False)
+            await download(client, tmp_path, resume=False)
     assert transport.fetched == 4
     assert left_in(tmp_path) == []

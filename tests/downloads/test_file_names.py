@@ -1,4 +1,4 @@
-"""What becomes of the names that a server gives to files."""
+"""Safe file names from the names that a server sends."""
 
 import time
 from pathlib import PurePosixPath, PureWindowsPath
@@ -55,10 +55,10 @@ HOSTILE = [
 
 
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
-"""What Windows opens instead of a file, whatever comes behind a dot."""
+"""Names that Windows opens as devices, whatever extension they have."""
 
 
-def is_harmless(name: str) -> bool:
+def is_safe(name: str) -> bool:
     return (
         name == PurePosixPath(name).name == PureWindowsPath(name).name
         and name.partition(".")[0].strip().upper() not in DEVICES
@@ -73,13 +73,13 @@ def is_harmless(name: str) -> bool:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_become_safe(name: str) -> None:
     safe = safe_name(name)
-    assert safe == "" or is_harmless(safe)
+    assert safe == "" or is_safe(safe)
 
 
 @given(st.text(max_size=300))
 def test_safe_name_is_safe_and_idempotent_for_any_name(name: str) -> None:
     safe = safe_name(name)
-    assert safe == "" or is_harmless(safe)
+    assert safe == "" or is_safe(safe)
     assert safe_name(safe) == safe
 
 
@@ -188,7 +188,7 @@ async def test_a_hostile_name_is_saved_inside_the_directory(
     assert path.parent == directory
     assert {entry.name for entry in directory.iterdir()} == {path.name, RECORD}
     assert path.read_bytes() == b"content"
-    assert is_harmless(path.name)
+    assert is_safe(path.name)
 
 
 async def test_a_file_without_any_name_gets_one(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -1,4 +1,4 @@
-"""From the end of a job to its files, against the sandbox and everything that its storage can do wrong."""
+"""Downloads of results and assets from the sandbox, with each fault of its storage."""
 
 import contextlib
 import hashlib
@@ -83,7 +83,7 @@ async def test_a_signed_url_to_an_untrusted_origin_is_not_followed(sandbox: Sand
     assert "signature" not in str(caught.value).lower()
 
 
-TROUBLE: list[faults.Kind] = [
+FAULTS: list[faults.Kind] = [
     faults.DropConnection(),
     faults.DropConnection(reset=True),
     faults.Truncate(),
@@ -109,11 +109,11 @@ TROUBLE: list[faults.Kind] = [
 async def test_with_random_faults_each_file_is_complete_or_absent(tmp_path: Path, seed: int) -> None:
     with Sandbox(seed=seed) as sandbox:
         ids = [sandbox.add_asset(size=300_000 + number, name=f"{number}.tif") for number in range(25)]
-        for trouble in TROUBLE:
-            sandbox.faults.add(trouble, path=FILES, probability=0.04)
+        for fault in FAULTS:
+            sandbox.faults.add(fault, path=FILES, probability=0.04)
         async with client_of(sandbox, silence=1) as client, anyio.create_task_group() as group:
             for asset_id in ids:
-                group.start_soon(bring, client, asset_id, tmp_path)
+                group.start_soon(download_asset, client, asset_id, tmp_path)
         whole = {sandbox.stored_file(asset_id).sha256 for asset_id in ids}
         assert sandbox.tokens_leaked == 0
     here = [path for path in everything_in(tmp_path) if path.suffix == ".tif"]
@@ -121,8 +121,8 @@ async def test_with_random_faults_each_file_is_complete_or_absent(tmp_path: Path
     assert len(here) > 15
 
 
-async def bring(client: up42.Client, asset_id: str, directory: Path) -> None:
-    """Download the file of an asset by its item, which knows the checksum, as well as it goes."""
+async def download_asset(client: up42.Client, asset_id: str, directory: Path) -> None:
+    """Download the file of an asset by its item, which has the checksum; a `DownloadError` is expected."""
     items = [item async for item in up42.search_items(asset_id=asset_id, client=client)]
     with contextlib.suppress(up42.DownloadError):
         await fetch_all(Downloads(client, directory, DownloadOptions()), files_of(items, DownloadOptions()))

@@ -1,6 +1,6 @@
-"""Whatever a storage host says, and whatever an archive holds: a file is whole, or there is an error of ours.
+"""Odd responses and odd archives: a file is complete, or an error of the library is raised.
 
-Good answers and good archives are mutated at random, from fixed seeds; the same seeds in every run.
+Valid responses and valid archives are mutated at random, from the same seeds in each run.
 """
 
 import gzip
@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from tests.downloads.bringing import bring, left_in, remote
+from tests.downloads.fetching import download, left_in, remote
 from tests.downloads.packing import packed
 from tests.storage_host import Exchange, Fault, StorageHost, StoredFile
 from up42_async import DownloadError, RetryPolicy, Timeouts
@@ -47,7 +47,7 @@ STATUSES = [200, 200, 200, 206, 204, 205, 299, 301, 304, 307, 400, 416, 429, 500
 
 
 def odd_answer(dice: random.Random) -> bytes:
-    """Make an answer with a file that is odd in a few ways."""
+    """Return a response with a file, odd in a few ways."""
     headers = {
         "Content-Length": str(len(CONTENT)),
         "Content-Type": "application/json",
@@ -101,7 +101,7 @@ async def test_an_odd_response_gives_the_file_or_a_download_error(host: StorageH
         with anyio.fail_after(20):
             for _ in range(3):
                 try:
-                    paths = await bring(client, tmp_path / "x", remote(size=size, media_type="application/json"))
+                    paths = await download(client, tmp_path / "x", remote(size=size, media_type="application/json"))
                 except DownloadError:
                     continue
                 assert all(path.parent == tmp_path / "x" for path in paths)
@@ -117,7 +117,7 @@ async def test_odd_archives_do_not_stop_the_others(host: StorageHost, tmp_path: 
     files = [remote(name, key=name) for name in host.files]
     async with host.client() as client:
         with pytest.raises(DownloadError):
-            await bring(client, tmp_path / "x", *files, unpack=True)
+            await download(client, tmp_path / "x", *files, unpack=True)
     for number in range(30):
         if number % 3:
             assert (tmp_path / "x" / f"{number}" / "one.tif").read_bytes() == MEMBERS["one.tif"]
@@ -125,7 +125,7 @@ async def test_odd_archives_do_not_stop_the_others(host: StorageHost, tmp_path: 
 
 
 def odd_tar(dice: random.Random) -> bytes:
-    """Make a tar with members that are odd in ways which random bytes seldom hit."""
+    """Return a tar whose members are odd in ways that random bytes rarely produce."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=dice.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])) as archive:
         for name, content in MEMBERS.items():
@@ -140,7 +140,7 @@ def odd_tar(dice: random.Random) -> bytes:
 
 
 def odd_archive(dice: random.Random, path: Path) -> None:
-    """Write an archive that is odd in a few ways, of which some are inside what is compressed."""
+    """Write an archive that is odd in a few ways, some of them inside the compressed data."""
     if path.suffix == ".zip":
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", dice.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:

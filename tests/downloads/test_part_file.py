@@ -1,4 +1,4 @@
-"""What a part of a file promises: it is one writer's own, and what is said of it is on the disk."""
+"""Part files: each has one writer, and their recorded state matches the bytes on the disk."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""Programs that write one directory at the same time: no file takes another's place, and none is lost."""
+"""Processes that download into one directory at the same time: no file is lost or overwritten."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.downloads.bringing import left_in
+from tests.downloads.fetching import left_in
 from tests.storage_host import StorageHost, StoredFile
 
 PROGRAM = """
@@ -43,7 +43,7 @@ def test_processes_that_download_into_one_directory_give_each_asset_one_path(hos
     answers = [program.communicate(timeout=60)[0].decode().split() for program in programs]
     assert [program.returncode for program in programs] == [0, 0, 0]
     found = {name for answer in answers for name in zip(answer[::2], answer[1::2], strict=True)}
-    assert len(found) == 24  # each asset has one path, whichever program says so
+    assert len(found) == 24  # each asset has the same path in all processes
     assert len({name for name, _ in found}) == len({content for _, content in found}) == 24
     assert set(left_in(tmp_path)) == {name for name, _ in found}
     for name, content in found:

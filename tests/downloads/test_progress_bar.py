@@ -1,4 +1,4 @@
-"""How far downloads have come, shown in a terminal, in a notebook, and where there is neither."""
+"""The progress of downloads in a terminal, in a notebook, and as lines of text."""
 
 import io
 import sys
@@ -16,7 +16,7 @@ from up42_async._downloads.progress_bar import show_bar
 
 @pytest.fixture
 def screen() -> Iterator[io.StringIO]:
-    """Give rich a screen of our own."""
+    """Yield the output of rich's console."""
     before = rich.get_console().__dict__
     screen = io.StringIO()
     yield screen
@@ -24,7 +24,7 @@ def screen() -> Iterator[io.StringIO]:
 
 
 async def shown(console: Console, *, files: int = 2, redraw: float = 0.001) -> None:
-    """Show the progress of some files, of which the last fails."""
+    """Show the progress of some files; the last of them fails."""
     rich.get_console().__dict__ = console.__dict__
     tracker = ProgressTracker()
     tasks = [tracker.add_task(f"{number}.tif", None, 1_000_000) for number in range(files)]

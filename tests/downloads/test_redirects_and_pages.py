@@ -1,10 +1,10 @@
-"""What comes instead of a file: redirects are followed under the checks of signed URLs, pages are refused."""
+"""Redirects are followed with the checks of signed URLs, and HTML pages in place of files are refused."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.downloads.bringing import bring, left_in, remote
+from tests.downloads.fetching import download, left_in, remote
 from tests.storage_host import Exchange, Fault, StorageHost, StoredFile, announced, broken_after, refused, serving
 from up42_async import UntrustedURLError
 from up42_async._downloads.download import DownloadError
@@ -24,7 +24,7 @@ async def test_a_redirect_to_another_host_is_followed(host: StorageHost, tmp_pat
         other.files["b"] = StoredFile(CONTENT)
         host.faults = [refused(status, Location=f"{other.storage}/bucket/b.bin?X-Signature=canary")]
         async with host.client() as client:
-            (path,) = await bring(client, tmp_path)
+            (path,) = await download(client, tmp_path)
         assert other.seen[0].headers.keys().isdisjoint({"authorization", "cookie", "referer"})
     assert (path.name, path.read_bytes()) == ("result.tif", CONTENT)
 
@@ -32,7 +32,7 @@ async def test_a_redirect_to_another_host_is_followed(host: StorageHost, tmp_pat
 async def test_a_relative_redirect_stays_on_its_host(host: StorageHost, tmp_path: Path) -> None:
     host.faults = [refused(307, Location="/bucket/a1.bin?X-Signature=canary")]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert path.read_bytes() == CONTENT
     assert host.minted == 1
 
@@ -41,7 +41,7 @@ async def test_the_rest_of_a_redirected_file_is_requested_from_the_target(host: 
     redirected = refused(302, Location="/bucket/a1.bin?X-Signature=canary")
     host.faults = [redirected, broken_after(1_500_000), redirected]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path)
+        (path,) = await download(client, tmp_path)
     assert path.read_bytes() == CONTENT
     assert [request.headers.get("range") for request in host.seen] == [None, None, *["bytes=1500000-"] * 2]
 
@@ -61,7 +61,7 @@ async def test_a_redirect_to_an_untrusted_url_is_refused(
     host.faults = [refused(302, Location=location)] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError, match=message) as caught:
-            await bring(client, tmp_path)
+            await download(client, tmp_path)
     assert "canary" not in f"{caught.value} {caught.value.__cause__!r}"
     assert len(host.seen) == 1
     if "user" in location or location.startswith("http:"):
@@ -83,7 +83,7 @@ async def test_an_html_page_in_place_of_a_file_is_retried(
 ) -> None:
     host.faults = [page(media_type), None]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(media_type=expected))
+        (path,) = await download(client, tmp_path, remote(media_type=expected))
     assert path.read_bytes() == CONTENT
 
 
@@ -92,7 +92,7 @@ async def test_an_html_file_is_downloaded(host: StorageHost, tmp_path: Path, nam
     host.files["a1"] = StoredFile(PAGE, name=name)
     host.faults = [announced(Content_Type="text/html")]
     async with host.client() as client:
-        (path,) = await bring(client, tmp_path, remote(media_type=media_type))
+        (path,) = await download(client, tmp_path, remote(media_type=media_type))
     assert path.read_bytes() == PAGE
 
 
@@ -113,6 +113,6 @@ async def test_no_more_than_the_known_size_is_written(host: StorageHost, tmp_pat
     host.faults = [endless] * 5
     async with host.client() as client:
         with pytest.raises(DownloadError, match="more bytes were received than announced"):
-            await bring(client, tmp_path, remote(size=100_000), resume=False)
+            await download(client, tmp_path, remote(size=100_000), resume=False)
     assert most <= 100_000
     assert left_in(tmp_path) == []

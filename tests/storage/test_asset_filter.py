@@ -1,4 +1,4 @@
-"""Which files of items are wanted, whatever their assets say of themselves."""
+"""How the files of items are selected, whatever the fields of their assets contain."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Assets are listed with the platform's filters, and one that is odd hides no other."""
+"""Assets are listed with the filters of the platform, and an unreadable one hides no other."""
 
 import datetime as dt
 import logging

@@ -1,4 +1,4 @@
-"""What the storage promises: assets, collections and items as pystac has them, without hidden network access."""
+"""Assets, collections and items are objects of pystac, without hidden network access."""
 
 import copy
 import datetime as dt
@@ -223,8 +223,8 @@ async def test_a_response_that_is_not_a_collection_is_an_error(host: StorageHost
             await get_collection("c1")
 
 
-def clients_of(answer: Callable[[httpx.Request], httpx.Response], **settings: Any) -> Client:
-    """Return a client whose answers come without a socket, as virtual time needs them."""
+def client_of_answers(answer: Callable[[httpx.Request], httpx.Response], **settings: Any) -> Client:
+    """Return a client whose responses come from a function, without a socket, as virtual time needs."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/token"):
@@ -247,7 +247,7 @@ async def test_the_result_of_a_job_is_requested_from_the_api_whatever_host_its_u
         asked.append(str(request.url))
         return httpx.Response(200, json=collection_content())
 
-    async with clients_of(answer) as client:
+    async with client_of_answers(answer) as client:
         found = await result_collection(client, url)
     assert found is not None
     assert asked == [f"{API}/v2/assets/stac/collections/c1"]
@@ -260,7 +260,7 @@ async def test_a_result_that_is_not_visible_yet_is_requested_again() -> None:
         httpx.Response(404, json={}),
         httpx.Response(200, json=collection_content()),
     ]
-    async with clients_of(lambda _: answers.pop(0)) as client:
+    async with client_of_answers(lambda _: answers.pop(0)) as client:
         found = await result_collection(client, "https://x/c1")
     assert found is not None
 
@@ -274,7 +274,7 @@ async def test_a_result_that_never_becomes_visible_is_not_found() -> None:
         count += 1
         return httpx.Response(404, json={})
 
-    async with clients_of(answer) as client:
+    async with client_of_answers(answer) as client:
         with pytest.raises(NotFoundError):
             await result_collection(client, "https://x/c1")
         assert count == 5
@@ -286,7 +286,7 @@ async def test_a_result_that_never_becomes_visible_is_not_found() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("visible", [0, 3, 15])
 async def test_polling_visible_is_the_time_to_wait_for_a_result(visible: float) -> None:
-    async with clients_of(lambda _: httpx.Response(404, json={}), polling=Polling(visible=visible)) as client:
+    async with client_of_answers(lambda _: httpx.Response(404, json={}), polling=Polling(visible=visible)) as client:
         for look in (lambda: result_collection(client, "https://x/c1"), lambda: anext(result_items(client, "x/c1"))):
             began = anyio.current_time()
             with pytest.raises(NotFoundError):
@@ -303,7 +303,7 @@ async def test_items_that_are_not_visible_yet_are_requested_again() -> None:
         bodies.append(json.loads(request.content))
         return httpx.Response(200, json={"features": pages.pop(0)})
 
-    async with clients_of(answer) as client:
+    async with client_of_answers(answer) as client:
         items = [item.id async for item in result_items(client, "https://x/c1")]
     assert items == ["i1"]
     assert bodies == [{"limit": 100, "collections": ["c1"]}] * 3
@@ -409,7 +409,7 @@ HIDDEN: dict[str, Callable[[pystac.Item, pystac.Collection], object]] = {
     "one item of a collection": lambda _, collection: collection.get_item("i1"),
     "all items below a collection": lambda _, collection: list(collection.get_items(recursive=True)),
 }
-"""Everything by which pystac would go to the network by itself."""
+"""Every call by which pystac would access the network by itself."""
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -421,7 +421,7 @@ def test_pystac_refuses_hidden_network_access_and_names_what_to_await(
 
 
 def refusal_of(call: Callable[[], object]) -> str:
-    """Return what a refused call says; newer releases of pystac wrap it in an error of their own."""
+    """Return the message of a refused call; newer releases of pystac wrap its error in their own."""
     with pytest.raises((RuntimeError, pystac.STACError)) as caught:
         call()
     return str(caught.value if isinstance(caught.value, RuntimeError) else caught.value.__cause__)
@@ -492,7 +492,7 @@ def hrefs(content: dict[str, Any]) -> dict[str, str]:
 
 
 def linked(content: dict[str, Any], *, without: str, **links: str) -> dict[str, Any]:
-    """Return the content without a link, and with others by their rel."""
+    """Return the content without the link of one rel, and with other links by their rel."""
     kept = [link for link in content["links"] if link["rel"] != without]
     return content | {"links": [*kept, *({"rel": rel, "href": href} for rel, href in links.items())]}
 

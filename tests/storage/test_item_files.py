@@ -1,4 +1,4 @@
-"""The files of any items: read where they are, under a signed URL, or brought into a directory."""
+"""The files of items: read at a signed URL, or downloaded into a directory."""
 
 import hashlib
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +30,7 @@ def item_of(name: str, assets: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def host() -> Iterator[StorageHost]:
-    """Serve three items: two with files of the same key, one whose files lie elsewhere."""
+    """Serve three items: two have files with the same key, the third has files outside UP42."""
     elsewhere = {
         "s3": {"href": "s3://bucket/image.tif"},
         "relative": {"href": "./image.tif"},

@@ -1,4 +1,4 @@
-"""What searching items promises: what is asked, and how pages are followed."""
+"""Searches of items: the conditions that are sent, and how pages are followed."""
 
 import datetime as dt
 import math
@@ -12,7 +12,7 @@ import numpy as np
 import pystac
 import pytest
 
-from tests.storage.test_collections import clients_of, item_content
+from tests.storage.test_collections import client_of_answers, item_content
 from tests.storage_host import StorageHost, serving
 from up42_async import PaginationError, ServerError, UnexpectedResponseError, UntrustedURLError
 from up42_async._storage.items import Items
@@ -125,7 +125,7 @@ async def test_an_empty_list_of_ids_or_collections_matches_nothing_and_sends_no_
 
 
 def paged(names: list[str], size: int) -> Callable[[Any], Any]:
-    """Answer with pages, whose tokens are the positions where they begin."""
+    """Return a function that answers with pages; the token of a page is the position of its first item."""
 
     def answer(body: Any) -> Any:
         start = int(body.get("token", "next:0").removeprefix("next:"))
@@ -217,7 +217,7 @@ async def test_a_next_link_over_plain_http_is_followed_over_https() -> None:
         name = f"i{len(asked)}"
         return httpx.Response(200, json={"features": [item_content(name)], "links": links[: 2 - len(asked)]})
 
-    async with clients_of(answer):
+    async with client_of_answers(answer):
         assert [item.id async for item in search_items()] == ["i1", "i2"]
     assert asked == ["https://api.up42.com/v2/assets/stac/search"] * 2
 
@@ -233,7 +233,7 @@ async def test_a_next_link_to_another_host_is_refused(host: StorageHost, href: o
     async with host.client():
         items = search_items()
         assert (await anext(items)).id == item_content()["id"]
-        for _ in range(2):  # it stays an error: the list has not ended
+        for _ in range(2):  # the error is raised again: the list has not ended
             with pytest.raises(UntrustedURLError):
                 await anext(items)
     assert host.asked[SEARCH] == 1
@@ -266,7 +266,7 @@ async def test_invalid_links_are_an_error_after_the_items_of_the_page(host: Stor
 async def collect(items: Items, names: list[str]) -> None:
     async for item in items:
         names.append(item.id)
-        await anyio.lowlevel.checkpoint()  # so that others get their turn
+        await anyio.lowlevel.checkpoint()  # so that other tasks run
 
 
 async def test_a_page_that_failed_is_requested_again(host: StorageHost) -> None:

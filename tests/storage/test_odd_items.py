@@ -1,4 +1,4 @@
-"""One odd item, or one odd part of an item, never hides the others: it is named, and they come."""
+"""Unreadable items, and unreadable parts of items, are named, and all others are returned."""
 
 import copy
 import logging

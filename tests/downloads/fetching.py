@@ -1,4 +1,4 @@
-"""Bring files from a storage host into a directory, as tests do it."""
+"""Download files of the storage host of the tests into a directory."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from up42_async._downloads.options import DownloadOptions
 from up42_async._downloads.signed_urls import RemoteFile
 
 
-async def bring(client: Client, directory: Path, *files: RemoteFile, **options: Any) -> list[Path]:
-    """Bring files; without any, the one of the asset `a1`."""
+async def download(client: Client, directory: Path, *files: RemoteFile, **options: Any) -> list[Path]:
+    """Download files, by default that of the asset `a1`."""
     return await fetch_all(Downloads(client, directory, DownloadOptions(**options)), files or [remote()])
 
 
@@ -23,12 +23,12 @@ def remote(
     checksum: str | None = None,
     media_type: str = "",
 ) -> RemoteFile:
-    """Return a file of the storage host."""
+    """Return the file of an asset on the storage host."""
     return RemoteFile(href=f"/v2/assets/{asset_id}", key=key, size=size, checksum=checksum, media_type=media_type)
 
 
 def left_in(directory: Path) -> list[str]:
-    """Name what is left beside the record of what was fetched."""
+    """Return the names of the files in a directory, without its record of downloads."""
     if not directory.exists():
         return []
     return sorted(path.name for path in directory.iterdir() if path.name != RECORD)
