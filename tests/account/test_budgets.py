@@ -28,7 +28,7 @@ CONTENT = {
 }
 
 
-async def test_a_budget_knows_what_up42_says_of_it(host: StorageHost) -> None:
+async def test_the_fields_of_a_budget_are_read_from_the_response(host: StorageHost) -> None:
     host.answers[f"GET {BUDGETS}/b1"] = CONTENT
     async with host.client() as client:
         budget = await Budget.get("b1", include_usage=True, client=client)
@@ -45,7 +45,7 @@ async def test_a_budget_knows_what_up42_says_of_it(host: StorageHost) -> None:
     assert host.queries[f"GET {BUDGETS}/b1"] == ["includeUsage=true", ""]
 
 
-async def test_a_budget_needs_nothing_but_its_id(host: StorageHost) -> None:
+async def test_every_field_of_a_budget_but_its_id_is_optional(host: StorageHost) -> None:
     odd = {"id": "b1", "name": 7, "status": None, "createdAt": "soon", "spendLimit": "1", "validityPeriod": 7}
     host.answers[f"GET {BUDGETS}/b1"] = {**odd, "consumedCredits": 1e99}
     async with host.client():
@@ -74,7 +74,7 @@ async def test_budgets_are_listed_page_by_page(host: StorageHost) -> None:
 
 
 @pytest.mark.parametrize("total", [None, True, "2"])
-async def test_a_list_that_does_not_count_its_pages_ends_with_an_empty_one(host: StorageHost, total: Any) -> None:
+async def test_a_list_without_a_number_of_pages_ends_with_an_empty_page(host: StorageHost, total: Any) -> None:
     pages = iter([[{"id": "b1"}], [{"id": "b2"}], []])
     host.answers[f"GET {BUDGETS}"] = lambda _: {"content": next(pages), "totalPages": total}
     async with host.client():
@@ -82,14 +82,14 @@ async def test_a_list_that_does_not_count_its_pages_ends_with_an_empty_one(host:
 
 
 @pytest.mark.parametrize("answer", [7, [], {}, {"content": None}])
-async def test_an_answer_without_content_is_no_list(host: StorageHost, answer: Any) -> None:
+async def test_a_response_without_content_is_not_a_list(host: StorageHost, answer: Any) -> None:
     host.answers[f"GET {BUDGETS}"] = answer
     async with host.client():
         with pytest.raises(UnexpectedResponseError, match="an answer without a list"):
             await anext(Budget.all())
 
 
-async def test_a_budget_that_cannot_be_read_is_an_error_beside_the_others(host: StorageHost) -> None:
+async def test_an_unreadable_budget_is_an_error_and_the_others_are_returned(host: StorageHost) -> None:
     host.answers[f"GET {BUDGETS}"] = {"content": [{"id": "b1"}, {"name": "x"}, None, {"id": "b2"}], "totalPages": 1}
     async with host.client():
         budgets = Budget.all()
@@ -101,7 +101,7 @@ async def test_a_budget_that_cannot_be_read_is_an_error_beside_the_others(host: 
     ("asked", "error"),
     [({"status": "ACTIVE"}, TypeError), ({"sort_by": ""}, ValueError), ({"page_size": 0}, ValueError)],
 )
-async def test_a_filter_that_cannot_be_right_is_refused_before_anything_is_sent(
+async def test_an_invalid_filter_is_refused_without_a_request(
     host: StorageHost, asked: dict[str, Any], error: type[Exception]
 ) -> None:
     async with host.client():
@@ -110,7 +110,7 @@ async def test_a_filter_that_cannot_be_right_is_refused_before_anything_is_sent(
     assert host.asked.total() == 0
 
 
-async def test_a_budget_that_was_not_asked_for_is_an_error(host: StorageHost) -> None:
+async def test_a_budget_that_was_not_requested_is_an_error(host: StorageHost) -> None:
     host.answers[f"GET {BUDGETS}/b2"] = CONTENT
     async with host.client():
         with pytest.raises(UnexpectedResponseError, match="budget 'b1' instead of 'b2'"):
@@ -119,7 +119,7 @@ async def test_a_budget_that_was_not_asked_for_is_an_error(host: StorageHost) ->
             await Budget.get("b3")
 
 
-async def test_the_usage_of_a_budget_is_asked_for_anew(host: StorageHost) -> None:
+async def test_the_usage_of_a_budget_is_requested_by_each_call(host: StorageHost) -> None:
     host.answers[f"GET {BUDGETS}/b1"] = CONTENT
     host.answers[f"GET {BUDGETS}/b1/usage"] = {"budgetId": "b1", "consumedCredits": 300}
     async with host.client():
@@ -130,7 +130,7 @@ async def test_the_usage_of_a_budget_is_asked_for_anew(host: StorageHost) -> Non
             await budget.usage()
 
 
-async def test_whether_budgets_are_enforced_is_a_setting_of_the_account(host: StorageHost) -> None:
+async def test_the_account_setting_shows_whether_budgets_are_enforced(host: StorageHost) -> None:
     host.answers[f"GET {BUDGETS}/settings"] = {"enforcementEnabled": True, "budgetSettingId": "s"}
     async with host.client() as client:
         assert await Budget.is_enforced(client=client) is True
@@ -147,7 +147,7 @@ async def test_whether_budgets_are_enforced_is_a_setting_of_the_account(host: St
         (dt.datetime(2024, 5, 1), "balanceAt=2024-05-01T00%3A00%3A00Z"),  # noqa: DTZ001 - counts as UTC
     ],
 )
-async def test_the_balance_is_what_is_left(host: StorageHost, at: dt.datetime | None, query: str) -> None:
+async def test_the_balance_is_the_number_of_credits_left(host: StorageHost, at: dt.datetime | None, query: str) -> None:
     host.answers["GET /v2/payments/balances"] = {"available": {"amount": 12.5, "unit": "CREDIT"}}
     async with host.client() as client:
         assert await client.balance(at) == Balance(credits=12.5, unit="CREDIT")
@@ -157,7 +157,7 @@ async def test_the_balance_is_what_is_left(host: StorageHost, at: dt.datetime | 
 @pytest.mark.parametrize(
     "answer", [7, {}, {"available": 7}, {"available": {"amount": "7"}}, {"available": {"amount": 1, "unit": 7}}]
 )
-async def test_an_answer_without_an_amount_is_no_balance(host: StorageHost, answer: Any) -> None:
+async def test_a_response_without_an_amount_is_not_a_balance(host: StorageHost, answer: Any) -> None:
     host.answers["GET /v2/payments/balances"] = answer
     async with host.client() as client:
         with pytest.raises(UnexpectedResponseError, match="an answer without a balance"):

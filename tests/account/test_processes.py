@@ -32,7 +32,7 @@ def described(process_id: str = TREES, eula_id: str | None = "e1", **changes: An
     }
 
 
-async def test_a_process_says_what_it_takes_and_costs_and_whether_its_eula_is_accepted(host: StorageHost) -> None:
+async def test_a_process_has_inputs_prices_and_the_state_of_its_eula(host: StorageHost) -> None:
     host.answers[f"GET {PROCESSES}/{TREES}"] = described()
     host.answers["GET /v2/eulas/e1"] = {"id": "e1", "isAccepted": True}
     async with host.client() as client:
@@ -48,7 +48,7 @@ async def test_a_process_says_what_it_takes_and_costs_and_whether_its_eula_is_ac
     assert host.asked["GET /v2/eulas/e1"] == 1  # an accepted one is not asked for again
 
 
-async def test_a_eula_that_is_not_accepted_is_asked_for_again(host: StorageHost) -> None:
+async def test_a_eula_that_is_not_accepted_is_requested_again(host: StorageHost) -> None:
     host.answers[f"GET {PROCESSES}/{TREES}"] = described()
     host.answers["GET /v2/eulas/e1"] = {"isAccepted": False}
     async with host.client():
@@ -72,7 +72,7 @@ async def test_a_process_that_does_not_exist_is_not_found(host: StorageHost) -> 
             await Process.get("..")
 
 
-async def test_a_process_that_was_not_asked_for_is_an_error(host: StorageHost) -> None:
+async def test_a_process_that_was_not_requested_is_an_error(host: StorageHost) -> None:
     host.answers[f"GET {PROCESSES}/{TREES}"] = described("another")
     async with host.client():
         with pytest.raises(UnexpectedResponseError, match=f"process 'another' instead of '{TREES}'") as caught:
@@ -81,7 +81,7 @@ async def test_a_process_that_was_not_asked_for_is_an_error(host: StorageHost) -
 
 
 @pytest.mark.parametrize("answer", [7, "text", [], {"title": "x"}, {"id": 7}])
-async def test_an_answer_without_an_id_is_no_process(host: StorageHost, answer: Any) -> None:
+async def test_a_response_without_an_id_is_not_a_process(host: StorageHost, answer: Any) -> None:
     host.answers[f"GET {PROCESSES}/{TREES}"] = answer
     async with host.client():
         with pytest.raises(UnexpectedResponseError, match=f"{PROCESSES}/{TREES}: an answer that is no process"):
@@ -113,7 +113,7 @@ def parameters(*values: Any) -> dict[str, Any]:
         ({"additionalParameters": {"parameters": {"name": "eula-id"}}}, {"eula_id": None}),
     ],
 )
-async def test_what_is_odd_in_a_process_hides_nothing_else(
+async def test_an_unreadable_part_of_a_process_hides_no_other(
     host: StorageHost, changes: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     host.answers[f"GET {PROCESSES}/{TREES}"] = described(eula_id=None, **changes)
@@ -131,7 +131,7 @@ async def test_what_is_odd_in_a_process_hides_nothing_else(
         lambda listed: {"content": listed},
     ],
 )
-async def test_processes_are_listed_in_whatever_shape_they_come(host: StorageHost, wrap: Any) -> None:
+async def test_processes_are_listed_from_responses_of_each_shape(host: StorageHost, wrap: Any) -> None:
     host.answers[f"GET {PROCESSES}"] = wrap([described("a"), described("b"), described("c", eula_id=None)])
     host.answers["GET /v2/eulas/e1"] = {"isAccepted": True}
     async with host.client() as client:
@@ -140,7 +140,7 @@ async def test_processes_are_listed_in_whatever_shape_they_come(host: StorageHos
     assert host.asked["GET /v2/eulas/e1"] == 1
 
 
-async def test_a_list_of_processes_goes_on_where_its_link_leads(host: StorageHost) -> None:
+async def test_a_list_of_processes_follows_its_next_link(host: StorageHost) -> None:
     link = {"rel": "next", "href": f"{PROCESSES}/page2"}
     host.answers[f"GET {PROCESSES}"] = {"processes": [described("a", None)], "links": [{"rel": "self"}, 7, link]}
     host.answers[f"GET {PROCESSES}/page2"] = {"processes": [described("b", None)], "links": None}
@@ -149,14 +149,14 @@ async def test_a_list_of_processes_goes_on_where_its_link_leads(host: StorageHos
 
 
 @pytest.mark.parametrize("answer", [7, {}, {"processes": None, "x": 1}, {"links": []}])
-async def test_an_answer_without_a_list_is_no_list_of_processes(host: StorageHost, answer: Any) -> None:
+async def test_a_response_without_a_list_is_not_a_list_of_processes(host: StorageHost, answer: Any) -> None:
     host.answers[f"GET {PROCESSES}"] = answer
     async with host.client():
         with pytest.raises(UnexpectedResponseError, match="an answer without a list of processes"):
             await anext(Process.all())
 
 
-async def test_a_process_that_cannot_be_read_is_named_and_the_others_come(
+async def test_an_unreadable_process_is_named_and_the_others_are_returned(
     host: StorageHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     host.answers[f"GET {PROCESSES}"] = [described("a", None), {"title": "x"}, 7, described("b", eula_id="e2")]
@@ -171,7 +171,7 @@ async def test_a_process_that_cannot_be_read_is_named_and_the_others_come(
     assert warnings == [str(error) for error in processes.errors]
 
 
-async def test_a_process_whose_eula_could_not_be_asked_for_comes_with_the_next_call(host: StorageHost) -> None:
+async def test_a_process_whose_eula_request_failed_is_returned_by_the_next_call(host: StorageHost) -> None:
     host.answers[f"GET {PROCESSES}"] = [described("a"), described("b", None)]
     host.answers["GET /v2/eulas/e1"] = (503, {})
     async with host.client():
@@ -182,7 +182,7 @@ async def test_a_process_whose_eula_could_not_be_asked_for_comes_with_the_next_c
         assert [one.id async for one in processes] == ["a", "b"]
 
 
-async def test_a_eula_id_that_cannot_be_one_is_the_server_s_fault(host: StorageHost) -> None:
+async def test_an_invalid_eula_id_is_an_error_of_the_server(host: StorageHost) -> None:
     host.answers[f"GET {PROCESSES}/{TREES}"] = described(eula_id=".")
     async with host.client() as client:
         with pytest.raises(UnexpectedResponseError, match="EULA id '.' cannot be right"):
@@ -192,7 +192,9 @@ async def test_a_eula_id_that_cannot_be_one_is_the_server_s_fault(host: StorageH
 
 
 @pytest.mark.parametrize("description", [{"title": "Trees"}, {"id": 7}, 7, []])
-async def test_an_odd_description_keeps_nobody_from_evaluating(host: StorageHost, description: Any) -> None:
+async def test_an_odd_description_of_a_process_does_not_prevent_an_evaluation(
+    host: StorageHost, description: Any
+) -> None:
     host.answers[f"GET {PROCESSES}/{TREES}"] = description
     async with host.client() as client:
         process = await ProcessCache(client).find(TREES, 0)
@@ -200,7 +202,7 @@ async def test_an_odd_description_keeps_nobody_from_evaluating(host: StorageHost
         assert (process.id, process.eula_accepted) == (TREES, None)
 
 
-async def test_a_process_that_does_not_exist_is_asked_for_again_only_by_those_who_begin_later(
+async def test_a_process_that_does_not_exist_is_requested_again_only_by_later_calls(
     host: StorageHost,
 ) -> None:
     async with host.client() as client:

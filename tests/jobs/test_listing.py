@@ -102,7 +102,7 @@ def lists(fake: FakeClient) -> list[int]:
 # One page
 
 
-def test_one_job_is_asked_for_by_its_quoted_id() -> None:
+def test_one_job_is_requested_by_its_quoted_id() -> None:
     assert job_request("a/b?c#d") == ApiRequest(method="GET", path=f"{JOBS}/a%2Fb%3Fc%23d")
 
 
@@ -112,7 +112,7 @@ def test_an_invalid_id_is_refused(job_id: str) -> None:
         job_request(job_id)
 
 
-def test_an_id_that_is_no_string_is_refused() -> None:
+def test_an_id_that_is_not_a_string_is_refused() -> None:
     with pytest.raises(TypeError, match="job id must be a string, not int"):
         job_request(5)
 
@@ -128,7 +128,7 @@ def test_a_page_without_next_link_is_the_last(links: Any) -> None:
 
 
 @pytest.mark.parametrize("links", ["/v2/next", {"next": "/v2/next"}, 7])
-def test_links_of_another_shape_are_no_end_but_an_error_after_the_page(links: Any) -> None:
+def test_invalid_links_are_an_error_after_the_jobs_of_the_page(links: Any) -> None:
     answered = page_of(read, API, [], page(["a"]) | {"links": links}, LIST)
     assert answered.items == ["a"]
     assert str(answered.next) == "GET /v2/processing/jobs: an answer whose links are no list"
@@ -145,7 +145,7 @@ def test_an_answer_without_a_list_of_jobs_is_an_error(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("href", [f"{JOBS}?cursor=1", f"{API}{JOBS}?cursor=1", f"http://api.up42.com{JOBS}?cursor=1"])
-def test_a_next_link_is_asked_for_at_the_api_host(href: str) -> None:
+def test_a_next_link_is_requested_from_the_api_host(href: str) -> None:
     assert page_of(read, API, [], page([], href), LIST).next == ApiRequest(method="GET", path=JOBS, query="cursor=1")
 
 
@@ -172,7 +172,7 @@ def test_a_next_link_to_another_host_is_an_error_after_the_page(href: Any) -> No
 
 
 @pytest.mark.parametrize("page_size", [1000, 20, 7])
-async def test_ids_are_asked_for_in_hundreds_and_come_in_the_requested_order(page_size: int) -> None:
+async def test_ids_are_requested_in_hundreds_and_returned_in_the_requested_order(page_size: int) -> None:
     fake = FakeClient(Server(page_size=page_size))
     wanted = [*MANY[::-1], MANY[3]]
     assert [job async for job in id_pager(fake, wanted)] == MANY[::-1]
@@ -181,7 +181,7 @@ async def test_ids_are_asked_for_in_hundreds_and_come_in_the_requested_order(pag
     assert [parameters(request)["limit"] for request in firsts] == ["100", "100", "50"]
 
 
-async def test_a_part_of_the_ids_is_asked_for_when_it_is_needed() -> None:
+async def test_each_part_of_the_ids_is_requested_when_it_is_needed() -> None:
     fake = FakeClient(Server())
     jobs = id_pager(fake, MANY)
     assert fake.asked == []
@@ -218,9 +218,7 @@ async def test_several_lists_are_sorted_together(ascending: bool) -> None:
 
 @pytest.mark.parametrize("refusal", [400, 413, 414, 422, 431])
 @pytest.mark.parametrize("arranging", [None, True])
-async def test_a_refused_list_is_asked_for_in_halves_and_so_are_those_after_it(
-    refusal: int, arranging: bool | None
-) -> None:
+async def test_a_refused_list_and_those_after_it_are_requested_in_halves(refusal: int, arranging: bool | None) -> None:
     fake = FakeClient(Server(most=50, refusal=refusal))
     assert [job async for job in id_pager(fake, MANY, arranging=arranging)] == MANY
     refused = 2 if refusal in {400, 422} else 1  # which may be for the page size
@@ -249,7 +247,7 @@ async def test_other_refusals_are_not_about_the_number_of_ids(status: int) -> No
 
 
 @pytest.mark.parametrize("arranging", [None, True])
-async def test_after_an_error_only_what_is_missing_is_asked_for_again(arranging: bool | None) -> None:
+async def test_after_an_error_only_missing_jobs_are_requested_again(arranging: bool | None) -> None:
     server, failing = Server(), iter([False, True, False, False])
     fake = FakeClient(lambda request: 503 if next(failing) else server(request))
     jobs, seen = id_pager(fake, MANY, arranging=arranging), list[str]()
@@ -288,7 +286,7 @@ class SlowClient(FakeClient):
         return answer
 
 
-async def test_tasks_that_share_an_iterator_get_each_job_once_and_ask_for_each_part_once() -> None:
+async def test_tasks_that_share_an_iterator_get_each_job_once_and_request_each_part_once() -> None:
     fake = SlowClient(Server(most=20))
     jobs, seen = id_pager(fake, MANY), list[str]()
     async with anyio.create_task_group() as group:
@@ -307,7 +305,7 @@ async def test_tasks_that_share_an_iterator_get_each_job_once_and_ask_for_each_p
     st.booleans(),
     st.sampled_from([400, 413, 414]),
 )
-async def test_whatever_the_server_limits_the_jobs_come_once_in_the_requested_order(
+async def test_with_any_limits_of_the_server_each_job_is_returned_once_in_the_requested_order(
     wanted: list[str], most: int, page_size: int, strict: bool, refusal: int
 ) -> None:
     known = MANY[::2]
@@ -356,7 +354,7 @@ async def test_a_hundred_ids_are_one_request() -> None:
     assert parameters(fake.asked[0])["limit"] == "100"
 
 
-async def test_one_id_is_asked_for_as_one_job() -> None:
+async def test_one_id_is_requested_as_a_single_job() -> None:
     fake = FakeClient(Server())
     assert await by_id(fake).ask(["job-001"]) == {"job-001": "job-001"}
     assert lists(fake) == [0]
@@ -380,7 +378,7 @@ async def test_pages_are_not_followed_further_than_needed() -> None:
     assert lists(fake) == [2]
 
 
-async def test_ids_that_are_missing_from_a_list_are_asked_for_singly() -> None:
+async def test_ids_that_are_missing_from_a_list_are_requested_one_by_one() -> None:
     server = Server()
     fake = FakeClient(lambda request: page(ids_in(request)[2:]) if request.path == JOBS else server(request))
     answers = await by_id(fake).ask([GONE, *MANY[:9]])
