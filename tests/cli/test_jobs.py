@@ -46,12 +46,12 @@ def test_jobs_are_listed_in_every_format(sandbox: Sandbox, output: str) -> None:
     assert sorted(found) == sorted(ids)
 
 
-def test_what_has_parts_is_json_in_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nested_values_are_json_in_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
     output.write([{"one": {"a": [1]}, "two": ("b",)}], output.Format.CSV, columns=["one", "two"])
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["one", "two"], ['{"a": [1]}', '["b"]']]
 
 
-def test_what_is_not_there_is_an_empty_cell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_values_are_empty_cells(capsys: pytest.CaptureFixture[str]) -> None:
     output.write([{"one": None, "two": 2}, {}], output.Format.CSV, columns=["one", "two"])
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["one", "two"], ["", "2"], ["", ""]]
 
@@ -76,7 +76,7 @@ def test_the_first_column_is_shown_on_any_terminal(
     assert "descr" in capsys.readouterr().out
 
 
-def test_a_list_is_filtered_and_cut(sandbox: Sandbox) -> None:
+def test_a_list_has_filters_and_a_limit(sandbox: Sandbox) -> None:
     seeded(sandbox, 3)
     (running,) = seeded(sandbox, 1, "running")
     rows = json.loads(run(sandbox, "jobs", "list", "--status", "running,accepted", "-o", "json").stdout)
@@ -119,7 +119,7 @@ def test_nothing_is_listed_that_is_older_than_asked_for(sandbox: Sandbox) -> Non
         (("track", "x", "--timeout", "-5"), "'-5' is not a period"),
     ],
 )
-def test_what_cannot_be_right_is_wrong_usage(sandbox: Sandbox, words: tuple[str, ...], said: str) -> None:
+def test_an_invalid_option_is_wrong_usage(sandbox: Sandbox, words: tuple[str, ...], said: str) -> None:
     done = run(sandbox, "jobs", *words)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(f"up42: {said}")
@@ -236,7 +236,7 @@ def test_each_job_that_does_not_exist_is_named_with_the_reason(
     assert all("status 404" in line for line in lines)
 
 
-def test_files_are_brought_home_once(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_files_are_downloaded_once(sandbox: Sandbox, tmp_path: Path) -> None:
     (id_,) = seeded(sandbox, 1)
     done = run(sandbox, "jobs", "download", id_, "-d", str(tmp_path))
     assert done.exit_code == 0, done.output
@@ -273,7 +273,7 @@ def test_requests_are_shown_on_stderr_without_secrets(sandbox: Sandbox) -> None:
     json.loads(done.stdout)
 
 
-def test_a_reader_that_goes_away_is_no_traceback(sandbox: Sandbox) -> None:
+def test_a_closed_pipe_gives_no_traceback(sandbox: Sandbox) -> None:
     seeded(sandbox, 400)  # more lines than a pipe holds
     with started(sandbox, "jobs", "list", "-o", "ndjson") as process:
         assert process.stdout is not None

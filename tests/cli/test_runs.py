@@ -26,7 +26,7 @@ def run_words(items: str, journal: Path, *more: str) -> tuple[str, ...]:
     return ("run", PROCESS, "--items", items, "--journal", str(journal), "--max-credits", "100000", *more)
 
 
-def test_a_run_executes_each_item_once_and_goes_on_with_the_same_line(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_run_executes_each_item_once_and_the_same_command_continues_it(sandbox: Sandbox, tmp_path: Path) -> None:
     urls = item_urls(sandbox, 3)
     items = tmp_path / "items.txt"
     items.write_text("\n".join(["# trees", *urls, ""]), encoding="utf-8")
@@ -66,7 +66,7 @@ def test_items_are_read_in_many_forms(sandbox: Sandbox, tmp_path: Path, kind: st
     assert len(sandbox.executions) == 0
 
 
-def test_parameters_are_inputs_of_all(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_parameters_are_inputs_of_all_templates(sandbox: Sandbox, tmp_path: Path) -> None:
     url = item_urls(sandbox, 1)[0]
     row = f"sourceItem,referenceItem\n{url},{url}\n"
     words = ("run", "detection-change-simularity", "--items", "-", "--journal", str(tmp_path / "run.db"), "--yes")
@@ -116,7 +116,7 @@ def test_nothing_is_spent_without_a_limit_and_a_journal(sandbox: Sandbox, more: 
     assert len(sandbox.executions) == 0
 
 
-def test_a_dry_run_says_what_is_wrong(sandbox: Sandbox) -> None:
+def test_a_dry_run_shows_the_errors_of_each_item(sandbox: Sandbox) -> None:
     (url,) = item_urls(sandbox, 1)
     sandbox.set_eula(PROCESS, accepted=False)
     done = run(sandbox, "run", PROCESS, "--items", "-", "--dry-run", "-o", "json", stdin=url)
@@ -124,7 +124,7 @@ def test_a_dry_run_says_what_is_wrong(sandbox: Sandbox) -> None:
     assert "EulaNotAccepted" in json.loads(done.stdout)[0]["error"]
 
 
-def test_what_is_above_the_limit_is_not_executed(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_template_above_the_limit_is_not_executed(sandbox: Sandbox, tmp_path: Path) -> None:
     (url,) = item_urls(sandbox, 1)
     words = ("run", PROCESS, "--items", "-", "--journal", str(tmp_path / "run.db"), "--max-credits", "1")
     done = run(sandbox, *words, stdin=url)
@@ -143,7 +143,7 @@ def lines_until(process: Any, wanted: int, journal: Path, sandbox: Sandbox) -> N
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=lambda end: end.name)
-def test_a_run_that_was_ended_goes_on(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
+def test_a_run_that_was_interrupted_continues(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
     items = tmp_path / "items.txt"
     items.write_text("\n".join(item_urls(sandbox, 12)), encoding="utf-8")
     words = run_words(str(items), tmp_path / "run.db", "--max-running", "4")
@@ -185,7 +185,7 @@ def test_a_journal_is_shown_in_every_format(sandbox: Sandbox, tmp_path: Path) ->
     assert re.search(r"1 done; [\d,]+ credits spent", shown.stderr)
 
 
-def test_a_journal_that_is_none_is_an_error(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_an_error(sandbox: Sandbox, tmp_path: Path) -> None:
     missing = run(sandbox, "journal", "show", str(tmp_path / "run.db"))
     assert missing.exit_code == 2
     assert "there is no journal" in missing.stderr
