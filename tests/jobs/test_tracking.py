@@ -147,7 +147,7 @@ async def test_the_first_query_goes_out_at_once_and_three_days_are_the_default()
     platform = JobPlatform()
     ids = platform.live_all(1, [(0, "running")])
     async with platform.client():
-        with pytest.raises(UnfinishedJob, match="4320 queries"):
+        with pytest.raises(UnfinishedJob, match="4,320 queries"):
             await track(ids)
     assert platform.asked[0][0] < 0.1
     assert anyio.current_time() == pytest.approx(3 * 24 * 3600 - 60, abs=1)
