@@ -3,8 +3,8 @@
 From the outside in:
 
     Executor.execute       price and order of the template; with a journal `_execute_in_journal`
-    _execute_in_journal    return the job of an earlier run, or buy, when the outcome of equal executions is known
-    _buy                   reserve the price, send, and keep the job or the uncertainty in any case
+    _execute_in_journal    return the job of an earlier run, or execute, when the outcome of equal executions is known
+    _send                  reserve the price, send, and keep the job or the uncertainty in any case
     ExecutionCall.run      the request itself, see `execution.py`
 """
 
@@ -183,7 +183,7 @@ ExecutableT = TypeVar("ExecutableT", bound=Executable)
 
 
 @attrs.frozen(eq=False, repr=False)
-class _Purchase(Generic[ExecutableT]):
+class _Execution(Generic[ExecutableT]):
     """One execution of a template, and the callback of the caller."""
 
     template: ExecutableT
@@ -239,7 +239,7 @@ class Executor:
         self._budget_id = budget_id
         self._path = journal.path if isinstance(journal, Journal) else None if journal is None else Path(journal)
         self._retry_uncertain = retry_uncertain
-        self._to_buy = {"refused", "failed"} if retry_failed else {"refused"}
+        self._to_execute = {"refused", "failed"} if retry_failed else {"refused"}
 
     @contextlib.asynccontextmanager
     async def opened(self, client: Client) -> AsyncGenerator[None]:
@@ -305,37 +305,37 @@ class Executor:
             await self._price(template, client)  # before all else, since an invalid template needs no workspace
         order = await template._order(client) if place is None else place.order
         call = ExecutionCall(client, order, budget_id=self._budget_id, place=place)
-        purchase = _Purchase(template, call, keep)
+        execution = _Execution(template, call, keep)
         if place is not None:
-            return await self._execute_in_journal(purchase, place)
+            return await self._execute_in_journal(execution, place)
         async with call.registry.turn(order.key):
-            return await self._buy(purchase)
+            return await self._send(execution)
 
-    async def _execute_in_journal(self, purchase: _Purchase[Any], place: Place) -> Executed:
-        """Return the job of an earlier run, or buy, when the outcome of all equal executions before is known."""
-        call, known = purchase.call, place.entry()
-        if known is None or known.state in self._to_buy:
+    async def _execute_in_journal(self, execution: _Execution[Any], place: Place) -> Executed:
+        """Return the job of an earlier run, or execute, when the outcome of all equal executions before is known."""
+        call, known = execution.call, place.entry()
+        if known is None or known.state in self._to_execute:
             # out of turn, so that equal ones are priced together
-            await self._price(purchase.template, call.client, call.order)
+            await self._price(execution.template, call.client, call.order)
         elif known.state not in {"executing", "uncertain"}:
-            return purchase.remembered(place, known)
+            return execution.remembered(place, known)
         async with call.registry.turn(call.order.key):
             await earlier_runs.recover_all(call.client, place)
             known = place.entry()
-            if known is None or known.state in self._to_buy:
-                return await self._buy(purchase)
+            if known is None or known.state in self._to_execute:
+                return await self._send(execution)
             if known.state == "uncertain":
                 if not self._retry_uncertain:
                     raise earlier_runs.uncertainty_of(call.order, known)
                 if not await earlier_runs.find_again(call, place, known):
                     self.budget.spend(-known.credits)
-                    return await self._buy(purchase)
+                    return await self._send(execution)
                 known = place.entry() or known
-            return purchase.remembered(place, known)
+            return execution.remembered(place, known)
 
-    async def _buy(self, purchase: _Purchase[Any]) -> Executed:
+    async def _send(self, execution: _Execution[Any]) -> Executed:
         """Reserve the price and send once; a job that was or may have been made is kept first of all."""
-        call, cost = purchase.call, await self._reserve(purchase)
+        call, cost = execution.call, await self._reserve(execution)
         failure: BaseException | None = None
         try:
             job = await call.run(cost.credits)
@@ -350,14 +350,14 @@ class Executor:
             self.budget.commit(cost, spent)
             call.registry.spent += spent
             if call.job is not None or call.uncertain is not None:
-                purchase.keep(call.job, call.uncertain, recovered=call.recovered)
+                execution.keep(call.job, call.uncertain, recovered=call.recovered)
             await call.write_outcome(failure)
 
-    async def _reserve(self, purchase: _Purchase[Any]) -> Cost:
+    async def _reserve(self, execution: _Execution[Any]) -> Cost:
         """Reserve a price that is still fresh afterwards, since the reservation may have to wait for others."""
-        call = purchase.call
+        call = execution.call
         while True:
-            cost = await self._price(purchase.template, call.client, call.order)
+            cost = await self._price(execution.template, call.client, call.order)
             began = _clock.now()
             await self.budget.reserve(cost, call.order.label)
             if _clock.now() - began <= CAPPED_PRICE_AGE:
