@@ -223,9 +223,9 @@ def state_of(state: str, status: str | None) -> str:
 
 def entry_of(row: Any) -> JournalEntry:
     """Return the entry of a row of `COLUMNS`."""
-    known = dict(zip(_NAMES, row, strict=True))
+    known: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
     status, files = known["status"], known["files"]
-    read = {
+    read: dict[str, Any] = {
         "inputs": json.loads(known["inputs"]),
         "state": state_of(known["state"], status),
         "sent_at": dt.datetime.fromisoformat(known["sent_at"]),

@@ -111,11 +111,11 @@ class Findings:
 class JobSearch:
     """The search for the job of one lost execution."""
 
-    _client: Client
-    _lost: LostExecution
-    _is_free: Callable[[str], bool]
+    client: Client
+    lost: LostExecution
+    is_free: Callable[[str], bool]
     """Returns for a job id whether no other execution holds the job."""
-    _closing: anyio.Event
+    closing: anyio.Event
     """Ends the search when it is set."""
 
     async def run(self, recover: float) -> Findings:
@@ -135,7 +135,7 @@ class JobSearch:
             while not is_over:
                 pause, is_last = next(pauses)
                 with anyio.move_on_after(pause):
-                    await self._closing.wait()
+                    await self.closing.wait()
                     break
                 findings = await self.look()
                 is_over = bool(findings.equal) or (findings.is_answered and is_last) or _clock.now() >= ends
@@ -149,8 +149,8 @@ class JobSearch:
         share = min(1.0, recover / USUAL_SEARCH)
         due = [moment * share for moment in itertools.accumulate(RECOVERY_DELAYS)]
         passed = 0.0
-        if self._lost.is_of_earlier_run:
-            passed = _clock.now() - self._lost.started
+        if self.lost.is_of_earlier_run:
+            passed = _clock.now() - self.lost.started
             yield 0.0, passed >= due[-1]
         for moment in due:
             if moment > passed:
@@ -169,14 +169,14 @@ class JobSearch:
 
     async def _candidates(self) -> Findings:
         """List the jobs that the execution may have made: same process and workspace, new, and of no other one."""
-        lost, order = self._lost, self._lost.order
+        lost, order = self.lost, self.lost.order
         newest_first = JobSorting.created.desc
         filters = Filters(process_id=[order.process_id], workspace_id=order.workspace_id, sort_by=newest_first)
-        listed = JobPager(self._client, self._read, filters.query, limit=PAGE_SIZE, key=lambda entry: entry[0])
+        listed = JobPager(self.client, self._read, filters.query, limit=PAGE_SIZE, key=lambda entry: entry[0])
         equal: list[Job] = []
         similar: list[Job] = []
         async for _, job in listed:
-            if job is None or not self._is_free(job.id):
+            if job is None or not self.is_free(job.id):
                 continue
             has_time = isinstance(job.created, dt.datetime)  # None where it cannot be read
             if has_time and job.created < self._earliest():
@@ -190,7 +190,7 @@ class JobSearch:
                 equal.append(job)
             elif job.created <= lost.sent_at + SAME_MOMENT:
                 similar.append(job)
-        latest = self._client._session.server_time() + CLOCK_SKEW
+        latest = self.client._session.server_time() + CLOCK_SKEW
         return Findings(
             equal=tuple(equal),
             similar=tuple(similar[:MOST_NAMED]),
@@ -201,7 +201,7 @@ class JobSearch:
     def _read(self, metadata: Any, request: ApiRequest) -> tuple[str, Job | None]:
         """Read one job of the list, None for one that cannot be read: it must not hide the others."""
         try:
-            job = read_job(self._client, metadata, request)
+            job = read_job(self.client, metadata, request)
         except UnexpectedResponseError:
             return str(metadata.get("jobID")) if isinstance(metadata, dict) else "", None
         return job.id, job
@@ -211,8 +211,8 @@ class JobSearch:
 
         The offset of UP42's clock may have been unknown when the request was sent; the latest response has told it.
         """
-        counted_back = self._client._session.server_time() - dt.timedelta(seconds=_clock.now() - self._lost.started)
-        return min(self._lost.sent_at, counted_back) - CLOCK_SKEW
+        counted_back = self.client._session.server_time() - dt.timedelta(seconds=_clock.now() - self.lost.started)
+        return min(self.lost.sent_at, counted_back) - CLOCK_SKEW
 
 
 def uncertainty(lost: LostExecution, candidates: Sequence[str]) -> ExecutionUncertainError:
