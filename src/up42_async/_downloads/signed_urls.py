@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from up42_async._client.pagination import follow
+from up42_async._config import is_loopback
 from up42_async._errors import UnexpectedResponseError, UntrustedURLError
 from up42_async._http.requests import ApiRequest, Secret
 from up42_async._http.session import Session
@@ -113,7 +114,7 @@ def check_signed_url(url: Secret | None, *, api: str, request: ApiRequest) -> Se
     if url is None or not host:
         message = "an answer without a signed URL that can be read"
         raise UnexpectedResponseError(message, request=str(request))
-    problem = _problem(url, local=_is_this_machine(urlsplit(api).hostname or ""))
+    problem = _problem(url, local=is_loopback(urlsplit(api).hostname or ""))
     if problem:
         message = f"a signed URL on {host}, {problem}; nothing was fetched from there"
         raise UntrustedURLError(message, request=str(request))
@@ -147,16 +148,11 @@ def _problem(url: Secret, *, local: bool) -> str | None:
     host = parts.hostname or ""
     if "@" in parts.netloc:
         return "with a user name before the host"
-    if parts.scheme != "https" and not (local and parts.scheme == "http" and _is_this_machine(host)):
+    if parts.scheme != "https" and not (local and parts.scheme == "http" and is_loopback(host)):
         return f"not over https but {parts.scheme}"
     if not local and _is_inside(host.rstrip(".")):
         return "an address inside this network"
     return None
-
-
-def _is_this_machine(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" if address is None else address.is_loopback
 
 
 def _is_inside(host: str) -> bool:
